@@ -1,0 +1,79 @@
+"""`featx demo`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .compare import run_compare
+from .options import device_options, extract_options, speech_options
+
+_EPOCHS = 3
+
+
+@click.command()
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    default="demo",
+    show_default=True,
+    metavar="DIR",
+)
+@click.option(
+    "--epochs",
+    type=click.IntRange(1),
+    default=_EPOCHS,
+    show_default=True,
+    help="Of the linear head and of the baseline; the paper's are 15.",
+)
+@click.option("--weights", default="auto", show_default=True, metavar="NAME|FILE")
+@extract_options
+@device_options
+@speech_options
+def demo(
+    output: Path,
+    epochs: int,
+    weights: str,
+    engine: str,
+    batch_size: int,
+    cache_dir: str | None,
+    device: str,
+    num_workers: int | None,
+    as_json: bool,
+    verbose: bool,
+    quiet: bool,
+) -> None:
+    """The whole job on 1,109 of scikit-learn's handwritten digits, in a few minutes.
+
+    Writes the images to DIR/digits (60 train and 10 val of each digit, 409 test: the paper's
+    counts), then does what featx compare does, with few epochs. The results go to DIR/results.
+    """
+    from featx.samples import DIGITS_SPLIT, write_digits
+
+    if not quiet:
+        click.echo(
+            f"digits: {output / 'digits'}; {epochs} epochs for the linear head and the fc baseline "
+            "(the paper's 15 take longer: --epochs 15)",
+            err=True,
+        )
+    run_compare(
+        data=str(write_digits(output / "digits")),
+        output=output / "results",
+        split=DIGITS_SPLIT,
+        epochs=epochs,
+        weights=weights,
+        engine=engine,
+        batch_size=batch_size,
+        cache_dir=cache_dir,
+        device=device,
+        num_workers=num_workers,
+        clf=(),
+        baseline=(),
+        c="auto",
+        max_skipped=0.0,
+        as_json=as_json,
+        verbose=verbose,
+        quiet=quiet,
+    )

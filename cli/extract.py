@@ -1,0 +1,45 @@
+"""`featx extract`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from .options import (
+    data_options,
+    device_options,
+    extract_options,
+    finish_skipped,
+    overwrite_option,
+    say,
+    speech_options,
+    start_speaking,
+)
+
+
+@click.command()
+@data_options
+@click.option("-o", "--output", type=click.Path(dir_okay=False), metavar="F.h5")
+@extract_options
+@device_options
+@overwrite_option
+@speech_options
+def extract(as_json: bool, verbose: bool, quiet: bool, max_skipped: float, **options: Any) -> None:
+    """Run the frozen network once over DATA and keep 2048 numbers of each image in an HDF5 file.
+
+    DATA is DIR/{train,val,test}/<class>/*, or DIR/<class>/* with --split, or a CSV file with the
+    columns path,label[,split]. A second run computes only what is new or has changed.
+    """
+    progress = start_speaking(verbose, quiet)
+    from featx.extraction import extract
+
+    done = extract(options.pop("data"), progress=progress, **options)
+    speed = f", {done.images_per_second:.1f} images/s" if done.images_per_second else ""
+    text = (
+        f"{done.features}: {done.images} images, {done.extracted} extracted, {done.reused} reused, "
+        f"{len(done.skipped_files)} skipped ({done.seconds:.3g} s{speed}; {done.weights}, "
+        f"{done.engine} {done.precision} on {done.device})"
+    )
+    say(as_json, done.to_dict(), text)
+    finish_skipped(done.skipped_files, done.images + len(done.skipped_files), max_skipped)

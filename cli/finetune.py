@@ -1,0 +1,53 @@
+"""`featx finetune`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from featx.config import TRAIN_BATCH_SIZE
+
+from .options import (
+    data_options,
+    device_options,
+    finish_skipped,
+    overwrite_option,
+    say,
+    speech_options,
+    start_speaking,
+    train_options,
+)
+
+
+@click.command()
+@data_options
+@click.option(
+    "--train",
+    type=click.Choice(["fc", "layer4", "last3", "all"]),
+    default="fc",
+    show_default=True,
+    help="What moves: the new last layer; the last stage; layer4.2.conv2, layer4.2.conv3 and the "
+    "last layer; everything.",
+)
+@train_options
+@click.option("--augment", is_flag=True, help="Random rotation, crop and flip of train images.")
+@click.option("--batch-size", type=click.IntRange(1), default=TRAIN_BATCH_SIZE, show_default=True)
+@device_options
+@click.option("-o", "--output", type=click.Path(file_okay=False), metavar="RUN")
+@overwrite_option
+@speech_options
+def finetune(as_json: bool, verbose: bool, quiet: bool, max_skipped: float, **options: Any) -> None:
+    """Train the network itself on DATA: the baseline, every image through all of it every epoch.
+
+    The epoch that is kept is the best on val. RUN (default results/NAME/TRAIN-HASH) holds
+    model.safetensors and history.json.
+    """
+    progress = start_speaking(verbose, quiet)
+    from featx.finetuning import finetune
+    from featx.rendering import render_model
+
+    model, skipped = finetune(options.pop("data"), progress=progress, **options)
+    say(as_json, model.to_dict(), render_model(model))
+    total = sum(score.total for score in model.outcome.scores.values()) + len(skipped)
+    finish_skipped(skipped, total, max_skipped)

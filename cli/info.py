@@ -1,0 +1,22 @@
+"""`featx info`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .options import say, speech_options, start_speaking
+
+
+@click.command()
+@click.argument("features", metavar="F.h5", type=click.Path(path_type=Path))
+@speech_options
+def info(features: Path, as_json: bool, verbose: bool, quiet: bool) -> None:
+    """Say what a feature file holds and how its features were made."""
+    start_speaking(verbose, quiet)
+    from featx.rendering import render_features
+    from featx.store import read_features
+
+    held = read_features(features)
+    say(as_json, held.to_dict(), render_features(held))

@@ -1,0 +1,58 @@
+"""The `featx` command and the one place where errors become text and exit codes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from featx import __version__
+from featx.errors import FeatxError
+
+from .compare import compare
+from .data import data
+from .demo import demo
+from .extract import extract
+from .finetune import finetune
+from .fit import fit
+from .info import info
+from .predict import predict
+from .weights import weights
+
+
+class FeatxGroup(click.Group):
+    """Turns an expected error into "Error: …" and exit code 1; a bug stays a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except FeatxError as error:
+            raise click.ClickException(str(error)) from error
+        except OSError as error:
+            # Full, read-only, not permitted: the machine's answer, with the file it is about.
+            if error.errno is None:
+                raise
+            where = f"{error.filename}: " if error.filename else ""
+            raise click.ClickException(f"{where}{error.strerror}") from error
+
+
+@click.group(cls=FeatxGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="featx")
+def main() -> None:
+    """Run a frozen ImageNet ResNet50 once over a folder of images, then train, compare and trust
+    classifiers in seconds.
+
+    \b
+    featx demo                                   the whole job on handwritten digits
+    featx compare photos --split 0.7,0.1,0.2     the whole job on your own folder
+    featx extract photos --split 0.7,0.1,0.2     features alone, into ./cache
+    featx fit cache/photos-….h5 --clf logreg     a classifier on them
+    featx predict MODEL image.jpg                what it says of an image
+
+    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done but too many images skipped.
+    """
+
+
+for _command in (extract, fit, finetune, compare, predict, info, weights, data, demo):
+    main.add_command(_command)

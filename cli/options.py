@@ -1,0 +1,214 @@
+"""Options that several commands share, and how a command speaks: text, JSON, exit codes."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import click
+
+from featx.config import BATCH_SIZE, EPOCHS, MAX_SKIPPED
+
+F = TypeVar("F", bound=Callable[..., Any])
+_SHOWN = 10  # skipped images named one by one
+
+
+def _check_split(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    from featx.dataset import parse_split
+    from featx.errors import DatasetError
+
+    if value is not None:
+        try:
+            parse_split(value)
+        except DatasetError as error:
+            raise click.BadParameter(str(error)) from error
+    return value
+
+
+def _stack(*options: Callable[[F], F]) -> Callable[[F], F]:
+    def decorate(function: F) -> F:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+data_options = _stack(
+    click.argument("data", metavar="DATA", type=click.Path()),
+    click.option(
+        "--split",
+        metavar="SPEC",
+        callback=_check_split,
+        help="How to split DIR/<class>/*: first:60,10 (per class by file name: 60 train, 10 val, "
+        "the rest test) or 0.7,0.1,0.2@SEED (stratified, random).",
+    ),
+    click.option(
+        "--root", metavar="DIR", type=click.Path(), help="What a manifest's paths are relative to."
+    ),
+    click.option(
+        "--weights",
+        default="auto",
+        show_default=True,
+        metavar="NAME|FILE",
+        help="auto, imagenet1k-v1, imagenet1k-v2, keras-imagenet, or a .safetensors or .pth file.",
+    ),
+    click.option(
+        "--on-error",
+        type=click.Choice(["skip", "fail"]),
+        default="skip",
+        show_default=True,
+        help="What to do with an image that cannot be decoded.",
+    ),
+    click.option(
+        "--max-skipped",
+        type=click.FloatRange(0, 1),
+        default=MAX_SKIPPED,
+        show_default=True,
+        help="Fraction of images beyond which skipping means exit code 3.",
+    ),
+)
+
+device_options = _stack(
+    click.option(
+        "--device",
+        type=click.Choice(["auto", "cpu", "cuda"]),
+        default="auto",
+        show_default=True,
+        help="auto is CUDA where there is one.",
+    ),
+    click.option(
+        "--num-workers",
+        type=click.IntRange(0),
+        metavar="N",
+        help="Decoding threads.  [default: as many as cores]",
+    ),
+)
+
+extract_options = _stack(
+    click.option(
+        "--engine",
+        type=click.Choice(["auto", "torch"]),
+        default="auto",
+        show_default=True,
+        help="What runs the network; auto takes features of any engine that are there.",
+    ),
+    click.option(
+        "--batch-size",
+        type=click.IntRange(1),
+        default=BATCH_SIZE,
+        show_default=True,
+        help="Images of one forward pass.",
+    ),
+    click.option(
+        "--cache-dir",
+        type=click.Path(file_okay=False),
+        metavar="DIR",
+        help="Where features are kept.  [default: FEATX_CACHE, else ./cache]",
+    ),
+)
+
+overwrite_option = click.option(
+    "--overwrite", is_flag=True, help="Replace an output that holds something else."
+)
+
+head_options = _stack(
+    click.option(
+        "-C",
+        "c",
+        default="auto",
+        show_default=True,
+        metavar="auto|FLOAT",
+        callback=lambda ctx, param, value: _check_c(value),
+        help="Inverse L2 penalty of logistic regression; auto: chosen on val.",
+    ),
+    click.option(
+        "--scale",
+        type=click.Choice(["none", "standard", "l2"]),
+        default="none",
+        show_default=True,
+        help="How features are scaled; learned from train alone.",
+    ),
+)
+
+train_options = _stack(
+    click.option(
+        "--epochs",
+        type=click.IntRange(1),
+        default=EPOCHS,
+        show_default=True,
+        help="Of the linear head and of fine-tuning.",
+    ),
+    click.option("--seed", type=click.IntRange(0), default=0, show_default=True),
+)
+
+speech_options = _stack(
+    click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout."),
+    click.option("-v", "--verbose", is_flag=True, help="Say more on stderr."),
+    click.option("-q", "--quiet", is_flag=True, help="Warnings and errors alone, no progress bar."),
+)
+
+
+def _check_c(value: str) -> float | str:
+    if value == "auto":
+        return value
+    try:
+        number = float(value)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise click.BadParameter(f"{value!r} is neither auto nor a positive number")
+    return number
+
+
+class _StderrHandler(logging.Handler):
+    """Writes notes to stderr without tearing a progress bar."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        from tqdm import tqdm
+
+        prefix = "Warning: " if record.levelno >= logging.WARNING else ""
+        tqdm.write(prefix + record.getMessage(), file=sys.stderr)
+
+
+def start_speaking(verbose: bool, quiet: bool) -> bool:
+    """Send the library's notes and Python's warnings to stderr; returns whether to show bars."""
+    log = logging.getLogger("featx")
+    for handler in [h for h in log.handlers if isinstance(h, _StderrHandler)]:
+        log.removeHandler(handler)
+    log.addHandler(_StderrHandler())
+    log.setLevel(logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO)
+
+    def show(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
+        log.warning("%s: %s", category.__name__, message)
+
+    warnings.showwarning = show
+    return not quiet and sys.stderr.isatty()
+
+
+def say(as_json: bool, values: dict[str, Any], text: str) -> None:
+    """Print the result, as the one JSON object or as text."""
+    if as_json:
+        # ASCII only: file names may hold what a terminal or a pipe cannot take.
+        click.echo(json.dumps(values))
+    else:
+        click.echo(text)
+
+
+def finish_skipped(skipped: Sequence[tuple[str, str]], total: int, max_skipped: float) -> None:
+    """Name the images that were skipped on stderr; exit with 3 where they are too many."""
+    for path, reason in skipped[:_SHOWN]:
+        click.echo(f"skipped {ascii(path)[1:-1]}: {reason}", err=True)
+    if len(skipped) > _SHOWN:
+        click.echo(f"skipped {len(skipped) - _SHOWN} more (--json lists them all)", err=True)
+    if total and len(skipped) / total > max_skipped:
+        click.echo(
+            f"{len(skipped)} of {total} images were skipped, more than --max-skipped "
+            f"{max_skipped:g} allows: exit code 3",
+            err=True,
+        )
+        click.get_current_context().exit(3)

@@ -1,0 +1,61 @@
+"""`featx predict`."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import click
+
+from featx.config import MAX_SKIPPED
+
+from .options import device_options, finish_skipped, say, speech_options, start_speaking
+
+
+@click.command()
+@click.argument("model", metavar="MODEL", type=click.Path(path_type=Path))
+@click.argument("images", metavar="IMAGE|DIR …", nargs=-1, required=True, type=click.Path())
+@click.option(
+    "--top", type=click.IntRange(1), default=1, show_default=True, help="Classes to give."
+)
+@click.option(
+    "--csv", "table", type=click.Path(path_type=Path), metavar="F", help="Also write a CSV."
+)
+@click.option("--weights", metavar="NAME|FILE", help="The network, if MODEL's was a local file.")
+@device_options
+@speech_options
+def predict(
+    model: Path,
+    images: tuple[str, ...],
+    top: int,
+    table: Path | None,
+    weights: str | None,
+    device: str,
+    num_workers: int | None,
+    as_json: bool,
+    verbose: bool,
+    quiet: bool,
+) -> None:
+    """Say what MODEL (of featx fit or featx finetune) takes each image for, and how sure it is."""
+    progress = start_speaking(verbose, quiet)
+    from featx.files import write_whole
+    from featx.prediction import predict
+    from featx.rendering import render_predictions
+
+    done = predict(
+        model, images, top=top, weights=weights, device=device, num_workers=num_workers,
+        progress=progress,
+    )  # fmt: skip
+    if table is not None:
+        with (
+            write_whole(table) as temporary,
+            temporary.open("w", encoding="utf-8", newline="") as f,
+        ):
+            writer = csv.writer(f, lineterminator="\n")
+            writer.writerow(["path", "rank", "class", "probability"])
+            for one in done.predictions:
+                for rank, (label, probability) in enumerate(one.top, 1):
+                    writer.writerow([one.path, rank, label, f"{probability:.6f}"])
+    say(as_json, done.to_dict(), render_predictions(done.predictions))
+    total = len(done.predictions) + len(done.skipped_files)
+    finish_skipped(done.skipped_files, total, MAX_SKIPPED)

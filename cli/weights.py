@@ -1,0 +1,50 @@
+"""`featx weights list|fetch|path`."""
+
+from __future__ import annotations
+
+import click
+
+from .options import say, speech_options, start_speaking
+
+
+@click.group()
+def weights() -> None:
+    """The network's parameters: what is stored, fetching more, where they lie."""
+
+
+@weights.command("list")
+@speech_options
+def list_(as_json: bool, verbose: bool, quiet: bool) -> None:
+    """List the known weights and any others that are stored."""
+    start_speaking(verbose, quiet)
+    from featx.rendering import render_weights
+    from featx.weights import describe_weights, find_weights_dir
+
+    known = describe_weights()
+    folder = str(find_weights_dir())
+    say(as_json, {"folder": folder, "weights": known}, render_weights(known, folder))
+
+
+@weights.command()
+@click.argument("name", default="auto")
+@speech_options
+def fetch(name: str, as_json: bool, verbose: bool, quiet: bool) -> None:
+    """Fetch NAME (imagenet1k-v1, imagenet1k-v2, keras-imagenet or auto), unless it is stored."""
+    progress = start_speaking(verbose, quiet)
+    from featx.fetch import resolve_weights
+
+    had = resolve_weights(name, progress=progress)
+    values = {"name": had.name, "path": str(had.path), "sha256": had.sha256, "source": had.source}
+    say(as_json, values, f"{had.name}: {had.path} (sha256 {had.sha256})")
+
+
+@weights.command()
+@click.argument("name")
+@speech_options
+def path(name: str, as_json: bool, verbose: bool, quiet: bool) -> None:
+    """Print where the stored weights NAME lie."""
+    start_speaking(verbose, quiet)
+    from featx.weights import find_stored
+
+    found = str(find_stored(name))
+    say(as_json, {"name": name, "path": found}, found)

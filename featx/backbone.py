@@ -1,0 +1,112 @@
+"""The network: torchvision's ResNet50 without its last layer, to be tuned or frozen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+import torchvision
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torchvision.models.resnet import Bottleneck
+
+from featx.config import FEATURE_DIM, IMAGENET_CLASSES, Preprocessing
+
+
+def empty_state() -> dict[str, torch.Tensor]:
+    """ResNet50's parameter names with their shapes and dtypes, as tensors without storage."""
+    with torch.device("meta"):
+        return dict(torchvision.models.resnet50(num_classes=IMAGENET_CLASSES).state_dict())
+
+
+def build_resnet50(state: Mapping[str, torch.Tensor], stride_in_1x1: bool) -> nn.Module:
+    """The pretrained network without its last layer, in eval mode.
+
+    Parameters
+    ----------
+    state : mapping of str to Tensor
+        A checked state dict of `torchvision.models.resnet50`; ``fc.*`` is not used.
+    stride_in_1x1 : bool
+        True for the original ResNet, whose down-sampling blocks stride in the first 1x1
+        convolution (He et al. 2016, Keras); False for torchvision's "v1.5", which strides in the
+        3x3.
+
+    Returns
+    -------
+    nn.Module
+        From (n, 3, height, width) float32 to (n, 2048) float32.
+    """
+    with torch.device("meta"):
+        network = torchvision.models.resnet50(num_classes=IMAGENET_CLASSES)
+    network.fc = nn.Identity()
+    own = {name: tensor.clone() for name, tensor in state.items() if not name.startswith("fc.")}
+    network.load_state_dict(own, assign=True, strict=True)
+    if stride_in_1x1:
+        for stage in (network.layer2, network.layer3, network.layer4):
+            stage[0].conv1.stride, stage[0].conv2.stride = (2, 2), (1, 1)
+    module: nn.Module = network
+    return module.eval()
+
+
+class Normalise(nn.Module):
+    """From uint8 RGB pixels (n, height, width, 3) to normalised float32 (n, 3, height, width).
+
+    Pixels travel to the device as bytes: a quarter of the traffic.
+    """
+
+    def __init__(self, preprocessing: Preprocessing) -> None:
+        super().__init__()
+        mean = torch.tensor(preprocessing.mean, dtype=torch.float64)
+        std = torch.tensor(preprocessing.std, dtype=torch.float64)
+        # (p / 255 - mean) / std as one multiplication and one addition.
+        self.register_buffer("scale", (1 / (255 * std)).float().view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("shift", (-mean / std).float().view(1, 3, 1, 1), persistent=False)
+        self.scale: torch.Tensor
+        self.shift: torch.Tensor
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """A view of NHWC bytes is channels_last already: nothing is copied but the cast."""
+        return pixels.permute(0, 3, 1, 2).to(self.scale.dtype) * self.scale + self.shift
+
+
+class FrozenBackbone(nn.Module):
+    """Pixels to features: normalising, the frozen network with batch norm folded, no last layer."""
+
+    feature_dim = FEATURE_DIM
+
+    def __init__(self, network: nn.Module, preprocessing: Preprocessing) -> None:
+        super().__init__()
+        self.normalise = Normalise(preprocessing)
+        self.network = fold_batch_norm(network).to(memory_format=torch.channels_last)
+        self.requires_grad_(False)
+        self.eval()
+
+    def train(self, mode: bool = True) -> FrozenBackbone:
+        """Stay in eval mode whatever is asked: features must not depend on the batch."""
+        super().train(False)
+        return self
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """(n, height, width, 3) uint8 to (n, 2048) float32."""
+        features: torch.Tensor = self.network(self.normalise(pixels))
+        return features
+
+
+def fold_batch_norm(network: nn.Module) -> nn.Module:
+    """Fold every batch norm of a torchvision ResNet in eval mode into its convolution, in place."""
+    for block in network.modules():
+        if isinstance(block, Bottleneck):
+            for k in (1, 2, 3):
+                _fold(block, f"conv{k}", f"bn{k}")
+            if block.downsample is not None:
+                _fold(block.downsample, "0", "1")
+    _fold(network, "conv1", "bn1")
+    return network
+
+
+def _fold(parent: nn.Module, conv: str, norm: str) -> None:
+    convolution, batch_norm = parent.get_submodule(conv), parent.get_submodule(norm)
+    if not isinstance(convolution, nn.Conv2d) or not isinstance(batch_norm, nn.BatchNorm2d):
+        raise TypeError(f"{conv} and {norm} are no convolution with its batch norm")
+    setattr(parent, conv, fuse_conv_bn_eval(convolution, batch_norm))
+    setattr(parent, norm, nn.Identity())

@@ -1,0 +1,264 @@
+"""Where feature files lie, which images they hold, and what of them can be used again."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import numpy.typing as npt
+
+from featx.dataset import Dataset
+from featx.errors import FeatureFileError, ImageError, OutputExistsError
+from featx.files import hash_file, hash_json, write_json, write_text
+from featx.images import describe_decoder
+from featx.machine import count_cores, describe_machine
+from featx.store import (
+    Features,
+    Provenance,
+    fingerprint_rows,
+    read_features,
+    read_provenance,
+)
+from featx.weights import RECIPES
+
+log = logging.getLogger(__name__)
+
+
+def find_cache_dir(cache_dir: str | Path | None = None) -> Path:
+    """Where features go: the argument, else FEATX_CACHE, else ./cache."""
+    return Path(cache_dir or os.environ.get("FEATX_CACHE") or "cache")
+
+
+def cache_path(dataset: Dataset, provenance: Provenance, cache_dir: Path) -> Path:
+    """The name that a dataset's features have in the cache folder."""
+    return (
+        cache_dir / f"{_data_stem(dataset)}-{_plain(provenance.weights)}-{provenance.key()[:8]}.h5"
+    )
+
+
+def cost_path(path: Path) -> Path:
+    """The file beside a feature file that says what it cost; for people and tables alone."""
+    return path.with_name(path.name + ".cost.json")
+
+
+def add_cost(path: Path, before: dict[str, Any], seconds: float, images: int, device: str) -> None:
+    """Record that `images` more images of `path` took `seconds`."""
+    if images:
+        before = {
+            "seconds": before.get("seconds", 0.0) + seconds,
+            "images": before.get("images", 0) + images,
+            "device": device,
+            "machine": describe_machine(),
+        }
+    write_json(cost_path(path), before)
+
+
+def read_seconds_per_image(path: Path) -> float | None:
+    """What one image of a feature file cost, in seconds; None where that is not known."""
+    cost = _read_cost(path)
+    return cost["seconds"] / cost["images"] if cost else None
+
+
+def _read_cost(path: Path) -> dict[str, Any]:
+    try:
+        cost = json.loads(cost_path(path).read_text("utf-8"))
+        return cost if float(cost["seconds"]) >= 0 and int(cost["images"]) > 0 else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+@dataclass(frozen=True)
+class HashedRows:
+    """A dataset with the SHA-256 of every file; those that could not be read are in `unread`."""
+
+    dataset: Dataset
+    hashes: npt.NDArray[np.str_]
+    unread: tuple[tuple[str, str, str], ...] = ()
+
+    @property
+    def fingerprint(self) -> str:
+        """See `featx.store.Features.fingerprint`."""
+        paths = np.array(self.dataset.paths, dtype=np.str_)
+        data = self.dataset
+        return fingerprint_rows(data.classes, paths, self.hashes, data.targets, data.splits)
+
+    def select(self, keep: npt.NDArray[np.bool_]) -> HashedRows:
+        """The same with only the rows of the mask `keep`."""
+        return replace(self, dataset=self.dataset.select(keep), hashes=self.hashes[keep])
+
+
+def hash_rows(dataset: Dataset, on_error: str) -> HashedRows:
+    def hash_one(name: str) -> str | OSError:
+        try:
+            return hash_file(dataset.root / name)
+        except OSError as error:
+            return error
+
+    results = joblib.Parallel(n_jobs=count_cores(), prefer="threads", batch_size=64)(
+        joblib.delayed(hash_one)(name) for name in dataset.paths
+    )
+    unread = []
+    keep = np.ones(len(dataset), dtype=bool)
+    for i, (name, result) in enumerate(zip(dataset.paths, results, strict=True)):
+        reason = None
+        if isinstance(result, OSError):
+            reason = (result.strerror or str(result)).lower()
+        elif not _is_text(name):
+            reason = "the file's name is not UTF-8"
+        if reason is not None:
+            if on_error == "fail":
+                raise ImageError(str(dataset.root / name), reason)
+            unread.append((name.encode("utf-8", "backslashreplace").decode(), "", reason))
+            keep[i] = False
+    hashes = np.array([r for r, kept in zip(results, keep, strict=True) if kept], dtype="<U64")
+    return HashedRows(dataset.select(keep), hashes, tuple(unread))
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is on disk under one provenance.
+
+    Attributes
+    ----------
+    rows : dict of str to ndarray of shape (n_features,), float32
+        Features by content hash.
+    skipped : dict of str to str
+        Why contents could not be decoded, by hash.
+    cost : dict
+        "seconds" for "images", as last recorded.
+    """
+
+    rows: dict[str, npt.NDArray[np.float32]]
+    skipped: dict[str, str]
+    cost: dict[str, Any]
+
+
+def collect_known(path: Path, provenance: Provenance, cache_dir: Path) -> Known:
+    """Rows from `path` itself and from every cached file of the same provenance."""
+    known: dict[str, npt.NDArray[np.float32]] = {}
+    skipped: dict[str, str] = {}
+    cost: dict[str, Any] = {}
+    others = sorted(cache_dir.glob("*.h5")) if cache_dir.is_dir() else []
+    for candidate in [path, *(other for other in others if other != path)]:
+        if not candidate.exists():
+            continue
+        try:
+            if read_provenance(candidate) != provenance:
+                continue
+            features = read_features(candidate)
+        except FeatureFileError as error:
+            log.warning("not reused: %s", error)
+            continue
+        cost = cost or _read_cost(candidate)
+        for digest, row in zip(features.hashes.tolist(), features.X, strict=True):
+            known.setdefault(digest, row)
+        skipped |= {digest: reason for _, digest, reason in features.skipped if digest}
+    return Known(known, skipped, cost)
+
+
+def list_same_data(dataset: Dataset, cache_dir: Path, output: Path | None) -> list[Path]:
+    """Feature files that may hold this very data: the output, or what the cache has of it."""
+    if output is not None:
+        return [output] if output.is_file() else []
+    if not cache_dir.is_dir():
+        return []
+    return sorted(cache_dir.glob(f"{_data_stem(dataset)}-*.h5"), key=lambda p: -p.stat().st_mtime)
+
+
+def find_finished(
+    rows: HashedRows, candidates: Iterable[Path], weights: str, engine: str | None
+) -> Features | None:
+    """A file that holds just these rows under the choices made; no weights are read for it.
+
+    Weights known by name have one hash and one preprocessing; a local file must be read first.
+    None as `engine` takes features of any.
+    """
+    if weights != "auto" and weights not in RECIPES:
+        return None
+    for candidate in candidates:
+        try:
+            found = read_features(candidate)
+        except FeatureFileError:
+            continue  # said, and replaced or refused, where it is about to be written
+        made = found.provenance
+        recipe = RECIPES.get(made.weights)
+        if (
+            recipe is not None
+            and weights in ("auto", made.weights)
+            and made.preprocessing == recipe.preprocessing.to_dict()
+            and engine in (None, made.engine)
+            and made.decoder == describe_decoder()
+            and found.split_rule == rows.dataset.split_rule
+            and _holds(found, rows)
+        ):
+            if weights == "auto":
+                log.info("weights: %s, since %s has them", made.weights, candidate)
+            return found
+    return None
+
+
+def _holds(found: Features, rows: HashedRows) -> bool:
+    """Whether a file has these rows, all of them and no others, but for those it had to skip."""
+    skipped = {digest for _, digest, _ in found.skipped if digest}
+    keep = np.array([digest not in skipped for digest in rows.hashes.tolist()], dtype=bool)
+    left = rows.select(~keep)
+    expected = {(path, digest) for path, digest, _ in rows.unread}
+    expected |= set(zip(left.dataset.paths, left.hashes.tolist(), strict=True))
+    listed = {(path, digest) for path, digest, _ in found.skipped}
+    return listed == expected and found.fingerprint == rows.select(keep).fingerprint
+
+
+def find_preferred_weights(candidates: Iterable[Path]) -> str | None:
+    for candidate in candidates:
+        try:
+            return read_provenance(candidate).weights
+        except FeatureFileError:
+            continue
+    return None
+
+
+def refuse_other(output: Path, rows: HashedRows, provenance: Provenance) -> None:
+    """Raise OutputExistsError unless `output` holds features of the same making and data."""
+    try:
+        there = read_features(output)
+    except FeatureFileError as error:
+        raise OutputExistsError(output, (error.reason,)) from error
+    differences = list(there.provenance.differences(provenance))
+    if there.split_rule != rows.dataset.split_rule:
+        differences.append(f"split: {there.split_rule} → {rows.dataset.split_rule}")
+    if not set(there.hashes.tolist()) & set(rows.hashes.tolist()):
+        differences.append(f"images: {there.dataset} → {rows.dataset.name}, none in common")
+    if differences:
+        raise OutputExistsError(output, tuple(differences))
+
+
+def prepare_cache(cache_dir: Path) -> None:
+    cache_dir.mkdir(parents=True, exist_ok=True)
+    ignore = cache_dir / ".gitignore"
+    if not ignore.exists():
+        write_text(ignore, "# Written by featx: extracted features are never committed.\n*\n")
+
+
+def _data_stem(dataset: Dataset) -> str:
+    where = [str(dataset.root.resolve()), dataset.name, dataset.split_rule]
+    return f"{_plain(dataset.name)}-{hash_json(where)[:8]}"
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^\w.-]", "_", name, flags=re.ASCII)[:60] or "data"

@@ -1,0 +1,96 @@
+"""Every default, once, with where it comes from."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+BACKBONE = "resnet50"
+FEATURE_DIM = 2048  # channels after layer4 of ResNet50: He et al. 2016, table 1
+IMAGENET_CLASSES = 1000
+
+BATCH_SIZE = 32  # images per forward pass in extraction
+EPOCHS = 15  # the paper's
+TRAIN_BATCH_SIZE = 32
+HEAD_LEARNING_RATE = 1e-3  # Adam's usual step, for a layer that starts from random numbers
+TUNE_LEARNING_RATE = 1e-4  # for pretrained layers: smaller, so as not to wreck what they know
+
+# 12 values, a factor of 10 apart: wide enough for raw ResNet50 features (norms near 30) and for
+# standardised ones. Kornblith et al. 2019 use 45 values over the same twelve decades.
+C_GRID = tuple(10.0**k for k in range(-6, 6))
+# Of L-BFGS. scikit-learn's defaults (100 steps, 1e-4) stop short of the optimum on raw features.
+MAX_ITER = 5000
+TOLERANCE = 1e-6  # largest component of the mean loss's gradient
+FOLDS = 5  # of train, where there is no val
+
+CONFIDENCE = 0.95
+MAX_SKIPPED = 0.05  # fraction of images that may be skipped before the exit code says so
+
+SCHEMA = 1  # of the feature file
+MODEL_SCHEMA = 1
+
+CONNECT_SECONDS = 8.0  # before a host counts as out of reach
+
+IMAGE_SUFFIXES = frozenset(
+    {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+)
+# What Pillow is allowed to open, whatever a file is called.
+IMAGE_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+BACKGROUND = (255, 255, 255)  # what transparent pixels are laid on
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How an image becomes the network's input. It belongs to the weights, not to the user.
+
+    Parameters
+    ----------
+    resize : int
+        Length of the short side after resizing, in pixels.
+    crop : int
+        Side of the centre crop, in pixels; at most `resize`.
+    mean, std : tuple of 3 floats
+        Per channel (RGB), subtracted and divided by, on values in [0, 1].
+    interpolation : {"bilinear", "bicubic"}
+        Pillow's filter, which is antialiased.
+    """
+
+    resize: int
+    crop: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    interpolation: str = "bilinear"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain JSON values."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Preprocessing:
+        """The inverse of `to_dict`; raises KeyError, TypeError or ValueError on anything else."""
+        r, g, b = (float(v) for v in values["mean"])
+        sr, sg, sb = (float(v) for v in values["std"])
+        made = cls(
+            resize=int(values["resize"]),
+            crop=int(values["crop"]),
+            mean=(r, g, b),
+            std=(sr, sg, sb),
+            interpolation=str(values["interpolation"]),
+        )
+        if not 1 <= made.crop <= made.resize or min(made.std) <= 0:
+            raise ValueError(f"impossible preprocessing: {values}")
+        if made.interpolation not in ("bilinear", "bicubic"):
+            raise ValueError(f"unknown interpolation: {made.interpolation}")
+        return made
+
+
+# torchvision's own: ImageClassification(crop_size=224[, resize_size=232]), normalised with the
+# channel means and deviations of ImageNet's training images.
+TORCHVISION_V1 = Preprocessing(224 + 32, 224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+TORCHVISION_V2 = Preprocessing(232, 224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+# Keras' "caffe" mode: 255 * rgb - (123.68, 116.779, 103.939), with no division by a deviation.
+KERAS = Preprocessing(
+    256, 224, (123.68 / 255, 116.779 / 255, 103.939 / 255), (1 / 255, 1 / 255, 1 / 255)
+)

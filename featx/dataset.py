@@ -1,0 +1,369 @@
+"""A folder of images: what is there, which class each image has, and which split it is in."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import numpy.typing as npt
+
+from featx.config import IMAGE_SUFFIXES, SPLITS
+from featx.errors import DatasetError
+from featx.files import write_whole
+
+NO_LABEL = -1
+_SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "test": "test"}
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Images by name, with their classes and splits; nothing is decoded.
+
+    Attributes
+    ----------
+    root : Path
+        The folder that `paths` are relative to.
+    name : str
+        A short name for people and file names.
+    classes : tuple of str
+        Class names, sorted; empty where nothing is labelled.
+    paths : tuple of str
+        Relative to `root`, with forward slashes, sorted within each class and split.
+    targets : ndarray of shape (n_samples,), int64
+        Index into `classes`; -1 means no label.
+    splits : ndarray of shape (n_samples,), str
+        "train", "val" or "test"; "" where the image is in none.
+    split_rule : str
+        Where the splits came from: "folders", "manifest", a rule such as "first:60,10", or "none".
+    ignored : tuple of str
+        What the scan found and left alone: files that are no images, folders within classes.
+    """
+
+    root: Path
+    name: str
+    classes: tuple[str, ...]
+    paths: tuple[str, ...]
+    targets: npt.NDArray[np.int64]
+    splits: npt.NDArray[np.str_]
+    split_rule: str
+    ignored: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def select(self, rows: npt.NDArray[np.bool_] | npt.NDArray[np.int64]) -> Dataset:
+        """The same dataset with only `rows` (a mask or indices), in that order."""
+        paths = tuple(np.asarray(self.paths, dtype=object)[rows])
+        return replace(self, paths=paths, targets=self.targets[rows], splits=self.splits[rows])
+
+    def counts(self) -> dict[str, int]:
+        """How many images each split has; only splits that have any."""
+        found = Counter(self.splits.tolist())
+        return {split: found[split] for split in SPLITS if found[split]}
+
+
+def read_dataset(
+    data: str | Path, split: str | None = None, root: str | Path | None = None
+) -> Dataset:
+    """Find the images of `data`, their classes and their splits.
+
+    Parameters
+    ----------
+    data : str or Path
+        ``DIR/{train,val|valid,test}/<class>/*``, ``DIR/<class>/*``, a folder of images without
+        classes, or a CSV file (a manifest) with the columns path, label and, if there are splits,
+        split.
+    split : str, optional
+        How to split what has no splits of its own. ``first:60,10``: of each class, in the order
+        of file names, the first 60 train, the next 10 val, the rest test. ``0.7,0.1,0.2@SEED``:
+        these fractions of each class, at random. None: everything is train.
+    root : str or Path, optional
+        The folder that a manifest's paths are relative to and may not leave. None: the manifest's
+        own.
+
+    Returns
+    -------
+    Dataset
+
+    Raises
+    ------
+    DatasetError
+        Nothing there, no images, one class only, a rule that the classes cannot meet, a split
+        with a class that train lacks, a manifest that is not one.
+    """
+    path = Path(data)
+    if not path.exists():
+        raise DatasetError(f"no such file or folder: {path}")
+    if path.is_dir():
+        if root is not None:
+            raise DatasetError(f"--root {root} goes with a manifest, and {path} is a folder")
+        found = _scan_folder(path)
+    else:
+        found = _read_manifest(path, path.parent if root is None else Path(root))
+    if not len(found):
+        raise DatasetError(
+            f"no images in {path}: looked for {', '.join(sorted(IMAGE_SUFFIXES))} in "
+            f"{path.name}/<class>/ and {path.name}/{{train,val,test}}/<class>/"
+        )
+    if len(found.classes) == 1:
+        raise DatasetError(
+            f"only one class in {path} ({found.classes[0]}): a classifier needs two or more; for "
+            "features without labels, name the folder that holds the images itself"
+        )
+    if split is not None:
+        if found.split_rule != "none":
+            raise DatasetError(
+                f"{path} has splits of its own ({found.split_rule}); leave --split {split} out"
+            )
+        found = replace(found, splits=_split(found, split), split_rule=split)
+    elif found.split_rule == "none" and found.classes:
+        found = replace(found, splits=np.full(len(found), "train", dtype="<U5"))
+    _check_splits(found)
+    return found
+
+
+def write_manifest(dataset: Dataset, path: Path) -> None:
+    """Write the CSV that `read_dataset` reads: path (relative to the root), label, split."""
+    with write_whole(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["path", "label", "split"])
+        for name, target, split in zip(dataset.paths, dataset.targets, dataset.splits, strict=True):
+            writer.writerow([name, dataset.classes[target] if target != NO_LABEL else "", split])
+
+
+def find_untrainable(
+    classes: Sequence[str], targets: npt.NDArray[np.int64], splits: npt.NDArray[np.str_]
+) -> str | None:
+    """Why no classifier can be trained on these rows, in a sentence; None where one can."""
+    if not classes or not (targets >= 0).any():
+        return "its images have no labels: there is nothing to learn"
+    have = set(targets[splits == "train"].tolist()) - {NO_LABEL}
+    if not have:
+        return "it has no train images: there is nothing to learn from"
+    missing = [name for k, name in enumerate(classes) if k not in have]
+    if missing:
+        return f"train has no image of {', '.join(missing)}: nothing could learn it"
+    return None
+
+
+def check_trainable(dataset: Dataset) -> None:
+    """Raise DatasetError where no classifier can be trained on a dataset."""
+    if reason := find_untrainable(dataset.classes, dataset.targets, dataset.splits):
+        raise DatasetError(f"{dataset.root}: {reason}")
+
+
+def parse_split(rule: str) -> tuple[int, int] | tuple[tuple[float, float, float], int]:
+    """Read ``first:60,10`` as (60, 10) and ``0.7,0.1,0.2@3`` as ((0.7, 0.1, 0.2), 3).
+
+    Raises
+    ------
+    DatasetError
+        For anything else; the message shows both forms.
+    """
+    if match := re.fullmatch(r"first:(\d+),(\d+)", rule):
+        n_train, n_val = int(match[1]), int(match[2])
+        if n_train > 0:
+            return n_train, n_val
+    number = r"(\d*\.?\d+)"
+    if match := re.fullmatch(rf"{number},{number},{number}(?:@(\d+))?", rule):
+        a, b, c = float(match[1]), float(match[2]), float(match[3])
+        if a > 0 and abs(a + b + c - 1) < 1e-6:
+            return (a, b, c), int(match[4] or 0)
+    raise DatasetError(
+        f"cannot read the split rule {rule!r}: write first:60,10 (of each class, by file name, 60 "
+        "train, the next 10 val, the rest test) or 0.7,0.1,0.2@SEED (fractions that sum to 1)"
+    )
+
+
+def _scan_folder(root: Path) -> Dataset:
+    folders = _subfolders(root)
+    names = {folder.name for folder in folders}
+    if {"val", "valid"} <= names and names <= set(_SPLIT_FOLDERS):
+        raise DatasetError(f"{root} has both val/ and valid/: keep one")
+    # A class may well be called "test": these are splits only where all of them are, and where
+    # train holds class folders.
+    split_form = (
+        "train" in names and names <= set(_SPLIT_FOLDERS) and bool(_subfolders(root / "train"))
+    )
+    rows: list[tuple[str, str, str]] = []  # split, class, path
+    ignored: list[str] = []
+    if split_form:
+        parts = sorted(
+            ((_SPLIT_FOLDERS[f.name], f) for f in folders), key=lambda p: SPLITS.index(p[0])
+        )
+        classes_of = [(split, c) for split, folder in parts for c in _subfolders(folder)]
+    else:
+        classes_of = [("", folder) for folder in folders]
+    for split, folder in classes_of:
+        images, others = list_images(folder)
+        prefix = folder.relative_to(root).as_posix()
+        rows += [(split, folder.name, f"{prefix}/{name}") for name in images]
+        ignored += [f"{prefix}/{name}" for name in others]
+    here, beside = list_images(root)
+    beside = [name for name in beside if name not in names]
+    if rows:
+        ignored += here + beside
+        return _make(root, rows, "folders" if split_form else "none", ignored)
+    return _make(root, [("", "", name) for name in here], "none", ignored + beside)
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    with os.scandir(folder) as entries:
+        return sorted(Path(e) for e in entries if e.is_dir() and not e.name.startswith("."))
+
+
+def list_images(folder: Path) -> tuple[list[str], list[str]]:
+    """Names of the images directly in `folder`, and of what else lies there, both sorted."""
+    images, others = [], []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue  # .DS_Store, ._photo.jpg, .ipynb_checkpoints: never anyone's images
+            suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122 (a Path per file is slow)
+            # A dangling link counts as an image: it is reported as unreadable, not passed over.
+            if suffix in IMAGE_SUFFIXES and not entry.is_dir():
+                images.append(entry.name)
+            else:
+                others.append(entry.name)
+    return sorted(images), sorted(others)
+
+
+def _read_manifest(path: Path, root: Path) -> Dataset:
+    if not root.is_dir():
+        raise DatasetError(f"no such folder: {root}")
+    rows: list[tuple[str, str, str]] = []
+    seen: dict[str, int] = {}
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, strict=True)
+            columns = reader.fieldnames or []
+            if "path" not in columns or "label" not in columns:
+                raise DatasetError(
+                    f"{path} is not a manifest: its first line must name the columns path,label"
+                    f"[,split]; it reads {','.join(columns)[:80]!r}"
+                )
+            has_split = "split" in columns
+            for row in reader:
+                line = reader.line_num
+                name = _manifest_path(row["path"] or "", root, f"{path}, line {line}")
+                if name in seen:
+                    raise DatasetError(
+                        f"{path}, line {line}: {name} stands in line {seen[name]} already"
+                    )
+                seen[name] = line
+                split = (row["split"] or "").strip() if has_split else ""
+                if split and split not in _SPLIT_FOLDERS:
+                    raise DatasetError(
+                        f"{path}, line {line}: split is {split!r}; expected train, val or test"
+                    )
+                label = (row["label"] or "").strip()
+                rows.append((_SPLIT_FOLDERS.get(split, ""), label, name))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DatasetError(f"{path} is not a CSV manifest in UTF-8: {error}") from error
+    return _make(root, rows, "manifest" if has_split else "none", (), name=path.stem)
+
+
+def _manifest_path(text: str, root: Path, where: str) -> str:
+    """A manifest's path relative to `root`; one that leads out of it is an error."""
+    if not text:
+        raise DatasetError(f"{where}: the path is empty")
+    path = PurePosixPath(text)
+    if path.is_absolute():
+        if not Path(text).is_relative_to(root.resolve()):
+            raise DatasetError(
+                f"{where}: {text} lies outside the manifest's root, {root} (--root names another)"
+            )
+        path = PurePosixPath(Path(text).relative_to(root.resolve()).as_posix())
+    if ".." in path.parts:
+        raise DatasetError(f"{where}: {text} leads out of the manifest's root, {root}")
+    return path.as_posix()
+
+
+def _make(
+    root: Path,
+    rows: Iterable[tuple[str, str, str]],
+    rule: str,
+    ignored: Sequence[str],
+    name: str | None = None,
+) -> Dataset:
+    rows = sorted(rows, key=lambda r: (SPLITS.index(r[0]) if r[0] else 3, r[1], r[2]))
+    classes = tuple(sorted({label for _, label, _ in rows if label}))
+    index = {label: i for i, label in enumerate(classes)}
+    return Dataset(
+        root=root,
+        name=name or root.resolve().name or "images",
+        classes=classes,
+        paths=tuple(path for _, _, path in rows),
+        targets=np.array([index.get(label, NO_LABEL) for _, label, _ in rows], dtype=np.int64),
+        splits=np.array([split for split, _, _ in rows], dtype="<U5"),
+        split_rule=rule,
+        ignored=tuple(ignored),
+    )
+
+
+def _split(dataset: Dataset, rule: str) -> npt.NDArray[np.str_]:
+    parsed = parse_split(rule)
+    if not dataset.classes:
+        raise DatasetError(f"{dataset.root} has no classes: --split {rule} needs them")
+    splits = np.full(len(dataset), "", dtype="<U5")
+    rows_of = [np.flatnonzero(dataset.targets == k) for k in range(len(dataset.classes))]
+    if isinstance(parsed[0], int):
+        n_train, n_val = parsed
+        short = [
+            f"{name} has {len(rows)}"
+            for name, rows in zip(dataset.classes, rows_of, strict=True)
+            if len(rows) < n_train + n_val
+        ]
+        if short:
+            raise DatasetError(
+                f"--split {rule} asks for {n_train} + {n_val} = {n_train + n_val} images of each "
+                f"class, but {', '.join(short)}"
+            )
+        for rows in rows_of:
+            # In the order of file names, whatever folder or order they came in.
+            names = [PurePosixPath(dataset.paths[i]).name for i in rows]
+            rows = rows[np.argsort(np.array(names), kind="stable")]
+            splits[rows] = "test"
+            splits[rows[:n_train]] = "train"
+            splits[rows[n_train : n_train + n_val]] = "val"
+        return splits
+    fractions, seed = parsed
+    rng = np.random.default_rng(seed)
+    for rows in rows_of:
+        sizes = _apportion(len(rows), fractions)
+        shuffled = rng.permutation(rows)
+        splits[shuffled] = np.repeat(np.array(SPLITS, dtype="<U5"), sizes)
+    return splits
+
+
+def _apportion(n: int, fractions: tuple[float, float, float]) -> list[int]:
+    """Share n among fractions by largest remainder; train gets one at least."""
+    quotas = np.array(fractions) / sum(fractions) * n
+    sizes = np.floor(quotas + 1e-9).astype(int)
+    order = np.argsort(-(quotas - sizes), kind="stable")
+    sizes[order[: n - sizes.sum()]] += 1
+    if sizes[0] == 0:
+        sizes[np.argmax(sizes)] -= 1
+        sizes[0] += 1
+    return [int(size) for size in sizes]
+
+
+def _check_splits(dataset: Dataset) -> None:
+    """Raise DatasetError where a split has a class that train has no image of."""
+    have = {split: set(dataset.targets[dataset.splits == split].tolist()) for split in SPLITS}
+    if not have["train"] - {NO_LABEL} and (have["val"] or have["test"]):
+        raise DatasetError(f"{dataset.root} has no labelled train images")
+    for split in ("val", "test"):
+        missing = sorted(have[split] - have["train"] - {NO_LABEL})
+        if missing:
+            names = ", ".join(dataset.classes[k] for k in missing)
+            raise DatasetError(
+                f"{dataset.root}: {split} has classes that train lacks: {names}; nothing could "
+                "ever learn them"
+            )

@@ -1,0 +1,108 @@
+"""Running the frozen network on batches: device, threads, one fixed batch shape."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from featx.backbone import FrozenBackbone, build_resnet50
+from featx.config import BATCH_SIZE, FEATURE_DIM
+from featx.errors import DeviceError
+from featx.weights import Weights
+
+
+class Engine(Protocol):
+    """What extraction needs of whatever runs the network.
+
+    Attributes
+    ----------
+    name : str
+        With version, for the provenance.
+    precision : str
+        Of the computation.
+    device : str
+    batch_size : int
+        Images of one forward pass; a smaller batch is padded to it.
+    feature_dim : int
+    """
+
+    name: str
+    precision: str
+    device: str
+    batch_size: int
+    feature_dim: int
+
+    def run(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """(b, crop, crop, 3) uint8 with b at most batch_size, to (b, feature_dim) float32."""
+        ...
+
+
+def describe_torch() -> str:
+    """The torch engine's name with its version, as the provenance has it."""
+    return f"torch {torch.__version__.partition('+')[0]}"
+
+
+def choose_device(device: str) -> torch.device:
+    """The device of that name; "auto" is CUDA where there is one.
+
+    Raises
+    ------
+    DeviceError
+        CUDA was asked for and is not there.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise DeviceError("--device cuda: torch finds no CUDA device here; say auto or cpu")
+    return torch.device(device)
+
+
+class TorchEngine:
+    """ResNet50 under torch in float32: folded, channels_last, without gradients.
+
+    Parameters
+    ----------
+    weights : Weights
+    device : {"auto", "cpu", "cuda"}
+    batch_size : int
+
+    Raises
+    ------
+    DeviceError
+    """
+
+    precision = "fp32"
+    feature_dim = FEATURE_DIM
+
+    def __init__(
+        self, weights: Weights, device: str = "auto", batch_size: int = BATCH_SIZE
+    ) -> None:
+        self.name = describe_torch()
+        self.batch_size = batch_size
+        self._device = choose_device(device)
+        self.device = self._device.type
+        network = build_resnet50(weights.state, weights.stride_in_1x1)
+        self._backbone = FrozenBackbone(network, weights.preprocessing).to(self._device)
+
+    @torch.inference_mode()
+    def run(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """See `Engine.run`.
+
+        The batch is padded to one shape: matrix routines choose their kernels, and with them the
+        last bits of a result, by shape. So a row does not depend on how many others came with it.
+        """
+        n = len(pixels)
+        if n < self.batch_size:
+            padded = np.zeros((self.batch_size, *pixels.shape[1:]), np.uint8)
+            padded[:n] = pixels
+            pixels = padded
+        batch = torch.from_numpy(pixels).to(self._device)
+        # cuDNN would compute float32 convolutions with 10-bit mantissas (TF32) if left to itself.
+        with torch.backends.cudnn.flags(
+            enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+        ):
+            features: npt.NDArray[np.float32] = self._backbone(batch)[:n].float().cpu().numpy()
+        return features

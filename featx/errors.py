@@ -1,0 +1,80 @@
+"""What can go wrong, as one tree: catch `FeatxError` to catch everything featx raises on purpose.
+
+Each kind is also the built-in kind it is, so that code that knows nothing of featx handles it.
+A message says what is wrong, where, what was expected and found, and what to do next.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class FeatxError(Exception):
+    """Base of every error that featx raises on purpose."""
+
+
+class DatasetError(FeatxError, ValueError):
+    """A folder, manifest or split rule that cannot be used as it stands."""
+
+
+class ImageError(FeatxError, ValueError):
+    """One image that cannot be decoded.
+
+    Attributes
+    ----------
+    path : str
+        The image, as it was named to featx.
+    reason : str
+        Why, in a few words.
+    """
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+
+class WeightsError(FeatxError, RuntimeError):
+    """Network parameters that cannot be had, or are not what their name promises."""
+
+
+class DeviceError(FeatxError, RuntimeError):
+    """A device that this machine does not have."""
+
+
+class ExtractionError(FeatxError, RuntimeError):
+    """An extraction that cannot finish."""
+
+
+class FeatureFileError(FeatxError, ValueError):
+    """A feature file that is not ours, incomplete, of another schema or not fit for the purpose."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+
+class OutputExistsError(FeatxError, FileExistsError):
+    """An output that exists and holds something else.
+
+    Attributes
+    ----------
+    path : Path
+        The file or folder in the way.
+    differences : tuple of str
+        What it holds and what was asked for, one entry a difference.
+    """
+
+    def __init__(self, path: Path, differences: tuple[str, ...]) -> None:
+        what = "; ".join(differences)
+        super().__init__(
+            f"{path} exists and holds something else ({what}); "
+            "name another output, or say --overwrite to replace it"
+        )
+        self.path = path
+        self.differences = differences
+
+
+class ModelError(FeatxError, ValueError):
+    """A model file that cannot be read, or that does not fit the features it meets."""

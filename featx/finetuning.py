@@ -1,0 +1,279 @@
+"""The baseline: a new last layer on the network, images through all of it in every epoch."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import torch
+
+from featx.cache import HashedRows, hash_rows
+from featx.config import (
+    EPOCHS,
+    HEAD_LEARNING_RATE,
+    SPLITS,
+    TRAIN_BATCH_SIZE,
+    TUNE_LEARNING_RATE,
+)
+from featx.dataset import Dataset, check_trainable, read_dataset
+from featx.engine import choose_device
+from featx.errors import ImageError, ModelError, OutputExistsError
+from featx.fetch import resolve_weights
+from featx.files import hash_json, write_json
+from featx.images import describe_decoder, open_rgb
+from featx.machine import count_cores, describe_machine
+from featx.metrics import score_counts, score_labels
+from featx.models import Model, Outcome, find_differences, read_model, write_model
+from featx.network import TRAINED, ImageBatches, TunedNetwork
+from featx.training import Batches, train_softmax
+from featx.weights import Weights
+
+log = logging.getLogger(__name__)
+
+
+def finetune(
+    data: str | Path | Dataset,
+    *,
+    train: str = "fc",
+    epochs: int = EPOCHS,
+    weights: str = "auto",
+    split: str | None = None,
+    root: str | Path | None = None,
+    augment: bool = False,
+    seed: int = 0,
+    batch_size: int = TRAIN_BATCH_SIZE,
+    device: str = "auto",
+    num_workers: int | None = None,
+    on_error: str = "skip",
+    output: str | Path | None = None,
+    overwrite: bool = False,
+    progress: bool = False,
+) -> tuple[Model, tuple[tuple[str, str], ...]]:
+    """Train the network on images, every image through all of it in every epoch.
+
+    Parameters
+    ----------
+    data, split, root
+        See `featx.dataset.read_dataset`.
+    train : {"fc", "last3", "layer4", "all"}
+        What moves: the new last layer alone, the last three layers, the last stage, everything.
+    epochs, batch_size, seed : int
+    weights : str
+        See `featx.fetch.resolve_weights`.
+    augment : bool
+        Random rotation, crop and flip of train images.
+    device : {"auto", "cpu", "cuda"}
+    num_workers : int, optional
+        Decoding threads; None: as many as cores.
+    on_error : {"skip", "fail"}
+        Leave out an image that cannot be decoded, or stop. All are decoded once before training.
+    output : path, optional
+        The run's folder; None: results/NAME/TRAIN-RECIPE. One that holds just this run is reused.
+    overwrite : bool
+        Replace an `output` that holds something else.
+    progress : bool
+
+    Returns
+    -------
+    Model
+        With the run's file as its path; its provenance is the network's.
+    tuple of (str, str)
+        Path and reason of every image that was left out.
+
+    Raises
+    ------
+    DatasetError, WeightsError, DeviceError, ImageError, OutputExistsError
+    ModelError
+        Unknown `train`.
+    """
+    dataset = data if isinstance(data, Dataset) else read_dataset(data, split, root)
+    check_trainable(dataset)
+    workers = count_cores() if num_workers is None else num_workers
+    rows, skipped = leave_out_undecodable(hash_rows(dataset, on_error), on_error)
+    resolved = resolve_weights(weights, progress=progress)
+    recipe = make_tune_recipe(
+        rows,
+        resolved,
+        train=train,
+        epochs=epochs,
+        augment=augment,
+        seed=seed,
+        batch_size=batch_size,
+    )
+    folder = Path("results") / dataset.name / run_name(recipe) if output is None else Path(output)
+    if (folder / "model.safetensors").exists() and not overwrite:
+        there = read_model(folder)
+        if there.recipe_key != hash_json(recipe):
+            raise OutputExistsError(folder, find_differences(there.recipe, recipe))
+        log.info("reused: %s", folder)
+        return there, skipped
+    model = finetune_rows(
+        rows, resolved, recipe, folder, device=device, num_workers=workers, progress=progress
+    )
+    return model, skipped
+
+
+def finetune_rows(
+    rows: HashedRows,
+    weights: Weights,
+    recipe: dict[str, Any],
+    folder: Path,
+    *,
+    device: str,
+    num_workers: int,
+    progress: bool,
+) -> Model:
+    """Train as `recipe` (of `make_tune_recipe`) says and keep the run in `folder`.
+
+    Every image of `rows` can be decoded. The seconds, loss and accuracy of every epoch are kept
+    beside the model as history.json.
+    """
+    dataset, train, seed = rows.dataset, recipe["train"], recipe["seed"]
+    check_trainable(dataset)
+    place = choose_device(device)
+    network = TunedNetwork(weights, len(dataset.classes), train, seed).to(place)
+    splits: dict[str, Batches] = {}
+    for name in SPLITS:
+        here = np.flatnonzero((dataset.splits == name) & (dataset.targets >= 0))
+        if len(here):
+            splits[name] = ImageBatches(
+                paths=tuple(dataset.root / dataset.paths[i] for i in here),
+                y=torch.from_numpy(dataset.targets[here]),
+                preprocessing=weights.preprocessing,
+                num_workers=num_workers,
+                augment_seed=seed if recipe["augment"] and name == "train" else None,
+            )
+    training = train_softmax(
+        network,
+        splits,
+        network.make_optimizer(),
+        epochs=recipe["epochs"],
+        batch_size=recipe["batch_size"],
+        seed=seed,
+        copy_state=network.copy_state,
+        device=place,
+        progress=progress,
+    )
+    kept = training.history[training.best_epoch - 1]
+    n_train = len(splits["train"].y)
+    scores = {"train": score_counts(round(kept.accuracy["train"] * n_train), n_train)}
+    scores |= {
+        name: score_labels(splits[name].y.numpy(), p.argmax(axis=1))
+        for name, p in training.probabilities.items()
+    }
+    model = Model(
+        kind="network",
+        name=train,
+        classes=dataset.classes,
+        provenance={
+            "weights": weights.name,
+            "weights_sha256": weights.sha256,
+            "preprocessing": weights.preprocessing.to_dict(),
+        },
+        recipe=recipe,
+        outcome=Outcome(
+            scores=scores,
+            probabilities=dict(training.probabilities),
+            seconds=sum(epoch.seconds for epoch in training.history),
+            trainable_parameters=sum(p.numel() for p in network.parameters() if p.requires_grad),
+            machine=f"{describe_machine()}, {place.type}",
+            history=training.history,
+            best_epoch=training.best_epoch,
+            details={"augment": recipe["augment"]},
+        ),
+        arrays={name: tensor.numpy() for name, tensor in training.state.items()},
+    )
+    written = write_model(model, folder / "model.safetensors")
+    write_json(folder / "history.json", written.to_dict())
+    return written
+
+
+def make_tune_recipe(
+    rows: HashedRows,
+    weights: Weights,
+    *,
+    train: str,
+    epochs: int,
+    augment: bool,
+    seed: int,
+    batch_size: int = TRAIN_BATCH_SIZE,
+) -> dict[str, Any]:
+    """All that decides what a run finds, as JSON values.
+
+    Raises
+    ------
+    ModelError
+        Unknown `train`, or no epochs.
+    """
+    if train not in TRAINED:
+        raise ModelError(f"unknown train {train!r}: say one of {', '.join(TRAINED)}")
+    if epochs < 1:
+        raise ModelError(f"epochs is {epochs}: at least 1")
+    return {
+        "train": train,
+        "epochs": epochs,
+        "augment": augment,
+        "seed": seed,
+        "batch_size": batch_size,
+        "learning_rate": HEAD_LEARNING_RATE,
+        "tune_learning_rate": TUNE_LEARNING_RATE,
+        "weights": weights.name,
+        "weights_sha256": weights.sha256,
+        "preprocessing": weights.preprocessing.to_dict(),
+        "decoder": describe_decoder(),
+        "fingerprint": rows.fingerprint,
+    }
+
+
+def run_name(recipe: dict[str, Any]) -> str:
+    """The folder's name of a run, one for each recipe."""
+    return f"{recipe['train']}-{hash_json(recipe)[:8]}"
+
+
+def leave_out_undecodable(
+    rows: HashedRows, on_error: str
+) -> tuple[HashedRows, tuple[tuple[str, str], ...]]:
+    """Decode every image once; leave out those that cannot be, and say which and why.
+
+    Raises
+    ------
+    ImageError
+        `on_error` is "fail" and there is one.
+    """
+
+    def try_open(name: str) -> str | None:
+        try:
+            open_rgb(rows.dataset.root / name)
+        except ImageError as error:
+            if on_error == "fail":
+                raise
+            return error.reason
+        return None
+
+    paths = rows.dataset.paths
+    reasons = joblib.Parallel(n_jobs=count_cores(), prefer="threads", batch_size=16)(
+        joblib.delayed(try_open)(name) for name in paths
+    )
+    skipped = [(path, reason) for path, _, reason in rows.unread]
+    skipped += [(path, reason) for path, reason in zip(paths, reasons, strict=True) if reason]
+    return rows.select(np.array([reason is None for reason in reasons])), tuple(skipped)
+
+
+def load_tuned(model: Model, weights: Weights) -> TunedNetwork:
+    """The trained network: the pretrained one with the tensors that training moved.
+
+    Raises
+    ------
+    ModelError
+        Tensors are missing or of other shapes.
+    """
+    network = TunedNetwork(weights, len(model.classes), model.recipe["train"], model.recipe["seed"])
+    needed = network.copy_state()
+    arrays = model.arrays
+    if arrays.keys() != needed.keys() or any(arrays[n].shape != t.shape for n, t in needed.items()):
+        raise ModelError(f"{model.path} is damaged: its tensors do not fit --train {model.name}")
+    network.load_state_dict({n: torch.from_numpy(a) for n, a in arrays.items()}, strict=False)
+    return network.eval()

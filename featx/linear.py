@@ -1,0 +1,124 @@
+"""A linear layer with softmax, as a classifier of scikit-learn's kind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.special import softmax
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from featx.config import EPOCHS, HEAD_LEARNING_RATE, TRAIN_BATCH_SIZE
+from featx.training import Batches, FeatureBatches, make_linear, train_softmax
+
+Matrix = npt.NDArray[np.floating]
+Labels = npt.NDArray[np.int64]
+
+
+class LinearClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """A linear layer with softmax cross-entropy, trained by Adam in mini-batches.
+
+    Parameters
+    ----------
+    epochs : int
+    batch_size : int
+    learning_rate : float
+    seed : int
+        Of the first parameters and of the batch order.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+    coef_ : ndarray of shape (n_classes, n_features), float32
+    intercept_ : ndarray of shape (n_classes,), float32
+    history_ : tuple of Epoch
+    best_epoch_ : int
+        From 1; see `featx.training.Training`.
+    n_features_in_ : int
+    """
+
+    def __init__(
+        self,
+        epochs: int = EPOCHS,
+        batch_size: int = TRAIN_BATCH_SIZE,
+        learning_rate: float = HEAD_LEARNING_RATE,
+        seed: int = 0,
+    ) -> None:
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.seed = seed
+
+    def fit(
+        self, X: Matrix, y: npt.ArrayLike, others: Mapping[str, tuple[Matrix, Labels]] | None = None
+    ) -> LinearClassifier:
+        """Train on X, y.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,)
+        others : mapping of str to (X, y), optional
+            More splits to score after every epoch; one called "val" chooses the epoch.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            As scikit-learn's own classifiers do for input that cannot be learnt from.
+        """
+        X, y = validate_data(self, X, y, dtype=np.float32)
+        check_classification_targets(y)
+        self.classes_, codes = np.unique(y, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise ValueError(f"needs two or more classes; the data has one class: {self.classes_}")
+        splits: dict[str, Batches] = {
+            "train": FeatureBatches(torch.from_numpy(X), torch.from_numpy(codes))
+        }
+        for name, (X_other, y_other) in (others or {}).items():
+            X_other = np.ascontiguousarray(X_other, np.float32)
+            codes_other = np.searchsorted(self.classes_, y_other)
+            splits[name] = FeatureBatches(torch.from_numpy(X_other), torch.from_numpy(codes_other))
+        layer = make_linear(X.shape[1], len(self.classes_), self.seed)
+        training = train_softmax(
+            layer,
+            splits,
+            torch.optim.Adam(layer.parameters(), lr=self.learning_rate),
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            seed=self.seed,
+            copy_state=lambda: {k: v.detach().clone() for k, v in layer.state_dict().items()},
+        )
+        self.history_, self.best_epoch_ = training.history, training.best_epoch
+        self.coef_ = training.state["weight"].numpy()
+        self.intercept_ = training.state["bias"].numpy()
+        return self
+
+    def decision_function(self, X: Matrix) -> Matrix:
+        """Logits, shape (n_samples, n_classes); of two classes their difference, (n_samples,)."""
+        check_is_fitted(self)
+        logits: Matrix = self._validate(X) @ self.coef_.T + self.intercept_
+        return logits[:, 1] - logits[:, 0] if len(self.classes_) == 2 else logits
+
+    def predict_proba(self, X: Matrix) -> Matrix:
+        """Probabilities, shape (n_samples, n_classes)."""
+        check_is_fitted(self)
+        probabilities: Matrix = softmax(self._validate(X) @ self.coef_.T + self.intercept_, axis=1)
+        return probabilities
+
+    def predict(self, X: Matrix) -> npt.NDArray[Any]:
+        """The most probable class of each row."""
+        labels: npt.NDArray[Any] = self.classes_[self.predict_proba(X).argmax(axis=1)]
+        return labels
+
+    def _validate(self, X: Matrix) -> Matrix:
+        checked: Matrix = validate_data(self, X, dtype=np.float32, reset=False)
+        return checked

@@ -1,0 +1,111 @@
+"""The network that is tuned: which part of it moves, and the images that it sees."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from featx.backbone import Normalise, build_resnet50
+from featx.config import FEATURE_DIM, HEAD_LEARNING_RATE, TUNE_LEARNING_RATE, Preprocessing
+from featx.images import load_augmented, load_batches, load_image
+from featx.training import make_linear
+from featx.weights import Weights
+
+# What each mode trains, besides the new last layer. A convolution and the batch norm behind it
+# count as one layer, since they fold into one: "last3" is layer4.2.conv2, layer4.2.conv3 and fc.
+TRAINED = {
+    "fc": (),
+    "last3": ("layer4.2.conv2", "layer4.2.bn2", "layer4.2.conv3", "layer4.2.bn3"),
+    "layer4": ("layer4",),
+    "all": ("",),
+}
+
+
+class TunedNetwork(nn.Module):
+    """Pixels to logits: normalising, ResNet50, a new linear layer; all but a part of it frozen.
+
+    The frozen part stays in eval mode whatever is asked, so that neither its parameters nor its
+    running statistics move.
+
+    Parameters
+    ----------
+    weights : Weights
+    n_classes : int
+    train : str
+        A key of `TRAINED`.
+    seed : int
+        Of the new layer's first parameters: the same as `LinearClassifier` has for this seed.
+    """
+
+    def __init__(self, weights: Weights, n_classes: int, train: str, seed: int) -> None:
+        super().__init__()
+        self.normalise = Normalise(weights.preprocessing)
+        network = build_resnet50(weights.state, weights.stride_in_1x1)
+        self.network = network.to(memory_format=torch.channels_last)
+        self.head = make_linear(FEATURE_DIM, n_classes, seed)
+        self.network.requires_grad_(False)
+        self._tuned = [self.network.get_submodule(name) for name in TRAINED[train]]
+        for module in self._tuned:
+            module.requires_grad_(True)
+        names = tuple(f"network.{name}".rstrip(".") + "." for name in TRAINED[train])
+        self._moving = tuple(n for n in self.state_dict() if n.startswith(("head.", *names)))
+
+    def train(self, mode: bool = True) -> TunedNetwork:
+        """Put the trained part, and nothing else, into train mode."""
+        super().train(False)
+        for module in (self.head, *self._tuned):
+            module.train(mode)
+        return self
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """(n, height, width, 3) uint8 to logits (n, n_classes)."""
+        logits: torch.Tensor = self.head(self.network(self.normalise(pixels)))
+        return logits
+
+    def copy_state(self) -> dict[str, torch.Tensor]:
+        """A copy, on the CPU, of every tensor that training moves: parameters and statistics."""
+        state = self.state_dict()
+        return {name: state[name].detach().cpu().clone() for name in self._moving}
+
+    def make_optimizer(self) -> torch.optim.Optimizer:
+        """Adam, with a smaller step for pretrained layers than for the new one."""
+        groups: list[dict[str, Any]] = [{"params": list(self.head.parameters())}]
+        tuned = [p for module in self._tuned for p in module.parameters()]
+        if tuned:
+            groups.append({"params": tuned, "lr": TUNE_LEARNING_RATE})
+        return torch.optim.Adam(groups, lr=HEAD_LEARNING_RATE)
+
+
+@dataclass(frozen=True)
+class ImageBatches:
+    """One split's images, decoded anew every time they are asked for; see `training.Batches`."""
+
+    paths: tuple[Path, ...]
+    y: torch.Tensor
+    preprocessing: Preprocessing
+    num_workers: int
+    augment_seed: int | None = None
+
+    def iterate(
+        self, order: npt.NDArray[np.int64], batch_size: int, epoch: int
+    ) -> Iterator[torch.Tensor]:
+        """Pixels of the images in `order`, (b, crop, crop, 3) uint8, `batch_size` at a time."""
+
+        def load(i: int) -> npt.NDArray[np.uint8]:
+            if self.augment_seed is None:
+                return load_image(self.paths[i], self.preprocessing)
+            # Of the image and the epoch alone, so that the order of threads changes nothing.
+            rng = np.random.default_rng([self.augment_seed, epoch, i])
+            return load_augmented(self.paths[i], self.preprocessing, rng)
+
+        for batch in load_batches(load, order, batch_size, self.num_workers):
+            for _, error in batch.failures:
+                raise error
+            yield torch.from_numpy(batch.pixels)

@@ -1,0 +1,97 @@
+"""One result as text for a terminal: numbers, models, predictions, files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tabulate import tabulate
+
+from featx.metrics import Score
+from featx.models import Model
+from featx.prediction import Prediction
+from featx.store import Features
+
+
+def format_score(score: Score | None) -> str:
+    """Per cent with the counts: "97.5 % (276/283)"; a dash for None."""
+    if score is None:
+        return "–"
+    return f"{100 * score.accuracy:.1f} % ({score.correct}/{score.total})"
+
+
+def format_interval(score: Score) -> str:
+    """A 95 % interval in per cent: "95.0 to 98.8"."""
+    low, high = score.interval
+    return f"{100 * low:.1f} to {100 * high:.1f}"
+
+
+def format_seconds(seconds: float | None) -> str:
+    """Three significant digits at most; a dash for None."""
+    if seconds is None:
+        return "–"
+    return f"{seconds:.0f}" if seconds >= 100 else f"{seconds:.3g}"
+
+
+def render_model(model: Model) -> str:
+    """A trained model's scores, and what its training chose."""
+    outcome = model.outcome
+    rows = [
+        [split, format_score(score), format_interval(score)]
+        for split, score in outcome.scores.items()
+    ]
+    table = tabulate(rows, ["split", "accuracy", "95 % interval"], disable_numparse=True)
+    facts = [f"{outcome.trainable_parameters:,} parameters"]
+    if outcome.details.get("C") is not None:
+        facts.append(f"C = {outcome.details['C']:g} ({outcome.details['chosen_by']})")
+    if outcome.details.get("converged") is False:
+        facts.append("NOT converged")
+    if outcome.best_epoch is not None:
+        facts.append(f"epoch {outcome.best_epoch} of {len(outcome.history)}")
+        facts.append(f"{format_seconds(outcome.seconds_per_epoch)} s/epoch")
+    facts.append(f"{format_seconds(outcome.seconds)} s in all")
+    return f"{model.name}: {', '.join(facts)}\n\n{table}\n\nmodel: {model.path}"
+
+
+def render_predictions(predictions: Sequence[Prediction]) -> str:
+    """A table of images with their most probable classes."""
+    rows = [
+        [escape(one.path), escape(name), f"{100 * p:.1f} %"]
+        for one in predictions
+        for name, p in one.top
+    ]
+    align = ("left", "left", "right")
+    headers = ["image", "class", "probability"]
+    return tabulate(rows, headers, disable_numparse=True, colalign=align)
+
+
+def escape(name: str) -> str:
+    """A name fit for a terminal: other people's control characters must not reach it."""
+    return name if name.isprintable() else ascii(name)[1:-1]
+
+
+def render_features(features: Features) -> str:
+    """What a feature file holds, in a few lines."""
+    facts = features.to_dict()
+    n_classes = len(features.classes)
+    names = ", ".join(escape(name) for name in features.classes[:10])
+    counts = [
+        f"{sum(per_class.values())} {split or 'in no split'}"
+        for split, per_class in facts["counts"].items()
+    ]
+    rows = [
+        ["dataset", f"{escape(features.dataset)} (split {features.split_rule})"],
+        ["images", f"{facts['images']}: {', '.join(counts)}; {facts['skipped']} skipped"],
+        ["classes", f"{n_classes}: {names}{', …' if n_classes > 10 else ''}"],
+        ["features", f"{facts['feature_dim']} numbers per image, {facts['storage']}"],
+        ["network", f"{facts['backbone']}, {facts['weights']} ({facts['weights_sha256'][:12]})"],
+        ["computed", f"{facts['engine']} {facts['precision']}; {facts['decoder']}"],
+        ["fingerprint", facts["fingerprint"]],
+    ]
+    return tabulate(rows, tablefmt="plain", disable_numparse=True)
+
+
+def render_weights(known: Sequence[dict[str, Any]], folder: str) -> str:
+    """A table of weights."""
+    rows = [[w["name"], "stored" if w["stored"] else "–", w["about"]] for w in known]
+    return f"{tabulate(rows, ['weights', '', 'what'])}\n\nin {folder}"

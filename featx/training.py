@@ -1,0 +1,209 @@
+"""One epoch loop for both roads: a linear layer on cached features, or a network on images.
+
+That they share it is what makes them comparable: same batch order, same bookkeeping, same choice
+of epoch.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+from torch.nn import functional as F
+from tqdm import tqdm
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One row of a training history.
+
+    Attributes
+    ----------
+    epoch : int
+        From 1.
+    seconds : float
+        Wall time of training and of scoring the other splits.
+    loss, accuracy : dict of str to float
+        By split. Loss is the mean cross-entropy in nats, accuracy a fraction in [0, 1]. Those of
+        train are taken during the epoch, while the parameters move; the others after it.
+    """
+
+    epoch: int
+    seconds: float
+    loss: dict[str, float]
+    accuracy: dict[str, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Training:
+    """What `train_softmax` gives back.
+
+    Attributes
+    ----------
+    history : tuple of Epoch
+    best_epoch : int
+        Highest val accuracy, ties by lower val loss; the last epoch where there is no val.
+    state : dict of str to Tensor
+        The trained tensors as they were after that epoch.
+    probabilities : dict of str to ndarray of shape (n_samples, n_classes), float32
+        Of every split but train, after that epoch.
+    """
+
+    history: tuple[Epoch, ...]
+    best_epoch: int
+    state: dict[str, torch.Tensor]
+    probabilities: dict[str, npt.NDArray[np.float32]]
+
+
+class Batches(Protocol):
+    """One split's samples, in the form that the module takes."""
+
+    @property
+    def y(self) -> torch.Tensor:
+        """Class codes, shape (n_samples,), int64."""
+
+    def iterate(
+        self, order: npt.NDArray[np.int64], batch_size: int, epoch: int
+    ) -> Iterator[torch.Tensor]:
+        """Inputs of the samples in `order`, `batch_size` at a time."""
+
+
+@dataclass(frozen=True)
+class FeatureBatches:
+    """Rows of a feature matrix; X is a Tensor of shape (n_samples, n_features), float32."""
+
+    X: torch.Tensor
+    y: torch.Tensor
+
+    def iterate(
+        self, order: npt.NDArray[np.int64], batch_size: int, epoch: int
+    ) -> Iterator[torch.Tensor]:
+        """See `Batches.iterate`."""
+        for start in range(0, len(order), batch_size):
+            yield self.X[torch.from_numpy(order[start : start + batch_size])]
+
+
+def make_linear(n_features: int, n_classes: int, seed: int) -> nn.Linear:
+    """A linear layer that starts uniform in ±1/sqrt(n_features), torch's usual, from a seed."""
+    generator = torch.Generator().manual_seed(seed)
+    layer = nn.Linear(n_features, n_classes)
+    bound = n_features**-0.5
+    with torch.no_grad():
+        layer.weight.uniform_(-bound, bound, generator=generator)
+        layer.bias.uniform_(-bound, bound, generator=generator)
+    return layer
+
+
+def train_softmax(
+    module: nn.Module,
+    splits: Mapping[str, Batches],
+    optimizer: torch.optim.Optimizer,
+    *,
+    epochs: int,
+    batch_size: int,
+    seed: int,
+    copy_state: Callable[[], dict[str, torch.Tensor]],
+    device: torch.device | None = None,
+    progress: bool = False,
+) -> Training:
+    """Train by softmax cross-entropy and keep the epoch that val likes best.
+
+    Parameters
+    ----------
+    module : nn.Module
+        From a batch of inputs to logits of shape (b, n_classes).
+    splits : mapping of str to Batches
+        "train", and any others to be scored after every epoch. None but "val" decides anything.
+    optimizer : torch.optim.Optimizer
+    epochs, batch_size : int
+    seed : int
+        Of the batch order: epoch e takes `numpy.random.default_rng([seed, e]).permutation(n)`.
+    copy_state : callable
+        Gives a copy of the tensors that training moves.
+    device : torch.device, optional
+        Where inputs go; None: the CPU.
+    progress : bool
+        Show a bar of epochs on stderr.
+
+    Returns
+    -------
+    Training
+    """
+    device = device or torch.device("cpu")
+    history: list[Epoch] = []
+    best: tuple[float, float] | None = None
+    best_epoch, state, probabilities = 0, {}, {}
+    others = [name for name in splits if name != "train"]
+    samples = epochs * sum(len(data.y) for data in splits.values())
+    bar: tqdm[Any] = tqdm(total=samples, unit="image", desc="train", disable=not progress)
+    for epoch in range(1, epochs + 1):
+        started = time.perf_counter()
+        loss, accuracy, found = {}, {}, {}
+        loss["train"], accuracy["train"] = _train_epoch(
+            module, splits["train"], optimizer, batch_size, [seed, epoch], device, bar
+        )
+        for name in others:
+            loss[name], accuracy[name], found[name] = _score_split(
+                module, splits[name], batch_size, device, bar
+            )
+        seconds = time.perf_counter() - started
+        history.append(Epoch(epoch, seconds, loss, accuracy))
+        rank = (accuracy["val"], -loss["val"]) if "val" in splits else (float(epoch), 0.0)
+        if best is None or rank > best:
+            best, best_epoch, state, probabilities = rank, epoch, copy_state(), found
+        bar.set_postfix_str(f"epoch {epoch}/{epochs}")
+    bar.close()
+    return Training(tuple(history), best_epoch, state, probabilities)
+
+
+def _train_epoch(
+    module: nn.Module,
+    data: Batches,
+    optimizer: torch.optim.Optimizer,
+    batch_size: int,
+    seed: list[int],
+    device: torch.device,
+    bar: tqdm[Any],
+) -> tuple[float, float]:
+    module.train()
+    n = len(data.y)
+    order = np.random.default_rng(seed).permutation(n)
+    total, correct, start = 0.0, 0, 0
+    for inputs in data.iterate(order, batch_size, seed[-1]):
+        y = data.y[order[start : start + len(inputs)]].to(device)
+        start += len(inputs)
+        optimizer.zero_grad(set_to_none=True)
+        logits = module(inputs.to(device))
+        loss = F.cross_entropy(logits, y)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        total += loss.item() * len(y)
+        correct += int((logits.argmax(1) == y).sum())
+        bar.update(len(y))
+    return total / n, correct / n
+
+
+@torch.no_grad()
+def _score_split(
+    module: nn.Module, data: Batches, batch_size: int, device: torch.device, bar: tqdm[Any]
+) -> tuple[float, float, npt.NDArray[np.float32]]:
+    module.eval()
+    order = np.arange(len(data.y))
+    parts = []
+    for inputs in data.iterate(order, batch_size, 0):
+        parts.append(module(inputs.to(device)).cpu())
+        bar.update(len(inputs))
+    logits = torch.cat(parts)
+    loss = float(F.cross_entropy(logits.double(), data.y))
+    accuracy = float((logits.argmax(1) == data.y).double().mean())
+    return loss, accuracy, logits.softmax(1).numpy()
