@@ -165,6 +165,9 @@ def _check_reachable(url: str) -> None:
         try:
             with urllib.request.urlopen(request, timeout=CONNECT_SECONDS):
                 outcome.append(None)
+        except urllib.error.HTTPError as error:
+            error.close()  # it is an open answer, too
+            outcome.append(error)
         except Exception as error:
             outcome.append(error)
 
@@ -248,8 +251,11 @@ def _check_integrity(tarball: Path) -> None:
 
 
 def _first_line(error: BaseException) -> str:
-    reason = error.reason if isinstance(error, urllib.error.URLError) else error
-    return (str(reason).splitlines() or [type(error).__name__])[0]
+    # An HTTPError says its status; of any other URLError only the reason says something.
+    text = str(error)
+    if isinstance(error, urllib.error.URLError) and not isinstance(error, urllib.error.HTTPError):
+        text = str(error.reason)
+    return (text.splitlines() or [type(error).__name__])[0]
 
 
 def _reason(failure: str) -> str:

@@ -21,6 +21,8 @@ _FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,
 }
 
+_STRIP = 4  # long side over short side, beyond which a picture is not resized whole
+
 
 def describe_decoder() -> str:
     """What decodes, with versions: two decoders may differ in the last bit of a pixel."""
@@ -56,8 +58,9 @@ def open_rgb(path: Path) -> Image.Image:
 def load_image(path: Path, preprocessing: Preprocessing) -> npt.NDArray[np.uint8]:
     """Decode, resize the short side and take the centre: torchvision's evaluation transform.
 
-    Only the part that the crop keeps is computed, so a 20 x 20,000 strip costs no more than a
-    square.
+    The pixels are torchvision's to the bit, but for strips whose long side is more than four times
+    the short one: of those only the part that the crop keeps is computed, so that a 20 x 20,000
+    strip costs no more than a square, and a pixel may differ by a level or two.
 
     Parameters
     ----------
@@ -74,11 +77,18 @@ def load_image(path: Path, preprocessing: Preprocessing) -> npt.NDArray[np.uint8
     ImageError
     """
     image = open_rgb(path)
-    crop = preprocessing.crop
+    crop, filter_ = preprocessing.crop, _FILTERS[preprocessing.interpolation]
     width, height = resized_size(image.size, preprocessing.resize)
     # torchvision.transforms.functional.center_crop rounds the same way.
     left, top = round((width - crop) / 2.0), round((height - crop) / 2.0)
-    return _resize_part(image, (width, height), (left, top), crop, preprocessing.interpolation)
+    if max(image.size) <= _STRIP * min(image.size):
+        resized = image.resize((width, height), filter_)
+        return np.asarray(resized.crop((left, top, left + crop, top + crop)))
+    across, down = image.width / width, image.height / height
+    # Rounding must not push the box a hair over the edge: Pillow would refuse it.
+    right, bottom = (left + crop) * across, (top + crop) * down
+    box = (left * across, top * down, min(right, image.width), min(bottom, image.height))
+    return np.asarray(image.resize((crop, crop), filter_, box=box))
 
 
 def load_augmented(
@@ -225,15 +235,3 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         ground = Image.new("RGBA", image.size, (*BACKGROUND, 255))
         image = Image.alpha_composite(ground, image)
     return image.convert("RGB")
-
-
-def _resize_part(
-    image: Image.Image, size: tuple[int, int], corner: tuple[int, int], side: int, filter_name: str
-) -> npt.NDArray[np.uint8]:
-    """The square at `corner` of the image resized to `size`, without computing the rest."""
-    across, down = image.width / size[0], image.height / size[1]
-    left, top = corner
-    box = (left * across, top * down, (left + side) * across, (top + side) * down)
-    # Rounding must not push the box a hair over the edge: Pillow would refuse it.
-    box = (box[0], box[1], min(box[2], image.width), min(box[3], image.height))
-    return np.asarray(image.resize((side, side), _FILTERS[filter_name], box=box))

@@ -116,6 +116,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def predict(self, X: Matrix) -> npt.NDArray[Any]:
         """The most probable class of each row."""
+        check_is_fitted(self)
         labels: npt.NDArray[Any] = self.classes_[self.predict_proba(X).argmax(axis=1)]
         return labels
 

@@ -161,9 +161,11 @@ def write_model(model: Model, path: Path) -> Model:
         "recipe": model.recipe,
         "outcome": model.outcome.to_dict(),
     }
-    arrays = {name: np.ascontiguousarray(array) for name, array in model.arrays.items()}
-    for name, probabilities in model.outcome.probabilities.items():
-        arrays[_SCORED + name] = np.ascontiguousarray(probabilities)
+    arrays = dict(model.arrays)
+    arrays |= {_SCORED + name: values for name, values in model.outcome.probabilities.items()}
+    # safetensors writes the memory as it lies; asarray, since ascontiguousarray adds a dimension
+    # to batch norm's counters.
+    arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     with write_whole(path) as temporary:
         save_file(arrays, temporary, metadata={_MARK: json.dumps(facts, sort_keys=True)})
     return replace(model, path=path)

@@ -1,0 +1,184 @@
+"""What the tests share: small photographs, a small network, an engine that counts."""
+
+from __future__ import annotations
+
+import os
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from featx.backbone import empty_state
+from featx.config import Preprocessing
+from featx.store import Provenance
+from featx.weights import RECIPES, Recipe, Weights, hash_state, load_weights, save_weights
+
+# A 64-pixel crop makes the real ResNet50 some twelve times cheaper.
+TINY = Preprocessing(72, 64, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+CLASSES = ("cat", "dog", "owl")
+PER_CLASS = 9
+
+
+@pytest.fixture(autouse=True)
+def empty_home(tmp_path, monkeypatch):
+    """Run from an empty folder, with no weights and no cache of the user's in sight."""
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("FEATX_WEIGHTS", str(tmp_path / "weights"))
+    monkeypatch.delenv("FEATX_CACHE", raising=False)
+    return here
+
+
+def draw_photo(path: Path, kind: int, seed: int, size=(90, 80)) -> Path:
+    """A noisy picture whose hue and stripes tell its class."""
+    rng = np.random.default_rng([kind, seed])
+    height, width = size[1], size[0]
+    stripes = 60 * np.sin(np.arange(width) / (2 + 3 * kind))[None, :, None]
+    colour = np.eye(3)[kind % 3] * 120
+    pixels = 80 + stripes + colour + rng.normal(0, 15, (height, width, 3))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path)
+    return path
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """DIR/<class>/*: three classes of nine pictures, JPEG and PNG."""
+    root = tmp_path / "photos"
+    for kind, name in enumerate(CLASSES):
+        for i in range(PER_CLASS):
+            draw_photo(root / name / f"{i:02d}.{'png' if i % 2 else 'jpg'}", kind, i)
+    return root
+
+
+@pytest.fixture(scope="session")
+def random_state():
+    """A ResNet50 with random parameters and with running statistics that are not the defaults."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = torchvision.models.resnet50()
+        for module in network.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.running_mean.normal_(0, 0.1)
+                module.running_var.uniform_(0.5, 1.5)
+                module.weight.data.uniform_(0.5, 1.0)
+        return {name: tensor.clone() for name, tensor in network.state_dict().items()}
+
+
+@pytest.fixture(scope="session")
+def tiny_file(random_state, tmp_path_factory):
+    """Those parameters as a stored weights file that crops to 64 pixels."""
+    path = tmp_path_factory.mktemp("weights") / "imagenet1k-v1.safetensors"
+    weights = Weights(
+        "imagenet1k-v1", TINY, False, "random", hash_state(random_state), random_state
+    )
+    save_weights(weights, path)
+    return path
+
+
+@pytest.fixture
+def tiny_weights(tiny_file):
+    """The same, loaded."""
+    return load_weights(tiny_file, empty_state())
+
+
+@pytest.fixture
+def stored(tiny_file, tmp_path, monkeypatch):
+    """Make the small network the stored "imagenet1k-v1"."""
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    (folder / tiny_file.name).symlink_to(tiny_file)
+    monkeypatch.setitem(RECIPES, "imagenet1k-v1", Recipe(TINY, False, "small and random"))
+    return folder
+
+
+class CountingEngine:
+    """Features without a network: means of a few patches, and a count of the images seen."""
+
+    name = "counting 1"
+    precision = "fp32"
+    device = "cpu"
+    batch_size = 4
+    feature_dim = 12
+
+    def __init__(self, broken=False):
+        self.images = 0
+        self.broken = broken
+
+    def run(self, pixels):
+        self.images += len(pixels)
+        assert len(pixels) <= self.batch_size
+        side = pixels.shape[1] // 2
+        patches = [pixels[:, i : i + side, j : j + side] for i in (0, side) for j in (0, side)]
+        features = np.concatenate([p.mean(axis=(1, 2)) for p in patches], axis=1) / 255
+        return (features * (np.nan if self.broken else 1)).astype(np.float32)
+
+
+@pytest.fixture
+def counting():
+    return CountingEngine()
+
+
+@pytest.fixture
+def provenance():
+    return Provenance(
+        backbone="resnet50",
+        weights="tiny",
+        weights_sha256="0" * 64,
+        preprocessing=TINY.to_dict(),
+        decoder="pillow",
+        engine="counting 1",
+        precision="fp32",
+        storage="float32",
+    )
+
+
+@pytest.fixture(scope="session")
+def app():
+    """The command as the installed entry point has it."""
+    (found,) = entry_points(group="console_scripts", name="featx")
+    return found.load()
+
+
+@pytest.fixture
+def run(app):
+    """Run a command line; returns click's Result with exit_code, stdout and stderr."""
+
+    def call(*words: object) -> Result:
+        result = CliRunner().invoke(app, [str(word) for word in words], prog_name="featx")
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result
+
+    return call
+
+
+def real_weights_dir() -> Path:
+    """Where real weights would be, found before the tests look away from it."""
+    return _REAL
+
+
+def _find_real() -> Path:
+    import platformdirs
+
+    given = os.environ.get("FEATX_WEIGHTS")
+    default = Path(platformdirs.user_cache_dir("featx", appauthor=False)) / "weights"
+    return Path(given) if given else default
+
+
+_REAL = _find_real()
+
+
+@pytest.fixture
+def keras_weights():
+    """Keras' real ImageNet parameters, where they are stored."""
+    path = real_weights_dir() / "keras-imagenet.safetensors"
+    if not path.exists():
+        pytest.skip(f"{path} is not there: featx weights fetch keras-imagenet")
+    return load_weights(path, empty_state())

@@ -1,0 +1,163 @@
+import shutil
+
+import numpy as np
+import pytest
+from conftest import CLASSES, PER_CLASS, draw_photo
+
+from featx.dataset import parse_split, read_dataset, write_manifest
+from featx.errors import DatasetError
+
+
+def by_split(dataset):
+    return {
+        split: [p for p, s in zip(dataset.paths, dataset.splits, strict=True) if s == split]
+        for split in ("train", "val", "test")
+    }
+
+
+def test_class_folders_with_the_papers_rule(photos):
+    found = read_dataset(photos, "first:4,2")
+    assert found.classes == CLASSES
+    assert found.counts() == {"train": 12, "val": 6, "test": 9}
+    assert by_split(found)["val"] == [
+        f"{c}/{i:02d}.{e}" for c in CLASSES for i, e in ((4, "jpg"), (5, "png"))
+    ]
+    assert found.targets.dtype == np.int64
+    assert [CLASSES[t] for t in found.targets] == [p.split("/")[0] for p in found.paths]
+
+
+def test_split_folders(photos, tmp_path):
+    root = tmp_path / "split"
+    for split in ("train", "valid", "test"):
+        shutil.copytree(photos, root / split)
+    found = read_dataset(root)
+    assert found.counts() == {"train": 27, "val": 27, "test": 27}
+    assert found.split_rule == "folders"
+    assert found.paths[0] == "train/cat/00.jpg"
+    with pytest.raises(DatasetError, match="splits of its own"):
+        read_dataset(root, "first:1,1")
+    shutil.copytree(photos, root / "val")
+    with pytest.raises(DatasetError, match=r"both val/ and valid/"):
+        read_dataset(root)
+
+
+def test_a_class_may_be_called_train(photos):
+    (photos / "cat").rename(photos / "train")
+    assert read_dataset(photos).classes == ("dog", "owl", "train")
+    for name in ("dog", "owl"):
+        shutil.rmtree(photos / name)
+    draw_photo(photos / "test" / "1.png", 1, 1)
+    # Every folder has the name of a split, but train holds images, not classes.
+    assert read_dataset(photos).classes == ("test", "train")
+
+
+def test_manifest_round_trip(photos, tmp_path):
+    found = read_dataset(photos, "first:4,2")
+    inside, elsewhere = photos / "split.csv", tmp_path / "split.csv"
+    for path in (inside, elsewhere):
+        write_manifest(found, path)
+    for again in (read_dataset(inside), read_dataset(elsewhere, root=photos)):
+        assert sorted(again.paths) == sorted(found.paths)
+        assert by_split(again) == {k: sorted(v) for k, v in by_split(found).items()}
+        assert again.classes == found.classes
+    shuffled = inside.read_text().splitlines()
+    inside.write_text("\n".join([shuffled[0], *reversed(shuffled[1:])]))
+    assert read_dataset(inside).paths == again.paths
+
+
+def test_unlabelled_folder(photos):
+    found = read_dataset(photos / "cat")
+    assert found.classes == ()
+    assert set(found.targets) == {-1}
+    assert set(found.splits) == {""}
+    assert len(found) == PER_CLASS
+
+
+def test_a_scan_does_not_trip_over_strays(photos):
+    (photos / "dog" / "greg").mkdir()
+    draw_photo(photos / "dog" / "greg" / "1.jpg", 0, 0)
+    (photos / "owl" / "RENAME2").write_bytes(b"#!/bin/sh\n")
+    (photos / "owl" / "notes.jpg.txt").write_text("x")
+    (photos / "folder.jpg").mkdir()
+    for folder in (photos, photos / "cat"):
+        (folder / ".DS_Store").write_bytes(b"\0")
+        (folder / "._00.jpg").write_bytes(b"\0")
+        (folder / ".ipynb_checkpoints").mkdir()
+        draw_photo(folder / ".ipynb_checkpoints" / "00-checkpoint.jpg", 0, 0)
+    (photos / "readme.txt").write_text("x")
+    found = read_dataset(photos)
+    assert found.classes == CLASSES
+    assert len(found) == 27
+    assert found.ignored == ("dog/greg", "owl/RENAME2", "owl/notes.jpg.txt", "readme.txt")
+
+
+def test_random_split_is_stratified_and_seeded(tmp_path):
+    path = tmp_path / "m.csv"
+    rows = [f"{c}{i}.jpg,{c}" for c, n in (("a", 20), ("b", 10), ("c", 3)) for i in range(n)]
+    path.write_text("path,label\n" + "\n".join(rows))
+    found = read_dataset(path, "0.7,0.1,0.2@3")
+    sizes = {
+        c: [
+            int(((found.targets == k) & (found.splits == s)).sum())
+            for s in ("train", "val", "test")
+        ]
+        for k, c in enumerate(found.classes)
+    }
+    # 2.1, 0.3, 0.6 of three images: 2, 0, 0 and the one left to the largest remainder.
+    assert sizes == {"a": [14, 2, 4], "b": [7, 1, 2], "c": [2, 0, 1]}
+    assert (read_dataset(path, "0.7,0.1,0.2@3").splits == found.splits).all()
+    assert (read_dataset(path, "0.7,0.1,0.2@4").splits != found.splits).any()
+
+
+def test_rules():
+    assert parse_split("first:60,10") == (60, 10)
+    assert parse_split("0.7,0.1,0.2@5") == ((0.7, 0.1, 0.2), 5)
+    assert parse_split("0.8,0,0.2") == ((0.8, 0.0, 0.2), 0)
+    for wrong in ("first:0,10", "first:6", "0.7,0.1", "0.7,0.1,0.3", "0,0.5,0.5", "-1,1,1", "x"):
+        with pytest.raises(DatasetError, match="cannot read the split rule"):
+            parse_split(wrong)
+
+
+def test_what_cannot_be_used_says_why(photos, tmp_path):
+    with pytest.raises(DatasetError, match=r"^no such file or folder: .*nowhere$"):
+        read_dataset(tmp_path / "nowhere")
+    (tmp_path / "empty" / "a").mkdir(parents=True)
+    with pytest.raises(DatasetError, match=r"^no images in .*empty"):
+        read_dataset(tmp_path / "empty")
+    with pytest.raises(
+        DatasetError,
+        match=r"asks for 8 \+ 2 = 10 images of each class, but cat has 9, dog has 9, owl has 9",
+    ):
+        read_dataset(photos, "first:8,2")
+    with pytest.raises(DatasetError, match="has no classes: --split first:1,1 needs them"):
+        read_dataset(photos / "cat", "first:1,1")
+    with pytest.raises(DatasetError, match="goes with a manifest"):
+        read_dataset(photos, root=photos)
+    for name in ("dog", "owl"):
+        shutil.rmtree(photos / name)
+    with pytest.raises(DatasetError, match=r"only one class in .*\(cat\)"):
+        read_dataset(photos)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a,b\n1,2\n", "first line must name the columns path,label"),
+        ("path,label\nx.jpg,a\nx.jpg,b\n", r"line 3: x.jpg stands in line 2 already"),
+        ("path,label\n../x.jpg,a\n", "leads out of the manifest's root"),
+        ("path,label\n/etc/x.jpg,a\n", "lies outside the manifest's root"),
+        ("path,label\n,a\n", "line 2: the path is empty"),
+        ("path,label,split\nx.jpg,a,dev\n", "split is 'dev'; expected train, val or test"),
+        ("path,label,split\nx.jpg,a,train\ny.jpg,b,test\n", "test has classes that train lacks: b"),
+        ("path,label,split\nx.jpg,a,val\ny.jpg,b,test\n", "no labelled train images"),
+        ("path,label\n", "no images in"),
+        (b"path,label\n\xff.jpg,a\n", "not a CSV manifest in UTF-8"),
+        (b"\x89PNG\r\n\x1a\n\0\0", "not a CSV manifest in UTF-8"),
+        ('path,label\n"x.jpg,a\n', "not a CSV manifest"),
+    ],
+)
+def test_manifests_that_are_wrong(tmp_path, text, message):
+    path = tmp_path / "m.csv"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(DatasetError, match=message):
+        read_dataset(path)

@@ -1,0 +1,251 @@
+import json
+import logging
+import shutil
+from dataclasses import fields, replace
+
+import h5py
+import numpy as np
+import pytest
+from conftest import TINY, CountingEngine, draw_photo
+
+from featx.cache import cache_path, hash_rows, read_seconds_per_image
+from featx.dataset import read_dataset
+from featx.errors import DatasetError, ExtractionError, ImageError, OutputExistsError
+from featx.extraction import extract, extract_rows
+from featx.store import read_features
+
+
+@pytest.fixture
+def cache(tmp_path):
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def work(photos, cache, counting, provenance):
+    """Extract the photographs as they now are with the counting engine."""
+
+    def run(split="first:4,2", engine=counting, provenance=provenance, root=photos, **options):
+        rows = hash_rows(read_dataset(root, split), options.get("on_error", "skip"))
+        defaults = {"output": None, "cache_dir": cache, "num_workers": 2}
+        return extract_rows(rows, engine, provenance, TINY, **(defaults | options))
+
+    return run
+
+
+def test_features_are_in_the_datasets_order(work, photos, counting):
+    done = work()
+    found = read_features(done.features)
+    dataset = read_dataset(photos, "first:4,2")
+    assert tuple(found.paths) == dataset.paths
+    assert np.array_equal(found.targets, dataset.targets)
+    assert np.array_equal(found.splits, dataset.splits)
+    from featx.images import load_image
+
+    for i in (0, 10, 26):
+        alone = counting.run(load_image(photos / dataset.paths[i], TINY)[None])[0]
+        assert np.array_equal(found.X[i], alone)
+
+
+def test_a_second_run_computes_nothing(work, counting):
+    first = work()
+    assert (first.images, first.extracted, first.reused, counting.images) == (27, 27, 0, 27)
+    before = first.features.read_bytes()
+    second = work()
+    assert (second.images, second.extracted, second.reused, counting.images) == (27, 0, 27, 27)
+    assert second.features == first.features
+    assert second.features.read_bytes() == before
+
+
+def test_only_what_changed_is_computed(work, photos, counting):
+    work()
+    for i in range(3):
+        draw_photo(photos / "cat" / f"new{i}.png", 0, 100 + i)
+    draw_photo(photos / "dog" / "01.png", 1, 200)  # other bytes under an old name
+    (photos / "owl" / "00.jpg").rename(photos / "owl" / "renamed.jpg")
+    (photos / "owl" / "01.png").unlink()
+    done = work()
+    assert (done.images, done.extracted, done.reused) == (29, 4, 25)
+    assert counting.images == 27 + 4
+    fresh = work(engine=CountingEngine(), cache_dir=photos.parent / "other")
+    assert done.features.read_bytes() == fresh.features.read_bytes()
+
+
+def test_identical_files_cost_one_pass(work, photos, counting):
+    shutil.copy(photos / "cat" / "00.jpg", photos / "cat" / "copy.jpg")
+    done = work()
+    assert (done.images, done.extracted, counting.images) == (28, 28, 27)
+
+
+def test_other_splits_reuse_the_rows(work, counting):
+    first, second = work(), work("0.6,0.2,0.2@1")
+    assert first.features != second.features
+    assert (second.extracted, counting.images) == (0, 27)
+
+
+def test_every_field_of_the_provenance_makes_another_file(work, counting, provenance):
+    seen = {work().features}
+    other = {"preprocessing": {**TINY.to_dict(), "resize": 80}}
+    for n, field in enumerate(fields(provenance), 1):
+        changed = replace(provenance, **{field.name: other.get(field.name, "changed")})
+        done = work(provenance=changed)
+        assert (done.extracted, counting.images) == (27, 27 * (n + 1)), field.name
+        seen.add(done.features)
+    assert len(seen) == 1 + len(fields(provenance))
+
+
+def test_a_named_output_is_not_replaced_by_something_else(work, tmp_path, provenance, photos):
+    out = tmp_path / "F.h5"
+    work(output=out)
+    assert work(output=out).extracted == 0
+    before = out.read_bytes()
+    with pytest.raises(
+        OutputExistsError, match=r"holds something else \(weights: tiny → big\); name another"
+    ):
+        work(output=out, provenance=replace(provenance, weights="big"))
+    with pytest.raises(OutputExistsError, match=r"split: first:4,2 → first:5,2"):
+        work("first:5,2", output=out)
+    other = tmp_path / "others"
+    for name in "ab":
+        for i in range(8):
+            draw_photo(other / name / f"{i}.png", 7, i)
+    with pytest.raises(OutputExistsError, match="images: photos → others, none in common"):
+        work(root=other, output=out)
+    assert out.read_bytes() == before
+    assert (
+        work(output=out, provenance=replace(provenance, weights="big"), overwrite=True).images == 27
+    )
+    (tmp_path / "thesis.h5").write_text("not ours")
+    with pytest.raises(OutputExistsError, match="not a feature file"):
+        work(output=tmp_path / "thesis.h5")
+    assert (tmp_path / "thesis.h5").read_text() == "not ours"
+
+
+def test_an_unreadable_image_is_skipped_named_and_counted(work, photos, counting):
+    (photos / "cat" / "08.jpg").write_bytes(b"")
+    (photos / "dog" / "08.jpg").write_text("text")
+    (photos / "owl" / "link.jpg").symlink_to("nowhere.jpg")
+    done = work()
+    assert (done.images, done.extracted, len(done.skipped_files)) == (25, 25, 3)
+    assert done.skipped_files == (
+        ("cat/08.jpg", "empty file"),
+        ("dog/08.jpg", "not an image"),
+        ("owl/link.jpg", "no such file or directory"),
+    )
+    assert work().skipped_files == done.skipped_files
+    assert counting.images == 25
+    assert done.to_dict()["skipped"] == 3
+    draw_photo(photos / "dog" / "08.png", 1, 8)
+    (photos / "dog" / "08.jpg").unlink()
+    assert len(work().skipped_files) == 2
+
+
+def test_on_error_fail_stops_and_stores_nothing(work, photos, cache):
+    (photos / "cat" / "08.jpg").write_bytes(b"")
+    with pytest.raises(ImageError, match=r"cat/08.jpg: empty file"):
+        work(on_error="fail")
+    assert not list(cache.glob("*.h5"))
+    work()
+    with pytest.raises(ImageError, match=r"cat/08.jpg: empty file"):
+        work(on_error="fail")
+
+
+def test_nothing_decodable_is_an_error(work, photos, cache):
+    for path in photos.glob("*/*"):
+        path.write_text(f"no image {path}")
+    with pytest.raises(
+        ExtractionError, match=r"^none of 27 images could be decoded \(cat/00.jpg: not an image"
+    ):
+        work()
+    assert not list(cache.glob("*.h5"))
+
+
+def test_numbers_that_are_not_finite_are_never_stored(work, cache):
+    with pytest.raises(ExtractionError, match=r"NaN or infinite features for cat/00.jpg"):
+        work(engine=CountingEngine(broken=True))
+    assert not list(cache.glob("*.h5"))
+
+
+def test_a_killed_run_leaves_no_file(work, cache, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("featx.store._write_text", stop)
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert [p.name for p in cache.iterdir()] == [".gitignore"]
+
+
+def test_a_damaged_file_is_made_again(work, counting, caplog):
+    done = work()
+    whole = done.features.read_bytes()
+    done.features.write_bytes(whole[: len(whole) // 2])
+    assert work().extracted == 27
+    assert any(m.startswith(f"not reused: {done.features}") for m in caplog.messages)
+    assert done.features.read_bytes() == whole
+
+
+def test_an_incomplete_file_is_not_believed(work, counting):
+    done = work()
+    with h5py.File(done.features, "r+") as file:
+        file.attrs["complete"] = False
+    assert work().extracted == 27
+
+
+def test_the_cache_keeps_itself_out_of_git_and_knows_its_cost(work, cache):
+    done = work()
+    assert "*" in (cache / ".gitignore").read_text().split()
+    cost = json.loads((cache / f"{done.features.name}.cost.json").read_text())
+    assert cost["images"] == 27
+    assert read_seconds_per_image(done.features) == cost["seconds"] / 27
+    work()
+    assert json.loads((cache / f"{done.features.name}.cost.json").read_text()) == cost
+
+
+def test_names_of_files_are_plain(work, photos, provenance, tmp_path):
+    strange = tmp_path / "my photos; rm -rf ~"
+    photos.rename(strange)
+    path = cache_path(read_dataset(strange), provenance, tmp_path)
+    assert path.name.startswith("my_photos__rm_-rf__-")
+
+
+def test_names_that_are_not_utf8_are_skipped(work, photos):
+    bad = photos / "cat" / "caf\udce9.jpg"
+    try:
+        shutil.copy(photos / "cat" / "00.jpg", bad)
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names alone")
+    done = work()
+    assert done.skipped_files == (("cat/caf\\udce9.jpg", "the file's name is not UTF-8"),)
+    assert done.images == 27
+
+
+def test_extract_end_to_end(stored, photos, cache, caplog, monkeypatch):
+    caplog.set_level(logging.INFO)
+    done = extract(photos, split="first:4,2", cache_dir=cache, batch_size=16)
+    assert (done.images, done.extracted, done.weights) == (27, 27, "imagenet1k-v1")
+    found = read_features(done.features)
+    assert found.X.shape == (27, 2048)
+    assert found.provenance.preprocessing == TINY.to_dict()
+
+    def never(*_, **__):
+        raise AssertionError("the network was built")
+
+    monkeypatch.setattr("featx.extraction.TorchEngine", never)
+    again = extract(photos, split="first:4,2", cache_dir=cache)
+    assert (again.extracted, again.reused, again.features) == (0, 27, done.features)
+    assert again.fingerprint == done.fingerprint
+    assert f"weights: imagenet1k-v1, since {done.features} has them" in caplog.messages
+
+
+def test_extract_local_weights_and_bad_data(tiny_file, photos, tmp_path):
+    shutil.copy(tiny_file, tmp_path / "mine.safetensors")
+    done = extract(
+        photos / "cat", weights=str(tmp_path / "mine.safetensors"), output=tmp_path / "F.h5"
+    )
+    assert (done.images, set(read_features(done.features).targets)) == (9, {-1})
+    again = extract(
+        photos / "cat", weights=str(tmp_path / "mine.safetensors"), output=tmp_path / "F.h5"
+    )
+    assert again.extracted == 0
+    with pytest.raises(DatasetError):
+        extract(tmp_path / "nowhere")

@@ -1,0 +1,199 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from conftest import CLASSES
+
+from featx.dataset import read_dataset
+from featx.engine import TorchEngine
+from featx.errors import DatasetError, ImageError, ModelError, OutputExistsError
+from featx.finetuning import finetune, load_tuned
+from featx.images import load_image
+from featx.linear import LinearClassifier
+from featx.models import read_model
+from featx.network import TRAINED, ImageBatches, TunedNetwork
+
+
+@pytest.fixture
+def tune(stored, photos, tmp_path):
+    def call(output="run", **options):
+        defaults = {"split": "first:4,2", "epochs": 2, "batch_size": 5, "num_workers": 2}
+        return finetune(photos, output=tmp_path / output, **(defaults | options))
+
+    return call
+
+
+STEM = ("network.conv1", "network.bn1", "network.layer1", "network.layer2", "network.layer3")
+
+
+def frozen_prefixes(train):
+    return {
+        "fc": ("network.",),
+        "layer4": STEM,
+        "last3": (
+            *STEM, "network.layer4.0", "network.layer4.1", "network.layer4.2.conv1",
+            "network.layer4.2.bn1",
+        ),
+        "all": ("normalise",),
+    }[train]  # fmt: skip
+
+
+@pytest.mark.parametrize("train", list(TRAINED))
+def test_frozen_is_frozen(tiny_weights, photos, train):
+    network = TunedNetwork(tiny_weights, 3, train, seed=0)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    optimizer = network.make_optimizer()
+    paths = sorted(photos.glob("*/*.jpg"))[:6]
+    pixels = torch.from_numpy(np.stack([load_image(p, tiny_weights.preprocessing) for p in paths]))
+    for _ in range(2):
+        network.train()
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(network(pixels), torch.arange(6) % 3).backward()
+        optimizer.step()
+        network.eval()
+    after = network.state_dict()
+    frozen = [name for name in before if name.startswith(frozen_prefixes(train))]
+    moving = [
+        name for name in before if name not in frozen and name.startswith(("head", "network"))
+    ]
+    # Bit for bit: parameters, running statistics and their counters.
+    assert all(torch.equal(before[name], after[name]) for name in frozen)
+    assert sorted(moving) == sorted(network.copy_state())
+    assert all(not torch.equal(before[name], after[name]) for name in moving), "all else moved"
+    if train != "fc":
+        assert any("running_mean" in name for name in moving)
+    counted = {"fc": 2048 * 3 + 3}
+    trainable = sum(p.numel() for p in network.parameters() if p.requires_grad)
+    assert trainable == counted.get(train, trainable)
+
+
+def test_last3_is_two_convolutions_and_the_last_layer(tiny_weights):
+    network = TunedNetwork(tiny_weights, 3, "last3", seed=0)
+    moving = {name for name, p in network.named_parameters() if p.requires_grad}
+    assert moving == {
+        "head.weight", "head.bias",
+        "network.layer4.2.conv2.weight", "network.layer4.2.bn2.weight", "network.layer4.2.bn2.bias",
+        "network.layer4.2.conv3.weight", "network.layer4.2.bn3.weight", "network.layer4.2.bn3.bias",
+    }  # fmt: skip
+
+
+def test_both_roads_are_one(tune, tiny_weights, photos):
+    """fc fine-tuning and the linear head on cached features: the same loss in every epoch."""
+    model, _ = tune(epochs=4, seed=3)
+    dataset = read_dataset(photos, "first:4,2")
+    engine = TorchEngine(tiny_weights, "cpu", batch_size=8)
+    pixels = [load_image(photos / p, tiny_weights.preprocessing) for p in dataset.paths]
+    X = np.concatenate([engine.run(np.stack(pixels[i : i + 8])) for i in range(0, 27, 8)])
+    splits = {
+        s: (X[dataset.splits == s], dataset.targets[dataset.splits == s])
+        for s in ("train", "val", "test")
+    }
+    head = LinearClassifier(epochs=4, batch_size=5, seed=3)
+    head.fit(*splits.pop("train"), splits)
+    losses = []
+    for images, features in zip(model.outcome.history, head.history_, strict=True):
+        for split in ("train", "val", "test"):
+            assert images.loss[split] == pytest.approx(features.loss[split], rel=1e-3)
+            assert images.accuracy[split] == features.accuracy[split]
+        losses.append(images.loss["train"])
+    assert losses[-1] < losses[0]
+    assert model.outcome.best_epoch == head.best_epoch_
+    assert np.allclose(model.arrays["head.weight"], head.coef_, atol=1e-4)
+
+
+def test_a_run_and_what_it_keeps(tune, tmp_path, tiny_weights):
+    model, skipped = tune(train="last3", epochs=3)
+    assert skipped == ()
+    assert model.path == tmp_path / "run" / "model.safetensors"
+    history = json.loads((tmp_path / "run" / "history.json").read_text())
+    assert history["train"] == "last3"
+    assert [e["epoch"] for e in history["history"]] == [1, 2, 3]
+    for epoch in history["history"]:
+        assert set(epoch["loss"]) == set(epoch["accuracy"]) == {"train", "val", "test"}
+        assert epoch["seconds"] > 0
+    ranks = [(e["accuracy"]["val"], -e["loss"]["val"]) for e in history["history"]]
+    assert history["best_epoch"] == 1 + ranks.index(max(ranks))
+    assert history["counts"]["val"]["correct"] == round(max(ranks)[0] * 6)
+    assert (
+        history["trainable_parameters"]
+        == 512 * 512 * 9 + 2 * 512 + 512 * 2048 + 2 * 2048 + 2049 * 3
+    )
+    assert history["seconds_per_epoch"] == pytest.approx(history["fit_seconds"] / 3)
+    # What was stored is the network of the kept epoch.
+    network = load_tuned(read_model(model.path), tiny_weights)
+    assert sorted(model.arrays) == sorted(network.copy_state())
+
+
+def test_the_stored_network_gives_the_stored_probabilities(tune, tiny_weights, photos):
+    model, _ = tune(train="layer4", epochs=1)
+    network = load_tuned(read_model(model.path), tiny_weights)
+    dataset = read_dataset(photos, "first:4,2")
+    names = [p for p, s in zip(dataset.paths, dataset.splits, strict=True) if s == "test"]
+    pixels = np.stack([load_image(photos / p, tiny_weights.preprocessing) for p in names])
+    with torch.inference_mode():
+        found = network(torch.from_numpy(pixels)).softmax(1).numpy()
+    assert np.allclose(found, model.outcome.probabilities["test"], atol=1e-4)
+
+
+def test_an_equal_run_is_reused_and_another_refused(tune, monkeypatch):
+    first, _ = tune()
+
+    def never(*_, **__):
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr("featx.finetuning.train_softmax", never)
+    assert tune()[0].outcome.to_dict() == first.outcome.to_dict()
+    with pytest.raises(OutputExistsError, match=r"epochs: 2 → 3"):
+        tune(epochs=3)
+
+
+def test_augmentation_touches_train_alone(photos, tiny_weights):
+    paths = tuple(sorted(photos.glob("*/*.jpg"))[:4])
+    y = torch.zeros(4, dtype=torch.int64)
+    plain = ImageBatches(paths, y, tiny_weights.preprocessing, 0)
+    moved = ImageBatches(paths, y, tiny_weights.preprocessing, 2, augment_seed=0)
+    order = np.arange(4)
+
+    def see(batches, epoch):
+        return torch.cat(list(batches.iterate(order, 3, epoch)))
+
+    assert torch.equal(see(plain, 1), see(plain, 2))
+    assert not torch.equal(see(moved, 1), see(plain, 1))
+    assert not torch.equal(see(moved, 1), see(moved, 2))
+    assert torch.equal(see(moved, 2), see(moved, 2))
+
+
+def test_augmented_runs_score_val_as_plain_ones_do(tune):
+    # With the same layer before the first step, only train's images differ.
+    plain, _ = tune("a", epochs=1)
+    moved, _ = tune("b", epochs=1, augment=True)
+    assert plain.outcome.history[0].loss["train"] != moved.outcome.history[0].loss["train"]
+    assert moved.outcome.details["augment"] is True
+
+
+def test_images_that_cannot_be_decoded_are_left_out(tune, photos):
+    (photos / "cat" / "08.jpg").write_bytes(b"x")
+    model, skipped = tune(epochs=1)
+    assert skipped == (("cat/08.jpg", "not an image"),)
+    assert model.outcome.scores["test"].total == 8
+    with pytest.raises(ImageError, match="not an image"):
+        tune("other", on_error="fail")
+
+
+def test_wrong_options(tune, photos, stored):
+    with pytest.raises(ModelError, match="unknown train 'layer9'"):
+        tune(train="layer9")
+    with pytest.raises(ModelError, match="epochs is 0: at least 1"):
+        tune(epochs=0)
+    with pytest.raises(DatasetError, match="its images have no labels"):
+        finetune(photos / "cat")
+
+
+def test_a_run_with_other_tensors_is_refused(tune, tiny_weights):
+    model, _ = tune(epochs=1)
+    wrong = replace(model, arrays={"head.weight": model.arrays["head.weight"]})
+    with pytest.raises(ModelError, match="its tensors do not fit --train fc"):
+        load_tuned(wrong, tiny_weights)
+    assert model.classes == CLASSES

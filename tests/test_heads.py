@@ -1,0 +1,140 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn.preprocessing import StandardScaler, normalize
+
+from featx.errors import FeatureFileError, ModelError, OutputExistsError
+from featx.heads import fit, fit_scaler, load_head
+from featx.models import place_model, read_model, write_model
+from featx.store import Features, write_features
+
+
+def make_features(provenance, n_per=12, classes=("a", "b", "c"), dim=40, seed=0, splits=(6, 2)):
+    rng = np.random.default_rng(seed)
+    n = n_per * len(classes)
+    targets = np.repeat(np.arange(len(classes)), n_per)
+    centres = rng.normal(0, 1, (len(classes), dim))
+    split = np.array((["train"] * splits[0] + ["val"] * splits[1] + ["test"] * n_per)[:n_per])
+    return Features(
+        X=(centres[targets] + rng.normal(0, 2.0, (n, dim))).astype(np.float32),
+        targets=targets,
+        splits=np.tile(split, len(classes)),
+        paths=np.array([f"{i}.jpg" for i in range(n)]),
+        hashes=np.array([f"{i:064x}" for i in range(n)]),
+        classes=classes,
+        provenance=provenance,
+        dataset="made",
+        split_rule="manifest",
+    )
+
+
+@pytest.fixture
+def features(provenance):
+    return make_features(provenance)
+
+
+@pytest.mark.parametrize("clf", ["logreg", "linear"])
+@pytest.mark.parametrize("scale", ["none", "standard", "l2"])
+def test_a_saved_head_predicts_the_same(features, clf, scale, tmp_path):
+    fitted = fit(features, clf, scale=scale, epochs=4)
+    write_model(fitted, tmp_path / "m.safetensors")
+    back = read_model(tmp_path / "m.safetensors")
+    assert replace(back, arrays={}, path=None, outcome=None) == replace(
+        fitted, arrays={}, outcome=None
+    )
+    assert back.outcome.to_dict() == fitted.outcome.to_dict()
+    head = load_head(back)
+    for split in ("val", "test"):
+        X, y = features.split(split)
+        probabilities = head.predict_proba(X)
+        assert np.allclose(probabilities, fitted.outcome.probabilities[split])
+        assert np.allclose(probabilities.sum(axis=1), 1)
+        score = fitted.outcome.scores[split]
+        assert (score.correct, score.total) == ((probabilities.argmax(1) == y).sum(), len(y))
+
+
+def test_scaling_is_learned_from_train_alone(features, provenance):
+    X, _ = features.split("train")
+    reference = StandardScaler().fit(X.astype(np.float64))
+    scaler = fit_scaler("standard", X)
+    assert np.allclose(scaler.mean, reference.mean_)
+    assert np.allclose(scaler.scale, reference.scale_)
+    assert np.allclose(fit_scaler("l2", X).apply(X), normalize(X))
+    moved = features.X.copy()
+    moved[features.splits != "train"] += 1000.0
+    for clf in ("logreg", "linear"):
+        fits = [
+            load_head(fit(f, clf, C=0.1, scale="standard", epochs=1))
+            for f in (features, replace(features, X=moved))
+        ]
+        assert np.array_equal(fits[0].scaler.mean, fits[1].scaler.mean)
+        assert np.array_equal(fits[0].coef, fits[1].coef)
+    constant = np.ones((4, 2), np.float32)
+    assert np.isfinite(fit_scaler("standard", constant).apply(constant)).all()
+
+
+def test_test_never_chooses(features):
+    other = replace(features, targets=features.targets.copy())
+    test = np.flatnonzero(features.splits == "test")
+    other.targets[test] = np.roll(other.targets[test], 4)
+    for clf in ("logreg", "linear"):
+        a, b = (load_head(fit(f, clf, epochs=5)) for f in (features, other))
+        assert np.array_equal(a.coef, b.coef)
+
+
+def test_what_is_recorded(features):
+    model = fit(features, "logreg")
+    outcome = model.to_dict()
+    assert outcome["clf"] == "logreg"
+    assert outcome["C"] in model.recipe["C"]
+    assert outcome["chosen_by"] == "val"
+    assert outcome["converged"] is True
+    assert outcome["counts"]["train"]["total"] == 18
+    assert outcome["trainable_parameters"] == 3 * 41
+    assert outcome["classes"] == ["a", "b", "c"]
+    assert outcome["ci95"]["test"][0] <= outcome["accuracy"]["test"] <= outcome["ci95"]["test"][1]
+    linear = fit(features, "linear", epochs=7).to_dict()
+    assert len(linear["history"]) == 7
+    assert set(linear["history"][0]["loss"]) == {"train", "val", "test"}
+
+
+def test_two_classes(provenance):
+    features = make_features(provenance, classes=("no", "yes"))
+    model = fit(features, "logreg", C=0.1)
+    head = load_head(model)
+    assert head.coef.shape == (2, 40)
+    X, y = features.split("train")
+    assert (head.predict_proba(X).argmax(1) == y).mean() > 0.9
+
+
+def test_features_that_cannot_be_fitted(features, provenance, tmp_path):
+    unlabelled = replace(features, targets=np.full(36, -1), classes=())
+    write_features(unlabelled, tmp_path / "F.h5")
+    with pytest.raises(FeatureFileError, match=r"F.h5: its images have no labels"):
+        fit(tmp_path / "F.h5")
+    with pytest.raises(FeatureFileError, match="it has no train images"):
+        fit(replace(features, splits=np.full(36, "test")))
+    lost = features.splits.copy()
+    lost[(features.targets == 1) & (lost == "train")] = "test"
+    with pytest.raises(FeatureFileError, match="train has no image of b: nothing could learn it"):
+        fit(replace(features, splits=lost))
+    for options, message in (
+        ({"clf": "forest"}, "unknown clf 'forest'"),
+        ({"C": -1.0}, "it must be a positive number"),
+        ({"scale": "minmax"}, "unknown scale"),
+    ):
+        with pytest.raises(ModelError, match=message):
+            fit(features, **options)
+
+
+def test_a_named_model_is_not_replaced_by_another(features, tmp_path):
+    path = tmp_path / "m.safetensors"
+    place_model(fit(features, C=0.1), path)
+    place_model(fit(features, C=0.1), path)
+    with pytest.raises(OutputExistsError, match=r"C: \[0.1\] → \[0.2\]"):
+        place_model(fit(features, C=0.2), path)
+    place_model(fit(features, C=0.2), path, overwrite=True)
+    path.write_text("mine")
+    with pytest.raises(OutputExistsError, match="not a model file"):
+        place_model(fit(features, C=0.2), path)

@@ -1,0 +1,153 @@
+import threading
+import time
+
+import numpy as np
+import pytest
+from conftest import TINY, draw_photo
+from PIL import Image
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms import functional as TF
+
+from featx.config import TORCHVISION_V1, Preprocessing
+from featx.errors import ImageError
+from featx.images import load_augmented, load_batches, load_image, open_rgb
+
+SIZES = [(500, 375), (333, 500), (256, 256), (100, 61), (301, 224), (7, 28), (7, 900), (900, 7)]
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_equals_torchvisions_evaluation_transform(tmp_path, size, interpolation):
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 256, (size[1] // 4 + 1, size[0] // 4 + 1, 3), np.uint8)
+    image = Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC)
+    image.save(tmp_path / "x.png")
+    pre = Preprocessing(256, 224, TORCHVISION_V1.mean, TORCHVISION_V1.std, interpolation)
+    resized = TF.resize(image, 256, InterpolationMode(interpolation), antialias=True)
+    expected = np.asarray(TF.center_crop(resized, 224)).astype(int)
+    difference = np.abs(load_image(tmp_path / "x.png", pre).astype(int) - expected)
+    # Only strips are not resized whole; Pillow may order its two passes otherwise for a part.
+    assert difference.max() <= (2 if max(size) > 4 * min(size) else 0)
+
+
+def test_a_strip_costs_no_more_than_a_square(tmp_path):
+    # Resized whole, the short side at 256 would make 256 x 5,120,000 pixels.
+    Image.new("RGB", (40_000, 2), (10, 200, 30)).save(tmp_path / "strip.png")
+    pixels = load_image(tmp_path / "strip.png", TORCHVISION_V1)
+    assert pixels.shape == (224, 224, 3)
+    assert (pixels == (10, 200, 30)).all()
+    Image.new("RGB", (1, 1), (1, 2, 3)).save(tmp_path / "dot.png")
+    assert (load_image(tmp_path / "dot.png", TORCHVISION_V1) == (1, 2, 3)).all()
+
+
+def test_every_mode_becomes_rgb(tmp_path):
+    def opened(name, image, **options):
+        image.save(tmp_path / name, **options)
+        return np.asarray(open_rgb(tmp_path / name))
+
+    grey = Image.new("L", (4, 4), 77)
+    assert (opened("grey.png", grey) == 77).all()
+    # 16-bit grey is scaled, not clipped to white: 257 * 100 is level 100.
+    deep = Image.fromarray(np.full((4, 4), 257 * 100, np.uint16))
+    assert (opened("deep.png", deep) == 100).all()
+    clear = Image.new("RGBA", (4, 4), (0, 0, 0, 0))
+    assert (opened("clear.png", clear) == 255).all()
+    half = Image.new("RGBA", (4, 4), (0, 0, 0, 128))
+    assert np.abs(opened("half.png", half).astype(int) - 127).max() <= 1
+    palette = Image.new("P", (4, 4), 1)
+    palette.putpalette([0, 0, 0, 9, 8, 7])
+    assert (opened("palette.png", palette) == (9, 8, 7)).all()
+    assert (opened("hole.png", palette, transparency=1) == 255).all()
+    frames = [Image.new("RGB", (4, 4), c) for c in ((250, 0, 0), (0, 0, 250))]
+    first = opened("film.gif", frames[0], save_all=True, append_images=frames[1:])
+    assert (first == (250, 0, 0)).all()
+    cmyk = opened("print.jpg", Image.new("CMYK", (8, 8), (0, 0, 0, 0)), quality=95)
+    assert (cmyk > 250).all()
+    bits = opened("bits.png", Image.new("1", (4, 4), 1))
+    assert (bits == 255).all()
+
+
+def test_exif_orientation_is_applied(tmp_path):
+    image = Image.new("RGB", (20, 10))
+    image.paste((255, 255, 255), (0, 0, 10, 10))  # white on the left
+    exif = image.getexif()
+    exif[0x0112] = 6  # to be turned 90 degrees clockwise: left becomes top
+    image.save(tmp_path / "phone.png", exif=exif)
+    upright = open_rgb(tmp_path / "phone.png")
+    assert upright.size == (10, 20)
+    assert upright.getpixel((5, 2)) == (255, 255, 255)
+    assert upright.getpixel((5, 17)) == (0, 0, 0)
+
+
+def test_what_is_no_image_says_why(tmp_path):
+    def reason(path):
+        with pytest.raises(ImageError) as caught:
+            open_rgb(path)
+        assert caught.value.path == str(path)
+        return caught.value.reason
+
+    (tmp_path / "empty.jpg").touch()
+    assert reason(tmp_path / "empty.jpg") == "empty file"
+    (tmp_path / "text.jpg").write_text("no image")
+    assert reason(tmp_path / "text.jpg") == "not an image"
+    assert reason(tmp_path / "gone.jpg") == "no such file"
+    (tmp_path / "page.jpg").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
+    assert reason(tmp_path / "page.jpg") == "not an image"
+    (tmp_path / "folder.jpg").mkdir()
+    assert reason(tmp_path / "folder.jpg").startswith("cannot be decoded")
+    whole = draw_photo(tmp_path / "whole.jpg", 0, 0).read_bytes()
+    for cut in (30, len(whole) // 2, len(whole) - 100):
+        (tmp_path / "cut.jpg").write_bytes(whole[:cut])
+        assert reason(tmp_path / "cut.jpg")
+    Image.fromarray(np.ones((4, 4), np.float32)).save(tmp_path / "float.tif")
+    assert "floating-point" in reason(tmp_path / "float.tif")
+
+
+def test_augmentation_depends_on_its_seed_alone(tmp_path):
+    path = draw_photo(tmp_path / "x.png", 1, 1)
+    made = [load_augmented(path, TINY, np.random.default_rng([0, e, 5])) for e in (1, 1, 2)]
+    assert (made[0] == made[1]).all()
+    assert (made[0] != made[2]).any()
+    assert {m.shape for m in made} == {(64, 64, 3)}
+    Image.new("RGB", (1, 1)).save(tmp_path / "dot.png")
+    assert load_augmented(tmp_path / "dot.png", TINY, np.random.default_rng(0)).shape == (64, 64, 3)
+
+
+@pytest.mark.parametrize("workers", [0, 1, 3])
+def test_batches_keep_order_and_name_failures(workers):
+    def load(i):
+        if i % 5 == 2:
+            raise ImageError(str(i), "broken")
+        time.sleep(0.002 * (i % 3))  # later ones finish first
+        return np.full((2, 2, 3), i, np.uint8)
+
+    batches = list(load_batches(load, range(13), 4, workers))
+    rows = np.concatenate([b.rows for b in batches])
+    assert rows.tolist() == [i for i in range(13) if i % 5 != 2]
+    assert (np.concatenate([b.pixels for b in batches])[:, 0, 0, 0] == rows).all()
+    assert [len(b.rows) for b in batches] == [4, 4, 2]
+    assert [i for b in batches for i, _ in b.failures] == [2, 7, 12]
+
+
+def test_decoding_does_not_run_away():
+    started, lock = [], threading.Lock()
+
+    def load(i):
+        with lock:
+            started.append(i)
+        return np.zeros((1, 1, 3), np.uint8)
+
+    batches = load_batches(load, range(1000), 4, 2)
+    next(batches)
+    time.sleep(0.1)
+    assert len(started) <= 4 + 2 * 4 + 1
+    batches.close()
+
+
+def test_only_failures():
+    def load(i):
+        raise ImageError(str(i), "broken")
+
+    (batch,) = load_batches(load, range(3), 4, 0)
+    assert len(batch.rows) == 0
+    assert len(batch.failures) == 3

@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+
+from featx.metrics import holm, log_loss, mcnemar, score_counts, score_labels, wilson_interval
+
+
+@pytest.mark.parametrize(
+    ("correct", "total", "low", "high"),
+    # Newcombe 1998, Statistics in Medicine 17:857, table I, method 3.
+    [
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ],
+)
+def test_wilson_meets_the_published_intervals(correct, total, low, high):
+    assert wilson_interval(correct, total) == pytest.approx((low, high), abs=5e-5)
+
+
+def test_score_counts_by_hand():
+    y = np.array([0, 0, 0, 0, 1, 1, 2])
+    score = score_labels(y, np.array([0, 0, 0, 1, 1, 0, 2]))
+    assert (score.correct, score.total) == (5, 7)
+    assert score.accuracy == 5 / 7
+    assert score.mean_per_class == pytest.approx((3 / 4 + 1 / 2 + 1) / 3)
+    assert score_counts(5, 7).interval == score.interval
+    assert score_counts(5, 7).mean_per_class is None
+
+
+def test_mcnemar_is_the_exact_binomial_test():
+    y = np.zeros(20, int)
+    a, b = y.copy(), y.copy()
+    a[:1] = 1  # only b is right on one image,
+    b[1:9] = 1  # only a on eight
+    a[9] = b[9] = 1
+    # 2 * (C(9,0) + C(9,1)) / 2**9
+    assert mcnemar(y, a, b) == (8, 1, pytest.approx(20 / 512))
+    assert mcnemar(y, a, a) == (0, 0, 1.0)
+
+
+def test_holm_by_hand():
+    # 0.005*4, 0.01*3, 0.03*2, then 0.04*1 lifted to the one before.
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.6, 0.7]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_log_loss_by_hand():
+    probabilities = np.array([[0.5, 0.5], [0.25, 0.75]])
+    assert log_loss(np.array([0, 1]), probabilities) == pytest.approx(
+        -(np.log(0.5) + np.log(0.75)) / 2
+    )
+    assert np.isfinite(log_loss(np.array([0]), np.array([[0.0, 1.0]])))

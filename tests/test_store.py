@@ -1,0 +1,126 @@
+from dataclasses import replace
+
+import h5py
+import numpy as np
+import pytest
+
+from featx.errors import FeatureFileError
+from featx.store import Features, read_features, read_provenance, write_features
+
+
+@pytest.fixture
+def features(provenance):
+    rng = np.random.default_rng(0)
+    return Features(
+        X=rng.normal(size=(5, 12)).astype(np.float32),
+        targets=np.array([0, 0, 1, 1, -1]),
+        splits=np.array(["train", "val", "train", "test", ""]),
+        paths=np.array([f"a/Zoë {i}.jpg" for i in range(5)]),
+        hashes=np.array([f"{i:064x}" for i in range(5)]),
+        classes=("a", "ünï"),
+        provenance=provenance,
+        dataset="five",
+        split_rule="manifest",
+        skipped=(("a/bad.jpg", "f" * 64, "empty file"),),
+        versions={"torch": "2"},
+    )
+
+
+def test_round_trip(features, tmp_path):
+    path = tmp_path / "F.h5"
+    write_features(features, path)
+    back = read_features(path)
+    for name in ("X", "targets", "splits", "paths", "hashes"):
+        assert np.array_equal(getattr(back, name), getattr(features, name)), name
+    assert back.X.dtype == np.float32
+    assert replace(back, X=0, targets=0, splits=0, paths=0, hashes=0, path=None) == replace(
+        features, X=0, targets=0, splits=0, paths=0, hashes=0
+    )
+    assert read_provenance(path) == features.provenance
+    X, y = back.split("train")
+    assert y.tolist() == [0, 1]
+    assert np.array_equal(X, features.X[[0, 2]])
+
+
+def test_plain_h5py_reads_it(features, tmp_path):
+    write_features(features, tmp_path / "F.h5")
+    with h5py.File(tmp_path / "F.h5") as file:
+        assert np.array_equal(file["features"][:], features.X)
+        assert file["targets"].dtype == np.int64
+        assert file["paths"].asstr()[0] == "a/Zoë 0.jpg"
+        assert file["splits"].asstr()[:].tolist() == features.splits.tolist()
+        assert file["hashes"].shape == (5,)
+        attributes = dict(file.attrs)
+    assert attributes["schema"] == 1
+    assert attributes["complete"]
+    assert list(attributes["classes"]) == ["a", "ünï"]
+    for name in ("backbone", "weights", "weights_sha256", "preprocessing", "engine", "precision",
+                 "fingerprint", "versions"):  # fmt: skip
+        assert name in attributes
+
+
+def test_the_same_features_give_the_same_bytes(features, tmp_path):
+    for name in ("a.h5", "b.h5"):
+        write_features(features, tmp_path / name)
+    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
+
+
+def test_many_classes_fit(features, tmp_path):
+    classes = tuple(f"a class with a rather long name, number {i}" for i in range(5000))
+    write_features(replace(features, classes=classes), tmp_path / "F.h5")
+    assert read_features(tmp_path / "F.h5").classes == classes
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda f: f.attrs.update(format="other"), "not one that featx made"),
+        (lambda f: f.attrs.update(schema=99), "schema 99, and this featx reads schema 1"),
+        (lambda f: f.attrs.update(complete=False), "incomplete"),
+        (lambda f: f.attrs.pop("weights"), "damaged"),
+        (lambda f: f.pop("hashes"), "damaged"),
+        (lambda f: f.attrs.update(preprocessing="{"), "damaged"),
+        (
+            lambda f: (f.pop("targets"), f.create_dataset("targets", data=[1, 2])),
+            "do not fit each other",
+        ),
+        (lambda f: f["targets"].__setitem__(0, 1), "do not have the fingerprint"),
+    ],
+)
+def test_files_that_are_not_ours_or_not_whole(features, tmp_path, change, message):
+    path = tmp_path / "F.h5"
+    write_features(features, path)
+    with h5py.File(path, "r+") as file:
+        change(file)
+    with pytest.raises(FeatureFileError, match=message) as caught:
+        read_features(path)
+    assert caught.value.path == path
+
+
+def test_no_hdf5_at_all(tmp_path):
+    with pytest.raises(FeatureFileError, match="no such feature file; featx extract makes one"):
+        read_features(tmp_path / "F.h5")
+    (tmp_path / "F.h5").write_text("hello")
+    with pytest.raises(FeatureFileError, match=r"not a feature file"):
+        read_features(tmp_path / "F.h5")
+
+
+def test_a_failed_write_leaves_the_old_file(features, tmp_path, monkeypatch):
+    path = tmp_path / "F.h5"
+    write_features(features, path)
+    before = path.read_bytes()
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("featx.store._write_text", fail)
+    with pytest.raises(OSError, match="No space left"):
+        write_features(features, path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.glob(".*")) == []
+
+
+def test_differences_name_the_field(provenance):
+    other = replace(provenance, weights="x", precision="bf16")
+    assert provenance.differences(other) == ("weights: tiny → x", "precision: fp32 → bf16")
+    assert provenance.key() != other.key()
