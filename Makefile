@@ -1,0 +1,56 @@
+# One-word verbs; `make help` lists them. Everything happens in $(VENV).
+PYTHON ?= python3
+VENV ?= .venv
+# For pip: an index of CPU builds, a proxy, a folder of wheels.
+PIP_ARGS ?=
+# Your own images: make demo DATA=folder SPLIT=first:60,10
+DATA ?=
+SPLIT ?=
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check format bench clean
+
+help:  ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+
+install: $(VENV)/.installed  ## featx into .venv
+
+demo: $(VENV)/.installed  ## the whole job: digits, or DATA=folder SPLIT=first:60,10
+	$(BIN)/featx weights fetch auto
+ifeq ($(DATA),)
+	$(BIN)/featx demo
+else
+	$(BIN)/featx compare "$(DATA)" $(if $(SPLIT),--split $(SPLIT))
+endif
+
+test: $(VENV)/.dev  ## the tests
+	$(BIN)/pytest -q
+
+check: $(VENV)/.dev  ## format, lint, types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(VENV)/.dev  ## mend format and what lint can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.installed  ## the figures of docs/benchmarks.md: DATA=folder SPLIT=first:30,6
+	$(BIN)/python benchmarks/compare.py "$(DATA)" "$(SPLIT)"
+
+clean:  ## remove .venv and what tools left; results and features stay
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "featx needs Python 3.11 or newer; say make PYTHON=python3.12, for one"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(BIN)/python setup.cfg pyproject.toml
+	$(BIN)/python -m pip install --quiet $(PIP_ARGS) -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet $(PIP_ARGS) -e '.[dev]'
+	@touch $@
