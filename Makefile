@@ -9,7 +9,7 @@ SPLIT ?=
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format bench clean
+.PHONY: help install demo test check format clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -35,9 +35,6 @@ check: $(VENV)/.dev  ## format, lint, types
 format: $(VENV)/.dev  ## mend format and what lint can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-
-bench: $(VENV)/.installed  ## the figures of docs/benchmarks.md: DATA=folder SPLIT=first:30,6
-	$(BIN)/python benchmarks/compare.py "$(DATA)" "$(SPLIT)"
 
 clean:  ## remove .venv and what tools left; results and features stay
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

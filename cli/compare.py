@@ -37,7 +37,13 @@ from .options import (
 @head_options
 @train_options
 @click.option("--augment", is_flag=True, help="Augment the baselines' train images.")
-@click.option("-o", "--output", type=click.Path(file_okay=False), metavar="DIR")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(file_okay=False),
+    metavar="DIR",
+    help="The comparison's folder.  [default: results/NAME]",
+)
 @extract_options
 @device_options
 @overwrite_option

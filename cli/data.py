@@ -15,7 +15,12 @@ def data() -> None:
 
 
 @data.command("caltech256-animals")
-@click.option("--root", type=click.Path(path_type=Path), metavar="256_ObjectCategories")
+@click.option(
+    "--root",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="The folder 256_ObjectCategories.",
+)
 @click.option(
     "--download",
     type=click.Path(path_type=Path),

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from .compare import run_compare
-from .options import device_options, extract_options, speech_options
+from .options import device_options, extract_options, speech_options, weights_option
 
 _EPOCHS = 3
 
@@ -20,6 +20,7 @@ _EPOCHS = 3
     default="demo",
     show_default=True,
     metavar="DIR",
+    help="Where digits and results go.",
 )
 @click.option(
     "--epochs",
@@ -28,7 +29,7 @@ _EPOCHS = 3
     show_default=True,
     help="Of the linear head and of the baseline; the paper's are 15.",
 )
-@click.option("--weights", default="auto", show_default=True, metavar="NAME|FILE")
+@weights_option
 @extract_options
 @device_options
 @speech_options

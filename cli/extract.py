@@ -20,7 +20,13 @@ from .options import (
 
 @click.command()
 @data_options
-@click.option("-o", "--output", type=click.Path(dir_okay=False), metavar="F.h5")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False),
+    metavar="F.h5",
+    help="The feature file.  [default: a name of its own in the cache folder]",
+)
 @extract_options
 @device_options
 @overwrite_option

@@ -32,9 +32,21 @@ from .options import (
 )
 @train_options
 @click.option("--augment", is_flag=True, help="Random rotation, crop and flip of train images.")
-@click.option("--batch-size", type=click.IntRange(1), default=TRAIN_BATCH_SIZE, show_default=True)
+@click.option(
+    "--batch-size",
+    type=click.IntRange(1),
+    default=TRAIN_BATCH_SIZE,
+    show_default=True,
+    help="Images of one step.",
+)
 @device_options
-@click.option("-o", "--output", type=click.Path(file_okay=False), metavar="RUN")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(file_okay=False),
+    metavar="RUN",
+    help="The run's folder.  [default: results/NAME/TRAIN-HASH]",
+)
 @overwrite_option
 @speech_options
 def finetune(as_json: bool, verbose: bool, quiet: bool, max_skipped: float, **options: Any) -> None:

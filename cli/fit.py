@@ -18,10 +18,22 @@ from .options import (
 
 @click.command()
 @click.argument("features", metavar="F.h5", type=click.Path(path_type=Path))
-@click.option("--clf", type=click.Choice(["logreg", "linear"]), default="logreg", show_default=True)
+@click.option(
+    "--clf",
+    type=click.Choice(["logreg", "linear"]),
+    default="logreg",
+    show_default=True,
+    help="Logistic regression by L-BFGS, or a linear layer trained in epochs.",
+)
 @head_options
 @train_options
-@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="MODEL")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="MODEL",
+    help="The model file.  [default: F.CLF.safetensors beside F.h5]",
+)
 @overwrite_option
 @speech_options
 def fit(

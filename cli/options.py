@@ -38,6 +38,14 @@ def _stack(*options: Callable[[F], F]) -> Callable[[F], F]:
     return decorate
 
 
+weights_option = click.option(
+    "--weights",
+    default="auto",
+    show_default=True,
+    metavar="NAME|FILE",
+    help="auto, imagenet1k-v1, imagenet1k-v2, keras-imagenet, or a .safetensors or .pth file.",
+)
+
 data_options = _stack(
     click.argument("data", metavar="DATA", type=click.Path()),
     click.option(
@@ -50,13 +58,7 @@ data_options = _stack(
     click.option(
         "--root", metavar="DIR", type=click.Path(), help="What a manifest's paths are relative to."
     ),
-    click.option(
-        "--weights",
-        default="auto",
-        show_default=True,
-        metavar="NAME|FILE",
-        help="auto, imagenet1k-v1, imagenet1k-v2, keras-imagenet, or a .safetensors or .pth file.",
-    ),
+    weights_option,
     click.option(
         "--on-error",
         type=click.Choice(["skip", "fail"]),
@@ -143,7 +145,13 @@ train_options = _stack(
         show_default=True,
         help="Of the linear head and of fine-tuning.",
     ),
-    click.option("--seed", type=click.IntRange(0), default=0, show_default=True),
+    click.option(
+        "--seed",
+        type=click.IntRange(0),
+        default=0,
+        show_default=True,
+        help="Of first parameters, batch order, folds and augmentation.",
+    ),
 )
 
 speech_options = _stack(

@@ -234,6 +234,8 @@ def extract_rows(
         digest, reason = next(iter(reasons.items()))
         raise ImageError(str(rows.dataset.root / rows.dataset.paths[first[digest]]), reason)
     todo = [i for digest, i in first.items() if digest not in known.rows | reasons]
+    if todo:
+        log.info("extracting %d images with %s on %s", len(todo), engine.name, engine.device)
     begun = time.perf_counter()
     computed, failed = _compute(
         rows.dataset, todo, engine, preprocessing, num_workers, on_error, progress

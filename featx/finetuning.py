@@ -155,6 +155,7 @@ def finetune_rows(
         seed=seed,
         copy_state=network.copy_state,
         device=place,
+        name=train,
         progress=progress,
     )
     kept = training.history[training.best_epoch - 1]

@@ -38,9 +38,12 @@ def search_logreg(
 ) -> LogregSearch:
     """Choose C and fit logistic regression on all of X, y.
 
-    With fewer rows than columns the search runs in the rows' own span: the L2 penalty keeps the
-    optimum there, so solving on U·S of the singular value decomposition X = U·S·Vᵀ and mapping
-    back by V gives the same classifier (Hastie and Tibshirani 2004) with far fewer unknowns.
+    The search runs on centred columns: the intercept is not penalised, so a shift of X moves the
+    intercept and nothing else, while L-BFGS needs some twenty times fewer steps on ResNet50's
+    features, none of which is ever negative. With fewer rows than columns it also runs in the
+    rows' own span: the L2 penalty keeps the optimum there, so solving on U·S of the singular value
+    decomposition X = U·S·Vᵀ and mapping back by V gives the same classifier (Hastie and Tibshirani
+    2004) with far fewer unknowns.
 
     Parameters
     ----------
@@ -59,7 +62,9 @@ def search_logreg(
     -------
     LogregSearch
     """
-    X = X.astype(np.float64)
+    mean = X.mean(axis=0, dtype=np.float64)
+    X = X - mean
+    val = (val[0] - mean, val[1]) if val is not None else None
     basis = None
     if X.shape[0] < X.shape[1]:
         U, S, Vt = np.linalg.svd(X, full_matrices=False)
@@ -89,7 +94,8 @@ def search_logreg(
     point = points[chosen]
     coef = point.coef if basis is None else point.coef @ basis.T
     converged = point.n_iter < MAX_ITER
-    return LogregSearch(grid[chosen], coef, point.intercept, converged, point.n_iter, chosen_by)
+    intercept = point.intercept - coef @ mean
+    return LogregSearch(grid[chosen], coef, intercept, converged, point.n_iter, chosen_by)
 
 
 @dataclass(frozen=True)

@@ -199,6 +199,16 @@ def _notes(comparison: Comparison) -> list[str]:
             f"Iterative candidates ran {epochs} epochs; an epoch is train, val and test. "
             "extract s is paid once for all frozen candidates."
         )
+    unfinished = [
+        candidate.name
+        for candidate in comparison.candidates
+        if candidate.outcome.history
+        and candidate.outcome.best_epoch == len(candidate.outcome.history)
+    ]
+    if unfinished:
+        lines.append(
+            f"Best in the last epoch, so more epochs may do more: {', '.join(unfinished)}."
+        )
     return lines
 
 

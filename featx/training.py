@@ -6,6 +6,7 @@ of epoch.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -17,6 +18,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 from tqdm import tqdm
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,7 @@ def train_softmax(
     seed: int,
     copy_state: Callable[[], dict[str, torch.Tensor]],
     device: torch.device | None = None,
+    name: str | None = None,
     progress: bool = False,
 ) -> Training:
     """Train by softmax cross-entropy and keep the epoch that val likes best.
@@ -132,8 +136,10 @@ def train_softmax(
         Gives a copy of the tensors that training moves.
     device : torch.device, optional
         Where inputs go; None: the CPU.
+    name : str, optional
+        Say after every epoch how this one does; None: say nothing.
     progress : bool
-        Show a bar of epochs on stderr.
+        Show a bar on stderr.
 
     Returns
     -------
@@ -158,6 +164,9 @@ def train_softmax(
             )
         seconds = time.perf_counter() - started
         history.append(Epoch(epoch, seconds, loss, accuracy))
+        if name is not None:
+            told = ", ".join(f"{s} {loss[s]:.3f} {100 * accuracy[s]:.1f} %" for s in splits)
+            log.info("%s: epoch %d/%d, %.3g s: %s", name, epoch, epochs, seconds, told)
         rank = (accuracy["val"], -loss["val"]) if "val" in splits else (float(epoch), 0.0)
         if best is None or rank > best:
             best, best_epoch, state, probabilities = rank, epoch, copy_state(), found

@@ -1,0 +1,48 @@
+import json
+
+
+def test_finetune(run, photos, stored, tmp_path):
+    words = [
+        "finetune",
+        photos,
+        "--split",
+        "first:4,2",
+        "--epochs",
+        "2",
+        "-o",
+        tmp_path / "run",
+        "-q",
+    ]
+    done = run(*words, "--json")
+    assert done.exit_code == 0
+    values = json.loads(done.stdout)
+    assert set(values) >= {
+        "train", "epochs", "history", "best_epoch", "accuracy", "counts", "seconds_per_epoch",
+        "trainable_parameters",
+    }  # fmt: skip
+    assert (values["train"], values["epochs"], values["trainable_parameters"]) == ("fc", 2, 6147)
+    assert set(values["history"][0]) == {"epoch", "seconds", "loss", "accuracy"}
+    assert json.loads((tmp_path / "run" / "history.json").read_text()) == values
+    again = run(*words)
+    assert again.stdout.startswith("fc: 6,147 parameters, epoch ")
+    other = run(*words, "--train", "last3")
+    assert other.exit_code == 1
+    assert "train: fc → last3" in other.stderr
+
+
+def test_the_default_place_tells_runs_apart(run, photos, stored, empty_home):
+    for seed in (0, 1):
+        run("finetune", photos, "--split", "first:4,2", "--epochs", "1", "--seed", seed, "-q")
+    runs = list((empty_home / "results" / "photos").iterdir())
+    assert len(runs) == 2
+    assert all(path.name.startswith("fc-") for path in runs)
+
+
+def test_skipped(run, photos, stored, tmp_path):
+    for name in "abc":
+        (photos / "cat" / f"{name}.jpg").write_bytes(b"")
+    done = run(
+        "finetune", photos, "--split", "first:4,2", "--epochs", "1", "-o", tmp_path / "r", "-q"
+    )
+    assert done.exit_code == 3
+    assert "skipped cat/a.jpg: empty file\n" in done.stderr

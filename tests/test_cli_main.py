@@ -1,0 +1,87 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+import featx
+
+
+def commands(group, name="featx"):
+    for word, command in sorted(group.commands.items()):
+        yield f"{name} {word}", command
+        if isinstance(command, click.Group):
+            yield from commands(command, f"{name} {word}")
+
+
+def test_every_command_has_help_and_is_in_the_docs(app, run):
+    docs = (Path(__file__).parents[1] / "docs" / "commands.md").read_text("utf-8")
+    for words, command in commands(app):
+        assert command.help, words
+        assert run(*words.split()[1:], "--help").exit_code == 0
+        assert f"`{words}" in docs, words
+        for parameter in command.params:
+            if isinstance(parameter, click.Option):
+                # What is an option is said.
+                assert parameter.help, f"{words} {parameter.name}"
+
+
+def test_every_command_but_groups_speaks_json(app):
+    for words, command in commands(app):
+        names = {option for p in command.params for option in p.opts}
+        if not isinstance(command, click.Group):
+            assert {"--json", "--quiet", "--verbose"} <= names, words
+
+
+def test_errors_are_one_sentence_and_exit_1(run):
+    done = run("extract", "nowhere")
+    assert done.exit_code == 1
+    assert done.stderr == "Error: no such file or folder: nowhere\n"
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["extract"], "Missing argument 'DATA'"),
+        (["extract", "x", "--split", "half"], "cannot read the split rule 'half'"),
+        (["extract", "x", "--device", "tpu"], "'tpu' is not one of"),
+        (["extract", "x", "--batch-size", "0"], "0 is not in the range"),
+        (["fit", "F.h5", "-C", "zero"], "'zero' is neither auto nor a positive number"),
+        (["fit", "F.h5", "--clf", "forest"], "'forest' is not one of"),
+        (["nothing"], "No such command 'nothing'"),
+    ],
+)
+def test_wrong_usage_exits_2(run, words, message):
+    done = run(*words)
+    assert done.exit_code == 2
+    assert message in done.stderr
+    assert done.stdout == ""
+
+
+def test_what_the_machine_refuses_names_the_file(run, photos, stored, tmp_path):
+    (tmp_path / "file").write_text("x")
+    done = run("extract", photos, "--cache-dir", tmp_path / "file" / "below", "-q")
+    assert done.exit_code == 1
+    assert done.stderr.startswith("Error: ")
+    assert "file" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_bug_stays_a_traceback(run, monkeypatch):
+    def broken(*_, **__):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("featx.weights.describe_weights", broken)
+    with pytest.raises(ZeroDivisionError):
+        run("weights", "list")
+
+
+def test_as_a_module_and_as_a_program(empty_home):
+    for start in (
+        [sys.executable, "-m", "featx.cli"],
+        [str(Path(sys.executable).parent / "featx")],
+    ):
+        done = subprocess.run([*start, "--version"], check=True, capture_output=True, text=True)
+        assert done.stdout == f"featx, version {featx.__version__}\n"

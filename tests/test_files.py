@@ -1,0 +1,41 @@
+import stat
+
+import pytest
+
+from featx.files import hash_file, hash_json, write_json, write_whole
+
+
+def test_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "new" / "x.txt"
+    with write_whole(path) as temporary:
+        temporary.write_text("one")
+        assert not path.exists()
+        assert temporary.parent == path.parent
+    assert path.read_text() == "one"
+
+    def interrupted():
+        with write_whole(path) as temporary:
+            temporary.write_text("tw")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert path.read_text() == "one"
+    assert [p.name for p in path.parent.iterdir()] == ["x.txt"]
+
+
+def test_a_result_is_as_readable_as_any_file(tmp_path):
+    (tmp_path / "plain").touch()
+    write_json(tmp_path / "x.json", {"ä": 1})
+    modes = {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("plain", "x.json")}
+    assert len(modes) == 1
+    assert (tmp_path / "x.json").read_text("utf-8") == '{\n  "ä": 1\n}\n'
+
+
+def test_hashes(tmp_path):
+    (tmp_path / "abc").write_bytes(b"abc")
+    # FIPS 180-2, appendix B.1.
+    assert hash_file(tmp_path / "abc") == (
+        "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    )
+    assert hash_json({"a": 1, "b": 2}) == hash_json({"b": 2, "a": 1})
