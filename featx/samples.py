@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 from sklearn.datasets import load_digits
 
 from featx.dataset import Dataset, list_images, write_manifest
@@ -18,6 +18,7 @@ from featx.files import write_whole
 DIGITS_SPLIT = "first:60,10"
 DIGITS_IMAGES = 1109
 _DIGIT_SIDE = 64  # pixels; scikit-learn's are 8
+_DIGIT_MARGIN = 8  # pixels of paper around, so that the centre crop (7/8 of a side) cuts no ink
 
 CALTECH_CLASSES = (
     "009.bear",
@@ -38,7 +39,7 @@ def write_digits(folder: Path) -> Path:
     """Write 1,109 of scikit-learn's handwritten digits as PNG files in ten class folders.
 
     The first 111 of each of the digits 0 to 8 and the first 110 of 9, in the order of
-    `sklearn.datasets.load_digits`, enlarged from 8x8 to 64x64 pixels. With ``first:60,10`` that is
+    `sklearn.datasets.load_digits`, enlarged from 8x8 to 64x64 pixels and put on 80x80 pixels of paper. With ``first:60,10`` that is
     600 train, 100 val and 409 test images. Files that are there are left as they are.
 
     Returns
@@ -59,6 +60,7 @@ def write_digits(folder: Path) -> Path:
             # Grey levels 0 to 16, ink high; written dark on white, as on paper.
             grey = Image.fromarray(np.round(255 - pixels * (255 / 16)).astype(np.uint8))
             large = grey.resize((_DIGIT_SIDE, _DIGIT_SIDE), Image.Resampling.BICUBIC)
+            large = ImageOps.expand(large, _DIGIT_MARGIN, fill=255)
             with write_whole(path) as temporary:
                 large.save(temporary, "PNG")
     return folder
