@@ -206,13 +206,9 @@ def compare(
     if unknown:
         raise ModelError(f"unknown baseline {unknown[0]!r}: say one of {', '.join(TRAINED)}")
     dataset = data if isinstance(data, Dataset) else read_dataset(data, split, root)
-    check_trainable(dataset)
-    if not (dataset.splits == "test").any():
-        raise DatasetError(
-            f"{dataset.root} has no test images to compare on: give --split, such as first:60,10 "
-            "or 0.7,0.1,0.2@0"
-        )
+    _check_comparable(dataset)
     folder = Path(output) if output is not None else Path("results") / dataset.name
+    _claim_folder(folder, dataset, overwrite)
     extraction = extract(
         dataset,
         weights=weights,
@@ -226,8 +222,8 @@ def compare(
     )
     log.info("features: %s", extraction.features)
     features = read_features(extraction.features)
-    _claim_folder(folder, features, overwrite)
     rows = _rows_of(dataset, features)
+    _check_comparable(rows.dataset)  # again, now that some images may have been skipped
     write_manifest(rows.dataset, folder / "split.csv")
     each = read_seconds_per_image(extraction.features)
     extract_seconds = None if each is None else each * len(features.X)
@@ -317,6 +313,15 @@ def _reuse(path: Path, recipe: dict[str, Any]) -> Model | None:
     return there
 
 
+def _check_comparable(dataset: Dataset) -> None:
+    check_trainable(dataset)
+    if not ((dataset.splits == "test") & (dataset.targets >= 0)).any():
+        raise DatasetError(
+            f"{dataset.root} has no test images to compare on: give --split, such as first:60,10 "
+            "or 0.7,0.1,0.2@0"
+        )
+
+
 def _rows_of(dataset: Dataset, features: Features) -> HashedRows:
     """The dataset's rows that the feature file holds: what could be decoded."""
     held = set(features.paths.tolist())
@@ -324,25 +329,30 @@ def _rows_of(dataset: Dataset, features: Features) -> HashedRows:
     return HashedRows(dataset.select(keep), features.hashes)
 
 
-def _claim_folder(folder: Path, features: Features, overwrite: bool) -> None:
-    """Raise OutputExistsError where `folder` is another dataset's; else mark it as this one's."""
-    mark = folder / "results.json"
+def _claim_folder(folder: Path, dataset: Dataset, overwrite: bool) -> None:
+    """Raise OutputExistsError where `folder` holds something else; else make it.
+
+    A comparison of the same data, split by the same rule, is brought up to date: models have names
+    of their own, and results.json follows the images as they are now.
+    """
     if folder.exists() and not folder.is_dir():
         raise OutputExistsError(folder, ("a file, not a folder",))
-    there = read_fingerprint(mark)
-    if there not in (None, features.fingerprint) and not overwrite:
-        raise OutputExistsError(
-            folder, (f"images and splits: {there[:12]} → {features.fingerprint[:12]}",)
-        )
+    there = _read_dataset_facts(folder / "results.json")
+    if there is not None and not overwrite:
+        wanted = {"name": dataset.name, "split": dataset.split_rule}
+        wrong = tuple(f"{k}: {there.get(k)} → {v}" for k, v in wanted.items() if there.get(k) != v)
+        if wrong:
+            raise OutputExistsError(folder, wrong)
     folder.mkdir(parents=True, exist_ok=True)
 
 
-def read_fingerprint(path: Path) -> str | None:
-    """The fingerprint of the dataset that a results.json is about; None where there is none."""
+def _read_dataset_facts(path: Path) -> dict[str, Any] | None:
+    """What a results.json is about; None where there is none."""
     try:
-        return str(json.loads(path.read_text("utf-8"))["dataset"]["fingerprint"])
+        facts = json.loads(path.read_text("utf-8"))["dataset"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
+    return facts if isinstance(facts, dict) else None
 
 
 def write_results(comparison: Comparison, report: str) -> Path:

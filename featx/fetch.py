@@ -21,7 +21,7 @@ from tqdm import tqdm
 from featx.backbone import empty_state
 from featx.config import CONNECT_SECONDS
 from featx.errors import WeightsError
-from featx.files import write_whole
+from featx.files import hash_file, write_whole
 from featx.keras import convert_keras
 from featx.weights import (
     RECIPES,
@@ -138,6 +138,10 @@ def _fetch_torchvision(name: str, progress: bool) -> dict[str, torch.Tensor]:
     file_name = url.rpartition("/")[2]
     # torchvision names its files after the first 8 digits of their SHA-256.
     prefix = file_name.removesuffix(".pth").rpartition("-")[2]
+    here = Path(torch.hub.get_dir()) / "checkpoints" / file_name
+    if here.is_file() and hash_file(here).startswith(prefix):
+        log.info("weights: taken from %s", here)  # torchvision itself fetched them once
+        return dict(torch.load(here, map_location="cpu", weights_only=True))
     target = find_weights_dir() / file_name
     _check_reachable(url)
     log.info("weights: fetching %s (98 MB)", url)

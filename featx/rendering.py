@@ -13,10 +13,8 @@ from featx.prediction import Prediction
 from featx.store import Features
 
 
-def format_score(score: Score | None) -> str:
-    """Per cent with the counts: "97.5 % (276/283)"; a dash for None."""
-    if score is None:
-        return "–"
+def format_score(score: Score) -> str:
+    """Per cent with the counts: "97.5 % (276/283)"."""
     return f"{100 * score.accuracy:.1f} % ({score.correct}/{score.total})"
 
 

@@ -39,10 +39,10 @@ def render_table(comparison: Comparison, style: str = "simple") -> str:
     """The table of candidates; `style` is one of tabulate's ("simple", "github")."""
     rows = [_render_row(candidate) for candidate in comparison.candidates]
     headers = [
-        "candidate", "val", "test", "95 % interval", "mean per class", "extract s", "fit s",
-        "s/epoch", "trained parameters",
+        "candidate", "val", "val 95 %", "test", "test 95 %", "per class", "extract s", "fit s",
+        "s/epoch", "parameters",
     ]  # fmt: skip
-    align = ("left", "left", "left", "left", "right", "right", "right", "right", "right")
+    align = ("left",) * 5 + ("right",) * 5
     return tabulate(rows, headers, tablefmt=style, disable_numparse=True, colalign=align)
 
 
@@ -175,10 +175,10 @@ def draw_examples(comparison: Comparison, path: Path) -> Path:
 
 def _render_row(candidate: Candidate) -> list[str]:
     outcome = candidate.outcome
-    test = outcome.scores["test"]
+    val, test = outcome.scores.get("val"), outcome.scores["test"]
     return [
         candidate.name if candidate.kind == "frozen" else f"{candidate.name} (fine-tuned)",
-        format_score(outcome.scores.get("val")),
+        *((format_score(val), format_interval(val)) if val else ("–", "–")),
         format_score(test),
         format_interval(test),
         f"{100 * test.mean_per_class:.1f} %" if test.mean_per_class is not None else "–",
@@ -197,7 +197,8 @@ def _notes(comparison: Comparison) -> list[str]:
     if epochs:
         lines.append(
             f"Iterative candidates ran {epochs} epochs; an epoch is train, val and test. "
-            "extract s is paid once for all frozen candidates."
+            "extract s is paid once for all frozen candidates. "
+            "per class: mean of the classes' test accuracies. parameters: those that were trained."
         )
     unfinished = [
         candidate.name

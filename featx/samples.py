@@ -39,8 +39,9 @@ def write_digits(folder: Path) -> Path:
     """Write 1,109 of scikit-learn's handwritten digits as PNG files in ten class folders.
 
     The first 111 of each of the digits 0 to 8 and the first 110 of 9, in the order of
-    `sklearn.datasets.load_digits`, enlarged from 8x8 to 64x64 pixels and put on 80x80 pixels of paper. With ``first:60,10`` that is
-    600 train, 100 val and 409 test images. Files that are there are left as they are.
+    `sklearn.datasets.load_digits`, enlarged from 8x8 to 64x64 pixels on 80x80 pixels of paper.
+    With ``first:60,10`` that is 600 train, 100 val and 409 test images. Files that are there are
+    left as they are.
 
     Returns
     -------

@@ -149,7 +149,7 @@ def train_softmax(
     history: list[Epoch] = []
     best: tuple[float, float] | None = None
     best_epoch, state, probabilities = 0, {}, {}
-    others = [name for name in splits if name != "train"]
+    others = [split for split in splits if split != "train"]
     samples = epochs * sum(len(data.y) for data in splits.values())
     bar: tqdm[Any] = tqdm(total=samples, unit="image", desc="train", disable=not progress)
     for epoch in range(1, epochs + 1):
@@ -158,9 +158,9 @@ def train_softmax(
         loss["train"], accuracy["train"] = _train_epoch(
             module, splits["train"], optimizer, batch_size, [seed, epoch], device, bar
         )
-        for name in others:
-            loss[name], accuracy[name], found[name] = _score_split(
-                module, splits[name], batch_size, device, bar
+        for split in others:
+            loss[split], accuracy[split], found[split] = _score_split(
+                module, splits[split], batch_size, device, bar
             )
         seconds = time.perf_counter() - started
         history.append(Epoch(epoch, seconds, loss, accuracy))

@@ -107,7 +107,7 @@ def test_another_datasets_folder_is_refused(do, tmp_path):
     from featx.report import write_report
 
     write_report(do(baseline=()))
-    with pytest.raises(OutputExistsError, match="holds something else \\(images and splits:"):
+    with pytest.raises(OutputExistsError, match=r"something else \(split: first:4,2 → first:5,2\)"):
         do(baseline=(), split="first:5,2")
     do(baseline=(), split="first:5,2", overwrite=True)
     (tmp_path / "file").write_text("x")

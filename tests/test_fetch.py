@@ -131,6 +131,21 @@ def test_torchvisions_file_is_checked_and_stored(host, monkeypatch, random_state
     assert resolve_weights("imagenet1k-v2").preprocessing.resize == 232
 
 
+def test_what_torchvision_fetched_is_not_fetched_again(
+    dead_host, monkeypatch, random_state, tmp_path
+):
+    folder = tmp_path / "torch" / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    torch.save(random_state, folder / "x.pth")
+    digest = hashlib.sha256((folder / "x.pth").read_bytes()).hexdigest()
+    (folder / "x.pth").rename(folder / f"resnet50-{digest[:8]}.pth")
+    point_to(monkeypatch, f"http://127.0.0.1:9/resnet50-{digest[:8]}.pth")
+    assert resolve_weights("imagenet1k-v1").name == "imagenet1k-v1"
+    (folder / f"resnet50-{digest[:8]}.pth").write_bytes(b"damaged")
+    with pytest.raises(WeightsError, match="cannot be reached"):
+        resolve_weights("imagenet1k-v2")
+
+
 def test_a_damaged_download_is_refused(host, monkeypatch, tmp_path):
     folder, url = host
     (folder / "resnet50-00000000.pth").write_bytes(b"not these bytes")

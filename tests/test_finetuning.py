@@ -1,4 +1,6 @@
 import json
+import logging
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -135,6 +137,17 @@ def test_the_stored_network_gives_the_stored_probabilities(tune, tiny_weights, p
     with torch.inference_mode():
         found = network(torch.from_numpy(pixels)).softmax(1).numpy()
     assert np.allclose(found, model.outcome.probabilities["test"], atol=1e-4)
+
+
+def test_every_epoch_is_said(tune, caplog):
+    caplog.set_level(logging.INFO)
+    tune(epochs=2)
+    lines = [m for m in caplog.messages if "epoch" in m]
+    assert len(lines) == 2
+    assert re.fullmatch(
+        r"fc: epoch 2/2, [\d.e-]+ s: train [\d.]+ [\d.]+ %, val [\d.]+ [\d.]+ %, test .* %",
+        lines[1],
+    )
 
 
 def test_an_equal_run_is_reused_and_another_refused(tune, monkeypatch):

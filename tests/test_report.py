@@ -67,7 +67,6 @@ def test_numbers_as_people_read_them():
     score = score_counts(276, 283)
     assert format_score(score) == "97.5 % (276/283)"
     assert format_interval(score) == "95.0 to 98.8"
-    assert format_score(None) == "–"
     assert [format_seconds(s) for s in (None, 0.00512, 36.84, 512.3)] == [
         "–",
         "0.00512",
