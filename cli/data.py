@@ -34,7 +34,7 @@ def data() -> None:
     "--output",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="F.csv",
-    help="The manifest.  [default: caltech256-animals.csv in the images' folder]",
+    help="The manifest.  [default: caltech256-animals.csv beside the images' folder]",
 )
 @speech_options
 def caltech256_animals(
@@ -56,7 +56,7 @@ def caltech256_animals(
         raise click.UsageError("name the folder with --root, or --download it")
     found = root if root is not None else download_caltech256(Path(str(download)))
     path, dataset = write_caltech256_animals(found, output)
-    hint = "" if path.parent == found else f" --root {found}"
+    hint = "" if dataset.root == path.parent else f" --root {dataset.root}"
     counts = dataset.counts()
-    values = {"manifest": str(path), "root": str(found), "images": counts}
+    values = {"manifest": str(path), "root": str(dataset.root), "images": counts}
     say(as_json, values, f"{path}: {counts}\nnext: featx compare {path}{hint}")

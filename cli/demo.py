@@ -7,7 +7,13 @@ from pathlib import Path
 import click
 
 from .compare import run_compare
-from .options import device_options, extract_options, speech_options, weights_option
+from .options import (
+    device_options,
+    extract_options,
+    overwrite_option,
+    speech_options,
+    weights_option,
+)
 
 _EPOCHS = 3
 
@@ -32,6 +38,7 @@ _EPOCHS = 3
 @weights_option
 @extract_options
 @device_options
+@overwrite_option
 @speech_options
 def demo(
     output: Path,
@@ -42,6 +49,7 @@ def demo(
     cache_dir: str | None,
     device: str,
     num_workers: int | None,
+    overwrite: bool,
     as_json: bool,
     verbose: bool,
     quiet: bool,
@@ -74,6 +82,7 @@ def demo(
         baseline=(),
         c="auto",
         max_skipped=0.0,
+        overwrite=overwrite,
         as_json=as_json,
         verbose=verbose,
         quiet=quiet,

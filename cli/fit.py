@@ -52,11 +52,17 @@ def fit(
     """Train a classifier on the features in F.h5. val chooses; test is scored once, at the end."""
     start_speaking(verbose, quiet)
     from featx.heads import fit
-    from featx.models import place_model
     from featx.rendering import render_model
 
-    path = output or features.with_name(f"{features.stem}.{clf}.safetensors")
-    fitted = fit(features, clf, C=c, scale=scale, epochs=epochs, seed=seed)
     # The default name is this command's own: only a name that the user chose is protected.
-    model = place_model(fitted, path, overwrite=overwrite or output is None)
+    model = fit(
+        features,
+        clf,
+        C=c,
+        scale=scale,
+        epochs=epochs,
+        seed=seed,
+        output=output or features.with_name(f"{features.stem}.{clf}.safetensors"),
+        overwrite=overwrite or output is None,
+    )
     say(as_json, model.to_dict(), render_model(model))

@@ -18,8 +18,8 @@ _SHOWN = 10  # skipped images named one by one
 
 
 def _check_split(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
-    from featx.dataset import parse_split
     from featx.errors import DatasetError
+    from featx.splits import parse_split
 
     if value is not None:
         try:
@@ -46,6 +46,14 @@ weights_option = click.option(
     help="auto, imagenet1k-v1, imagenet1k-v2, keras-imagenet, or a .safetensors or .pth file.",
 )
 
+max_skipped_option = click.option(
+    "--max-skipped",
+    type=click.FloatRange(0, 1),
+    default=MAX_SKIPPED,
+    show_default=True,
+    help="Fraction of images beyond which skipping means exit code 3.",
+)
+
 data_options = _stack(
     click.argument("data", metavar="DATA", type=click.Path()),
     click.option(
@@ -66,13 +74,7 @@ data_options = _stack(
         show_default=True,
         help="What to do with an image that cannot be decoded.",
     ),
-    click.option(
-        "--max-skipped",
-        type=click.FloatRange(0, 1),
-        default=MAX_SKIPPED,
-        show_default=True,
-        help="Fraction of images beyond which skipping means exit code 3.",
-    ),
+    max_skipped_option,
 )
 
 device_options = _stack(
@@ -147,7 +149,7 @@ train_options = _stack(
     ),
     click.option(
         "--seed",
-        type=click.IntRange(0),
+        type=click.IntRange(0, 2**32 - 1),
         default=0,
         show_default=True,
         help="Of first parameters, batch order, folds and augmentation.",

@@ -7,9 +7,14 @@ from pathlib import Path
 
 import click
 
-from featx.config import MAX_SKIPPED
-
-from .options import device_options, finish_skipped, say, speech_options, start_speaking
+from .options import (
+    device_options,
+    finish_skipped,
+    max_skipped_option,
+    say,
+    speech_options,
+    start_speaking,
+)
 
 
 @click.command()
@@ -23,6 +28,7 @@ from .options import device_options, finish_skipped, say, speech_options, start_
 )
 @click.option("--weights", metavar="NAME|FILE", help="The network, if MODEL's was a local file.")
 @device_options
+@max_skipped_option
 @speech_options
 def predict(
     model: Path,
@@ -32,16 +38,20 @@ def predict(
     weights: str | None,
     device: str,
     num_workers: int | None,
+    max_skipped: float,
     as_json: bool,
     verbose: bool,
     quiet: bool,
 ) -> None:
     """Say what MODEL (of featx fit or featx finetune) takes each image for, and how sure it is."""
     progress = start_speaking(verbose, quiet)
-    from featx.files import write_whole
+    from featx.files import check_replaceable, write_whole
     from featx.prediction import predict
     from featx.rendering import render_predictions
 
+    columns = ["path", "rank", "class", "probability"]
+    if table is not None:
+        check_replaceable(table, ",".join(columns))
     done = predict(
         model, images, top=top, weights=weights, device=device, num_workers=num_workers,
         progress=progress,
@@ -52,10 +62,10 @@ def predict(
             temporary.open("w", encoding="utf-8", newline="") as f,
         ):
             writer = csv.writer(f, lineterminator="\n")
-            writer.writerow(["path", "rank", "class", "probability"])
+            writer.writerow(columns)
             for one in done.predictions:
                 for rank, (label, probability) in enumerate(one.top, 1):
                     writer.writerow([one.path, rank, label, f"{probability:.6f}"])
     say(as_json, done.to_dict(), render_predictions(done.predictions))
     total = len(done.predictions) + len(done.skipped_files)
-    finish_skipped(done.skipped_files, total, MAX_SKIPPED)
+    finish_skipped(done.skipped_files, total, max_skipped)

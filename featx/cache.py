@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from featx.store import (
     read_features,
     read_provenance,
 )
-from featx.weights import RECIPES
+from featx.weights import RECIPES, read_stored_hash
 
 log = logging.getLogger(__name__)
 
@@ -39,9 +39,8 @@ def find_cache_dir(cache_dir: str | Path | None = None) -> Path:
 
 def cache_path(dataset: Dataset, provenance: Provenance, cache_dir: Path) -> Path:
     """The name that a dataset's features have in the cache folder."""
-    return (
-        cache_dir / f"{_data_stem(dataset)}-{_plain(provenance.weights)}-{provenance.key()[:8]}.h5"
-    )
+    key = hash_json([dataset.split_rule, provenance.to_dict()])[:8]
+    return cache_dir / f"{_data_stem(dataset)}-{_plain(provenance.weights)}-{key}.h5"
 
 
 def cost_path(path: Path) -> Path:
@@ -50,15 +49,22 @@ def cost_path(path: Path) -> Path:
 
 
 def add_cost(path: Path, before: dict[str, Any], seconds: float, images: int, device: str) -> None:
-    """Record that `images` more images of `path` took `seconds`."""
+    """Record beside `path` that `images` more images took `seconds`."""
     if images:
-        before = {
-            "seconds": before.get("seconds", 0.0) + seconds,
-            "images": before.get("images", 0) + images,
-            "device": device,
-            "machine": describe_machine(),
-        }
+        now = {"seconds": seconds, "device": device, "machine": describe_machine()}
+        before = _sum_costs(before, now, images)
     write_json(cost_path(path), before)
+
+
+def _sum_costs(a: dict[str, Any], b: dict[str, Any], images: int) -> dict[str, Any]:
+    """a with b's seconds for `images` more; where device or machine differ, that is said."""
+    total = {
+        "seconds": a.get("seconds", 0.0) + b["seconds"],
+        "images": a.get("images", 0) + images,
+    }
+    for key in ("device", "machine"):
+        total[key] = b.get(key) if a.get(key, b.get(key)) == b.get(key) else "several"
+    return total
 
 
 def read_seconds_per_image(path: Path) -> float | None:
@@ -132,7 +138,7 @@ def _is_text(name: str) -> bool:
 
 @dataclass(frozen=True)
 class Known:
-    """What is on disk under one provenance.
+    """What is on disk of the wanted contents, under one provenance.
 
     Attributes
     ----------
@@ -141,7 +147,8 @@ class Known:
     skipped : dict of str to str
         Why contents could not be decoded, by hash.
     cost : dict
-        "seconds" for "images", as last recorded.
+        "seconds" that "images" of these rows cost where they were computed, with "device" and
+        "machine"; empty where nothing is known.
     """
 
     rows: dict[str, npt.NDArray[np.float32]]
@@ -149,8 +156,10 @@ class Known:
     cost: dict[str, Any]
 
 
-def collect_known(path: Path, provenance: Provenance, cache_dir: Path) -> Known:
-    """Rows from `path` itself and from every cached file of the same provenance."""
+def collect_known(
+    wanted: Container[str], path: Path, provenance: Provenance, cache_dir: Path
+) -> Known:
+    """Rows of the wanted content hashes, from `path` and every cached file of that provenance."""
     known: dict[str, npt.NDArray[np.float32]] = {}
     skipped: dict[str, str] = {}
     cost: dict[str, Any] = {}
@@ -165,20 +174,26 @@ def collect_known(path: Path, provenance: Provenance, cache_dir: Path) -> Known:
         except FeatureFileError as error:
             log.warning("not reused: %s", error)
             continue
-        cost = cost or _read_cost(candidate)
+        before = len(known)
         for digest, row in zip(features.hashes.tolist(), features.X, strict=True):
-            known.setdefault(digest, row)
-        skipped |= {digest: reason for _, digest, reason in features.skipped if digest}
+            if digest in wanted:
+                known.setdefault(digest, row)
+        skipped |= {d: why for _, d, why in features.skipped if d and d in wanted}
+        there = _read_cost(candidate)
+        if there and len(known) > before:
+            share = (len(known) - before) / there["images"]
+            cost = _sum_costs(
+                cost, {**there, "seconds": there["seconds"] * share}, len(known) - before
+            )
     return Known(known, skipped, cost)
 
 
-def list_same_data(dataset: Dataset, cache_dir: Path, output: Path | None) -> list[Path]:
-    """Feature files that may hold this very data: the output, or what the cache has of it."""
-    if output is not None:
-        return [output] if output.is_file() else []
-    if not cache_dir.is_dir():
-        return []
-    return sorted(cache_dir.glob(f"{_data_stem(dataset)}-*.h5"), key=lambda p: -p.stat().st_mtime)
+def list_same_data(dataset: Dataset, cache_dir: Path, output: Path | None = None) -> list[Path]:
+    """Files that may hold this very data, whatever its splits: `output`, then the cache's."""
+    cached = cache_dir.glob(f"{_data_stem(dataset)}-*.h5") if cache_dir.is_dir() else ()
+    newest_first = sorted(cached, key=lambda path: -path.stat().st_mtime)
+    named = [output] if output is not None and output.is_file() else []
+    return [*named, *newest_first]
 
 
 def find_finished(
@@ -201,6 +216,7 @@ def find_finished(
         if (
             recipe is not None
             and weights in ("auto", made.weights)
+            and read_stored_hash(made.weights) in (None, made.weights_sha256)
             and made.preprocessing == recipe.preprocessing.to_dict()
             and engine in (None, made.engine)
             and made.decoder == describe_decoder()
@@ -234,16 +250,25 @@ def find_preferred_weights(candidates: Iterable[Path]) -> str | None:
 
 
 def refuse_other(output: Path, rows: HashedRows, provenance: Provenance) -> None:
-    """Raise OutputExistsError unless `output` holds features of the same making and data."""
+    """Raise OutputExistsError unless `output` holds features of the same making and data.
+
+    The same data may have grown, changed or shrunk; but where most of what the file holds is no
+    longer there, it was made of something else.
+    """
     try:
         there = read_features(output)
     except FeatureFileError as error:
         raise OutputExistsError(output, (error.reason,)) from error
     differences = list(there.provenance.differences(provenance))
-    if there.split_rule != rows.dataset.split_rule:
-        differences.append(f"split: {there.split_rule} → {rows.dataset.split_rule}")
-    if not set(there.hashes.tolist()) & set(rows.hashes.tolist()):
-        differences.append(f"images: {there.dataset} → {rows.dataset.name}, none in common")
+    data = rows.dataset
+    if there.dataset != data.name:
+        differences.append(f"data: {there.dataset} → {data.name}")
+    if there.split_rule != data.split_rule:
+        differences.append(f"split: {there.split_rule} → {data.split_rule}")
+    kept = len(set(there.hashes.tolist()) & set(rows.hashes.tolist()))
+    held = len(set(there.hashes.tolist()))
+    if 2 * kept < held:
+        differences.append(f"images: only {kept} of its {held} are in {data.root}")
     if differences:
         raise OutputExistsError(output, tuple(differences))
 
@@ -256,7 +281,7 @@ def prepare_cache(cache_dir: Path) -> None:
 
 
 def _data_stem(dataset: Dataset) -> str:
-    where = [str(dataset.root.resolve()), dataset.name, dataset.split_rule]
+    where = [str(dataset.root.resolve()), dataset.name]
     return f"{_plain(dataset.name)}-{hash_json(where)[:8]}"
 
 

@@ -19,12 +19,12 @@ from featx.dataset import Dataset, check_trainable, read_dataset, write_manifest
 from featx.errors import DatasetError, ModelError, OutputExistsError
 from featx.extraction import Extraction, extract
 from featx.fetch import resolve_weights
-from featx.files import hash_json, write_json
+from featx.files import check_replaceable, check_writable, hash_json, write_json
 from featx.finetuning import finetune_rows, make_tune_recipe, run_name
 from featx.heads import fit, make_recipe
 from featx.machine import count_cores, describe_machine
 from featx.metrics import holm, log_loss, mcnemar
-from featx.models import Model, Outcome, read_model, write_model
+from featx.models import Model, Outcome, read_model
 from featx.network import TRAINED
 from featx.store import Features, read_features
 
@@ -125,7 +125,7 @@ class Comparison:
         return {
             "dataset": {
                 "name": self.features.dataset,
-                "root": str(self.root),
+                "root": str(self.root.resolve()),
                 "split": self.features.split_rule,
                 "images": counts,
                 "skipped": len(self.features.skipped),
@@ -208,7 +208,9 @@ def compare(
     dataset = data if isinstance(data, Dataset) else read_dataset(data, split, root)
     _check_comparable(dataset)
     folder = Path(output) if output is not None else Path("results") / dataset.name
-    _claim_folder(folder, dataset, overwrite)
+    if not isinstance(data, Dataset) and Path(data).resolve() == (folder / "split.csv").resolve():
+        raise OutputExistsError(folder, ("the manifest that is compared on",))
+    _claim_folder(folder, dataset, output is not None, overwrite)
     extraction = extract(
         dataset,
         weights=weights,
@@ -233,8 +235,10 @@ def compare(
         path = folder / f"{name}-{hash_json(recipe)[:8]}.safetensors"
         model = _reuse(path, recipe)
         if model is None:
-            fitted = fit(features, name, C=C, scale=scale, epochs=epochs, seed=seed)
-            model = write_model(fitted, path)
+            model = fit(
+                features, name, C=C, scale=scale, epochs=epochs, seed=seed, output=path,
+                overwrite=True,
+            )  # fmt: skip
         candidates.append(Candidate(model, extract_seconds))
     if baseline:
         network = resolve_weights(extraction.weights if weights == "auto" else weights)
@@ -306,7 +310,11 @@ def _reuse(path: Path, recipe: dict[str, Any]) -> Model | None:
     """The model that is there, if it is the one that `recipe` makes."""
     if not path.exists():
         return None
-    there = read_model(path)
+    try:
+        there = read_model(path)
+    except ModelError as error:
+        log.warning("trained again: %s", error)
+        return None
     if there.recipe_key != hash_json(recipe):
         return None
     log.info("reused: %s", path)
@@ -329,7 +337,7 @@ def _rows_of(dataset: Dataset, features: Features) -> HashedRows:
     return HashedRows(dataset.select(keep), features.hashes)
 
 
-def _claim_folder(folder: Path, dataset: Dataset, overwrite: bool) -> None:
+def _claim_folder(folder: Path, dataset: Dataset, named: bool, overwrite: bool) -> None:
     """Raise OutputExistsError where `folder` holds something else; else make it.
 
     A comparison of the same data, split by the same rule, is brought up to date: models have names
@@ -337,13 +345,23 @@ def _claim_folder(folder: Path, dataset: Dataset, overwrite: bool) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise OutputExistsError(folder, ("a file, not a folder",))
+    if overwrite:
+        return
+    split = folder / "split.csv"
+    if named and folder.is_dir() and any(folder.iterdir()) and not split.exists():
+        raise OutputExistsError(folder, ("a folder with other files",))
+    check_replaceable(split, "path,label,split")
     there = _read_dataset_facts(folder / "results.json")
-    if there is not None and not overwrite:
-        wanted = {"name": dataset.name, "split": dataset.split_rule}
+    if there is not None:
+        wanted = {
+            "name": dataset.name,
+            "root": str(dataset.root.resolve()),
+            "split": dataset.split_rule,
+        }
         wrong = tuple(f"{k}: {there.get(k)} → {v}" for k, v in wanted.items() if there.get(k) != v)
         if wrong:
             raise OutputExistsError(folder, wrong)
-    folder.mkdir(parents=True, exist_ok=True)
+    check_writable(split)
 
 
 def _read_dataset_facts(path: Path) -> dict[str, Any] | None:

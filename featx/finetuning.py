@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,13 @@ import joblib
 import numpy as np
 import torch
 
-from featx.cache import HashedRows, hash_rows
+from featx.cache import (
+    HashedRows,
+    find_cache_dir,
+    find_preferred_weights,
+    hash_rows,
+    list_same_data,
+)
 from featx.config import (
     EPOCHS,
     HEAD_LEARNING_RATE,
@@ -19,16 +26,16 @@ from featx.config import (
     TUNE_LEARNING_RATE,
 )
 from featx.dataset import Dataset, check_trainable, read_dataset
-from featx.engine import choose_device
+from featx.engine import choose_device, full_float32
 from featx.errors import ImageError, ModelError, OutputExistsError
 from featx.fetch import resolve_weights
 from featx.files import hash_json, write_json
 from featx.images import describe_decoder, open_rgb
 from featx.machine import count_cores, describe_machine
-from featx.metrics import score_counts, score_labels
-from featx.models import Model, Outcome, find_differences, read_model, write_model
+from featx.metrics import score_labels
+from featx.models import Model, Outcome, check_place, read_model, write_model
 from featx.network import TRAINED, ImageBatches, TunedNetwork
-from featx.training import Batches, train_softmax
+from featx.training import score_softmax, train_softmax
 from featx.weights import Weights
 
 log = logging.getLogger(__name__)
@@ -93,7 +100,8 @@ def finetune(
     check_trainable(dataset)
     workers = count_cores() if num_workers is None else num_workers
     rows, skipped = leave_out_undecodable(hash_rows(dataset, on_error), on_error)
-    resolved = resolve_weights(weights, progress=progress)
+    prefer = find_preferred_weights(list_same_data(dataset, find_cache_dir()))
+    resolved = resolve_weights(weights, prefer=prefer, progress=progress)
     recipe = make_tune_recipe(
         rows,
         resolved,
@@ -104,12 +112,13 @@ def finetune(
         batch_size=batch_size,
     )
     folder = Path("results") / dataset.name / run_name(recipe) if output is None else Path(output)
-    if (folder / "model.safetensors").exists() and not overwrite:
-        there = read_model(folder)
-        if there.recipe_key != hash_json(recipe):
-            raise OutputExistsError(folder, find_differences(there.recipe, recipe))
+    path = folder / "model.safetensors"
+    if folder.is_dir() and any(folder.iterdir()) and not path.exists() and not overwrite:
+        raise OutputExistsError(folder, ("a folder with other files",))
+    check_place(path, recipe, overwrite)
+    if path.exists() and not overwrite:
         log.info("reused: %s", folder)
-        return there, skipped
+        return read_model(folder), skipped
     model = finetune_rows(
         rows, resolved, recipe, folder, device=device, num_workers=workers, progress=progress
     )
@@ -135,7 +144,7 @@ def finetune_rows(
     check_trainable(dataset)
     place = choose_device(device)
     network = TunedNetwork(weights, len(dataset.classes), train, seed).to(place)
-    splits: dict[str, Batches] = {}
+    splits: dict[str, ImageBatches] = {}
     for name in SPLITS:
         here = np.flatnonzero((dataset.splits == name) & (dataset.targets >= 0))
         if len(here):
@@ -146,24 +155,26 @@ def finetune_rows(
                 num_workers=num_workers,
                 augment_seed=seed if recipe["augment"] and name == "train" else None,
             )
-    training = train_softmax(
-        network,
-        splits,
-        network.make_optimizer(),
-        epochs=recipe["epochs"],
-        batch_size=recipe["batch_size"],
-        seed=seed,
-        copy_state=network.copy_state,
-        device=place,
-        name=train,
-        progress=progress,
-    )
-    kept = training.history[training.best_epoch - 1]
-    n_train = len(splits["train"].y)
-    scores = {"train": score_counts(round(kept.accuracy["train"] * n_train), n_train)}
-    scores |= {
+    with full_float32():
+        training = train_softmax(
+            network,
+            splits,
+            network.make_optimizer(),
+            epochs=recipe["epochs"],
+            batch_size=recipe["batch_size"],
+            seed=seed,
+            copy_state=network.copy_state,
+            device=place,
+            name=train,
+            progress=progress,
+        )
+        # The history counts train while the parameters move, and augmented; this is the kept model.
+        network.load_state_dict(training.state, strict=False)
+        plain = replace(splits["train"], augment_seed=None)
+        on_train = score_softmax(network, plain, recipe["batch_size"], place)
+    scores = {
         name: score_labels(splits[name].y.numpy(), p.argmax(axis=1))
-        for name, p in training.probabilities.items()
+        for name, p in ({"train": on_train} | training.probabilities).items()
     }
     model = Model(
         kind="network",

@@ -22,13 +22,13 @@ from featx.config import (
     TOLERANCE,
     TRAIN_BATCH_SIZE,
 )
-from featx.dataset import find_untrainable
 from featx.errors import FeatureFileError, ModelError
 from featx.linear import LinearClassifier
 from featx.logreg import search_logreg
 from featx.machine import describe_machine
 from featx.metrics import score_labels
-from featx.models import Model, Outcome
+from featx.models import Model, Outcome, check_place, write_model
+from featx.splits import find_untrainable
 from featx.store import Features, read_features
 from featx.training import Epoch
 
@@ -141,6 +141,8 @@ def fit(
     scale: str = "none",
     epochs: int = EPOCHS,
     seed: int = 0,
+    output: str | Path | None = None,
+    overwrite: bool = False,
 ) -> Model:
     """Train a head on cached features. val only chooses; test is scored once, at the end.
 
@@ -159,11 +161,15 @@ def fit(
         Of linear.
     seed : int
         Of linear's first parameters and batch order, and of the folds.
+    output : path, optional
+        Write the model there.
+    overwrite : bool
+        Replace an `output` that holds something else.
 
     Returns
     -------
     Model
-        With no path yet; see `featx.models.write_model`.
+        With a path where there is an `output`.
 
     Raises
     ------
@@ -171,6 +177,8 @@ def fit(
         No labels, no train rows, one class only, or a class that train lacks.
     ModelError
         Unknown `clf` or `scale`, or a C that is not positive.
+    OutputExistsError
+        `output` holds something else and `overwrite` is False.
     """
     if clf not in CLASSIFIERS:
         raise ModelError(f"unknown clf {clf!r}: say one of {', '.join(CLASSIFIERS)}")
@@ -180,6 +188,8 @@ def fit(
     if reason := find_untrainable(held.classes, held.targets, held.splits):
         raise FeatureFileError(held.path or Path(held.dataset), reason)
     recipe = make_recipe(held, clf, C=C, scale=scale, epochs=epochs, seed=seed)
+    if output is not None:
+        check_place(Path(output), recipe, overwrite)
     data = {split: held.split(split) for split in SPLITS}
     data = {split: (X, y) for split, (X, y) in data.items() if len(y)}
     started = time.perf_counter()
@@ -206,7 +216,7 @@ def fit(
     seconds = time.perf_counter() - started
     probabilities: dict[str, Matrix] = {k: head.predict_proba(X) for k, (X, _) in data.items()}
     scores = {k: score_labels(data[k][1], p.argmax(axis=1)) for k, p in probabilities.items()}
-    return Model(
+    model = Model(
         kind="head",
         name=clf,
         classes=held.classes,
@@ -224,6 +234,7 @@ def fit(
         ),
         arrays=head.to_arrays(),
     )
+    return model if output is None else write_model(model, Path(output))
 
 
 def load_head(model: Model) -> Head:

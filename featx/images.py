@@ -46,12 +46,15 @@ def open_rgb(path: Path) -> Image.Image:
             opened.load()
             upright = ImageOps.exif_transpose(opened)
             return _to_rgb(upright)
-    except FileNotFoundError as error:
-        raise ImageError(str(path), "no such file") from error
     except PIL.UnidentifiedImageError as error:
         empty = path.stat().st_size == 0
         raise ImageError(str(path), "empty file" if empty else "not an image") from error
+    except MemoryError:
+        raise
     except Exception as error:  # Pillow's plugins raise nearly every kind for damaged files
+        if isinstance(error, OSError) and error.errno is not None:
+            reason = (error.strerror or str(error)).lower()
+            raise ImageError(str(path), reason, transient=True) from error
         raise ImageError(str(path), f"cannot be decoded: {error}") from error
 
 

@@ -25,15 +25,14 @@ class Score:
         Images.
     interval : (float, float)
         Wilson's 95 % interval of the accuracy, fractions in [0, 1].
-    mean_per_class : float or None
-        Mean of the classes' accuracies, over the classes that the split has; None where only
-        counts are known.
+    mean_per_class : float
+        Mean of the classes' accuracies, over the classes that the split has.
     """
 
     correct: int
     total: int
     interval: tuple[float, float]
-    mean_per_class: float | None
+    mean_per_class: float
 
     @property
     def accuracy(self) -> float:
@@ -53,11 +52,6 @@ def score_labels(y: Labels, predicted: Labels) -> Score:
     correct, total = int(right.sum()), len(y)
     per_class = [float(right[y == k].mean()) for k in np.unique(y)]
     return Score(correct, total, wilson_interval(correct, total), float(np.mean(per_class)))
-
-
-def score_counts(correct: int, total: int) -> Score:
-    """The score of a split of which only these numbers of images are known."""
-    return Score(correct, total, wilson_interval(correct, total), None)
 
 
 def describe_scores(scores: Mapping[str, Score]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from safetensors.numpy import save_file
 
 from featx.config import MODEL_SCHEMA
 from featx.errors import ModelError, OutputExistsError
-from featx.files import hash_json, write_whole
+from featx.files import check_writable, hash_json, write_whole
 from featx.metrics import Score, describe_scores
 from featx.training import Epoch
 
@@ -212,22 +212,24 @@ def read_model(path: Path) -> Model:
         raise ModelError(f"{file_path} is damaged, train it again: {error!r}") from error
 
 
-def place_model(model: Model, path: Path, overwrite: bool = False) -> Model:
-    """Write a model where it replaces nothing but itself.
+def check_place(path: Path, recipe: dict[str, Any], overwrite: bool = False) -> None:
+    """Check, before the work, that a model can be written where it replaces nothing but itself.
 
     Raises
     ------
     OutputExistsError
         `path` holds something other than what the same recipe made, and `overwrite` is False.
+    OSError
+        It cannot be written.
     """
     if path.exists() and not overwrite:
         try:
             there = read_model(path)
         except ModelError as error:
             raise OutputExistsError(path, (str(error),)) from error
-        if there.recipe_key != model.recipe_key:
-            raise OutputExistsError(path, find_differences(there.recipe, model.recipe))
-    return write_model(model, path)
+        if there.recipe_key != hash_json(recipe):
+            raise OutputExistsError(path, find_differences(there.recipe, recipe))
+    check_writable(path)
 
 
 def find_differences(there: dict[str, Any], wanted: dict[str, Any]) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from featx.config import BATCH_SIZE, Preprocessing
 from featx.dataset import list_images
-from featx.engine import TorchEngine, choose_device
+from featx.engine import TorchEngine, choose_device, full_float32
 from featx.errors import DatasetError, ImageError, ModelError
 from featx.fetch import resolve_weights
 from featx.finetuning import load_tuned
@@ -126,7 +126,7 @@ def predict(
     trained = read_model(Path(model))
     paths = list(_expand(images))
     made = resolve_weights(weights or _weights_name(trained), progress=progress)
-    run, preprocessing = _make_runner(trained, made, device)
+    run, preprocessing = _make_runner(trained, made, device, min(BATCH_SIZE, len(paths)))
     classes = trained.classes
     predictions: list[Prediction] = []
     failures: list[ImageError] = []
@@ -183,7 +183,7 @@ def _weights_name(trained: Model) -> str:
 
 
 def _make_runner(
-    trained: Model, weights: Weights, device: str
+    trained: Model, weights: Weights, device: str, batch_size: int
 ) -> tuple[Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.floating]], Preprocessing]:
     """A function from pixels to probabilities, and how to make pixels for it."""
     learned = trained.provenance
@@ -194,13 +194,13 @@ def _make_runner(
         )
     preprocessing = Preprocessing.from_dict(learned["preprocessing"])
     if trained.kind == "head":
-        head, engine = load_head(trained), TorchEngine(weights, device)
+        head, engine = load_head(trained), TorchEngine(weights, device, batch_size)
         return lambda pixels: head.predict_proba(engine.run(pixels)), preprocessing
     place = choose_device(device)
     network = load_tuned(trained, weights).to(place)
 
     def run(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.floating]:
-        with torch.inference_mode():
+        with torch.inference_mode(), full_float32():
             logits = network(torch.from_numpy(pixels).to(place)).double()
             probabilities: npt.NDArray[np.floating] = logits.softmax(1).cpu().numpy()
             return probabilities

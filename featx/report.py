@@ -117,6 +117,7 @@ def draw_curves(candidates: Sequence[Candidate], path: Path) -> Path | None:
     """Loss and accuracy of train, val and test over the epochs, a row for each such candidate."""
     shown = [candidate for candidate in candidates if candidate.outcome.history]
     if not shown:
+        path.unlink(missing_ok=True)  # of an earlier comparison with such candidates
         return None
     figure = Figure(figsize=(9, 3.1 * len(shown)), layout="constrained")
     axes = figure.subplots(len(shown), 2, squeeze=False)
@@ -181,7 +182,7 @@ def _render_row(candidate: Candidate) -> list[str]:
         *((format_score(val), format_interval(val)) if val else ("–", "–")),
         format_score(test),
         format_interval(test),
-        f"{100 * test.mean_per_class:.1f} %" if test.mean_per_class is not None else "–",
+        f"{100 * test.mean_per_class:.1f} %",
         format_seconds(candidate.extract_seconds),
         format_seconds(outcome.seconds),
         format_seconds(outcome.seconds_per_epoch),
@@ -194,6 +195,8 @@ def _notes(comparison: Comparison) -> list[str]:
     lines = []
     if any("val" in c.outcome.scores for c in comparison.candidates):
         lines.append(f"Best on val: {comparison.best}. val chose C and epoch; test chose nothing.")
+    else:
+        lines.append("No val images: C from folds of train, the last epoch kept; none is best.")
     if epochs:
         lines.append(
             f"Iterative candidates ran {epochs} epochs; an epoch is train, val and test. "
@@ -203,7 +206,8 @@ def _notes(comparison: Comparison) -> list[str]:
     unfinished = [
         candidate.name
         for candidate in comparison.candidates
-        if candidate.outcome.history
+        if "val" in candidate.outcome.scores
+        and candidate.outcome.history
         and candidate.outcome.best_epoch == len(candidate.outcome.history)
     ]
     if unfinished:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tarfile
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,7 @@ CALTECH_CLASSES = (
     "228.triceratops",
     "250.zebra",
 )
+CALTECH_COUNTS = (102, 110, 84, 212, 119, 109, 101, 81, 95, 96)
 _CALTECH_TRAIN, _CALTECH_VAL = 60, 10
 
 
@@ -78,7 +80,7 @@ def split_caltech256_animals(root: Path) -> Dataset:
     Raises
     ------
     DatasetError
-        A class folder is missing or has fewer than 71 images.
+        A class folder is missing or has another number of images than Caltech-256.
     """
     if not root.is_dir():
         raise DatasetError(f"no such folder: {root}")
@@ -91,8 +93,11 @@ def split_caltech256_animals(root: Path) -> Dataset:
     val_end = _CALTECH_TRAIN + _CALTECH_VAL
     for k, name in enumerate(CALTECH_CLASSES):
         images, _ = list_images(root / name)
-        if len(images) <= val_end:
-            raise DatasetError(f"{root / name} has {len(images)} images; the split needs 71")
+        if len(images) != CALTECH_COUNTS[k]:
+            raise DatasetError(
+                f"{root / name} has {len(images)} images, Caltech-256 has {CALTECH_COUNTS[k]}: "
+                "this would not be the paper's split; unpack the archive again"
+            )
         for i, image in enumerate(images):
             split = "train" if i < _CALTECH_TRAIN else "val" if i < val_end else "test"
             rows.append((split, k, f"{name}/{image}"))
@@ -123,7 +128,14 @@ def download_caltech256(folder: Path) -> Path:
     """
     from torchvision.datasets import Caltech256
 
+    root = folder / "caltech256" / "256_ObjectCategories"
     folder.mkdir(parents=True, exist_ok=True)
+    try:
+        # torchvision takes any folder of this name for a whole one; a part of one is no use here.
+        split_caltech256_animals(root)
+        return root
+    except DatasetError:
+        pass
     try:
         Caltech256(str(folder), download=True)
     except (OSError, RuntimeError, tarfile.TarError) as error:
@@ -131,7 +143,7 @@ def download_caltech256(folder: Path) -> Path:
             f"Caltech-256 could not be downloaded to {folder}: {error}; fetch "
             "256_ObjectCategories.tar by other means, unpack it and name the folder with --root"
         ) from error
-    return folder / "caltech256" / "256_ObjectCategories"
+    return root
 
 
 def write_caltech256_animals(root: Path, output: Path | None = None) -> tuple[Path, Dataset]:
@@ -142,7 +154,7 @@ def write_caltech256_animals(root: Path, output: Path | None = None) -> tuple[Pa
     root : Path
         256_ObjectCategories.
     output : Path, optional
-        None: caltech256-animals.csv in `root`, where it works without --root.
+        None: caltech256-animals.csv beside `root`, where it works without --root.
 
     Returns
     -------
@@ -154,6 +166,10 @@ def write_caltech256_animals(root: Path, output: Path | None = None) -> tuple[Pa
     DatasetError
     """
     dataset = split_caltech256_animals(root)
-    path = output or root / "caltech256-animals.csv"
-    write_manifest(dataset, path)
-    return path, dataset
+    if output is None:
+        # Beside the folder and not in it: torchvision takes whatever lies in there for a class.
+        output = root.absolute().parent / "caltech256-animals.csv"
+        inside = tuple(f"{root.absolute().name}/{path}" for path in dataset.paths)
+        dataset = replace(dataset, root=output.parent, paths=inside)
+    write_manifest(dataset, output)
+    return output, dataset

@@ -175,6 +175,13 @@ def train_softmax(
     return Training(tuple(history), best_epoch, state, probabilities)
 
 
+def score_softmax(
+    module: nn.Module, data: Batches, batch_size: int, device: torch.device
+) -> npt.NDArray[np.float32]:
+    """Probabilities of one split's samples, shape (n_samples, n_classes), in their order."""
+    return _score_split(module, data, batch_size, device, tqdm(disable=True))[2]
+
+
 def _train_epoch(
     module: nn.Module,
     data: Batches,

@@ -21,6 +21,7 @@ from featx.errors import WeightsError
 from featx.files import write_whole
 
 _MARK = "featx-weights"
+FROM_FILE = "file:"  # before the name of weights that are known by their file alone
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Weights:
     Attributes
     ----------
     name : str
-        "imagenet1k-v1", "imagenet1k-v2", "keras-imagenet", or a local file's stem.
+        "imagenet1k-v1", "imagenet1k-v2", "keras-imagenet", or "file:" and a local file's stem.
     preprocessing : Preprocessing
         What these parameters were trained to see.
     stride_in_1x1 : bool
@@ -196,7 +197,7 @@ def load_weights(path: Path, expected: Mapping[str, torch.Tensor]) -> Weights:
         )
     try:
         return Weights(
-            name=str(facts.get("name", path.stem)),
+            name=str(facts.get("name", f"{FROM_FILE}{path.stem}")),
             preprocessing=Preprocessing.from_dict(facts["preprocessing"])
             if facts
             else TORCHVISION_V1,
@@ -208,6 +209,15 @@ def load_weights(path: Path, expected: Mapping[str, torch.Tensor]) -> Weights:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"{path} has facts that featx cannot read: {error!r}") from error
+
+
+def read_stored_hash(name: str) -> str | None:
+    """The hash that the stored weights of this name were stored with; None where there is none."""
+    try:
+        with safe_open(stored_path(name), framework="pt") as file:
+            return str(json.loads((file.metadata() or {})[_MARK])["sha256"])
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def list_stored() -> list[tuple[str, Path]]:

@@ -10,7 +10,7 @@ def test_the_papers_manifest(run, caltech, tmp_path):
     assert done.exit_code == 0
     values = json.loads(done.stdout)
     assert values["images"] == {"train": 600, "val": 100, "test": 409}
-    assert values["manifest"] == str(caltech / "caltech256-animals.csv")
+    assert values["manifest"] == str(caltech.parent / "caltech256-animals.csv")
     elsewhere = run("data", "caltech256-animals", "--root", caltech, "-o", tmp_path / "a.csv")
     assert elsewhere.stdout.endswith(f"next: featx compare {tmp_path / 'a.csv'} --root {caltech}\n")
 

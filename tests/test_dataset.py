@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from conftest import CLASSES, PER_CLASS, draw_photo
 
-from featx.dataset import parse_split, read_dataset, write_manifest
-from featx.errors import DatasetError
+from featx.dataset import read_dataset, write_manifest
+from featx.errors import DatasetError, OutputExistsError
 
 
 def by_split(dataset):
@@ -88,34 +88,46 @@ def test_a_scan_does_not_trip_over_strays(photos):
     found = read_dataset(photos)
     assert found.classes == CLASSES
     assert len(found) == 27
-    assert found.ignored == ("dog/greg", "owl/RENAME2", "owl/notes.jpg.txt", "readme.txt")
+    assert found.ignored == (
+        "dog/greg", "folder.jpg/", "owl/RENAME2", "owl/notes.jpg.txt", "readme.txt",
+    )  # fmt: skip
 
 
-def test_random_split_is_stratified_and_seeded(tmp_path):
-    path = tmp_path / "m.csv"
-    rows = [f"{c}{i}.jpg,{c}" for c, n in (("a", 20), ("b", 10), ("c", 3)) for i in range(n)]
-    path.write_text("path,label\n" + "\n".join(rows))
-    found = read_dataset(path, "0.7,0.1,0.2@3")
-    sizes = {
-        c: [
-            int(((found.targets == k) & (found.splits == s)).sum())
-            for s in ("train", "val", "test")
-        ]
-        for k, c in enumerate(found.classes)
-    }
-    # 2.1, 0.3, 0.6 of three images: 2, 0, 0 and the one left to the largest remainder.
-    assert sizes == {"a": [14, 2, 4], "b": [7, 1, 2], "c": [2, 0, 1]}
-    assert (read_dataset(path, "0.7,0.1,0.2@3").splits == found.splits).all()
-    assert (read_dataset(path, "0.7,0.1,0.2@4").splits != found.splits).any()
+def test_extra_folders_beside_the_splits_are_ignored(photos, tmp_path):
+    root = tmp_path / "split"
+    for folder in ("train", "test", "raw"):
+        shutil.copytree(photos, root / folder)
+    found = read_dataset(root)
+    assert found.counts() == {"train": 27, "test": 27}
+    assert found.ignored == ("raw/",)
 
 
-def test_rules():
-    assert parse_split("first:60,10") == (60, 10)
-    assert parse_split("0.7,0.1,0.2@5") == ((0.7, 0.1, 0.2), 5)
-    assert parse_split("0.8,0,0.2") == ((0.8, 0.0, 0.2), 0)
-    for wrong in ("first:0,10", "first:6", "0.7,0.1", "0.7,0.1,0.3", "0,0.5,0.5", "-1,1,1", "x"):
-        with pytest.raises(DatasetError, match="cannot read the split rule"):
-            parse_split(wrong)
+def test_a_class_folder_without_images_is_not_passed_over(photos):
+    (photos / "yak").mkdir()
+    (photos / "yak" / "1.heic").touch()
+    assert read_dataset(photos).ignored == ("yak/1.heic", "yak/")
+    with pytest.raises(DatasetError, match=r"= 6 images of each class, but yak has 0$"):
+        read_dataset(photos, "first:4,2")
+
+
+def test_a_manifest_of_another_folder_says_so(photos, tmp_path):
+    path = tmp_path / "split.csv"
+    write_manifest(read_dataset(photos, "first:4,2"), path)
+    with pytest.raises(DatasetError, match=r"^none of the 27 images of .*--root names another"):
+        read_dataset(path)
+    link = tmp_path / "link"
+    link.symlink_to(photos)
+    path.write_text(f"path,label\n{link}/cat/00.jpg,cat\n{photos}/dog/00.jpg,dog\n")
+    assert read_dataset(path, root=link).paths == ("cat/00.jpg", "dog/00.jpg")
+
+
+def test_a_manifest_replaces_manifests_alone(photos, tmp_path):
+    found = read_dataset(photos, "first:4,2")
+    (tmp_path / "notes.csv").write_text("my,notes\n")
+    with pytest.raises(OutputExistsError, match="not a file that featx wrote"):
+        write_manifest(found, tmp_path / "notes.csv")
+    write_manifest(found, tmp_path / "m.csv")
+    write_manifest(found, tmp_path / "m.csv")
 
 
 def test_what_cannot_be_used_says_why(photos, tmp_path):
@@ -159,5 +171,7 @@ def test_what_cannot_be_used_says_why(photos, tmp_path):
 def test_manifests_that_are_wrong(tmp_path, text, message):
     path = tmp_path / "m.csv"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    for name in ("x.jpg", "y.jpg"):
+        (tmp_path / name).touch()
     with pytest.raises(DatasetError, match=message):
         read_dataset(path)

@@ -108,7 +108,9 @@ def test_a_named_output_is_not_replaced_by_something_else(work, tmp_path, proven
     for name in "ab":
         for i in range(8):
             draw_photo(other / name / f"{i}.png", 7, i)
-    with pytest.raises(OutputExistsError, match="images: photos → others, none in common"):
+    with pytest.raises(
+        OutputExistsError, match=r"data: photos → others; images: only 0 of its 27 are in"
+    ):
         work(root=other, output=out)
     assert out.read_bytes() == before
     assert (

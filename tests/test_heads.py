@@ -6,7 +6,7 @@ from sklearn.preprocessing import StandardScaler, normalize
 
 from featx.errors import FeatureFileError, ModelError, OutputExistsError
 from featx.heads import fit, fit_scaler, load_head
-from featx.models import place_model, read_model, write_model
+from featx.models import read_model, write_model
 from featx.store import Features, write_features
 
 
@@ -128,13 +128,16 @@ def test_features_that_cannot_be_fitted(features, provenance, tmp_path):
             fit(features, **options)
 
 
-def test_a_named_model_is_not_replaced_by_another(features, tmp_path):
+def test_a_named_model_is_not_replaced_by_another(features, tmp_path, monkeypatch):
     path = tmp_path / "m.safetensors"
-    place_model(fit(features, C=0.1), path)
-    place_model(fit(features, C=0.1), path)
+    fit(features, C=0.1, output=path)
+    fit(features, C=0.1, output=path)
+    monkeypatch.setattr("featx.heads.search_logreg", None)  # refused before the work
     with pytest.raises(OutputExistsError, match=r"C: \[0.1\] → \[0.2\]"):
-        place_model(fit(features, C=0.2), path)
-    place_model(fit(features, C=0.2), path, overwrite=True)
+        fit(features, C=0.2, output=path)
+    monkeypatch.undo()
+    fit(features, C=0.2, output=path, overwrite=True)
     path.write_text("mine")
     with pytest.raises(OutputExistsError, match="not a model file"):
-        place_model(fit(features, C=0.2), path)
+        fit(features, C=0.2, output=path)
+    assert path.read_text() == "mine"

@@ -14,7 +14,8 @@ LIBRARY = Path(featx.__file__).parent
 COMMANDS = Path(featx.cli.__file__).parent
 # As docs/architecture.md draws it. A module imports from floors below its own alone.
 FLOORS = [
-    {"errors", "config", "files", "machine"},
+    {"errors", "config", "machine"},
+    {"files", "splits"},
     {"dataset", "images", "keras", "weights", "backbone", "store", "metrics"},
     {"fetch", "engine", "cache", "training"},
     {"extraction", "linear", "logreg", "network", "models"},

@@ -73,7 +73,7 @@ def test_a_head_refuses_features_of_other_weights(made, photos, tmp_path, random
         photos, weights=str(tmp_path / "other.pth"), output=tmp_path / "other.h5"
     ).features
     with pytest.raises(
-        ModelError, match="learned on features of imagenet1k-v1, and meets those of other"
+        ModelError, match="learned on features of imagenet1k-v1, and meets those of file:other"
     ):
         predict_features(head, read_features(features))
     for model in (head, run):
@@ -81,7 +81,7 @@ def test_a_head_refuses_features_of_other_weights(made, photos, tmp_path, random
             predict(model, [photos / "cat"], weights=str(tmp_path / "other.pth"))
     local = write_model(fit(features), tmp_path / "local.safetensors").path
     with pytest.raises(
-        ModelError, match="learned on weights from a local file, other: name it with --weights"
+        ModelError, match="learned on weights from a local file, file:other: name it with --weights"
     ):
         predict(local, [photos / "cat"])
     assert predict(local, [photos / "cat"], weights=str(tmp_path / "other.pth")).predictions

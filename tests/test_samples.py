@@ -9,6 +9,7 @@ from featx.dataset import read_dataset
 from featx.errors import DatasetError
 from featx.samples import CALTECH_CLASSES, DIGITS_SPLIT, write_caltech256_animals, write_digits
 
+# The issue's own numbers, not the module's.
 CALTECH_COUNTS = (102, 110, 84, 212, 119, 109, 101, 81, 95, 96)
 
 
@@ -31,14 +32,18 @@ def caltech(tmp_path):
 def test_the_papers_split(caltech):
     path, made = write_caltech256_animals(caltech)
     assert made.counts() == {"train": 600, "val": 100, "test": 409}
-    assert path == caltech / "caltech256-animals.csv"
+    assert path == caltech.parent / "caltech256-animals.csv"
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 1109
-    assert rows[59] == {"path": "009.bear/009_0060.jpg", "label": "bear", "split": "train"}
+    assert rows[59] == {
+        "path": f"{caltech.name}/009.bear/009_0060.jpg",
+        "label": "bear",
+        "split": "train",
+    }
     assert rows[60]["split"] == rows[69]["split"] == "val"
     assert rows[70]["split"] == rows[101]["split"] == "test"
-    assert rows[102]["path"] == "038.chimp/038_0001.jpg"
+    assert rows[102]["path"] == f"{caltech.name}/038.chimp/038_0001.jpg"
     again = read_dataset(path)
     assert again.counts() == made.counts()
     assert again.classes == (
@@ -52,9 +57,8 @@ def test_what_is_not_caltech256(caltech, tmp_path):
         write_caltech256_animals(tmp_path / "nowhere")
     with pytest.raises(DatasetError, match=r"lacks 009.bear, .*250.zebra"):
         write_caltech256_animals(tmp_path)
-    for image in sorted((caltech / "250.zebra").iterdir())[70:]:
-        image.unlink()
-    with pytest.raises(DatasetError, match=r"250.zebra has 70 images; the split needs 71"):
+    (caltech / "250.zebra" / "250_0096.jpg").unlink()
+    with pytest.raises(DatasetError, match=r"250.zebra has 95 images, Caltech-256 has 96"):
         write_caltech256_animals(caltech)
 
 

@@ -28,7 +28,7 @@ def test_the_hash_is_of_the_tensors_not_of_the_file(random_state, expected, tmp_
     save_file(random_state, tmp_path / "mine.safetensors")
     loaded = [load_weights(tmp_path / f"mine.{e}", expected) for e in ("pth", "safetensors")]
     assert {w.sha256 for w in loaded} == {hash_state(random_state)}
-    assert {w.name for w in loaded} == {"mine"}
+    assert {w.name for w in loaded} == {"file:mine"}
     assert {w.preprocessing for w in loaded} == {TORCHVISION_V1}
     changed = {**random_state, "bn1.bias": random_state["bn1.bias"] + 1e-6}
     assert hash_state(changed) != hash_state(random_state)
