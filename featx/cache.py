@@ -102,6 +102,20 @@ class HashedRows:
 
 
 def hash_rows(dataset: Dataset, on_error: str) -> HashedRows:
+    """Hash every file of a dataset, in threads.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    on_error : {"skip", "fail"}
+        List a file that cannot be read in `HashedRows.unread`, or stop.
+
+    Raises
+    ------
+    ImageError
+        A file cannot be read and `on_error` is "fail".
+    """
+
     def hash_one(name: str) -> str | OSError:
         try:
             return hash_file(dataset.root / name)
@@ -241,6 +255,7 @@ def _holds(found: Features, rows: HashedRows) -> bool:
 
 
 def find_preferred_weights(candidates: Iterable[Path]) -> str | None:
+    """The name of the weights that the first readable of these feature files was made with."""
     for candidate in candidates:
         try:
             return read_provenance(candidate).weights
@@ -274,6 +289,7 @@ def refuse_other(output: Path, rows: HashedRows, provenance: Provenance) -> None
 
 
 def prepare_cache(cache_dir: Path) -> None:
+    """Make the cache folder, with a .gitignore of its own."""
     cache_dir.mkdir(parents=True, exist_ok=True)
     ignore = cache_dir / ".gitignore"
     if not ignore.exists():

@@ -159,7 +159,7 @@ def _scan_folder(root: Path) -> Dataset:
     folders = _subfolders(root)
     names = {folder.name for folder in folders}
     # A class may well be called "test": these are splits only where train holds class folders.
-    split_form = "train" in names and len(names & set(_SPLIT_FOLDERS)) > 1 and _is_split(root)
+    split_form = "train" in names and _is_split(root)
     rows: list[tuple[str, str, str]] = []  # split, class, path
     ignored: list[str] = []
     if split_form:

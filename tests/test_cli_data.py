@@ -45,3 +45,11 @@ def test_a_failed_download_says_the_other_way(run, monkeypatch):
     assert done.exit_code == 1
     assert "could not be downloaded to data: Name or service not known" in done.stderr
     assert "--root" in done.stderr
+
+
+def test_what_is_whole_is_not_downloaded_again(run, caltech, monkeypatch, tmp_path):
+    (tmp_path / "d" / "caltech256").mkdir(parents=True)
+    caltech.rename(tmp_path / "d" / "caltech256" / "256_ObjectCategories")
+    monkeypatch.setattr("torchvision.datasets.Caltech256", None)
+    for _ in range(2):
+        assert run("data", "caltech256-animals", "--download", tmp_path / "d").exit_code == 0

@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+from conftest import draw_photo
 
 from featx.comparison import compare
 from featx.dataset import read_dataset
@@ -124,3 +125,42 @@ def test_data_that_cannot_be_compared_on(do, photos):
         do(clf=(), baseline=())
     with pytest.raises(ModelError, match="unknown baseline 'vgg'"):
         do(baseline=("vgg",))
+
+
+def test_other_peoples_files_stay(do, photos, tmp_path):
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "results.txt").write_text("mine")
+    with pytest.raises(OutputExistsError, match="a folder with other files"):
+        do(output=tmp_path / "thesis")
+    do(baseline=())
+    manifest = tmp_path / "out" / "split.csv"
+    with pytest.raises(OutputExistsError, match="the manifest that is compared on"):
+        do(manifest, split=None, root=photos, baseline=())
+    manifest.write_text("my,own,list\n")
+    with pytest.raises(OutputExistsError, match="not a file that featx wrote"):
+        do(baseline=())
+
+
+def test_a_damaged_model_is_trained_again(do, tmp_path, caplog):
+    first = do(baseline=())
+    for path in (tmp_path / "out").glob("*.safetensors"):
+        path.write_bytes(b"damaged")
+    again = do(baseline=())
+    assert [m.startswith("trained again: ") for m in caplog.messages] == [True, True]
+    assert again.candidates[0].outcome.scores == first.candidates[0].outcome.scores
+
+
+def test_a_folder_that_has_grown_is_compared_again(do, photos):
+    from featx.report import write_report
+
+    write_report(do(baseline=()))
+    draw_photo(photos / "cat" / "new.png", 0, 77)
+    grown = do(baseline=())
+    assert grown.candidates[0].outcome.scores["test"].total == 10
+    assert grown.extraction.extracted == 1
+
+
+def test_train_is_scored_by_the_kept_model_for_all(do):
+    # The linear head and the fc baseline are one computation: so is their score on train.
+    found = {c.name: c.outcome.scores["train"] for c in do().candidates}
+    assert found["fc"] == found["linear"]

@@ -100,6 +100,9 @@ def test_extra_folders_beside_the_splits_are_ignored(photos, tmp_path):
     found = read_dataset(root)
     assert found.counts() == {"train": 27, "test": 27}
     assert found.ignored == ("raw/",)
+    for folder in ("test", "raw"):
+        shutil.rmtree(root / folder)
+    assert read_dataset(root).counts() == {"train": 27}
 
 
 def test_a_class_folder_without_images_is_not_passed_over(photos):

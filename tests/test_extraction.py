@@ -6,13 +6,16 @@ from dataclasses import fields, replace
 import h5py
 import numpy as np
 import pytest
+import torch
 from conftest import TINY, CountingEngine, draw_photo
 
-from featx.cache import cache_path, hash_rows, read_seconds_per_image
+from featx import images
+from featx.cache import cache_path, cost_path, hash_rows, read_seconds_per_image
 from featx.dataset import read_dataset
 from featx.errors import DatasetError, ExtractionError, ImageError, OutputExistsError
 from featx.extraction import extract, extract_rows
 from featx.store import read_features
+from featx.weights import Weights, hash_state, save_weights
 
 
 @pytest.fixture
@@ -39,10 +42,8 @@ def test_features_are_in_the_datasets_order(work, photos, counting):
     assert tuple(found.paths) == dataset.paths
     assert np.array_equal(found.targets, dataset.targets)
     assert np.array_equal(found.splits, dataset.splits)
-    from featx.images import load_image
-
     for i in (0, 10, 26):
-        alone = counting.run(load_image(photos / dataset.paths[i], TINY)[None])[0]
+        alone = counting.run(images.load_image(photos / dataset.paths[i], TINY)[None])[0]
         assert np.array_equal(found.X[i], alone)
 
 
@@ -251,3 +252,65 @@ def test_extract_local_weights_and_bad_data(tiny_file, photos, tmp_path):
     assert again.extracted == 0
     with pytest.raises(DatasetError):
         extract(tmp_path / "nowhere")
+
+
+def test_costs_go_with_the_rows_that_were_reused(work, photos, cache, tmp_path):
+    first = work()
+    path = cost_path(first.features)
+    path.write_text(json.dumps({"seconds": 270.0, "images": 27, "device": "cpu", "machine": "big"}))
+    other = tmp_path / "others"
+    for name in ("a", "b"):
+        for i in range(7):
+            draw_photo(other / name / f"{i}.png", 9, 10 * i + (name == "b"))
+    # Nothing of the first folder is in this one: nothing of its cost is, either.
+    assert read_seconds_per_image(work(root=other).features) < 5
+    for i in range(3):
+        shutil.copy(
+            photos / "cat" / f"{i:02d}.{'png' if i % 2 else 'jpg'}", other / "a" / f"x{i}.png"
+        )
+    done = work("first:5,2", root=other)
+    cost = json.loads(cost_path(done.features).read_text())
+    assert cost["images"] == 17
+    assert 30 <= cost["seconds"] < 35  # three rows of ten seconds each, and little more
+    assert cost["machine"] == "several"
+
+
+def test_a_failure_of_the_machine_is_tried_again(work, photos, monkeypatch):
+    def fail(path, *_):
+        raise ImageError(str(path), "input/output error", transient=path.name == "00.jpg")
+
+    monkeypatch.setattr("featx.extraction.load_image", fail)
+    with pytest.raises(ExtractionError, match="none of 27 images could be decoded"):
+        work()
+    real = images.load_image
+    monkeypatch.setattr(
+        "featx.extraction.load_image",
+        lambda path, pre: fail(path) if path.name in ("00.jpg", "01.png") else real(path, pre),
+    )
+    assert len(work().skipped_files) == 6
+    monkeypatch.undo()
+    # What the file itself was at fault for is remembered by its content, the rest is not.
+    assert [path for path, _ in work().skipped_files] == ["cat/01.png", "dog/01.png", "owl/01.png"]
+
+
+def test_an_output_that_cannot_be_written_is_said_before_the_work(work, tmp_path, counting):
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match=r"file"):
+        work(output=tmp_path / "file" / "F.h5")
+    assert counting.images == 0
+
+
+def test_a_file_called_like_known_weights_is_not_them(
+    stored, random_state, photos, cache, tmp_path
+):
+    other = {**random_state, "conv1.weight": random_state["conv1.weight"] * 2}
+    torch.save(other, tmp_path / "imagenet1k-v1.pth")
+    local = extract(photos, weights=str(tmp_path / "imagenet1k-v1.pth"), cache_dir=cache)
+    assert local.weights == "file:imagenet1k-v1"
+    known = extract(photos, weights="imagenet1k-v1", cache_dir=cache)
+    assert (known.weights, known.extracted) == ("imagenet1k-v1", 27)
+    # Nor are stored weights that have been replaced since.
+    changed = Weights("imagenet1k-v1", TINY, False, "x", hash_state(other), other)
+    (stored / "imagenet1k-v1.safetensors").unlink()
+    save_weights(changed, stored / "imagenet1k-v1.safetensors")
+    assert extract(photos, cache_dir=cache).extracted == 27

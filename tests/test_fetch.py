@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from featx import fetch
 from featx.errors import WeightsError
@@ -168,3 +169,15 @@ def test_unknown_names(tmp_path):
         resolve_weights("vgg16")
     with pytest.raises(WeightsError, match="no such weights file"):
         resolve_weights(str(tmp_path / "none.pth"))
+
+
+def test_a_file_put_there_by_hand(random_state, tmp_path):
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    for name in ("imagenet1k-v2", "keras-imagenet", "mine"):
+        save_file(random_state, folder / f"{name}.safetensors")
+    # torchvision's state dict says nothing of its preprocessing; the name does.
+    assert resolve_weights("imagenet1k-v2").preprocessing.resize == 232
+    assert resolve_weights("mine").name == "file:mine"
+    with pytest.raises(WeightsError, match=r"is not the file that featx stores under this name"):
+        resolve_weights("keras-imagenet")

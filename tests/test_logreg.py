@@ -66,3 +66,11 @@ def test_a_search_that_stops_short_says_so(monkeypatch):
         warnings.simplefilter("error")
         monkeypatch.setattr(logreg, "MAX_ITER", 5000)
         assert search_logreg(X, y, None, [100.0]).converged
+
+
+def test_centring_changes_nothing_but_the_pace():
+    X, y, X_val, _ = make(150, 20, 3)
+    near, far = (search_logreg(X + shift, y, None, [0.1]) for shift in (0, 7))
+    assert np.allclose(near.coef, far.coef, atol=1e-4)
+    assert np.allclose(near.intercept, far.intercept + far.coef.sum(axis=1) * 7, atol=1e-3)
+    assert len(X_val)
