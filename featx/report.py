@@ -168,7 +168,7 @@ def draw_examples(comparison: Comparison, path: Path) -> Path:
         axis.imshow(np.asarray(ImageOps.contain(image, (300, 300))))
         truth, said = features.classes[y[i]], features.classes[predicted[i]]
         good = truth == said
-        text = f"{said} {100 * confidence[i]:.0f} %" + ("" if good else f"\ntruth: {truth}")
+        text = f"{said}: {100 * confidence[i]:.0f} %" + ("" if good else f"\ntruth: {truth}")
         # A class name is text, never a formula: "$" would start one.
         axis.set_title(text, fontsize=10, color="black" if good else "#B3261E", parse_math=False)
     return _save(figure, path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -33,7 +34,11 @@ def empty_home(tmp_path, monkeypatch):
     monkeypatch.setenv("FEATX_WEIGHTS", str(tmp_path / "weights"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.delenv("FEATX_CACHE", raising=False)
-    return here
+    yield here
+    # A command turns the library's notes on for its whole process; the next test is another one.
+    log = logging.getLogger("featx")
+    log.setLevel(logging.NOTSET)
+    log.handlers.clear()
 
 
 def draw_photo(path: Path, kind: int, seed: int, size=(90, 80)) -> Path:

@@ -146,7 +146,7 @@ def test_a_damaged_model_is_trained_again(do, tmp_path, caplog):
     for path in (tmp_path / "out").glob("*.safetensors"):
         path.write_bytes(b"damaged")
     again = do(baseline=())
-    assert [m.startswith("trained again: ") for m in caplog.messages] == [True, True]
+    assert sum(m.startswith("trained again: ") for m in caplog.messages) == 2
     assert again.candidates[0].outcome.scores == first.candidates[0].outcome.scores
 
 
