@@ -86,7 +86,7 @@ def test_nothing_to_be_had_lists_the_ways(dead_host, no_npm, tmp_path):
     started = time.perf_counter()
     with pytest.raises(WeightsError) as caught:
         resolve_weights()
-    assert time.perf_counter() - started < 5
+    assert time.perf_counter() - started < 60  # without a limit it would be for ever
     message = str(caught.value)
     assert message.startswith("no ImageNet weights can be had:")
     assert "did not answer within" in message or "timed out" in message
