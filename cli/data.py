@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from .options import say, speech_options, start_speaking
+from .options import overwrite_option, say, speech_options, start_speaking
 
 
 @click.group()
@@ -36,11 +36,13 @@ def data() -> None:
     metavar="F.csv",
     help="The manifest.  [default: caltech256-animals.csv beside the images' folder]",
 )
+@overwrite_option
 @speech_options
 def caltech256_animals(
     root: Path | None,
     download: Path | None,
     output: Path | None,
+    overwrite: bool,
     as_json: bool,
     verbose: bool,
     quiet: bool,
@@ -55,7 +57,7 @@ def caltech256_animals(
     if (root is None) == (download is None):
         raise click.UsageError("name the folder with --root, or --download it")
     found = root if root is not None else download_caltech256(Path(str(download)))
-    path, dataset = write_caltech256_animals(found, output)
+    path, dataset = write_caltech256_animals(found, output, overwrite)
     hint = "" if dataset.root == path.parent else f" --root {dataset.root}"
     counts = dataset.counts()
     values = {"manifest": str(path), "root": str(dataset.root), "images": counts}

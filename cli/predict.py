@@ -11,6 +11,7 @@ from .options import (
     device_options,
     finish_skipped,
     max_skipped_option,
+    overwrite_option,
     say,
     speech_options,
     start_speaking,
@@ -29,6 +30,7 @@ from .options import (
 @click.option("--weights", metavar="NAME|FILE", help="The network, if MODEL's was a local file.")
 @device_options
 @max_skipped_option
+@overwrite_option
 @speech_options
 def predict(
     model: Path,
@@ -39,6 +41,7 @@ def predict(
     device: str,
     num_workers: int | None,
     max_skipped: float,
+    overwrite: bool,
     as_json: bool,
     verbose: bool,
     quiet: bool,
@@ -50,7 +53,7 @@ def predict(
     from featx.rendering import render_predictions
 
     columns = ["path", "rank", "class", "probability"]
-    if table is not None:
+    if table is not None and not overwrite:
         check_replaceable(table, ",".join(columns))
     done = predict(
         model, images, top=top, weights=weights, device=device, num_workers=num_workers,

@@ -15,11 +15,17 @@ import numpy.typing as npt
 
 from featx.cache import HashedRows, read_seconds_per_image
 from featx.config import BATCH_SIZE, EPOCHS, SPLITS
-from featx.dataset import Dataset, check_trainable, read_dataset, write_manifest
+from featx.dataset import MANIFEST_COLUMNS, Dataset, check_trainable, read_dataset, write_manifest
 from featx.errors import DatasetError, ModelError, OutputExistsError
 from featx.extraction import Extraction, extract
 from featx.fetch import resolve_weights
-from featx.files import check_replaceable, check_writable, hash_json, write_json
+from featx.files import (
+    check_own_folder,
+    check_replaceable,
+    check_writable,
+    hash_json,
+    write_json,
+)
 from featx.finetuning import finetune_rows, make_tune_recipe, run_name
 from featx.heads import fit, make_recipe
 from featx.machine import count_cores, describe_machine
@@ -226,7 +232,7 @@ def compare(
     features = read_features(extraction.features)
     rows = _rows_of(dataset, features)
     _check_comparable(rows.dataset)  # again, now that some images may have been skipped
-    write_manifest(rows.dataset, folder / "split.csv")
+    write_manifest(rows.dataset, folder / "split.csv", overwrite)
     each = read_seconds_per_image(extraction.features)
     extract_seconds = None if each is None else each * len(features.X)
     candidates = []
@@ -348,9 +354,9 @@ def _claim_folder(folder: Path, dataset: Dataset, named: bool, overwrite: bool) 
     if overwrite:
         return
     split = folder / "split.csv"
-    if named and folder.is_dir() and any(folder.iterdir()) and not split.exists():
-        raise OutputExistsError(folder, ("a folder with other files",))
-    check_replaceable(split, "path,label,split")
+    if named:
+        check_own_folder(folder, split.name)
+    check_replaceable(split, ",".join(MANIFEST_COLUMNS))
     there = _read_dataset_facts(folder / "results.json")
     if there is not None:
         wanted = {

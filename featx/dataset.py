@@ -17,6 +17,7 @@ from featx.errors import DatasetError
 from featx.files import check_replaceable, write_whole
 from featx.splits import NO_LABEL, assign_splits, find_untrainable
 
+MANIFEST_COLUMNS = ("path", "label", "split")
 _SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "test": "test"}
 
 
@@ -133,18 +134,19 @@ def read_dataset(
     return found
 
 
-def write_manifest(dataset: Dataset, path: Path) -> None:
+def write_manifest(dataset: Dataset, path: Path, overwrite: bool = False) -> None:
     """Write the CSV that `read_dataset` reads: path (relative to the root), label, split.
 
     Raises
     ------
     OutputExistsError
-        `path` is there and is no manifest of this kind.
+        `path` is there, is no manifest of this kind, and `overwrite` is False.
     """
-    check_replaceable(path, "path,label,split")
+    if not overwrite:
+        check_replaceable(path, ",".join(MANIFEST_COLUMNS))
     with write_whole(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["path", "label", "split"])
+        writer.writerow(MANIFEST_COLUMNS)
         for name, target, split in zip(dataset.paths, dataset.targets, dataset.splits, strict=True):
             writer.writerow([name, dataset.classes[target] if target != NO_LABEL else "", split])
 

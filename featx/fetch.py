@@ -33,6 +33,7 @@ from featx.weights import (
     hash_state,
     list_stored,
     load_weights,
+    read_pth,
     save_weights,
     stored_path,
 )
@@ -153,7 +154,7 @@ def _fetch_torchvision(name: str, progress: bool) -> dict[str, torch.Tensor]:
     here = Path(torch.hub.get_dir()) / "checkpoints" / file_name
     if here.is_file() and hash_file(here).startswith(prefix):
         log.info("weights: taken from %s", here)  # torchvision itself fetched them once
-        return dict(torch.load(here, map_location="cpu", weights_only=True))
+        return read_pth(here)
     target = find_weights_dir() / file_name
     _check_reachable(url)
     log.info("weights: fetching %s (98 MB)", url)
@@ -162,10 +163,9 @@ def _fetch_torchvision(name: str, progress: bool) -> dict[str, torch.Tensor]:
         if not digest.startswith(prefix):
             raise WeightsError(f"{url} came damaged: SHA-256 {digest[:12]}, expected {prefix}…")
     try:
-        state = torch.load(target, map_location="cpu", weights_only=True)
+        return read_pth(target)
     finally:
         target.unlink()
-    return dict(state)
 
 
 def _check_reachable(url: str) -> None:

@@ -36,9 +36,7 @@ def write_whole(path: Path) -> Iterator[Path]:
     OSError
         Where the folder cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name[:80]}.{uuid.uuid4().hex}.tmp")
-    temporary.open("xb").close()
+    temporary = _make_beside(path)
     try:
         yield temporary
         with temporary.open("rb+") as file:
@@ -52,10 +50,7 @@ def write_whole(path: Path) -> Iterator[Path]:
 
 def check_writable(path: Path) -> None:
     """Raise OSError now where `path` could not be written later, after the work."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    trial = path.with_name(f".{path.name[:80]}.{uuid.uuid4().hex}.tmp")
-    trial.open("xb").close()
-    trial.unlink()
+    _make_beside(path).unlink()
 
 
 def check_replaceable(path: Path, first_line: str) -> None:
@@ -68,6 +63,12 @@ def check_replaceable(path: Path, first_line: str) -> None:
             start = file.readline(len(first_line) + 2)
     if start.strip() != first_line.encode():
         raise OutputExistsError(path, ("not a file that featx wrote",))
+
+
+def check_own_folder(folder: Path, mark: str) -> None:
+    """Raise OutputExistsError where `folder` holds files, but not the one that ours all have."""
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / mark).exists():
+        raise OutputExistsError(folder, ("a folder with other files",))
 
 
 def fsync_folder(folder: Path) -> None:
@@ -103,3 +104,11 @@ def hash_file(path: Path) -> str:
     """SHA-256 of a file's bytes, in hex; raises OSError where it cannot be read."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _make_beside(path: Path) -> Path:
+    """Make an empty file with a name of its own in the folder of `path`, which is made, too."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name[:80]}.{uuid.uuid4().hex}.tmp")
+    temporary.open("xb").close()
+    return temporary

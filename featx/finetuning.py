@@ -27,9 +27,9 @@ from featx.config import (
 )
 from featx.dataset import Dataset, check_trainable, read_dataset
 from featx.engine import choose_device, full_float32
-from featx.errors import ImageError, ModelError, OutputExistsError
+from featx.errors import ImageError, ModelError
 from featx.fetch import resolve_weights
-from featx.files import hash_json, write_json
+from featx.files import check_own_folder, hash_json, write_json
 from featx.images import describe_decoder, open_rgb
 from featx.machine import count_cores, describe_machine
 from featx.metrics import score_labels
@@ -113,8 +113,8 @@ def finetune(
     )
     folder = Path("results") / dataset.name / run_name(recipe) if output is None else Path(output)
     path = folder / "model.safetensors"
-    if folder.is_dir() and any(folder.iterdir()) and not path.exists() and not overwrite:
-        raise OutputExistsError(folder, ("a folder with other files",))
+    if not overwrite:
+        check_own_folder(folder, path.name)
     check_place(path, recipe, overwrite)
     if path.exists() and not overwrite:
         log.info("reused: %s", folder)

@@ -146,7 +146,9 @@ def download_caltech256(folder: Path) -> Path:
     return root
 
 
-def write_caltech256_animals(root: Path, output: Path | None = None) -> tuple[Path, Dataset]:
+def write_caltech256_animals(
+    root: Path, output: Path | None = None, overwrite: bool = False
+) -> tuple[Path, Dataset]:
     """Write the paper's split as a manifest.
 
     Parameters
@@ -155,6 +157,8 @@ def write_caltech256_animals(root: Path, output: Path | None = None) -> tuple[Pa
         256_ObjectCategories.
     output : Path, optional
         None: caltech256-animals.csv beside `root`, where it works without --root.
+    overwrite : bool
+        Replace an `output` that is no manifest of featx.
 
     Returns
     -------
@@ -171,5 +175,5 @@ def write_caltech256_animals(root: Path, output: Path | None = None) -> tuple[Pa
         output = root.absolute().parent / "caltech256-animals.csv"
         inside = tuple(f"{root.absolute().name}/{path}" for path in dataset.paths)
         dataset = replace(dataset, root=output.parent, paths=inside)
-    write_manifest(dataset, output)
+    write_manifest(dataset, output, overwrite)
     return output, dataset

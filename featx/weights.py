@@ -185,7 +185,7 @@ def load_weights(path: Path, expected: Mapping[str, torch.Tensor]) -> Weights:
     if path.suffix == ".safetensors":
         state, facts = _read_safetensors(path)
     elif path.suffix in (".pth", ".pt"):
-        state = _read_pth(path)
+        state = read_pth(path)
     else:
         raise WeightsError(f"{path} is neither .safetensors nor .pth: featx reads no other weights")
     checked = check_state(state, expected, str(path))
@@ -264,7 +264,8 @@ def _read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, An
     return state, facts if isinstance(facts, dict) else {}
 
 
-def _read_pth(path: Path) -> dict[str, Any]:
+def read_pth(path: Path) -> dict[str, Any]:
+    """The tensors of a .pth file; raises WeightsError where it holds anything else."""
     try:
         with warnings.catch_warnings():
             # Remarks on the file's age; what is wrong with it is said below.

@@ -47,6 +47,14 @@ def test_a_failed_download_says_the_other_way(run, monkeypatch):
     assert "--root" in done.stderr
 
 
+def test_another_file_is_replaced_only_if_told(run, caltech, tmp_path):
+    (tmp_path / "notes.csv").write_text("my,notes\n")
+    words = ["data", "caltech256-animals", "--root", caltech, "-o", tmp_path / "notes.csv"]
+    assert run(*words).exit_code == 1
+    assert (tmp_path / "notes.csv").read_text() == "my,notes\n"
+    assert run(*words, "--overwrite").exit_code == 0
+
+
 def test_what_is_whole_is_not_downloaded_again(run, caltech, monkeypatch, tmp_path):
     (tmp_path / "d" / "caltech256").mkdir(parents=True)
     caltech.rename(tmp_path / "d" / "caltech256" / "256_ObjectCategories")

@@ -139,6 +139,8 @@ def test_other_peoples_files_stay(do, photos, tmp_path):
     manifest.write_text("my,own,list\n")
     with pytest.raises(OutputExistsError, match="not a file that featx wrote"):
         do(baseline=())
+    do(baseline=(), overwrite=True)  # what the message offers
+    assert manifest.read_text().startswith("path,label,split\n")
 
 
 def test_a_damaged_model_is_trained_again(do, tmp_path, caplog):
