@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -40,20 +41,7 @@ _EPOCHS = 3
 @device_options
 @overwrite_option
 @speech_options
-def demo(
-    output: Path,
-    epochs: int,
-    weights: str,
-    engine: str,
-    batch_size: int,
-    cache_dir: str | None,
-    device: str,
-    num_workers: int | None,
-    overwrite: bool,
-    as_json: bool,
-    verbose: bool,
-    quiet: bool,
-) -> None:
+def demo(output: Path, epochs: int, quiet: bool, **options: Any) -> None:
     """The whole job on 1,109 of scikit-learn's handwritten digits, in a few minutes.
 
     Writes the images to DIR/digits (60 train and 10 val of each digit, 409 test: the paper's
@@ -72,18 +60,10 @@ def demo(
         output=output / "results",
         split=DIGITS_SPLIT,
         epochs=epochs,
-        weights=weights,
-        engine=engine,
-        batch_size=batch_size,
-        cache_dir=cache_dir,
-        device=device,
-        num_workers=num_workers,
         clf=(),
         baseline=(),
         c="auto",
         max_skipped=0.0,
-        overwrite=overwrite,
-        as_json=as_json,
-        verbose=verbose,
         quiet=quiet,
+        **options,
     )

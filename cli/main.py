@@ -16,6 +16,7 @@ from .extract import extract
 from .finetune import finetune
 from .fit import fit
 from .info import info
+from .options import printable
 from .predict import predict
 from .weights import weights
 
@@ -28,13 +29,13 @@ class FeatxGroup(click.Group):
         try:
             return super().invoke(ctx)
         except FeatxError as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(printable(str(error))) from error
         except OSError as error:
             # Full, read-only, not permitted: the machine's answer, with the file it is about.
             if error.errno is None:
                 raise
             where = f"{error.filename}: " if error.filename else ""
-            raise click.ClickException(f"{where}{error.strerror}") from error
+            raise click.ClickException(printable(f"{where}{error.strerror}")) from error
 
 
 @click.group(cls=FeatxGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -7,11 +7,14 @@ import logging
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from featx.config import BATCH_SIZE, EPOCHS, MAX_SKIPPED
+
+if TYPE_CHECKING:
+    from featx.dataset import Skipped
 
 F = TypeVar("F", bound=Callable[..., Any])
 _SHOWN = 10  # skipped images named one by one
@@ -114,6 +117,19 @@ extract_options = _stack(
         metavar="DIR",
         help="Where features are kept.  [default: FEATX_CACHE, else ./cache]",
     ),
+    click.option(
+        "--rehash",
+        is_flag=True,
+        help="Read every image again instead of trusting size and times of those known.",
+    ),
+    click.option(
+        "--no-lock",
+        "lock",
+        is_flag=True,
+        default=True,
+        flag_value=False,
+        help="Do without a lock, where the file system has none and nothing else writes there.",
+    ),
 )
 
 overwrite_option = click.option(
@@ -182,7 +198,7 @@ class _StderrHandler(logging.Handler):
         from tqdm import tqdm
 
         prefix = "Warning: " if record.levelno >= logging.WARNING else ""
-        tqdm.write(prefix + record.getMessage(), file=sys.stderr)
+        tqdm.write(prefix + printable(record.getMessage()), file=sys.stderr)
 
 
 def start_speaking(verbose: bool, quiet: bool) -> bool:
@@ -206,13 +222,13 @@ def say(as_json: bool, values: dict[str, Any], text: str) -> None:
         # ASCII only: file names may hold what a terminal or a pipe cannot take.
         click.echo(json.dumps(values))
     else:
-        click.echo(text)
+        click.echo(printable(text, keep="\n"))
 
 
-def finish_skipped(skipped: Sequence[tuple[str, str]], total: int, max_skipped: float) -> None:
+def finish_skipped(skipped: Sequence[Skipped], total: int, max_skipped: float) -> None:
     """Name the images that were skipped on stderr; exit with 3 where they are too many."""
-    for path, reason in skipped[:_SHOWN]:
-        click.echo(f"skipped {ascii(path)[1:-1]}: {reason}", err=True)
+    for one in skipped[:_SHOWN]:
+        click.echo(printable(f"skipped {one.path}: {one.reason}"), err=True)
     if len(skipped) > _SHOWN:
         click.echo(f"skipped {len(skipped) - _SHOWN} more (--json lists them all)", err=True)
     if total and len(skipped) / total > max_skipped:
@@ -222,3 +238,16 @@ def finish_skipped(skipped: Sequence[tuple[str, str]], total: int, max_skipped: 
             err=True,
         )
         click.get_current_context().exit(3)
+
+
+def printable(text: str, keep: str = "") -> str:
+    """Text with every character escaped that could command a terminal or forge a line.
+
+    Control characters, the marks that turn the direction of writing, and bytes that are no text:
+    what `str.isprintable` does not call printable, but for those in `keep`.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c in keep or c.isprintable() else c.encode("unicode_escape").decode() for c in text
+    )

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import os
 import re
-from collections.abc import Container, Iterable
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Container, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import joblib
 import numpy as np
 import numpy.typing as npt
 
+from featx.contents import HashedRows
 from featx.dataset import Dataset
-from featx.errors import FeatureFileError, ImageError, OutputExistsError
-from featx.files import hash_file, hash_json, write_json, write_text
-from featx.images import describe_decoder
-from featx.machine import count_cores, describe_machine
-from featx.store import (
-    Features,
-    Provenance,
-    fingerprint_rows,
-    read_features,
-    read_provenance,
-)
+from featx.errors import FeatureFileError, OutputExistsError
+from featx.files import hash_json, write_json, write_text
+from featx.images import describe_colours, describe_decoder
+from featx.machine import describe_machine
+from featx.store import Features, Provenance, cost_path, read_features, read_provenance
 from featx.weights import RECIPES, read_stored_hash
 
 log = logging.getLogger(__name__)
@@ -39,13 +35,8 @@ def find_cache_dir(cache_dir: str | Path | None = None) -> Path:
 
 def cache_path(dataset: Dataset, provenance: Provenance, cache_dir: Path) -> Path:
     """The name that a dataset's features have in the cache folder."""
-    key = hash_json([dataset.split_rule, provenance.to_dict()])[:8]
+    key = hash_json([dataset.split_rule, provenance.key()])[:8]
     return cache_dir / f"{_data_stem(dataset)}-{_plain(provenance.weights)}-{key}.h5"
-
-
-def cost_path(path: Path) -> Path:
-    """The file beside a feature file that says what it cost; for people and tables alone."""
-    return path.with_name(path.name + ".cost.json")
 
 
 def add_cost(path: Path, before: dict[str, Any], seconds: float, images: int, device: str) -> None:
@@ -82,75 +73,6 @@ def _read_cost(path: Path) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class HashedRows:
-    """A dataset with the SHA-256 of every file; those that could not be read are in `unread`."""
-
-    dataset: Dataset
-    hashes: npt.NDArray[np.str_]
-    unread: tuple[tuple[str, str, str], ...] = ()
-
-    @property
-    def fingerprint(self) -> str:
-        """See `featx.store.Features.fingerprint`."""
-        paths = np.array(self.dataset.paths, dtype=np.str_)
-        data = self.dataset
-        return fingerprint_rows(data.classes, paths, self.hashes, data.targets, data.splits)
-
-    def select(self, keep: npt.NDArray[np.bool_]) -> HashedRows:
-        """The same with only the rows of the mask `keep`."""
-        return replace(self, dataset=self.dataset.select(keep), hashes=self.hashes[keep])
-
-
-def hash_rows(dataset: Dataset, on_error: str) -> HashedRows:
-    """Hash every file of a dataset, in threads.
-
-    Parameters
-    ----------
-    dataset : Dataset
-    on_error : {"skip", "fail"}
-        List a file that cannot be read in `HashedRows.unread`, or stop.
-
-    Raises
-    ------
-    ImageError
-        A file cannot be read and `on_error` is "fail".
-    """
-
-    def hash_one(name: str) -> str | OSError:
-        try:
-            return hash_file(dataset.root / name)
-        except OSError as error:
-            return error
-
-    results = joblib.Parallel(n_jobs=count_cores(), prefer="threads", batch_size=64)(
-        joblib.delayed(hash_one)(name) for name in dataset.paths
-    )
-    unread = []
-    keep = np.ones(len(dataset), dtype=bool)
-    for i, (name, result) in enumerate(zip(dataset.paths, results, strict=True)):
-        reason = None
-        if isinstance(result, OSError):
-            reason = (result.strerror or str(result)).lower()
-        elif not _is_text(name):
-            reason = "the file's name is not UTF-8"
-        if reason is not None:
-            if on_error == "fail":
-                raise ImageError(str(dataset.root / name), reason)
-            unread.append((name.encode("utf-8", "backslashreplace").decode(), "", reason))
-            keep[i] = False
-    hashes = np.array([r for r, kept in zip(results, keep, strict=True) if kept], dtype="<U64")
-    return HashedRows(dataset.select(keep), hashes, tuple(unread))
-
-
-def _is_text(name: str) -> bool:
-    try:
-        name.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-@dataclass(frozen=True)
 class Known:
     """What is on disk of the wanted contents, under one provenance.
 
@@ -158,25 +80,60 @@ class Known:
     ----------
     rows : dict of str to ndarray of shape (n_features,), float32
         Features by content hash.
-    skipped : dict of str to str
-        Why contents could not be decoded, by hash.
+    skipped : dict of str to (str, str)
+        Kind and reason of contents that could not be decoded, by hash.
     cost : dict
         "seconds" that "images" of these rows cost where they were computed, with "device" and
         "machine"; empty where nothing is known.
     """
 
     rows: dict[str, npt.NDArray[np.float32]]
-    skipped: dict[str, str]
+    skipped: dict[str, tuple[str, str]]
     cost: dict[str, Any]
 
 
 def collect_known(
-    wanted: Container[str], path: Path, provenance: Provenance, cache_dir: Path
+    wanted: Container[str],
+    path: Path,
+    provenance: Provenance,
+    cache_dir: Path,
+    shards: Iterable[tuple[Features, dict[str, Any]]] = (),
 ) -> Known:
-    """Rows of the wanted content hashes, from `path` and every cached file of that provenance."""
-    known: dict[str, npt.NDArray[np.float32]] = {}
-    skipped: dict[str, str] = {}
+    """Rows of the wanted contents: from `path`, the cache's files of that provenance, and shards.
+
+    Parameters
+    ----------
+    wanted : container of str
+        Content hashes.
+    path : Path
+        The feature file that is to be.
+    provenance : Provenance
+    cache_dir : Path
+    shards : iterable of (Features, dict)
+        Of an unfinished extraction, of that provenance, with what they cost.
+    """
+    rows: dict[str, npt.NDArray[np.float32]] = {}
+    skipped: dict[str, tuple[str, str]] = {}
     cost: dict[str, Any] = {}
+    for features, there in itertools.chain(shards, _read_made_alike(path, provenance, cache_dir)):
+        before = len(rows)
+        for digest, row in zip(features.hashes.tolist(), features.X, strict=True):
+            if digest in wanted:
+                rows.setdefault(digest, row)
+        skipped |= {
+            one.digest: (one.kind, one.reason) for one in features.skipped if one.digest in wanted
+        }
+        new = len(rows) - before
+        if there and new:
+            share = new / there["images"]
+            cost = _sum_costs(cost, {**there, "seconds": there["seconds"] * share}, new)
+    return Known(rows, skipped, cost)
+
+
+def _read_made_alike(
+    path: Path, provenance: Provenance, cache_dir: Path
+) -> Iterator[tuple[Features, dict[str, Any]]]:
+    """`path` and the cache's files, where they have that provenance, each with its cost."""
     others = sorted(cache_dir.glob("*.h5")) if cache_dir.is_dir() else []
     for candidate in [path, *(other for other in others if other != path)]:
         if not candidate.exists():
@@ -188,18 +145,21 @@ def collect_known(
         except FeatureFileError as error:
             log.warning("not reused: %s", error)
             continue
-        before = len(known)
-        for digest, row in zip(features.hashes.tolist(), features.X, strict=True):
-            if digest in wanted:
-                known.setdefault(digest, row)
-        skipped |= {d: why for _, d, why in features.skipped if d and d in wanted}
-        there = _read_cost(candidate)
-        if there and len(known) > before:
-            share = (len(known) - before) / there["images"]
-            cost = _sum_costs(
-                cost, {**there, "seconds": there["seconds"] * share}, len(known) - before
-            )
-    return Known(known, skipped, cost)
+        yield features, _read_cost(candidate)
+
+
+def count_removed(before: Features, rows: HashedRows) -> int:
+    """Images that a feature file holds and that are gone: neither their names nor their contents.
+
+    A renamed file and one with new contents are not; of two identical files, one that went is.
+    """
+    old = set(zip(before.paths.tolist(), before.hashes.tolist(), strict=True))
+    new = set(zip(rows.dataset.paths, rows.hashes.tolist(), strict=True))
+    here = set(rows.dataset.paths)
+    gone = Counter(digest for path, digest in old - new if path not in here)
+    there = set(before.paths.tolist())
+    come = Counter(digest for path, digest in new - old if path not in there)
+    return (gone - come).total()
 
 
 def list_same_data(dataset: Dataset, cache_dir: Path, output: Path | None = None) -> list[Path]:
@@ -234,6 +194,7 @@ def find_finished(
             and made.preprocessing == recipe.preprocessing.to_dict()
             and engine in (None, made.engine)
             and made.decoder == describe_decoder()
+            and made.colours == describe_colours()
             and found.split_rule == rows.dataset.split_rule
             and _holds(found, rows)
         ):
@@ -245,12 +206,12 @@ def find_finished(
 
 def _holds(found: Features, rows: HashedRows) -> bool:
     """Whether a file has these rows, all of them and no others, but for those it had to skip."""
-    skipped = {digest for _, digest, _ in found.skipped if digest}
+    skipped = {one.digest for one in found.skipped if one.digest}
     keep = np.array([digest not in skipped for digest in rows.hashes.tolist()], dtype=bool)
     left = rows.select(~keep)
-    expected = {(path, digest) for path, digest, _ in rows.unread}
+    expected = {(one.path, one.digest) for one in rows.unread}
     expected |= set(zip(left.dataset.paths, left.hashes.tolist(), strict=True))
-    listed = {(path, digest) for path, digest, _ in found.skipped}
+    listed = {(one.path, one.digest) for one in found.skipped}
     return listed == expected and found.fingerprint == rows.select(keep).fingerprint
 
 

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from featx.cache import HashedRows, read_seconds_per_image
+from featx.cache import read_seconds_per_image
 from featx.config import BATCH_SIZE, EPOCHS, SPLITS
+from featx.contents import HashedRows
 from featx.dataset import MANIFEST_COLUMNS, Dataset, check_trainable, read_dataset, write_manifest
 from featx.errors import DatasetError, ModelError, OutputExistsError
 from featx.extraction import Extraction, extract
@@ -166,6 +167,8 @@ def compare(
     num_workers: int | None = None,
     on_error: str = "skip",
     cache_dir: str | Path | None = None,
+    rehash: bool = False,
+    lock: bool = True,
     output: str | Path | None = None,
     overwrite: bool = False,
     progress: bool = False,
@@ -187,7 +190,8 @@ def compare(
         The comparison's folder; None: results/NAME.
     overwrite : bool
         Use an `output` that holds the comparison of another dataset.
-    data, split, root, weights, device, engine, batch_size, num_workers, on_error, cache_dir
+    data, split, root, weights, device, engine, batch_size, num_workers, on_error, cache_dir, rehash
+    lock
         See `featx.extraction.extract`.
     seed, progress
         See `featx.heads.fit`.
@@ -226,6 +230,8 @@ def compare(
         on_error=on_error,
         cache_dir=cache_dir,
         batch_size=batch_size,
+        rehash=rehash,
+        lock=lock,
         progress=progress,
     )
     log.info("features: %s", extraction.features)

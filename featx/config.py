@@ -26,7 +26,10 @@ FOLDS = 5  # of train, where there is no val
 CONFIDENCE = 0.95
 MAX_SKIPPED = 0.05  # fraction of images that may be skipped before the exit code says so
 
-SCHEMA = 1  # of the feature file
+SCHEMA = 2  # of the feature file
+# What a killed extraction repeats at most.
+SHARD_IMAGES = 512
+SHARD_SECONDS = 30.0
 MODEL_SCHEMA = 1
 
 CONNECT_SECONDS = 8.0  # before a host counts as out of reach
@@ -37,6 +40,9 @@ IMAGE_SUFFIXES = frozenset(
 # What Pillow is allowed to open, whatever a file is called.
 IMAGE_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 BACKGROUND = (255, 255, 255)  # what transparent pixels are laid on
+# Of a picture that is decoded, unless FEATX_MAX_PIXELS says otherwise: where Pillow, too, stops
+# warning of a decompression bomb and refuses. In RGB that is half a gigabyte.
+MAX_PIXELS = 178_956_970
 
 SPLITS = ("train", "val", "test")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -69,6 +70,30 @@ class Dataset:
         return {split: found[split] for split in SPLITS if found[split]}
 
 
+@dataclass(frozen=True, order=True)
+class Skipped:
+    """An image of which there are no features.
+
+    Attributes
+    ----------
+    path : str
+        Relative, with forward slashes; bytes that are not UTF-8 escaped.
+    digest : str
+        SHA-256 of the file's bytes, in hex; "" where that is not known.
+    kind, reason : str
+        See `featx.errors.ImageError`.
+    """
+
+    path: str
+    digest: str
+    kind: str
+    reason: str
+
+    def to_dict(self) -> dict[str, str]:
+        """As it stands in JSON."""
+        return {"path": self.path, "kind": self.kind, "reason": self.reason}
+
+
 def read_dataset(
     data: str | Path, split: str | None = None, root: str | Path | None = None
 ) -> Dataset:
@@ -132,6 +157,24 @@ def read_dataset(
         found = replace(found, splits=np.full(len(found), "train", dtype="<U5"))
     _check_splits(found)
     return found
+
+
+def fingerprint_rows(
+    classes: Sequence[str],
+    paths: Sequence[str] | npt.NDArray[np.str_],
+    hashes: npt.NDArray[np.str_],
+    targets: npt.NDArray[np.int64],
+    splits: npt.NDArray[np.str_],
+) -> str:
+    """SHA-256, in hex, of which images these are: names, contents, classes and splits.
+
+    Of the number of classes, their names, and every row's path, content hash, target and split,
+    each ended by a NUL.
+    """
+    digest = hashlib.sha256("\0".join([str(len(classes)), *classes, ""]).encode())
+    for row in zip(paths, hashes, targets, splits, strict=True):
+        digest.update("\0".join([*map(str, row), ""]).encode("utf-8", "backslashreplace"))
+    return digest.hexdigest()
 
 
 def write_manifest(dataset: Dataset, path: Path, overwrite: bool = False) -> None:
@@ -245,6 +288,8 @@ def _read_manifest(path: Path, root: Path) -> Dataset:
                         f"{path}, line {line}: split is {split!r}; expected train, val or test"
                     )
                 label = (row["label"] or "").strip()
+                if "\0" in label:
+                    raise DatasetError(f"{path}, line {line}: the label has a NUL character in it")
                 rows.append((_SPLIT_FOLDERS.get(split, ""), label, name))
     except (UnicodeDecodeError, csv.Error) as error:
         raise DatasetError(f"{path} is not a CSV manifest in UTF-8: {error}") from error
@@ -260,6 +305,8 @@ def _manifest_path(text: str, root: Path, where: str) -> str:
     """A manifest's path relative to `root`; one that leads out of it is an error."""
     if not text:
         raise DatasetError(f"{where}: the path is empty")
+    if "\0" in text:
+        raise DatasetError(f"{where}: the path has a NUL character in it")
     path = PurePosixPath(text)
     if path.is_absolute():
         homes = [

@@ -17,6 +17,10 @@ class DatasetError(FeatxError, ValueError):
     """A folder, manifest or split rule that cannot be used as it stands."""
 
 
+# Kinds of `ImageError` that are the contents' own fault: the same bytes fail again.
+CONTENT_FAULTS = frozenset({"empty", "not-an-image", "damaged", "unsupported"})
+
+
 class ImageError(FeatxError, ValueError):
     """One image that cannot be decoded.
 
@@ -26,15 +30,17 @@ class ImageError(FeatxError, ValueError):
         The image, as it was named to featx.
     reason : str
         Why, in a few words.
-    transient : bool
-        The machine's fault and not the file's: another try may end otherwise.
+    kind : str
+        The class of the reason: one of CONTENT_FAULTS; or "unreadable" (permissions,
+        input/output, dangling links), "bad-name" or "too-large", which may end otherwise in
+        another try.
     """
 
-    def __init__(self, path: str, reason: str, transient: bool = False) -> None:
+    def __init__(self, path: str, reason: str, kind: str) -> None:
         super().__init__(f"{path}: {reason}")
         self.path = path
         self.reason = reason
-        self.transient = transient
+        self.kind = kind
 
 
 class WeightsError(FeatxError, RuntimeError):
@@ -47,6 +53,14 @@ class DeviceError(FeatxError, RuntimeError):
 
 class ExtractionError(FeatxError, RuntimeError):
     """An extraction that cannot finish."""
+
+
+class StorageError(FeatxError, OSError):
+    """No room for what is to be written."""
+
+
+class LockedError(FeatxError, BlockingIOError):
+    """An output that another process is at work on, or a place where nothing can be locked."""
 
 
 class FeatureFileError(FeatxError, ValueError):

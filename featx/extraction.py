@@ -9,36 +9,49 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import torch
-from tqdm import tqdm
 
-from featx import __version__
+from featx.assembly import (
+    assemble_features,
+    describe_skipped,
+    longest_path,
+    make_features,
+    plan_rows,
+)
 from featx.cache import (
-    HashedRows,
     add_cost,
     cache_path,
     collect_known,
+    count_removed,
     find_cache_dir,
     find_finished,
     find_preferred_weights,
-    hash_rows,
     list_same_data,
     prepare_cache,
     refuse_other,
 )
+from featx.checkpoints import Checkpoints, clear_finished, open_checkpoints
 from featx.config import BACKBONE, BATCH_SIZE, Preprocessing
-from featx.dataset import Dataset, read_dataset
+from featx.contents import FileIndex, HashedRows, hash_rows, read_indexes, write_index
+from featx.dataset import Dataset, Skipped, read_dataset
 from featx.engine import Engine, TorchEngine, choose_device, describe_torch
-from featx.errors import ExtractionError, ImageError
+from featx.errors import FeatureFileError, ImageError
 from featx.fetch import resolve_weights
-from featx.files import check_writable
-from featx.images import describe_decoder, load_batches, load_image
-from featx.machine import count_cores
-from featx.store import Features, Provenance, write_features
+from featx.files import check_space, check_writable, explain_full
+from featx.images import describe_colours, describe_decoder, load_image
+from featx.machine import count_cores, describe_machine
+from featx.shards import Shard, estimate_shards, run_shards
+from featx.store import (
+    Features,
+    Provenance,
+    estimate_file,
+    read_features,
+    write_features,
+)
 from featx.weights import Weights
 
 log = logging.getLogger(__name__)
+
+_GO_ON = "make room, and the same command goes on"
 
 
 @dataclass(frozen=True)
@@ -53,8 +66,10 @@ class Extraction:
         Rows in it.
     extracted, reused : int
         Rows computed now, and taken from what was there. Identical files are computed once.
-    skipped_files : tuple of (str, str)
-        Path and reason of every image that could not be decoded.
+    removed : int
+        Images that the file held before and that are gone from the data.
+    skipped_files : tuple of Skipped
+        The images that could not be decoded, and why.
     seconds : float
         Wall time of finding, decoding, computing and writing.
     images_per_second : float or None
@@ -68,7 +83,8 @@ class Extraction:
     images: int
     extracted: int
     reused: int
-    skipped_files: tuple[tuple[str, str], ...]
+    removed: int
+    skipped_files: tuple[Skipped, ...]
     seconds: float
     images_per_second: float | None
     weights: str
@@ -83,7 +99,7 @@ class Extraction:
             **asdict(self),
             "features": str(self.features),
             "skipped": len(self.skipped_files),
-            "skipped_files": [{"path": p, "reason": r} for p, r in self.skipped_files],
+            "skipped_files": [one.to_dict() for one in self.skipped_files],
         }
 
 
@@ -101,12 +117,15 @@ def extract(
     on_error: str = "skip",
     cache_dir: str | Path | None = None,
     overwrite: bool = False,
+    rehash: bool = False,
+    lock: bool = True,
     progress: bool = False,
 ) -> Extraction:
     """Run the frozen network once over a folder of images and keep 2048 numbers of each.
 
     What a feature file of the same provenance holds already is not computed again: the file
-    itself, or another of the same folder with other splits.
+    itself, or another of the same folder with other splits. A run that was killed goes on with the
+    shards that it finished.
 
     Parameters
     ----------
@@ -128,6 +147,10 @@ def extract(
         None: FEATX_CACHE, else ./cache.
     overwrite : bool
         Replace an `output` that holds something else.
+    rehash : bool
+        Read every image again instead of trusting sizes and times of those that were read before.
+    lock : bool
+        False: the caller sees to it that nothing else writes the same file.
     progress : bool
         Show a bar on stderr.
 
@@ -140,6 +163,10 @@ def extract(
     DatasetError, WeightsError, DeviceError
     OutputExistsError
         `output` exists, holds something else and `overwrite` is False.
+    LockedError
+        Another process is writing the same file.
+    StorageError
+        The disk has no room.
     ImageError
         An image cannot be decoded and `on_error` is "fail".
     ExtractionError
@@ -150,8 +177,8 @@ def extract(
     target = None if output is None else Path(output)
     home = find_cache_dir(cache_dir)
     started = time.perf_counter()
-    rows = hash_rows(dataset, on_error)
     same_data = list_same_data(dataset, home, target)
+    rows = hash_rows(dataset, on_error, FileIndex() if rehash else read_indexes(same_data))
     usable = same_data if target is None else [path for path in same_data if path == target]
     wanted_engine = None if engine == "auto" else describe_torch()
     found = find_finished(rows, usable, weights, wanted_engine)
@@ -159,7 +186,19 @@ def extract(
     if found is not None:
         if on_error == "fail":
             _fail_on_skipped(found, dataset)
-        return _summarise(found, 0, seconds, None, choose_device(device).type)
+        path = found.path or Path()
+        clear_finished(path)
+        if rows.read:
+            _note_index(rows, path)
+        return _summarise(
+            found,
+            extracted=0,
+            removed=0,
+            seconds=seconds,
+            speed=None,
+            device=choose_device(device).type,
+            path=path,
+        )
     prefer = find_preferred_weights(same_data) if weights == "auto" else None
     resolved = resolve_weights(weights, prefer=prefer, progress=progress)
     started = time.perf_counter()
@@ -174,6 +213,7 @@ def extract(
         num_workers=count_cores() if num_workers is None else num_workers,
         on_error=on_error,
         overwrite=overwrite,
+        lock=lock,
         progress=progress,
         spent=seconds + time.perf_counter() - started,
     )
@@ -187,6 +227,7 @@ def make_provenance(weights: Weights, engine: Engine) -> Provenance:
         weights_sha256=weights.sha256,
         preprocessing=weights.preprocessing.to_dict(),
         decoder=describe_decoder(),
+        colours=describe_colours(),
         engine=engine.name,
         precision=engine.precision,
         storage="float32",
@@ -204,6 +245,7 @@ def extract_rows(
     num_workers: int,
     on_error: str = "skip",
     overwrite: bool = False,
+    lock: bool = True,
     progress: bool = False,
     spent: float = 0.0,
 ) -> Extraction:
@@ -217,127 +259,104 @@ def extract_rows(
     preprocessing : Preprocessing
     spent : float
         Seconds that went into the above and belong to the extraction's cost.
-    output, cache_dir, num_workers, on_error, overwrite, progress
+    output, cache_dir, num_workers, on_error, overwrite, lock, progress
         See `extract`.
     """
     started = time.perf_counter() - spent
     path = output or cache_path(rows.dataset, provenance, cache_dir)
     if output is None:
         prepare_cache(cache_dir)
-    elif output.exists() and not overwrite:
-        refuse_other(output, rows, provenance)
     check_writable(path)
-    digests = rows.hashes.tolist()
-    known = collect_known(frozenset(digests), path, provenance, cache_dir)
-    first: dict[str, int] = {}
-    for i, digest in enumerate(digests):
-        first.setdefault(digest, i)
-    reasons = {digest: known.skipped[digest] for digest in first if digest in known.skipped}
-    if reasons and on_error == "fail":
-        digest, reason = next(iter(reasons.items()))
-        raise ImageError(str(rows.dataset.root / rows.dataset.paths[first[digest]]), reason)
-    todo = [i for d, i in first.items() if d not in known.rows and d not in reasons]
-    if todo:
-        log.info("extracting %d images with %s on %s", len(todo), engine.name, engine.device)
-    begun = time.perf_counter()
-    computed, failed = _compute(
-        rows.dataset, todo, engine, preprocessing, num_workers, on_error, progress
-    )
-    computing = time.perf_counter() - begun
-    reasons |= {digests[i]: error.reason for i, error in failed.items()}
-    transient = {digests[i] for i, error in failed.items() if error.transient}
-    table = known.rows | {digests[i]: row for i, row in computed.items()}
-    features = _assemble(rows, table, reasons, transient, provenance, engine.feature_dim)
-    write_features(features, path)
-    seconds = time.perf_counter() - started
-    add_cost(path, known.cost, seconds, len(computed), engine.device)
-    new = {digests[i] for i in computed}
-    extracted = sum(digest in new for digest in features.hashes.tolist())
-    speed = len(computed) / computing if computed else None
-    return _summarise(features, extracted, seconds, speed, engine.device, path)
-
-
-def _compute(
-    dataset: Dataset,
-    positions: list[int],
-    engine: Engine,
-    preprocessing: Preprocessing,
-    num_workers: int,
-    on_error: str,
-    progress: bool,
-) -> tuple[dict[int, npt.NDArray[np.float32]], dict[int, ImageError]]:
-    """Features by position, and why there are none for the others."""
-    computed: dict[int, npt.NDArray[np.float32]] = {}
-    failed: dict[int, ImageError] = {}
-
-    def load(position: int) -> npt.NDArray[np.uint8]:
-        return load_image(dataset.root / dataset.paths[position], preprocessing)
-
-    disable = not progress or not positions
-    with tqdm(total=len(positions), unit="image", desc="extract", disable=disable) as bar:
-        for batch in load_batches(load, positions, engine.batch_size, num_workers):
-            for position, error in batch.failures:
-                if on_error == "fail":
-                    raise error
-                failed[position] = error
-            if len(batch.rows):
-                features = engine.run(batch.pixels)
-                _check_finite(features, [dataset.paths[i] for i in batch.rows])
-                computed.update(zip(batch.rows.tolist(), features, strict=True))
-            bar.update(len(batch.rows) + len(batch.failures))
-    return computed, failed
-
-
-def _check_finite(features: npt.NDArray[np.float32], names: list[str]) -> None:
-    bad = ~np.isfinite(features).all(axis=1)
-    if bad.any():
-        raise ExtractionError(
-            f"the network gave NaN or infinite features for {names[int(np.argmax(bad))]}; nothing "
-            "was stored: check the weights and the device"
+    with open_checkpoints(path, provenance, overwrite=overwrite, lock=lock) as checkpoints:
+        if output is not None and output.exists() and not overwrite:
+            refuse_other(output, rows, provenance)
+        digests = rows.hashes.tolist()
+        known = collect_known(frozenset(digests), path, provenance, cache_dir, checkpoints.shards)
+        if checkpoints.shards:
+            held = sum(len(shard.X) for shard, _ in checkpoints.shards)
+            log.info("going on: %d images were done before this extraction was interrupted", held)
+        plan = plan_rows(rows, known.rows, known.skipped, on_error)
+        size = estimate_file(len(digests), engine.feature_dim, longest_path(rows.dataset))
+        check_space(path, size + estimate_shards(len(plan.todo), engine.feature_dim))
+        if plan.todo:
+            log.info(
+                "extracting %d images with %s on %s", len(plan.todo), engine.name, engine.device
+            )
+        computed = run_shards(
+            rows,
+            plan.todo,
+            engine,
+            lambda i: load_image(rows.locate(i), preprocessing, digests[i]),
+            lambda shard: _keep(checkpoints, shard, rows, provenance, path),
+            num_workers=num_workers,
+            on_error=on_error,
+            progress=progress,
         )
-
-
-def _assemble(
-    rows: HashedRows,
-    table: dict[str, npt.NDArray[np.float32]],
-    reasons: dict[str, str],
-    transient: set[str],
-    provenance: Provenance,
-    feature_dim: int,
-) -> Features:
-    digests = rows.hashes.tolist()
-    keep = np.array([digest not in reasons for digest in digests], dtype=bool)
-    skipped = [*rows.unread]
-    skipped += [
-        # Without its hash a failure is not remembered: the next run tries again.
-        (path, "" if digest in transient else digest, reasons[digest])
-        for path, digest in zip(rows.dataset.paths, digests, strict=True)
-        if digest in reasons
-    ]
-    if not keep.any():
-        shown = "; ".join(f"{path}: {reason}" for path, _, reason in skipped[:3])
-        raise ExtractionError(f"none of {len(skipped)} images could be decoded ({shown})")
-    X = np.empty((int(keep.sum()), feature_dim), np.float32)
-    for i, row in enumerate(np.flatnonzero(keep)):
-        X[i] = table[digests[row]]
-    return Features(
-        X=X,
-        targets=rows.dataset.targets[keep],
-        splits=rows.dataset.splits[keep],
-        paths=np.array(rows.dataset.paths, dtype=np.str_)[keep],
-        hashes=rows.hashes[keep],
-        classes=rows.dataset.classes,
-        provenance=provenance,
-        dataset=rows.dataset.name,
-        split_rule=rows.dataset.split_rule,
-        skipped=tuple(sorted(skipped)),
-        versions={"featx": __version__, "torch": torch.__version__, "numpy": np.__version__},
+        table = known.rows | {digests[i]: row for i, row in computed.rows.items()}
+        features = assemble_features(
+            rows, table, plan.failed | computed.failures, provenance, engine.feature_dim
+        )
+        before = _read_before(path)
+        with explain_full(path, size, f"all features are kept in {checkpoints.folder}; {_GO_ON}"):
+            write_features(features, path)
+        _note_index(rows, path)
+        seconds = time.perf_counter() - started
+        add_cost(path, known.cost, seconds, len(computed.rows), engine.device)
+        checkpoints.discard()
+    new = {digests[i] for i in computed.rows}
+    return _summarise(
+        features,
+        extracted=sum(digest in new for digest in features.hashes.tolist()),
+        removed=0 if before is None else count_removed(before, rows),
+        seconds=seconds,
+        speed=len(computed.rows) / computed.seconds if computed.rows else None,
+        device=engine.device,
+        path=path,
     )
+
+
+def _keep(
+    checkpoints: Checkpoints, shard: Shard, rows: HashedRows, provenance: Provenance, path: Path
+) -> None:
+    """Have a shard on the disk: a feature file of its rows, with what it cost."""
+    here = np.zeros(len(rows.hashes), dtype=bool)
+    here[shard.positions] = True
+    features = make_features(
+        rows.select(here),
+        shard.X,
+        tuple(describe_skipped(rows, i, error) for i, error in sorted(shard.failures.items())),
+        provenance,
+    )
+    cost = {
+        "seconds": shard.seconds,
+        "images": len(shard.X),
+        "device": shard.device,
+        "machine": describe_machine(),
+    }
+    size = estimate_shards(len(shard.X), shard.X.shape[1])
+    kept = f"the shards before it are kept in {checkpoints.folder}; {_GO_ON}"
+    with explain_full(path, size, kept):
+        checkpoints.keep(features, cost)
+
+
+def _read_before(path: Path) -> Features | None:
+    try:
+        return read_features(path) if path.exists() else None
+    except FeatureFileError:
+        return None  # said already, where its rows were looked for
+
+
+def _note_index(rows: HashedRows, path: Path) -> None:
+    """Keep what the system said of the images: a convenience, so a failure is no failure."""
+    try:
+        write_index(rows.index, path)
+    except OSError as error:
+        log.debug("the next run reads every image again: %s", error)
 
 
 def _fail_on_skipped(found: Features, dataset: Dataset) -> None:
-    for path, _, reason in found.skipped:
-        raise ImageError(str(dataset.root / path), reason)
+    for one in found.skipped:
+        raise ImageError(str(dataset.root / one.path), one.reason, one.kind)
 
 
 def _note_ignored(dataset: Dataset) -> None:
@@ -351,18 +370,21 @@ def _note_ignored(dataset: Dataset) -> None:
 
 def _summarise(
     features: Features,
+    *,
     extracted: int,
+    removed: int,
     seconds: float,
     speed: float | None,
     device: str,
-    path: Path | None = None,
+    path: Path,
 ) -> Extraction:
     return Extraction(
-        features=path or features.path or Path(),
+        features=path,
         images=len(features.X),
         extracted=extracted,
         reused=len(features.X) - extracted,
-        skipped_files=tuple((name, reason) for name, _, reason in features.skipped),
+        removed=removed,
+        skipped_files=features.skipped,
         seconds=seconds,
         images_per_second=speed,
         weights=features.provenance.weights,

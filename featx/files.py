@@ -1,17 +1,25 @@
-"""Writing a file whole or not at all, and hashing."""
+"""Reading and writing files so that nothing is torn: whole or not at all, and hashed."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
+import io
 import json
 import os
+import re
+import shutil
+import stat
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from featx.errors import OutputExistsError
+from featx.errors import OutputExistsError, StorageError
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NAME_BYTES = 200  # of a temporary name; file systems take 255, and ours adds a number
 
 
 @contextlib.contextmanager
@@ -44,8 +52,90 @@ def write_whole(path: Path) -> Iterator[Path]:
         temporary.replace(path)
         fsync_folder(path.parent)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the first error is the one to hear of
+            temporary.unlink(missing_ok=True)
         raise
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove temporary files that killed writers of `path` left; none may be at work on it."""
+    if not path.parent.is_dir():
+        return
+    pattern = re.compile(re.escape(_temporary_stem(path)) + r"\.[0-9a-f]{32}\.tmp")
+    for entry in os.scandir(path.parent):
+        if pattern.fullmatch(entry.name):
+            Path(entry).unlink(missing_ok=True)
+
+
+def append_line(path: Path, line: str) -> None:
+    """Append one line to a file that exists, and have it on the disk before returning."""
+    handle = os.open(path, os.O_WRONLY | os.O_APPEND)
+    try:
+        write_bytes(handle, f"{line}\n".encode())
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_bytes(handle: int, data: bytes | memoryview) -> None:
+    """Write all of `data` to an open file; a system may take a part at a time."""
+    left = memoryview(data).cast("B")
+    while left:
+        left = left[os.write(handle, left) :]
+
+
+def check_space(path: Path, needed: int) -> None:
+    """Raise StorageError where `needed` bytes would not fit beside `path`, or not into one file."""
+    folder = path.parent
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise StorageError(
+            f"{path}: about {format_bytes(needed)} are needed and {format_bytes(free)} are free "
+            f"in {folder}; make room, or name another place"
+        )
+    limit = _file_size_limit()
+    if limit is not None and needed > limit:
+        raise StorageError(
+            f"{path}: about {format_bytes(needed)} are needed, and this process may write files of "
+            f"{format_bytes(limit)} at most (ulimit -f)"
+        )
+
+
+@contextlib.contextmanager
+def explain_full(path: Path, needed: int, kept: str) -> Iterator[None]:
+    """Turn "disk full", "quota" and "file too large" into a StorageError with the sizes.
+
+    Parameters
+    ----------
+    path : Path
+        What is being written.
+    needed : int
+        Its size in bytes.
+    kept : str
+        What is not lost and how to go on, as a clause.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        free = shutil.disk_usage(path.parent).free
+        raise StorageError(
+            f"{path}: {(error.strerror or str(error)).lower()}: about {format_bytes(needed)} are "
+            f"needed and {format_bytes(free)} are free; {kept}"
+        ) from error
+
+
+def format_bytes(n: int) -> str:
+    """A size for people, in powers of 1000: "1.5 GB"."""
+    size = float(n)
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} TB"
 
 
 def check_writable(path: Path) -> None:
@@ -102,13 +192,51 @@ def hash_json(value: Any) -> str:
 
 def hash_file(path: Path) -> str:
     """SHA-256 of a file's bytes, in hex; raises OSError where it cannot be read."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def open_regular(path: Path) -> io.BufferedReader:
+    """Open a file for reading, but neither a folder nor a pipe or device that may never end.
+
+    Raises
+    ------
+    OSError
+        It cannot be opened, or is no regular file.
+    """
+    # Without O_NONBLOCK, opening a pipe waits for a writer.
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    handle = os.open(path, flags)
+    try:
+        mode = os.fstat(handle).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        return os.fdopen(handle, "rb")
+    except BaseException:
+        os.close(handle)
+        raise
 
 
 def _make_beside(path: Path) -> Path:
     """Make an empty file with a name of its own in the folder of `path`, which is made, too."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name[:80]}.{uuid.uuid4().hex}.tmp")
+    temporary = path.with_name(f"{_temporary_stem(path)}.{uuid.uuid4().hex}.tmp")
     temporary.open("xb").close()
     return temporary
+
+
+def _temporary_stem(path: Path) -> str:
+    long = len(os.fsencode(path.name)) > _NAME_BYTES
+    return f".{hash_json(ascii(path.name)) if long else path.name}"
+
+
+def _file_size_limit() -> int | None:
+    """The largest file that this process may write, in bytes; None: any."""
+    try:
+        import resource
+    except ImportError:  # not POSIX
+        return None
+    soft, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    return None if soft == resource.RLIM_INFINITY else soft

@@ -11,13 +11,7 @@ import joblib
 import numpy as np
 import torch
 
-from featx.cache import (
-    HashedRows,
-    find_cache_dir,
-    find_preferred_weights,
-    hash_rows,
-    list_same_data,
-)
+from featx.cache import find_cache_dir, find_preferred_weights, list_same_data
 from featx.config import (
     EPOCHS,
     HEAD_LEARNING_RATE,
@@ -25,7 +19,8 @@ from featx.config import (
     TRAIN_BATCH_SIZE,
     TUNE_LEARNING_RATE,
 )
-from featx.dataset import Dataset, check_trainable, read_dataset
+from featx.contents import HashedRows, hash_rows
+from featx.dataset import Dataset, Skipped, check_trainable, read_dataset
 from featx.engine import choose_device, full_float32
 from featx.errors import ImageError, ModelError
 from featx.fetch import resolve_weights
@@ -58,7 +53,7 @@ def finetune(
     output: str | Path | None = None,
     overwrite: bool = False,
     progress: bool = False,
-) -> tuple[Model, tuple[tuple[str, str], ...]]:
+) -> tuple[Model, tuple[Skipped, ...]]:
     """Train the network on images, every image through all of it in every epoch.
 
     Parameters
@@ -87,8 +82,8 @@ def finetune(
     -------
     Model
         With the run's file as its path; its provenance is the network's.
-    tuple of (str, str)
-        Path and reason of every image that was left out.
+    tuple of Skipped
+        The images that were left out, and why.
 
     Raises
     ------
@@ -247,7 +242,7 @@ def run_name(recipe: dict[str, Any]) -> str:
 
 def leave_out_undecodable(
     rows: HashedRows, on_error: str
-) -> tuple[HashedRows, tuple[tuple[str, str], ...]]:
+) -> tuple[HashedRows, tuple[Skipped, ...]]:
     """Decode every image once; leave out those that cannot be, and say which and why.
 
     Raises
@@ -256,22 +251,21 @@ def leave_out_undecodable(
         `on_error` is "fail" and there is one.
     """
 
-    def try_open(name: str) -> str | None:
+    def try_open(i: int) -> Skipped | None:
         try:
-            open_rgb(rows.dataset.root / name)
+            open_rgb(rows.locate(i))
         except ImageError as error:
             if on_error == "fail":
                 raise
-            return error.reason
+            path, digest = rows.dataset.paths[i], str(rows.hashes[i])
+            return Skipped(path, digest, error.kind, error.reason)
         return None
 
-    paths = rows.dataset.paths
-    reasons = joblib.Parallel(n_jobs=count_cores(), prefer="threads", batch_size=16)(
-        joblib.delayed(try_open)(name) for name in paths
+    tried = joblib.Parallel(n_jobs=count_cores(), prefer="threads", batch_size=16)(
+        joblib.delayed(try_open)(i) for i in range(len(rows.hashes))
     )
-    skipped = [(path, reason) for path, _, reason in rows.unread]
-    skipped += [(path, reason) for path, reason in zip(paths, reasons, strict=True) if reason]
-    return rows.select(np.array([reason is None for reason in reasons])), tuple(skipped)
+    skipped = [*rows.unread, *(one for one in tried if one is not None)]
+    return rows.select(np.array([one is None for one in tried])), tuple(sorted(skipped))
 
 
 def load_tuned(model: Model, weights: Weights) -> TunedNetwork:

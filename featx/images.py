@@ -1,25 +1,38 @@
-"""One image: from bytes to the uint8 square that a network takes; and many of them, in order."""
+"""One image: from bytes to the uint8 square that a network takes."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+import contextlib
+import hashlib
+import io
+import logging
+import os
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import PIL
-from PIL import Image, ImageOps, features
+from PIL import Image, ImageOps, TiffImagePlugin, features
 
-from featx.config import BACKGROUND, IMAGE_FORMATS, Preprocessing
-from featx.errors import ImageError
+from featx.config import BACKGROUND, IMAGE_FORMATS, MAX_PIXELS, Preprocessing
+from featx.errors import DatasetError, ImageError
+from featx.files import format_bytes, open_regular
+
+log = logging.getLogger(__name__)
 
 _FILTERS = {
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
 }
+
+_BYTES_PER_PIXEL = 8  # four channels of 16 bits: the largest that a file can need uncompressed
+_REASON = 150  # characters of a reason that are kept
+
+_limit_lock = threading.Lock()
+_decoding = 0  # pictures in hand, in all threads
+_pillows_limit: int | None = None
 
 _STRIP = 4  # long side over short side, beyond which a picture is not resized whole
 
@@ -30,35 +43,67 @@ def describe_decoder() -> str:
     return f"pillow {PIL.__version__}, jpeg {jpeg}"
 
 
-def open_rgb(path: Path) -> Image.Image:
+def describe_colours() -> str:
+    """How `open_rgb` makes upright RGB of everything, in words; part of what made a feature."""
+    ground = "".join(f"{level:02x}" for level in BACKGROUND)
+    return f"exif upright, first frame, alpha on #{ground}, deep grey scaled to 8 bits"
+
+
+def pixel_limit() -> int:
+    """The most pixels a picture may have: FEATX_MAX_PIXELS, else `featx.config.MAX_PIXELS`.
+
+    Raises
+    ------
+    DatasetError
+        The variable holds something else than a positive whole number.
+    """
+    given = os.environ.get("FEATX_MAX_PIXELS", str(MAX_PIXELS))
+    if not given.isdecimal() or int(given) < 1:
+        raise DatasetError(f"FEATX_MAX_PIXELS is {given!r}; expected a whole number of pixels")
+    return int(given)
+
+
+def open_rgb(path: Path, digest: str | None = None) -> Image.Image:
     """Decode a file to an upright 8-bit RGB picture.
 
-    EXIF orientation is applied; of an animation the first frame is taken; transparency is laid on
-    white; 16-bit grey is scaled to 8 bits, not clipped.
+    EXIF orientation is applied where it can be read; of an animation the first frame is taken;
+    transparency is laid on white; grey of more than 8 bits is scaled, not clipped; a truncated
+    file is never half decoded. The bytes are read once, so that what is decoded is what was hashed.
+
+    Parameters
+    ----------
+    path : Path
+    digest : str, optional
+        SHA-256 that the file's bytes must have, in hex.
 
     Raises
     ------
     ImageError
-        Where the file cannot be read or is no image of a known format.
+        The file cannot be read, is too large, changed, or is no image of a known format.
     """
+    data = _read_bytes(path, digest)
     try:
-        with Image.open(path, formats=IMAGE_FORMATS) as opened:
+        with _own_limit(), Image.open(io.BytesIO(data), formats=IMAGE_FORMATS) as opened:
+            _check_pixels(path, opened.size)
+            bits = _bits_per_sample(opened)
             opened.load()
-            upright = ImageOps.exif_transpose(opened)
-            return _to_rgb(upright)
+            upright = _turn_upright(opened)
     except PIL.UnidentifiedImageError as error:
-        empty = path.stat().st_size == 0
-        raise ImageError(str(path), "empty file" if empty else "not an image") from error
-    except MemoryError:
+        raise ImageError(str(path), "not an image", "not-an-image") from error
+    except (ImageError, MemoryError):
         raise
     except Exception as error:  # Pillow's plugins raise nearly every kind for damaged files
-        if isinstance(error, OSError) and error.errno is not None:
-            reason = (error.strerror or str(error)).lower()
-            raise ImageError(str(path), reason, transient=True) from error
-        raise ImageError(str(path), f"cannot be decoded: {error}") from error
+        raise ImageError(str(path), f"cannot be decoded: {_say(error)}", "damaged") from error
+    try:
+        with _own_limit():
+            return _to_rgb(upright, bits)
+    except ValueError as error:
+        raise ImageError(str(path), f"cannot be used: {_say(error)}", "unsupported") from error
 
 
-def load_image(path: Path, preprocessing: Preprocessing) -> npt.NDArray[np.uint8]:
+def load_image(
+    path: Path, preprocessing: Preprocessing, digest: str | None = None
+) -> npt.NDArray[np.uint8]:
     """Decode, resize the short side and take the centre: torchvision's evaluation transform.
 
     The pixels are torchvision's to the bit, but for strips whose long side is more than four times
@@ -69,6 +114,8 @@ def load_image(path: Path, preprocessing: Preprocessing) -> npt.NDArray[np.uint8
     ----------
     path : Path
     preprocessing : Preprocessing
+    digest : str, optional
+        See `open_rgb`.
 
     Returns
     -------
@@ -79,7 +126,7 @@ def load_image(path: Path, preprocessing: Preprocessing) -> npt.NDArray[np.uint8
     ------
     ImageError
     """
-    image = open_rgb(path)
+    image = open_rgb(path, digest)
     crop, filter_ = preprocessing.crop, _FILTERS[preprocessing.interpolation]
     width, height = resized_size(image.size, preprocessing.resize)
     # torchvision.transforms.functional.center_crop rounds the same way.
@@ -131,106 +178,77 @@ def resized_size(size: tuple[int, int], short: int) -> tuple[int, int]:
     return int(short * width / height), short
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Some decoded images of a sequence.
-
-    Attributes
-    ----------
-    rows : ndarray of shape (b,), int64
-        Their positions in the sequence, ascending.
-    pixels : ndarray of shape (b, crop, crop, 3), uint8
-    failures : tuple of (int, ImageError)
-        Positions met on the way that could not be decoded.
-    """
-
-    rows: npt.NDArray[np.int64]
-    pixels: npt.NDArray[np.uint8]
-    failures: tuple[tuple[int, ImageError], ...]
-
-
-def load_batches(
-    load: Callable[[int], npt.NDArray[np.uint8]],
-    order: Sequence[int] | npt.NDArray[np.int64],
-    batch_size: int,
-    num_workers: int,
-) -> Iterator[Batch]:
-    """Decode ahead in threads (Pillow lets go of the interpreter lock) and yield full batches.
-
-    At most two batches are decoded ahead. Every batch but the last has `batch_size` images,
-    failures not counted.
-
-    Parameters
-    ----------
-    load : callable
-        Decodes the image at a position; raises ImageError.
-    order : sequence of int
-        Positions, in the order wanted.
-    batch_size : int
-    num_workers : int
-        Decoding threads; 0 decodes in the calling thread.
-
-    Yields
-    ------
-    Batch
-    """
-    rows: list[int] = []
-    pixels: list[npt.NDArray[np.uint8]] = []
-    failures: list[tuple[int, ImageError]] = []
-    for position, result in _decode_ahead(load, order, 2 * batch_size, num_workers):
-        if isinstance(result, ImageError):
-            failures.append((position, result))
-            continue
-        rows.append(position)
-        pixels.append(result)
-        if len(rows) == batch_size:
-            yield Batch(np.array(rows), np.stack(pixels), tuple(failures))
-            rows, pixels, failures = [], [], []
-    if rows:
-        yield Batch(np.array(rows), np.stack(pixels), tuple(failures))
-    elif failures:
-        yield Batch(np.empty(0, np.int64), np.empty((0, 0, 0, 3), np.uint8), tuple(failures))
-
-
-def _decode_ahead(
-    load: Callable[[int], npt.NDArray[np.uint8]],
-    order: Sequence[int] | npt.NDArray[np.int64],
-    ahead: int,
-    num_workers: int,
-) -> Iterator[tuple[int, npt.NDArray[np.uint8] | ImageError]]:
-    def try_load(position: int) -> npt.NDArray[np.uint8] | ImageError:
-        try:
-            return load(position)
-        except ImageError as error:
-            return error
-
-    if num_workers == 0:
-        for position in order:
-            yield int(position), try_load(int(position))
-        return
-    pool = ThreadPoolExecutor(num_workers, thread_name_prefix="featx-decode")
-    waiting: deque[tuple[int, Future[npt.NDArray[np.uint8] | ImageError]]] = deque()
+def _read_bytes(path: Path, digest: str | None) -> bytes:
     try:
-        for position in order:
-            waiting.append((int(position), pool.submit(try_load, int(position))))
-            if len(waiting) > ahead:
-                done, future = waiting.popleft()
-                yield done, future.result()
-        while waiting:
-            done, future = waiting.popleft()
-            yield done, future.result()
+        with open_regular(path) as file:
+            size, most = os.fstat(file.fileno()).st_size, _BYTES_PER_PIXEL * pixel_limit()
+            if size > most:
+                raise ImageError(
+                    str(path),
+                    f"{format_bytes(size)}, more than a picture of {pixel_limit()} pixels "
+                    "(FEATX_MAX_PIXELS raises that)",
+                    "too-large",
+                )
+            data = file.read()
+    except OSError as error:
+        raise ImageError(str(path), _say(error), "unreadable") from error
+    if digest is not None and hashlib.sha256(data).hexdigest() != digest:
+        raise ImageError(str(path), "changed while it was being read", "unreadable")
+    if not data:
+        raise ImageError(str(path), "empty file", "empty")
+    return data
+
+
+def _check_pixels(path: Path, size: tuple[int, int]) -> None:
+    if size[0] * size[1] > pixel_limit():
+        raise ImageError(
+            str(path),
+            f"{size[0]} x {size[1]} pixels, more than {pixel_limit()} (FEATX_MAX_PIXELS raises "
+            "that)",
+            "too-large",
+        )
+
+
+@contextlib.contextmanager
+def _own_limit() -> Iterator[None]:
+    """Lift Pillow's limit of pixels, which is the process's, while a picture of ours is decoded."""
+    global _decoding, _pillows_limit
+    with _limit_lock:
+        if not _decoding:
+            _pillows_limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        _decoding += 1
+    try:
+        yield
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        with _limit_lock:
+            _decoding -= 1
+            if not _decoding:
+                Image.MAX_IMAGE_PIXELS = _pillows_limit
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def _bits_per_sample(image: Image.Image) -> int:
+    """Of a TIFF's first channel; 16 for every other deep format, which Pillow scales itself."""
+    tags = image.tag_v2 if isinstance(image, TiffImagePlugin.TiffImageFile) else {}
+    return int(tags.get(TiffImagePlugin.BITSPERSAMPLE, (16,))[0])
+
+
+def _turn_upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception as error:  # its EXIF is damaged; the pixels are not
+        log.debug("EXIF ignored: %s", error)
+        return image.copy()
+
+
+def _to_rgb(image: Image.Image, bits: int) -> Image.Image:
     if image.mode.startswith("I;16") or image.mode == "I":
         values = np.asarray(image)
-        if values.min() < 0 or values.max() > 0xFFFF:
+        most = 2 ** min(bits, 16) - 1
+        if values.min() < 0 or values.max() > most:
             raise ValueError(
                 f"grey values from {values.min()} to {values.max()} have no known scale"
             )
-        image = Image.fromarray((values // 257).astype(np.uint8))
+        image = Image.fromarray((values // (most / 255)).astype(np.uint8))
     elif image.mode == "F":
         raise ValueError("floating-point pixels have no known scale")
     if image.has_transparency_data:
@@ -238,3 +256,10 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         ground = Image.new("RGBA", image.size, (*BACKGROUND, 255))
         image = Image.alpha_composite(ground, image)
     return image.convert("RGB")
+
+
+def _say(error: Exception) -> str:
+    """An error in one line of printable characters."""
+    said = error.strerror.lower() if isinstance(error, OSError) and error.strerror else str(error)
+    text = " ".join(said.split())[:_REASON] or type(error).__name__
+    return "".join(c if c.isprintable() else "?" for c in text)

@@ -14,7 +14,8 @@ from torch import nn
 
 from featx.backbone import Normalise, build_resnet50
 from featx.config import FEATURE_DIM, HEAD_LEARNING_RATE, TUNE_LEARNING_RATE, Preprocessing
-from featx.images import load_augmented, load_batches, load_image
+from featx.images import load_augmented, load_image
+from featx.loading import load_batches
 from featx.training import make_linear
 from featx.weights import Weights
 

@@ -13,13 +13,14 @@ import torch
 from tqdm import tqdm
 
 from featx.config import BATCH_SIZE, Preprocessing
-from featx.dataset import list_images
+from featx.dataset import Skipped, list_images
 from featx.engine import TorchEngine, choose_device, full_float32
 from featx.errors import DatasetError, ImageError, ModelError
 from featx.fetch import resolve_weights
 from featx.finetuning import load_tuned
 from featx.heads import load_head
-from featx.images import load_batches, load_image
+from featx.images import load_image
+from featx.loading import load_batches
 from featx.machine import count_cores
 from featx.models import Model, read_model
 from featx.store import Features, Provenance
@@ -67,19 +68,19 @@ class Predictions:
     ----------
     predictions : tuple of Prediction
         In the order given.
-    skipped_files : tuple of (str, str)
-        Path and reason of files that are no images.
+    skipped_files : tuple of Skipped
+        Files that are no images, and why.
     """
 
     predictions: tuple[Prediction, ...]
-    skipped_files: tuple[tuple[str, str], ...]
+    skipped_files: tuple[Skipped, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON object of ``featx predict --json``."""
         return {
             "predictions": [one.to_dict() for one in self.predictions],
             "skipped": len(self.skipped_files),
-            "skipped_files": [{"path": p, "reason": r} for p, r in self.skipped_files],
+            "skipped_files": [one.to_dict() for one in self.skipped_files],
         }
 
 
@@ -144,7 +145,8 @@ def predict(
             bar.update(len(batch.rows) + len(batch.failures))
     if not predictions:
         raise failures[0]
-    return Predictions(tuple(predictions), tuple((e.path, e.reason) for e in failures))
+    skipped = tuple(Skipped(e.path, "", e.kind, e.reason) for e in failures)
+    return Predictions(tuple(predictions), skipped)
 
 
 def predict_features(model: str | Path, features: Features) -> npt.NDArray[np.float64]:

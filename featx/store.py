@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import numpy.typing as npt
 
-from featx.config import SCHEMA
+from featx.config import SCHEMA, SPLITS
+from featx.container import (
+    Rows,
+    Sealed,
+    check_seal,
+    encode_text,
+    open_sealed,
+    write_sealed,
+)
+from featx.dataset import Skipped, fingerprint_rows
 from featx.errors import FeatureFileError
-from featx.files import hash_json, write_whole
+from featx.files import hash_json
 
-_MARK = "featx features"
+_KIND = "feature file"
+_TEXTS = ("splits", "paths", "hashes")
+_SKIPPED = ("path", "digest", "kind", "reason")
+_DIGEST = re.compile("[0-9a-f]{64}")
+_CHECKED = 1 << 16  # rows whose numbers are looked at together
 
 
 @dataclass(frozen=True)
@@ -27,8 +40,12 @@ class Provenance:
     backbone, weights, weights_sha256 : str
     preprocessing : dict
         `Preprocessing.to_dict()`.
-    decoder, engine : str
-        With versions.
+    decoder : str
+        What decodes, with versions.
+    colours : str
+        How pictures of every kind become upright RGB; see `featx.images.describe_colours`.
+    engine : str
+        What runs the network, with its version.
     precision, storage : str
         Of the computation ("fp32") and of the stored numbers ("float32").
     """
@@ -38,13 +55,14 @@ class Provenance:
     weights_sha256: str
     preprocessing: dict[str, Any]
     decoder: str
+    colours: str
     engine: str
     precision: str
     storage: str
 
     def key(self) -> str:
-        """One hash for all fields."""
-        return hash_json(self.to_dict())
+        """One hash for all fields and the schema of the file."""
+        return hash_json([SCHEMA, self.to_dict()])
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
@@ -73,7 +91,7 @@ class Features:
     dataset : str
         The data's name.
     split_rule : str
-    skipped : tuple of (path, hash, reason)
+    skipped : tuple of Skipped
         Images that could not be decoded.
     versions : dict
         Of the libraries that made the file; for people, not part of its identity.
@@ -90,7 +108,7 @@ class Features:
     provenance: Provenance
     dataset: str
     split_rule: str
-    skipped: tuple[tuple[str, str, str], ...] = ()
+    skipped: tuple[Skipped, ...] = ()
     versions: dict[str, str] = field(default_factory=dict)
     path: Path | None = None
 
@@ -115,7 +133,7 @@ class Features:
             "split": self.split_rule,
             "counts": counts,
             "skipped": len(self.skipped),
-            "skipped_files": [{"path": p, "reason": r} for p, _, r in self.skipped],
+            "skipped_files": [one.to_dict() for one in self.skipped],
             "fingerprint": self.fingerprint,
             "schema": SCHEMA,
             **self.provenance.to_dict(),
@@ -128,136 +146,154 @@ class Features:
         return self.X[rows], self.targets[rows]
 
 
-def fingerprint_rows(
-    classes: tuple[str, ...],
-    paths: npt.NDArray[np.str_],
-    hashes: npt.NDArray[np.str_],
-    targets: npt.NDArray[np.int64],
-    splits: npt.NDArray[np.str_],
-) -> str:
-    """SHA-256, in hex, of a dataset's rows."""
-    return hash_json([classes, paths.tolist(), hashes.tolist(), targets.tolist(), splits.tolist()])
-
-
 def write_features(features: Features, path: Path) -> None:
     """Write a feature file, whole or not at all.
 
     No time and no fact of the machine goes in: the same features give the same bytes.
+
+    Raises
+    ------
+    OSError
+        No room, no permission, ...
     """
-    with (
-        write_whole(path) as temporary,
-        # The 2012 format keeps attributes beyond 64 KiB (many classes) and is read everywhere.
-        h5py.File(str(temporary), "w", libver=("v108", "v110")) as file,
-    ):
-        file.attrs["format"] = _MARK
-        file.attrs["schema"] = SCHEMA
-        file.attrs["complete"] = False
-        chunk = (min(256, max(1, len(features.X))), features.X.shape[1])
-        file.create_dataset("features", data=features.X, chunks=chunk)
-        file.create_dataset("targets", data=features.targets)
-        for name in ("splits", "paths", "hashes"):
-            _write_text(file, name, getattr(features, name))
-        skipped = np.array(features.skipped, dtype=object).reshape(-1, 3)
-        for k, name in enumerate(("skipped_paths", "skipped_hashes", "skipped_reasons")):
-            _write_text(file, name, skipped[:, k])
-        facts = features.provenance.to_dict()
-        facts["preprocessing"] = json.dumps(facts["preprocessing"], sort_keys=True)
-        for key, value in facts.items():
-            file.attrs[key] = value
-        file.attrs["classes"] = np.array(features.classes, dtype=h5py.string_dtype())
-        file.attrs["dataset"] = features.dataset
-        file.attrs["split_rule"] = features.split_rule
-        file.attrs["fingerprint"] = features.fingerprint
-        file.attrs["versions"] = json.dumps(features.versions, sort_keys=True)
-        file.attrs["complete"] = True
+    write_sealed(path, _KIND, _attributes(features), _arrays(features))
+
+
+def estimate_file(n_samples: int, n_features: int, longest_path: int) -> int:
+    """About how many bytes a feature file takes, rather too many than too few."""
+    digest, split, target = 64, 5, 8
+    row = 4 * n_features + target + split + digest + longest_path
+    return 65_536 + n_samples * row
 
 
 def read_features(path: Path) -> Features:
-    """Read a feature file whole.
+    """Read a feature file whole, and make sure that every byte is as it was written.
 
     Raises
     ------
     FeatureFileError
-        No such file, not ours, incomplete, of another schema, or with parts that do not fit.
+        No such file, not ours, incomplete, of another schema, damaged, or made to do harm.
     """
-    with _open(path) as file:
-        _check_head(file, path)
+    check_seal(_existing(path), _KIND)
+    with open_sealed(path) as sealed:
+        _check_schema(sealed, path)
         try:
-            features = _read(file, path)
-        except (KeyError, TypeError, ValueError, OSError) as error:
-            raise FeatureFileError(path, f"a damaged featx feature file: {error}") from error
-        stored = str(file.attrs.get("fingerprint"))
-    n = len(features.X)
-    parts = (features.targets, features.splits, features.paths, features.hashes)
-    if features.X.ndim != 2 or any(part.shape != (n,) for part in parts):
-        shapes = ", ".join(str(part.shape) for part in (features.X, *parts))
-        raise FeatureFileError(path, f"parts that do not fit each other: {shapes}")
-    if stored != features.fingerprint:
-        raise FeatureFileError(path, "damaged: its rows do not have the fingerprint it was given")
+            features = _read(sealed, path)
+        except (IndexError, KeyError, OSError, TypeError, ValueError) as error:
+            raise FeatureFileError(path, f"damaged: {error}") from error
+        if sealed.attributes.get("fingerprint") != features.fingerprint:
+            raise FeatureFileError(path, "damaged: its rows do not have the fingerprint it names")
     return features
 
 
 def read_provenance(path: Path) -> Provenance:
-    """Only what made the features; raises FeatureFileError as `read_features` does."""
-    with _open(path) as file:
-        _check_head(file, path)
+    """Only what made the features, believing the bytes; raises as `read_features` does."""
+    with open_sealed(_existing(path)) as sealed:
+        _check_schema(sealed, path)
         try:
-            return _read_provenance(file)
-        except (KeyError, TypeError, ValueError, OSError) as error:
-            raise FeatureFileError(path, f"a damaged featx feature file: {error}") from error
+            return _read_provenance(sealed)
+        except (KeyError, TypeError, ValueError) as error:
+            raise FeatureFileError(path, f"damaged: {error}") from error
 
 
-def _open(path: Path) -> h5py.File:
-    if not path.is_file():
-        raise FeatureFileError(path, "no such feature file; featx extract makes one")
-    try:
-        return h5py.File(str(path), "r")
-    except OSError as error:
-        raise FeatureFileError(path, "not a feature file (HDF5 cannot open it)") from error
+def parts_folder(path: Path) -> Path:
+    """Where the finished shards of an unfinished extraction into `path` are kept."""
+    return path.with_name(path.name + ".parts")
 
 
-def _check_head(file: h5py.File, path: Path) -> None:
-    if file.attrs.get("format") != _MARK:
-        raise FeatureFileError(path, "an HDF5 file, but not one that featx made")
-    schema = file.attrs.get("schema")
+def cost_path(path: Path) -> Path:
+    """The file beside a feature file that says what it cost; for people and tables alone."""
+    return path.with_name(path.name + ".cost.json")
+
+
+def _existing(path: Path) -> Path:
+    if path.is_file():
+        return path
+    if parts_folder(path).is_dir():
+        raise FeatureFileError(
+            path,
+            "not there yet: its extraction did not end; the same featx extract goes on with it",
+        )
+    raise FeatureFileError(path, "no such feature file; featx extract makes one")
+
+
+def _arrays(features: Features) -> dict[str, Rows]:
+    arrays: dict[str, Rows] = {"features": features.X, "targets": features.targets}
+    for name in _TEXTS:
+        arrays[name] = encode_text(getattr(features, name))
+    for name in _SKIPPED:
+        values = [getattr(one, name) for one in features.skipped]
+        arrays[f"skipped_{name}s"] = encode_text(np.array(values, dtype=np.str_))
+    return arrays
+
+
+def _attributes(features: Features) -> dict[str, Any]:
+    facts = features.provenance.to_dict()
+    facts["preprocessing"] = json.dumps(facts["preprocessing"], sort_keys=True)
+    return {
+        "schema": SCHEMA,
+        **facts,
+        "classes": list(features.classes),
+        "dataset": features.dataset,
+        "split_rule": features.split_rule,
+        "fingerprint": features.fingerprint,
+        "versions": json.dumps(features.versions, sort_keys=True),
+        "complete": 1,
+    }
+
+
+def _check_schema(sealed: Sealed, path: Path) -> None:
+    schema = sealed.attributes.get("schema")
     if schema != SCHEMA:
         raise FeatureFileError(
             path, f"schema {schema}, and this featx reads schema {SCHEMA}; extract again"
         )
-    if not file.attrs.get("complete", False):
-        raise FeatureFileError(path, "incomplete: its extraction did not end; extract again")
 
 
-def _read(file: h5py.File, path: Path) -> Features:
-    text = {name: _read_text(file, name) for name in ("splits", "paths", "hashes")}
-    skipped = [
-        _read_text(file, name).tolist()
-        for name in ("skipped_paths", "skipped_hashes", "skipped_reasons")
-    ]
-    return Features(
-        X=file["features"][:].astype(np.float32, copy=False),
-        targets=file["targets"][:].astype(np.int64, copy=False),
+def _read(sealed: Sealed, path: Path) -> Features:
+    facts = sealed.attributes
+    X, targets = sealed.arrays["features"], sealed.arrays["targets"]
+    if X.dtype not in (np.float32, np.float16) or targets.dtype != np.int64:
+        raise TypeError(f"features are {X.dtype} and targets {targets.dtype}")
+    if not isinstance(facts["classes"], list):
+        raise TypeError("its classes are no list")
+    text = {name: sealed.read_text(name) for name in _TEXTS}
+    shapes = [X.shape[:1], targets.shape, *(array.shape for array in text.values())]
+    if X.ndim != 2 or len(set(shapes)) > 1:
+        raise ValueError(f"its parts do not fit each other: {X.shape}, {shapes[1:]}")
+    skipped = [sealed.read_text(f"skipped_{name}s").tolist() for name in _SKIPPED]
+    features = Features(
+        X=X[:].astype(np.float32, copy=False),
+        targets=targets[:],
         splits=text["splits"],
         paths=text["paths"],
         hashes=text["hashes"],
-        classes=tuple(str(name) for name in file.attrs["classes"]),
-        provenance=_read_provenance(file),
-        dataset=str(file.attrs["dataset"]),
-        split_rule=str(file.attrs["split_rule"]),
-        skipped=tuple(zip(*skipped, strict=True)),
-        versions=json.loads(file.attrs["versions"]),
+        classes=tuple(facts["classes"]),
+        provenance=_read_provenance(sealed),
+        dataset=str(facts["dataset"]),
+        split_rule=str(facts["split_rule"]),
+        skipped=tuple(Skipped(*row) for row in zip(*skipped, strict=True)),
+        versions=json.loads(facts["versions"]),
         path=path,
     )
+    _check_values(features)
+    return features
 
 
-def _read_provenance(file: h5py.File) -> Provenance:
-    facts = {name: str(file.attrs[name]) for name in Provenance.__dataclass_fields__}
+def _check_values(features: Features) -> None:
+    targets = features.targets
+    if len(targets) and not -1 <= targets.min() <= targets.max() < len(features.classes):
+        raise ValueError(f"targets from {targets.min()} to {targets.max()}")
+    strange = set(features.splits.tolist()) - {*SPLITS, ""}
+    if strange:
+        raise ValueError(f"splits {sorted(strange)}")
+    if not all(map(_DIGEST.fullmatch, features.hashes.tolist())):
+        raise ValueError("hashes that are none")
+    for start in range(0, len(features.X), _CHECKED):
+        if not np.isfinite(features.X[start : start + _CHECKED]).all():
+            raise ValueError("features that are NaN or infinite")
+
+
+def _read_provenance(sealed: Sealed) -> Provenance:
+    facts = {name: str(sealed.attributes[name]) for name in Provenance.__dataclass_fields__}
     return Provenance(**{**facts, "preprocessing": json.loads(facts["preprocessing"])})
-
-
-def _write_text(file: h5py.File, name: str, values: npt.NDArray[Any]) -> None:
-    file.create_dataset(name, data=values.astype(object), dtype=h5py.string_dtype("utf-8"))
-
-
-def _read_text(file: h5py.File, name: str) -> npt.NDArray[np.str_]:
-    return np.asarray(file[name].asstr()[:], dtype=np.str_)

@@ -50,6 +50,7 @@ def test_skipped_images_are_named_and_exit_3(run, photos, stored):
     assert lenient.exit_code == 0
     assert json.loads(lenient.stdout)["skipped_files"][0] == {
         "path": "cat/08.jpg",
+        "kind": "empty",
         "reason": "empty file",
     }
     strict = run("extract", photos, "-q", "--on-error", "fail")

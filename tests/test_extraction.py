@@ -3,18 +3,18 @@ import logging
 import shutil
 from dataclasses import fields, replace
 
-import h5py
 import numpy as np
 import pytest
 import torch
 from conftest import TINY, CountingEngine, draw_photo
 
 from featx import images
-from featx.cache import cache_path, cost_path, hash_rows, read_seconds_per_image
+from featx.cache import cache_path, read_seconds_per_image
+from featx.contents import hash_rows
 from featx.dataset import read_dataset
 from featx.errors import DatasetError, ExtractionError, ImageError, OutputExistsError
 from featx.extraction import extract, extract_rows
-from featx.store import read_features
+from featx.store import cost_path, read_features
 from featx.weights import Weights, hash_state, save_weights
 
 
@@ -129,11 +129,11 @@ def test_an_unreadable_image_is_skipped_named_and_counted(work, photos, counting
     (photos / "owl" / "link.jpg").symlink_to("nowhere.jpg")
     done = work()
     assert (done.images, done.extracted, len(done.skipped_files)) == (25, 25, 3)
-    assert done.skipped_files == (
-        ("cat/08.jpg", "empty file"),
-        ("dog/08.jpg", "not an image"),
-        ("owl/link.jpg", "no such file or directory"),
-    )
+    assert [(one.path, one.kind, one.reason) for one in done.skipped_files] == [
+        ("cat/08.jpg", "empty", "empty file"),
+        ("dog/08.jpg", "not-an-image", "not an image"),
+        ("owl/link.jpg", "unreadable", "no such file or directory"),
+    ]
     assert work().skipped_files == done.skipped_files
     assert counting.images == 25
     assert done.to_dict()["skipped"] == 3
@@ -172,7 +172,7 @@ def test_a_killed_run_leaves_no_file(work, cache, monkeypatch):
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("featx.store._write_text", stop)
+    monkeypatch.setattr("featx.container.write_bytes", stop)
     with pytest.raises(KeyboardInterrupt):
         work()
     assert [p.name for p in cache.iterdir()] == [".gitignore"]
@@ -185,13 +185,6 @@ def test_a_damaged_file_is_made_again(work, counting, caplog):
     assert work().extracted == 27
     assert any(m.startswith(f"not reused: {done.features}") for m in caplog.messages)
     assert done.features.read_bytes() == whole
-
-
-def test_an_incomplete_file_is_not_believed(work, counting):
-    done = work()
-    with h5py.File(done.features, "r+") as file:
-        file.attrs["complete"] = False
-    assert work().extracted == 27
 
 
 def test_the_cache_keeps_itself_out_of_git_and_knows_its_cost(work, cache):
@@ -218,7 +211,8 @@ def test_names_that_are_not_utf8_are_skipped(work, photos):
     except OSError:
         pytest.skip("this file system takes UTF-8 names alone")
     done = work()
-    assert done.skipped_files == (("cat/caf\\udce9.jpg", "the file's name is not UTF-8"),)
+    (one,) = done.skipped_files
+    assert (one.path, one.kind) == ("cat/caf\\udce9.jpg", "bad-name")
     assert done.images == 27
 
 
@@ -275,22 +269,23 @@ def test_costs_go_with_the_rows_that_were_reused(work, photos, cache, tmp_path):
     assert cost["machine"] == "several"
 
 
-def test_a_failure_of_the_machine_is_tried_again(work, photos, monkeypatch):
+def test_a_failure_of_the_machine_is_tried_again(work, photos, monkeypatch, tmp_path):
     def fail(path, *_):
-        raise ImageError(str(path), "input/output error", transient=path.name == "00.jpg")
+        kind = "unreadable" if path.name == "00.jpg" else "damaged"
+        raise ImageError(str(path), "input/output error", kind)
 
     monkeypatch.setattr("featx.extraction.load_image", fail)
     with pytest.raises(ExtractionError, match="none of 27 images could be decoded"):
-        work()
+        work(cache_dir=tmp_path / "other")
     real = images.load_image
     monkeypatch.setattr(
         "featx.extraction.load_image",
-        lambda path, pre: fail(path) if path.name in ("00.jpg", "01.png") else real(path, pre),
+        lambda path, *rest: (fail if path.name in ("00.jpg", "01.png") else real)(path, *rest),
     )
     assert len(work().skipped_files) == 6
     monkeypatch.undo()
     # What the file itself was at fault for is remembered by its content, the rest is not.
-    assert [path for path, _ in work().skipped_files] == ["cat/01.png", "dog/01.png", "owl/01.png"]
+    assert [one.path for one in work().skipped_files] == ["cat/01.png", "dog/01.png", "owl/01.png"]
 
 
 def test_an_output_that_cannot_be_written_is_said_before_the_work(work, tmp_path, counting):

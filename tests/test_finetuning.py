@@ -189,7 +189,7 @@ def test_augmented_runs_score_val_as_plain_ones_do(tune):
 def test_images_that_cannot_be_decoded_are_left_out(tune, photos):
     (photos / "cat" / "08.jpg").write_bytes(b"x")
     model, skipped = tune(epochs=1)
-    assert skipped == (("cat/08.jpg", "not an image"),)
+    assert [(one.path, one.reason) for one in skipped] == [("cat/08.jpg", "not an image")]
     assert model.outcome.scores["test"].total == 8
     with pytest.raises(ImageError, match="not an image"):
         tune("other", on_error="fail")

@@ -15,11 +15,11 @@ COMMANDS = Path(featx.cli.__file__).parent
 # As docs/architecture.md draws it. A module imports from floors below its own alone.
 FLOORS = [
     {"errors", "config", "machine"},
-    {"files", "splits"},
-    {"dataset", "images", "keras", "weights", "backbone", "store", "metrics"},
-    {"fetch", "engine", "cache", "training"},
-    {"extraction", "linear", "logreg", "network", "models"},
-    {"heads", "finetuning"},
+    {"files", "splits", "loading"},
+    {"dataset", "images", "keras", "weights", "backbone", "container", "locks", "metrics"},
+    {"fetch", "engine", "store", "contents", "training"},
+    {"cache", "checkpoints", "shards", "assembly", "linear", "logreg", "network", "models"},
+    {"extraction", "heads", "finetuning"},
     {"comparison", "prediction", "samples"},
     {"rendering"},
     {"report"},

@@ -53,7 +53,8 @@ def test_files_that_are_no_images(made, photos, tmp_path):
     good = draw_photo(tmp_path / "good.png", 0, 1)
     done = predict(head, [tmp_path / "text.jpg", good])
     assert [one.path for one in done.predictions] == [str(good)]
-    assert done.skipped_files == ((str(tmp_path / "text.jpg"), "not an image"),)
+    (one,) = done.skipped_files
+    assert (one.path, one.reason) == (str(tmp_path / "text.jpg"), "not an image")
     with pytest.raises(ImageError, match=r"text.jpg: not an image"):
         predict(head, [tmp_path / "text.jpg"])
     with pytest.raises(DatasetError, match=r"no such image: .*gone.jpg"):

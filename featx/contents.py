@@ -1,0 +1,224 @@
+"""Which bytes each file of a dataset has: identity is content; size and times are a short cut."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import joblib
+import numpy as np
+import numpy.typing as npt
+
+from featx.container import check_seal, open_sealed, write_sealed
+from featx.dataset import Dataset, Skipped, fingerprint_rows
+from featx.errors import FeatureFileError, ImageError
+from featx.files import open_regular
+from featx.machine import count_cores
+
+log = logging.getLogger(__name__)
+
+_KIND = "file index"
+# A file that changed within two seconds of being read may change again without a later time of
+# change, since file systems count in ticks as coarse as that (FAT). git calls such entries racy.
+_RACY_NS = 2_000_000_000
+_TRIES = 3  # to read a file that others are writing
+
+# What the system says of a file. Every write moves ctime, and nothing sets it back.
+_STATE = np.dtype([("inode", "<i8"), ("size", "<i8"), ("mtime", "<i8"), ("ctime", "<i8")])
+
+
+@dataclass(frozen=True)
+class FileIndex:
+    """Content hashes by what the system says of a file.
+
+    Attributes
+    ----------
+    states : ndarray of shape (n,), of _STATE
+    digests : ndarray of shape (n, 32), uint8
+        SHA-256.
+    """
+
+    states: npt.NDArray[np.void] = field(default_factory=lambda: np.empty(0, _STATE))
+    digests: npt.NDArray[np.uint8] = field(default_factory=lambda: np.empty((0, 32), np.uint8))
+
+    def find(self, states: npt.NDArray[np.void]) -> npt.NDArray[np.int64]:
+        """Row of each state, -1 where there is none."""
+        if not len(self.states):
+            return np.full(len(states), -1)
+        order = np.argsort(self.states["inode"], kind="stable")
+        inodes = self.states["inode"][order]
+        at = np.minimum(np.searchsorted(inodes, states["inode"]), len(order) - 1)
+        rows = order[at]
+        return np.where(self.states[rows] == states, rows, -1)
+
+
+def index_path(path: Path) -> Path:
+    """The file beside a feature file that says what the system said of the images."""
+    return path.with_name(path.name + ".files")
+
+
+def read_indexes(paths: Iterable[Path]) -> FileIndex:
+    """The indexes beside these feature files as one; of several entries for a file the first."""
+    states, digests = [np.empty(0, _STATE)], [np.empty((0, 32), np.uint8)]
+    for path in map(index_path, paths):
+        if not path.is_file():
+            continue
+        try:
+            check_seal(path, _KIND)
+            with open_sealed(path) as sealed:
+                columns = [sealed.arrays[name][:] for name in _STATE.names or ()]
+                digest = sealed.arrays["digests"][:]
+        except (FeatureFileError, KeyError) as error:
+            log.warning("every image is read again: %s", error)
+            continue
+        state = np.empty(len(digest), _STATE)
+        for name, column in zip(_STATE.names or (), columns, strict=True):
+            state[name] = column
+        states.append(state)
+        digests.append(digest)
+    joined, digest = np.concatenate(states), np.concatenate(digests)
+    _, first = np.unique(joined["inode"], return_index=True)
+    return FileIndex(joined[first], digest[first])
+
+
+def write_index(index: FileIndex, path: Path) -> None:
+    """Keep an index beside the feature file `path`; raises OSError where that cannot be."""
+    columns = {name: np.ascontiguousarray(index.states[name]) for name in _STATE.names or ()}
+    write_sealed(index_path(path), _KIND, {}, {**columns, "digests": index.digests})
+
+
+@dataclass(frozen=True)
+class HashedRows:
+    """A dataset with the SHA-256 of every file.
+
+    Attributes
+    ----------
+    dataset : Dataset
+        Without the files that could not be read.
+    hashes : ndarray of shape (n_samples,), str
+    unread : tuple of Skipped
+        Those files.
+    index : FileIndex
+        What may be believed of them next time.
+    read : int
+        How many files were read for it.
+    """
+
+    dataset: Dataset
+    hashes: npt.NDArray[np.str_]
+    unread: tuple[Skipped, ...] = ()
+    index: FileIndex = field(default_factory=FileIndex)
+    read: int = 0
+
+    @property
+    def fingerprint(self) -> str:
+        """See `featx.store.Features.fingerprint`."""
+        data = self.dataset
+        return fingerprint_rows(data.classes, data.paths, self.hashes, data.targets, data.splits)
+
+    def locate(self, position: int) -> Path:
+        """Where the file of a row is."""
+        return self.dataset.root / self.dataset.paths[position]
+
+    def select(self, keep: npt.NDArray[np.bool_]) -> HashedRows:
+        """The same with only the rows of the mask `keep`."""
+        return replace(self, dataset=self.dataset.select(keep), hashes=self.hashes[keep])
+
+
+def hash_rows(dataset: Dataset, on_error: str, known: FileIndex | None = None) -> HashedRows:
+    """Hash every file of a dataset, in threads, but those that did not change since they were.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    on_error : {"skip", "fail"}
+        List a file that cannot be read in `HashedRows.unread`, or stop.
+    known : FileIndex, optional
+
+    Raises
+    ------
+    ImageError
+        A file cannot be read and `on_error` is "fail".
+    """
+    known = known or FileIndex()
+    n = len(dataset)
+    paths = [dataset.root / name for name in dataset.paths]
+    states = np.array([_look(path) for path in paths], dtype=_STATE).reshape(n)
+    rows = known.find(states)
+    digests = np.zeros((n, 32), np.uint8)
+    digests[rows >= 0] = known.digests[rows[rows >= 0]]
+    todo = np.flatnonzero(rows < 0).tolist()
+    settled = rows >= 0  # what the index may say of it next time
+    unread: dict[int, Skipped] = {}
+    reading = joblib.Parallel(n_jobs=count_cores(), prefer="threads", batch_size=64)
+    results = reading(joblib.delayed(_read)(paths[i]) for i in todo)
+    for i, result in zip(todo, results, strict=True):
+        if isinstance(result, OSError):
+            reason = (result.strerror or str(result)).lower()
+            unread[i] = Skipped(_escape(dataset.paths[i]), "", "unreadable", reason)
+        else:
+            states[i], digests[i], settled[i] = result
+    for i in (i for i, name in enumerate(dataset.paths) if not _is_text(name)):
+        reason = "the file's name is not UTF-8"
+        unread[i] = Skipped(_escape(dataset.paths[i]), "", "bad-name", reason)
+    if unread and on_error == "fail":
+        i, first = min(unread.items())
+        raise ImageError(str(paths[i]), first.reason, first.kind)
+    keep = np.ones(n, dtype=bool)
+    keep[list(unread)] = False
+    settled &= keep
+    hashes = np.array([d.tobytes().hex() for d in digests[keep]], dtype="<U64")
+    index = FileIndex(states[settled], digests[settled])
+    return HashedRows(
+        dataset.select(keep), hashes, tuple(sorted(unread.values())), index, len(todo)
+    )
+
+
+def _look(path: Path) -> tuple[int, int, int, int]:
+    """A file's state; one that no file has where it cannot be told."""
+    try:
+        return _state(path.stat())
+    except (OSError, ValueError):
+        return (-1, -1, -1, -1)
+
+
+def _read(
+    path: Path,
+) -> tuple[tuple[int, int, int, int], npt.NDArray[np.uint8], bool] | OSError:
+    """State, SHA-256, and whether that state will tell of any later change; or why not."""
+    try:
+        for _ in range(_TRIES):
+            begun = time.time_ns()
+            with open_regular(path) as file:
+                before = os.fstat(file.fileno())
+                digest = hashlib.file_digest(file, "sha256").digest()
+                after = os.fstat(file.fileno())
+            if _state(before) == _state(after):
+                old = begun - max(before.st_mtime_ns, before.st_ctime_ns) > _RACY_NS
+                return _state(before), np.frombuffer(digest, np.uint8), old
+    except OSError as error:
+        return error
+    return OSError(0, "is being written by another program")
+
+
+def _state(found: os.stat_result) -> tuple[int, int, int, int]:
+    # Inode numbers of 64 bits are put into int64, which wraps alike every time.
+    inode = (found.st_ino + 2**63) % 2**64 - 2**63
+    return inode, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _escape(name: str) -> str:
+    return name.encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,105 @@
+"""Many images, decoded ahead in threads and given out in batches, in order."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from featx.errors import ImageError
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some decoded images of a sequence.
+
+    Attributes
+    ----------
+    rows : ndarray of shape (b,), int64
+        Their positions in the sequence, ascending.
+    pixels : ndarray of shape (b, crop, crop, 3), uint8
+    failures : tuple of (int, ImageError)
+        Positions met on the way that could not be decoded.
+    """
+
+    rows: npt.NDArray[np.int64]
+    pixels: npt.NDArray[np.uint8]
+    failures: tuple[tuple[int, ImageError], ...]
+
+
+def load_batches(
+    load: Callable[[int], npt.NDArray[np.uint8]],
+    order: Sequence[int] | npt.NDArray[np.int64],
+    batch_size: int,
+    num_workers: int,
+) -> Iterator[Batch]:
+    """Decode ahead in threads (Pillow lets go of the interpreter lock) and yield full batches.
+
+    At most two batches are decoded ahead. Every batch but the last has `batch_size` images,
+    failures not counted.
+
+    Parameters
+    ----------
+    load : callable
+        Decodes the image at a position; raises ImageError.
+    order : sequence of int
+        Positions, in the order wanted.
+    batch_size : int
+    num_workers : int
+        Decoding threads; 0 decodes in the calling thread.
+
+    Yields
+    ------
+    Batch
+    """
+    rows: list[int] = []
+    pixels: list[npt.NDArray[np.uint8]] = []
+    failures: list[tuple[int, ImageError]] = []
+    for position, result in _decode_ahead(load, order, 2 * batch_size, num_workers):
+        if isinstance(result, ImageError):
+            failures.append((position, result))
+            continue
+        rows.append(position)
+        pixels.append(result)
+        if len(rows) == batch_size:
+            yield Batch(np.array(rows), np.stack(pixels), tuple(failures))
+            rows, pixels, failures = [], [], []
+    if rows:
+        yield Batch(np.array(rows), np.stack(pixels), tuple(failures))
+    elif failures:
+        yield Batch(np.empty(0, np.int64), np.empty((0, 0, 0, 3), np.uint8), tuple(failures))
+
+
+def _decode_ahead(
+    load: Callable[[int], npt.NDArray[np.uint8]],
+    order: Sequence[int] | npt.NDArray[np.int64],
+    ahead: int,
+    num_workers: int,
+) -> Iterator[tuple[int, npt.NDArray[np.uint8] | ImageError]]:
+    def try_load(position: int) -> npt.NDArray[np.uint8] | ImageError:
+        try:
+            return load(position)
+        except ImageError as error:
+            return error
+
+    if num_workers == 0:
+        for position in order:
+            yield int(position), try_load(int(position))
+        return
+    pool = ThreadPoolExecutor(num_workers, thread_name_prefix="featx-decode")
+    waiting: deque[tuple[int, Future[npt.NDArray[np.uint8] | ImageError]]] = deque()
+    try:
+        for position in order:
+            waiting.append((int(position), pool.submit(try_load, int(position))))
+            if len(waiting) > ahead:
+                done, future = waiting.popleft()
+                yield done, future.result()
+        while waiting:
+            done, future = waiting.popleft()
+            yield done, future.result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)

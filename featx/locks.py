@@ -1,0 +1,122 @@
+"""One writer at a time: a lock that ends with its process, however that ends."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import logging
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+from featx.errors import LockedError
+from featx.files import write_bytes
+
+log = logging.getLogger(__name__)
+
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
+_TRIES = 100  # each fails only where another process ended and removed the file that moment
+
+
+@contextlib.contextmanager
+def hold_lock(folder: Path, what: Path) -> Iterator[None]:
+    """Be the one process at work in `folder` until the block ends.
+
+    The folder is made, and removed in the end if nothing but the lock is in it. The system lets go
+    of the lock of a process that dies, so that a stale one never blocks.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the file "lock" goes; it says who holds it.
+    what : Path
+        What is to be written, for the message.
+
+    Raises
+    ------
+    LockedError
+        Another process holds the lock, or the file system has none.
+    """
+    path = folder / "lock"
+    handle = _acquire(path, what)
+    try:
+        before = _read_owner(handle)
+        if before:
+            log.info("%s: going on after %s, which ended before it was done", what, before)
+        owner = {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "since": datetime.now().astimezone().isoformat(" ", "seconds"),
+        }
+        os.ftruncate(handle, 0)
+        os.lseek(handle, 0, os.SEEK_SET)
+        write_bytes(handle, json.dumps(owner).encode())
+        yield
+    finally:
+        # Removed while it is held: whoever opened it meanwhile finds that it has no name.
+        with contextlib.suppress(OSError):
+            path.unlink()
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+        os.close(handle)
+
+
+def _acquire(path: Path, what: Path) -> int:
+    for _ in range(_TRIES):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        except FileNotFoundError:
+            continue  # the folder was removed by a process that ended
+        try:
+            _lock(handle)
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(handle), path.stat()):
+                    return handle
+        except BlockingIOError as error:
+            owner = _read_owner(handle) or "another process"
+            os.close(handle)
+            raise LockedError(
+                f"{what} is being written by {owner}; wait until that ends, or end it"
+            ) from error
+        except OSError as error:
+            os.close(handle)
+            if error.errno not in _NO_LOCKS:
+                raise
+            raise LockedError(
+                f"{path.parent}: this file system has no locks ({error.strerror}), as some network "
+                "file systems do not: keep features on a local disk (--cache-dir, -o), or see to "
+                "it that nothing else writes there and say --no-lock"
+            ) from error
+        os.close(handle)
+    raise LockedError(f"{what} is being written by other processes; try again")
+
+
+def _read_owner(handle: int) -> str:
+    """ "process 7 on host, since 12:00"; empty where nothing is written."""
+    os.lseek(handle, 0, os.SEEK_SET)
+    try:
+        owner = json.loads(os.read(handle, 1000))
+        return f"process {int(owner['pid'])} on {owner['host']!s}, since {owner['since']!s}"
+    except (ValueError, KeyError, TypeError):
+        return ""
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(handle: int) -> None:
+        os.lseek(handle, 1 << 20, os.SEEK_SET)  # beyond the owner's name, which others may read
+        try:
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+        except OSError as error:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN)) from error
+else:
+    import fcntl
+
+    def _lock(handle: int) -> None:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,0 +1,183 @@
+"""Running the network a shard at a time, so that little is lost when a run is killed."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from featx.config import SHARD_IMAGES, SHARD_SECONDS
+from featx.contents import HashedRows
+from featx.engine import Engine
+from featx.errors import ExtractionError, ImageError
+from featx.loading import load_batches
+from featx.store import estimate_file
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Some images' features, all computed in one go.
+
+    Attributes
+    ----------
+    positions : ndarray of shape (n,), int64
+        Of the images in the dataset, ascending.
+    X : ndarray of shape (n, n_features), float32
+    failures : dict of int to ImageError
+        Of images met on the way.
+    seconds : float
+    device : str
+    """
+
+    positions: npt.NDArray[np.int64]
+    X: npt.NDArray[np.float32]
+    failures: dict[int, ImageError]
+    seconds: float
+    device: str
+
+
+@dataclass
+class Computed:
+    """All that `run_shards` did.
+
+    Attributes
+    ----------
+    rows : dict of int to ndarray of shape (n_features,), float32
+        By position.
+    failures : dict of int to ImageError
+    seconds : float
+        Of decoding, computing and keeping.
+    """
+
+    rows: dict[int, npt.NDArray[np.float32]] = field(default_factory=dict)
+    failures: dict[int, ImageError] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+def run_shards(
+    rows: HashedRows,
+    todo: Sequence[int],
+    engine: Engine,
+    load: Callable[[int], npt.NDArray[np.uint8]],
+    keep: Callable[[Shard], None],
+    *,
+    num_workers: int,
+    on_error: str,
+    progress: bool,
+) -> Computed:
+    """Decode and run `todo`, giving every finished shard to `keep` before the next begins.
+
+    A shard ends at the first batch that brings it to SHARD_IMAGES images or SHARD_SECONDS seconds.
+
+    Parameters
+    ----------
+    rows : HashedRows
+    todo : sequence of int
+        Positions in `rows`, ascending.
+    engine : Engine
+    load : callable
+        Decodes the image at a position; raises ImageError.
+    keep : callable
+    num_workers : int
+    on_error : {"skip", "fail"}
+    progress : bool
+
+    Raises
+    ------
+    ImageError
+        An image cannot be decoded and `on_error` is "fail".
+    ExtractionError
+        The network gave numbers that are not finite.
+    """
+    done = Computed()
+    begun = time.perf_counter()
+    waiting = _Waiting(engine)
+    try:
+        with tqdm(
+            total=len(todo), unit="image", desc="extract", disable=not progress or not todo
+        ) as bar:
+            for batch in load_batches(load, todo, engine.batch_size, num_workers):
+                for position, error in batch.failures:
+                    if on_error == "fail":
+                        raise error
+                    waiting.failures[position] = error
+                if len(batch.rows):
+                    X = engine.run(batch.pixels)
+                    _check_finite(X, [rows.dataset.paths[i] for i in batch.rows])
+                    waiting.add(batch.rows, X)
+                bar.update(len(batch.rows) + len(batch.failures))
+                if waiting.is_full():
+                    waiting.flush(keep, done)
+            waiting.flush(keep, done)
+    except KeyboardInterrupt:
+        log.warning(
+            "interrupted: %d of %d images are kept; the same command goes on with the rest",
+            len(done.rows) + len(done.failures),
+            len(todo),
+        )
+        raise
+    done.seconds = time.perf_counter() - begun
+    return done
+
+
+def estimate_shards(n_samples: int, n_features: int) -> int:
+    """About how many bytes the shards of so many images take."""
+    path = 256  # bytes; few are longer
+    shards = -(-n_samples // SHARD_IMAGES)
+    return estimate_file(n_samples, n_features, path) + shards * estimate_file(0, n_features, path)
+
+
+class _Waiting:
+    """What is computed and not yet kept."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._start()
+
+    def _start(self) -> None:
+        self._begun = time.perf_counter()
+        self._positions: list[npt.NDArray[np.int64]] = [np.empty(0, np.int64)]
+        self._parts = [np.empty((0, self._engine.feature_dim), np.float32)]
+        self.failures: dict[int, ImageError] = {}
+
+    def __len__(self) -> int:
+        return sum(map(len, self._positions)) + len(self.failures)
+
+    def add(self, positions: npt.NDArray[np.int64], X: npt.NDArray[np.float32]) -> None:
+        self._positions.append(positions)
+        self._parts.append(X)
+
+    def is_full(self) -> bool:
+        seconds = time.perf_counter() - self._begun
+        return len(self) >= SHARD_IMAGES or (len(self) > 0 and seconds >= SHARD_SECONDS)
+
+    def flush(self, keep: Callable[[Shard], None], done: Computed) -> None:
+        if not len(self):
+            return
+        shard = Shard(
+            np.concatenate(self._positions),
+            np.concatenate(self._parts),
+            self.failures,
+            time.perf_counter() - self._begun,
+            self._engine.device,
+        )
+        keep(shard)
+        done.rows.update(zip(shard.positions.tolist(), shard.X, strict=True))
+        done.failures.update(shard.failures)
+        self._start()
+
+
+def _check_finite(X: npt.NDArray[np.float32], names: list[str]) -> None:
+    bad = ~np.isfinite(X).all(axis=1)
+    if bad.any():
+        raise ExtractionError(
+            f"the network gave NaN or infinite features for {names[int(np.argmax(bad))]}; none of "
+            "this shard was stored: check the weights and the device"
+        )
