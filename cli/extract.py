@@ -44,7 +44,8 @@ def extract(as_json: bool, verbose: bool, quiet: bool, max_skipped: float, **opt
     speed = f", {done.images_per_second:.1f} images/s" if done.images_per_second else ""
     text = (
         f"{done.features}: {done.images} images, {done.extracted} extracted, {done.reused} reused, "
-        f"{len(done.skipped_files)} skipped ({done.seconds:.3g} s{speed}; {done.weights}, "
+        f"{done.removed} removed, {len(done.skipped_files)} skipped ({done.seconds:.3g} s{speed}; "
+        f"{done.weights}, "
         f"{done.engine} {done.precision} on {done.device})"
     )
     say(as_json, done.to_dict(), text)

@@ -12,12 +12,14 @@ from featx.errors import FeatxError
 from .compare import compare
 from .data import data
 from .demo import demo
+from .doctor import doctor
 from .extract import extract
 from .finetune import finetune
 from .fit import fit
 from .info import info
 from .options import printable
 from .predict import predict
+from .verify import verify
 from .weights import weights
 
 
@@ -55,5 +57,17 @@ def main() -> None:
     """
 
 
-for _command in (extract, fit, finetune, compare, predict, info, weights, data, demo):
+for _command in (
+    extract,
+    fit,
+    finetune,
+    compare,
+    predict,
+    info,
+    verify,
+    weights,
+    data,
+    demo,
+    doctor,
+):
     main.add_command(_command)

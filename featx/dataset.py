@@ -111,7 +111,7 @@ def read_dataset(
         these fractions of each class, at random. None: everything is train.
     root : str or Path, optional
         The folder that a manifest's paths are relative to and may not leave. None: the manifest's
-        own.
+        own, which they may not leave by a link either.
 
     Returns
     -------
@@ -132,6 +132,8 @@ def read_dataset(
         found = _scan_folder(path)
     else:
         found = _read_manifest(path, path.parent if root is None else Path(root))
+        if root is None:
+            _check_inside(found, path)
     if not len(found):
         raise DatasetError(
             f"no images in {path}: looked for {', '.join(sorted(IMAGE_SUFFIXES))} in "
@@ -322,6 +324,26 @@ def _manifest_path(text: str, root: Path, where: str) -> str:
     if ".." in path.parts:
         raise DatasetError(f"{where}: {text} leads out of the manifest's root, {root}")
     return path.as_posix()
+
+
+def _check_inside(found: Dataset, manifest: Path) -> None:
+    """Raise DatasetError where a link leads out of the root that nobody has named."""
+    home = Path(os.path.realpath(found.root))
+    folders: dict[str, bool] = {}
+    for name in found.paths:
+        folder, _, _ = name.rpartition("/")
+        if folder not in folders:
+            real = os.path.realpath(found.root / folder)
+            folders[folder] = Path(real).is_relative_to(home)
+        path = found.root / name
+        inside = folders[folder] and (
+            not path.is_symlink() or Path(os.path.realpath(path)).is_relative_to(home)
+        )
+        if not inside:
+            raise DatasetError(
+                f"{manifest}: {name} is a link that leads out of the manifest's root, "
+                f"{found.root}; --root {found.root} says that its links may be followed"
+            )
 
 
 def _make(

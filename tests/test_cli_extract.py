@@ -22,7 +22,9 @@ def test_extract_says_what_it_did(run, photos, stored, tmp_path):
         f"extracting 27 images with {values['engine']} on {values['device']}\n"
     )
     again = run(*words)
-    assert again.stdout.startswith(f"{out}: 27 images, 0 extracted, 27 reused, 0 skipped (")
+    assert again.stdout.startswith(
+        f"{out}: 27 images, 0 extracted, 27 reused, 0 removed, 0 skipped ("
+    )
     assert again.stderr == f"weights: imagenet1k-v1, since {out} has them\n"
     assert run(*words, "-q").stderr == ""
 
@@ -45,7 +47,7 @@ def test_skipped_images_are_named_and_exit_3(run, photos, stored):
         "skipped dog/\\x1b[31m.jpg: not an image\n"
         "2 of 28 images were skipped, more than --max-skipped 0.05 allows: exit code 3\n"
     )
-    assert "26 images, 26 extracted, 0 reused, 2 skipped" in done.stdout
+    assert "26 images, 26 extracted, 0 reused, 0 removed, 2 skipped" in done.stdout
     lenient = run("extract", photos, "-q", "--max-skipped", "0.1", "--json")
     assert lenient.exit_code == 0
     assert json.loads(lenient.stdout)["skipped_files"][0] == {

@@ -19,7 +19,7 @@ FLOORS = [
     {"dataset", "images", "keras", "weights", "backbone", "container", "locks", "metrics"},
     {"fetch", "engine", "store", "contents", "training"},
     {"cache", "checkpoints", "shards", "assembly", "linear", "logreg", "network", "models"},
-    {"extraction", "heads", "finetuning"},
+    {"extraction", "heads", "finetuning", "doctor"},
     {"comparison", "prediction", "samples"},
     {"rendering"},
     {"report"},

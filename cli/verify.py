@@ -1,0 +1,40 @@
+"""`featx verify`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .options import say, speech_options, start_speaking
+
+
+@click.command()
+@click.argument(
+    "features", metavar="F.h5 …", nargs=-1, required=True, type=click.Path(path_type=Path)
+)
+@speech_options
+def verify(features: tuple[Path, ...], as_json: bool, verbose: bool, quiet: bool) -> None:
+    """Read every byte of feature files and say whether they are as they were written.
+
+    A flipped bit or a cut anywhere is found, and so are parts that do not fit each other. Exit
+    code 1 where a file is damaged.
+    """
+    start_speaking(verbose, quiet)
+    from featx.errors import FeatureFileError
+    from featx.store import read_features
+
+    results = []
+    for path in features:
+        try:
+            images, reason = len(read_features(path).X), None
+        except FeatureFileError as error:
+            images, reason = None, error.reason
+        results.append({"features": str(path), "images": images, "reason": reason})
+    lines = [
+        f"{r['features']}: {r['reason'] or str(r['images']) + ' images, whole'}" for r in results
+    ]
+    bad = sum(r["reason"] is not None for r in results)
+    say(as_json, {"whole": not bad, "files": results}, "\n".join(lines))
+    if bad:
+        click.get_current_context().exit(1)

@@ -1,0 +1,130 @@
+"""An extraction to be interrupted, in a process of its own: what test_reliability.py kills."""
+
+import os
+import resource
+import signal
+import time
+from pathlib import Path
+from unittest import mock
+
+import h5py
+from conftest import TINY, CountingEngine
+
+import featx.shards
+from featx.contents import hash_rows
+from featx.dataset import read_dataset
+from featx.errors import FeatxError
+from featx.extraction import extract_rows
+from featx.store import Provenance
+
+SHARD = 5  # images
+SPLIT = "first:2,1"
+PROVENANCE = Provenance(
+    backbone="resnet50",
+    weights="tiny",
+    weights_sha256="0" * 64,
+    preprocessing=TINY.to_dict(),
+    decoder="pillow",
+    colours="rgb",
+    engine="counting 1",
+    precision="fp32",
+    storage="float32",
+)
+
+
+class SlowEngine(CountingEngine):
+    """Counts what it sees where other processes can read it, and takes its time."""
+
+    def __init__(self, seen=None, seconds=0.0):
+        super().__init__()
+        self.seen, self.seconds = seen, seconds
+
+    def run(self, pixels):
+        time.sleep(self.seconds)
+        if self.seen is not None:
+            self.seen.value += len(pixels)
+        return super().run(pixels)
+
+
+def extract_once(root, output, engine=None, **options):
+    """One whole extraction of the photographs with small shards."""
+    rows = hash_rows(read_dataset(root, SPLIT), "skip")
+    defaults = {"output": output, "cache_dir": Path("cache"), "num_workers": 0}
+    with mock.patch.object(featx.shards, "SHARD_IMAGES", SHARD):
+        return extract_rows(rows, engine or SlowEngine(), PROVENANCE, TINY, **(defaults | options))
+
+
+def run_process(root, output, seen, seconds, started):
+    """The body of a process that is killed at a moment it does not know."""
+    started.set()
+    extract_once(root, output, SlowEngine(seen, seconds))
+
+
+def run_rival(root, output, seconds, results):
+    """The body of one of several processes at work on one output."""
+    try:
+        extract_once(root, output, SlowEngine(None, seconds))
+        results.put("done")
+    except FeatxError as error:
+        results.put(str(error))
+
+
+def run_limited(root, output, limit, results):
+    """The body of a process that may not write large files."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    try:
+        extract_once(root, output)
+        results.put("done")
+    except FeatxError as error:
+        results.put(str(error))
+
+
+def run_and_die_at(root, output, n):
+    """The body of a process that kills itself just before its n-th call to the system or HDF5."""
+    with patched_calls(lambda count, name: count == n and os.kill(os.getpid(), signal.SIGKILL)):
+        extract_once(root, output)
+
+
+def patched_calls(before):
+    """Have `before(count, name)` called before every write, fsync, rename and HDF5 call."""
+    calls = [0]
+
+    def watch(function, name):
+        def watched(*args, **kwargs):
+            calls[0] += 1
+            before(calls[0], name)
+            return function(*args, **kwargs)
+
+        return watched
+
+    stack = _Patches(calls)
+    for owner, name in (
+        (os, "write"),
+        (os, "fsync"),
+        (os, "replace"),
+        (os, "unlink"),
+        (os, "mkdir"),
+        (os, "rmdir"),
+        (os, "ftruncate"),
+        (Path, "write_text"),
+        (h5py.h5f, "create"),
+        (h5py.h5f, "open"),
+        (h5py.h5d, "create"),
+        (h5py.File, "close"),
+    ):
+        stack.patches.append(mock.patch.object(owner, name, watch(getattr(owner, name), name)))
+    return stack
+
+
+class _Patches:
+    def __init__(self, calls):
+        self.calls, self.patches = calls, []
+
+    def __enter__(self):
+        for patch in self.patches:
+            patch.start()
+        return self.calls
+
+    def __exit__(self, *_):
+        for patch in self.patches:
+            patch.stop()
