@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import click
 
-from featx.config import BATCH_SIZE
-
-from .options import printable, say, speech_options, start_speaking
+from .options import (
+    batch_size_option,
+    cache_dir_option,
+    device_option,
+    printable,
+    say,
+    speech_options,
+    start_speaking,
+)
 
 
 @click.command()
-@click.option("--cache-dir", type=click.Path(file_okay=False), metavar="DIR")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
-@click.option("--batch-size", type=click.IntRange(1), default=BATCH_SIZE, show_default=True)
+@cache_dir_option
+@device_option
+@batch_size_option
 @speech_options
 def doctor(
     cache_dir: str | None, device: str, batch_size: int, as_json: bool, verbose: bool, quiet: bool

@@ -80,20 +80,37 @@ data_options = _stack(
     max_skipped_option,
 )
 
+device_option = click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="auto is CUDA where there is one.",
+)
+
 device_options = _stack(
-    click.option(
-        "--device",
-        type=click.Choice(["auto", "cpu", "cuda"]),
-        default="auto",
-        show_default=True,
-        help="auto is CUDA where there is one.",
-    ),
+    device_option,
     click.option(
         "--num-workers",
         type=click.IntRange(0),
         metavar="N",
         help="Decoding threads.  [default: as many as cores]",
     ),
+)
+
+batch_size_option = click.option(
+    "--batch-size",
+    type=click.IntRange(1),
+    default=BATCH_SIZE,
+    show_default=True,
+    help="Images of one forward pass.",
+)
+
+cache_dir_option = click.option(
+    "--cache-dir",
+    type=click.Path(file_okay=False),
+    metavar="DIR",
+    help="Where features are kept.  [default: FEATX_CACHE, else ./cache]",
 )
 
 extract_options = _stack(
@@ -104,19 +121,8 @@ extract_options = _stack(
         show_default=True,
         help="What runs the network; auto takes features of any engine that are there.",
     ),
-    click.option(
-        "--batch-size",
-        type=click.IntRange(1),
-        default=BATCH_SIZE,
-        show_default=True,
-        help="Images of one forward pass.",
-    ),
-    click.option(
-        "--cache-dir",
-        type=click.Path(file_okay=False),
-        metavar="DIR",
-        help="Where features are kept.  [default: FEATX_CACHE, else ./cache]",
-    ),
+    batch_size_option,
+    cache_dir_option,
     click.option(
         "--rehash",
         is_flag=True,
@@ -213,6 +219,8 @@ def start_speaking(verbose: bool, quiet: bool) -> bool:
         log.warning("%s: %s", category.__name__, message)
 
     warnings.showwarning = show
+    # Pillow's remarks on damaged metadata name no file and change no pixel.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
     return not quiet and sys.stderr.isatty()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import click
@@ -48,7 +47,7 @@ def predict(
 ) -> None:
     """Say what MODEL (of featx fit or featx finetune) takes each image for, and how sure it is."""
     progress = start_speaking(verbose, quiet)
-    from featx.files import check_replaceable, write_whole
+    from featx.files import check_replaceable, write_csv
     from featx.prediction import predict
     from featx.rendering import render_predictions
 
@@ -60,15 +59,12 @@ def predict(
         progress=progress,
     )  # fmt: skip
     if table is not None:
-        with (
-            write_whole(table) as temporary,
-            temporary.open("w", encoding="utf-8", newline="") as f,
-        ):
-            writer = csv.writer(f, lineterminator="\n")
-            writer.writerow(columns)
-            for one in done.predictions:
-                for rank, (label, probability) in enumerate(one.top, 1):
-                    writer.writerow([one.path, rank, label, f"{probability:.6f}"])
+        rows = (
+            [one.path, rank, label, f"{probability:.6f}"]
+            for one in done.predictions
+            for rank, (label, probability) in enumerate(one.top, 1)
+        )
+        write_csv(table, columns, rows)
     say(as_json, done.to_dict(), render_predictions(done.predictions))
     total = len(done.predictions) + len(done.skipped_files)
     finish_skipped(done.skipped_files, total, max_skipped)

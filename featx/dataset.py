@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from featx.config import IMAGE_SUFFIXES, SPLITS
 from featx.errors import DatasetError
-from featx.files import check_replaceable, write_whole
+from featx.files import check_replaceable, write_csv
 from featx.splits import NO_LABEL, assign_splits, find_untrainable
 
 MANIFEST_COLUMNS = ("path", "label", "split")
@@ -189,11 +189,10 @@ def write_manifest(dataset: Dataset, path: Path, overwrite: bool = False) -> Non
     """
     if not overwrite:
         check_replaceable(path, ",".join(MANIFEST_COLUMNS))
-    with write_whole(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(MANIFEST_COLUMNS)
-        for name, target, split in zip(dataset.paths, dataset.targets, dataset.splits, strict=True):
-            writer.writerow([name, dataset.classes[target] if target != NO_LABEL else "", split])
+    labels = (dataset.classes[k] if k != NO_LABEL else "" for k in dataset.targets)
+    write_csv(
+        path, MANIFEST_COLUMNS, zip(dataset.paths, labels, dataset.splits.tolist(), strict=True)
+    )
 
 
 def check_trainable(dataset: Dataset) -> None:
@@ -242,7 +241,7 @@ def _is_split(root: Path) -> bool:
 
 def _subfolders(folder: Path) -> list[Path]:
     with os.scandir(folder) as entries:
-        return sorted(Path(e) for e in entries if e.is_dir() and not e.name.startswith("."))
+        return sorted(Path(e) for e in entries if _is_folder(e) and not e.name.startswith("."))
 
 
 def list_images(folder: Path) -> tuple[list[str], list[str]]:
@@ -254,11 +253,18 @@ def list_images(folder: Path) -> tuple[list[str], list[str]]:
                 continue  # .DS_Store, ._photo.jpg, .ipynb_checkpoints: never anyone's images
             suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122 (a Path per file is slow)
             # A dangling link counts as an image: it is reported as unreadable, not passed over.
-            if suffix in IMAGE_SUFFIXES and not entry.is_dir():
+            if suffix in IMAGE_SUFFIXES and not _is_folder(entry):
                 images.append(entry.name)
             else:
                 others.append(entry.name)
     return sorted(images), sorted(others)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def _read_manifest(path: Path, root: Path) -> Dataset:

@@ -11,6 +11,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+import numpy.typing as npt
 import sklearn
 import torch
 import torchvision
@@ -73,17 +74,17 @@ def examine(
     home = find_cache_dir(cache_dir)
     yield _examine_folder(home)
     engine = TorchEngine(_random_weights(), device, batch_size)
-    moved = probe_rows(engine, TORCHVISION_V1.crop)
+    yield _examine_rows(engine)
+    threads = torch.get_num_threads()
     yield Finding(
-        "engine",
-        not moved,
-        f"{engine.name} {engine.precision} on {engine.device}, batches of {engine.batch_size}: "
+        "threads",
+        None,
+        f"{threads}; with one, an image's features are "
         + (
-            f"an image's features change in their last bits with {', '.join(moved)}: files made by "
-            "interrupted and by uninterrupted runs will not be equal byte for byte"
-            if moved
-            else "an image's features are the same bits wherever it stands in a batch, alone, and "
-            "with one thread"
+            "the same bits"
+            if threads == 1 or not depends_on_threads(engine, TORCHVISION_V1.crop)
+            else "others in their last bits: go on with an interrupted extraction with as many as "
+            "it began with (OMP_NUM_THREADS)"
         ),
     )
 
@@ -97,10 +98,9 @@ def probe_rows(engine: Engine, side: int) -> tuple[str, ...]:
     side : int
         Of the square images, in pixels.
     """
-    n = engine.batch_size
-    pixels = np.random.default_rng(0).integers(0, 256, (n, side, side, 3), np.uint8)
+    pixels = _random_pixels(engine, side)
     features = engine.run(pixels)
-    turned = np.roll(np.arange(n), n // 2 + 1)
+    turned = np.roll(np.arange(len(pixels)), len(pixels) // 2 + 1)
     moved = []
     if not np.array_equal(engine.run(pixels), features):
         moved.append("every run")
@@ -108,14 +108,36 @@ def probe_rows(engine: Engine, side: int) -> tuple[str, ...]:
         moved.append("the place in the batch")
     if not np.array_equal(engine.run(pixels[:1]), features[:1]):
         moved.append("the other images of the batch")
+    return tuple(moved)
+
+
+def depends_on_threads(engine: Engine, side: int) -> bool:
+    """Whether features are other bits with a single thread; parameters as for `probe_rows`."""
+    pixels = _random_pixels(engine, side)
+    features = engine.run(pixels)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        if not np.array_equal(engine.run(pixels), features):
-            moved.append("the number of threads")
+        return not np.array_equal(engine.run(pixels), features)
     finally:
         torch.set_num_threads(threads)
-    return tuple(moved)
+
+
+def _random_pixels(engine: Engine, side: int) -> npt.NDArray[np.uint8]:
+    shape = (engine.batch_size, side, side, 3)
+    return np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+
+
+def _examine_rows(engine: Engine) -> Finding:
+    moved = probe_rows(engine, TORCHVISION_V1.crop)
+    said = (
+        f"an image's features change in their last bits with {' and '.join(moved)}: files of "
+        "interrupted and of uninterrupted extractions will not be equal byte for byte"
+        if moved
+        else "an image's features are the same bits wherever it stands in a batch, and alone"
+    )
+    name = f"{engine.name} {engine.precision} on {engine.device}"
+    return Finding("engine", not moved, f"{name}, batches of {engine.batch_size}: {said}")
 
 
 def _examine_folder(home: Path) -> Finding:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import errno
 import hashlib
 import io
@@ -12,7 +13,7 @@ import re
 import shutil
 import stat
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -182,6 +183,18 @@ def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text, whole or not at all."""
     with write_whole(path) as temporary:
         temporary.write_text(text, "utf-8")
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write a table as UTF-8 CSV, whole or not at all; its first line is bare column names."""
+    with write_whole(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        bare = csv.writer(file, lineterminator="\n")
+        quoted = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
+        bare.writerow(columns)
+        for row in rows:
+            # csv quotes what holds its own line's end; readers take a bare "\r" for one, too.
+            writer = quoted if any("\r" in str(value) for value in row) else bare
+            writer.writerow(row)
 
 
 def hash_json(value: Any) -> str:

@@ -17,7 +17,7 @@ from featx.errors import FeatxError
 from featx.extraction import extract_rows
 from featx.store import Provenance
 
-SHARD = 5  # images
+SHARD = 4  # images: a batch
 SPLIT = "first:2,1"
 PROVENANCE = Provenance(
     backbone="resnet50",

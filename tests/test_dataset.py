@@ -178,3 +178,20 @@ def test_manifests_that_are_wrong(tmp_path, text, message):
         (tmp_path / name).touch()
     with pytest.raises(DatasetError, match=message):
         read_dataset(path)
+
+
+def test_a_manifest_does_not_leave_its_root_by_a_link(photos, tmp_path):
+    inside = tmp_path / "sent" / "a"
+    inside.mkdir(parents=True)
+    shutil.copy(photos / "cat" / "00.jpg", inside / "x.jpg")
+    (tmp_path / "sent" / "b").symlink_to(photos / "dog")
+    (inside / "y.jpg").symlink_to(photos / "cat" / "02.jpg")
+    (inside / "z.jpg").symlink_to("x.jpg")
+    manifest = tmp_path / "sent" / "m.csv"
+    manifest.write_text("path,label\na/x.jpg,a\na/z.jpg,b\n")
+    assert len(read_dataset(manifest)) == 2
+    for name in ("a/y.jpg", "b/00.jpg"):
+        manifest.write_text(f"path,label\na/x.jpg,a\n{name},b\n")
+        with pytest.raises(DatasetError, match=f"{name} is a link that leads out of the manifest"):
+            read_dataset(manifest)
+        assert len(read_dataset(manifest, root=manifest.parent)) == 2

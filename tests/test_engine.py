@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from featx.doctor import probe_rows
 from featx.engine import TorchEngine, choose_device
 from featx.errors import DeviceError
 
@@ -27,6 +28,10 @@ def test_a_row_does_not_depend_on_its_neighbours(tiny_weights, pixels):
     together = engine.run(pixels)
     assert all(np.array_equal(engine.run(pixels[i : i + 1])[0], together[i]) for i in range(7))
     assert np.array_equal(engine.run(pixels[::-1].copy()), together[::-1])
+
+
+def test_the_probe_agrees(tiny_weights):
+    assert probe_rows(TorchEngine(tiny_weights, "cpu", batch_size=8), 64) == ()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")

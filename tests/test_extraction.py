@@ -12,9 +12,10 @@ from featx import images
 from featx.cache import cache_path, read_seconds_per_image
 from featx.contents import hash_rows
 from featx.dataset import read_dataset
+from featx.engine import TorchEngine
 from featx.errors import DatasetError, ExtractionError, ImageError, OutputExistsError
 from featx.extraction import extract, extract_rows
-from featx.store import cost_path, read_features
+from featx.store import Provenance, cost_path, read_features
 from featx.weights import Weights, hash_state, save_weights
 
 
@@ -65,7 +66,7 @@ def test_only_what_changed_is_computed(work, photos, counting):
     (photos / "owl" / "00.jpg").rename(photos / "owl" / "renamed.jpg")
     (photos / "owl" / "01.png").unlink()
     done = work()
-    assert (done.images, done.extracted, done.reused) == (29, 4, 25)
+    assert (done.images, done.extracted, done.reused, done.removed) == (29, 4, 25, 1)
     assert counting.images == 27 + 4
     fresh = work(engine=CountingEngine(), cache_dir=photos.parent / "other")
     assert done.features.read_bytes() == fresh.features.read_bytes()
@@ -75,6 +76,9 @@ def test_identical_files_cost_one_pass(work, photos, counting):
     shutil.copy(photos / "cat" / "00.jpg", photos / "cat" / "copy.jpg")
     done = work()
     assert (done.images, done.extracted, counting.images) == (28, 28, 27)
+    (photos / "cat" / "copy.jpg").unlink()
+    done = work()
+    assert (done.images, done.removed, counting.images) == (27, 1, 27)
 
 
 def test_other_splits_reuse_the_rows(work, counting):
@@ -83,15 +87,46 @@ def test_other_splits_reuse_the_rows(work, counting):
     assert (second.extracted, counting.images) == (0, 27)
 
 
-def test_every_field_of_the_provenance_makes_another_file(work, counting, provenance):
-    seen = {work().features}
-    other = {"preprocessing": {**TINY.to_dict(), "resize": 80}}
-    for n, field in enumerate(fields(provenance), 1):
-        changed = replace(provenance, **{field.name: other.get(field.name, "changed")})
-        done = work(provenance=changed)
-        assert (done.extracted, counting.images) == (27, 27 * (n + 1)), field.name
-        seen.add(done.features)
-    assert len(seen) == 1 + len(fields(provenance))
+PREPROCESSING = {
+    "resize": 80,
+    "crop": 56,
+    "mean": [0.5, 0.5, 0.5],
+    "std": [0.2, 0.2, 0.2],
+    "interpolation": "bicubic",
+}
+CHANGES = [
+    *((f.name, "changed") for f in fields(Provenance) if f.name != "preprocessing"),
+    *(("preprocessing", {**TINY.to_dict(), key: value}) for key, value in PREPROCESSING.items()),
+]
+
+
+def test_each_part_of_the_preprocessing_is_changed():
+    assert PREPROCESSING.keys() == TINY.to_dict().keys()
+
+
+@pytest.mark.parametrize(("field", "value"), CHANGES)
+def test_every_field_of_the_provenance_makes_another_file(work, provenance, field, value, tmp_path):
+    first = work()
+    work(output=tmp_path / "F.h5")
+    changed = replace(provenance, **{field: value})
+    engine = CountingEngine()
+    done = work(provenance=changed, engine=engine)
+    assert (done.extracted, engine.images) == (27, 27)
+    assert done.features != first.features
+    with pytest.raises(OutputExistsError, match=rf"holds something else \({field}: "):
+        work(output=tmp_path / "F.h5", provenance=changed)
+
+
+def test_another_schema_makes_another_file(work, monkeypatch, tmp_path):
+    first = work()
+    work(output=tmp_path / "F.h5")
+    monkeypatch.setattr("featx.store.SCHEMA", 99)
+    engine = CountingEngine()
+    done = work(engine=engine)
+    assert (done.extracted, engine.images) == (27, 27)
+    assert done.features != first.features
+    with pytest.raises(OutputExistsError, match="schema 2, and this featx reads schema 99"):
+        work(output=tmp_path / "F.h5")
 
 
 def test_a_named_output_is_not_replaced_by_something_else(work, tmp_path, provenance, photos):
@@ -309,3 +344,32 @@ def test_a_file_called_like_known_weights_is_not_them(
     (stored / "imagenet1k-v1.safetensors").unlink()
     save_weights(changed, stored / "imagenet1k-v1.safetensors")
     assert extract(photos, cache_dir=cache).extracted == 27
+
+
+def test_the_network_gives_the_same_bytes_after_any_history(stored, photos, tmp_path, monkeypatch):
+    options = {"split": "first:4,2", "batch_size": 4, "num_workers": 2}
+    clean = extract(photos, output=tmp_path / "clean" / "F.h5", **options).features.read_bytes()
+    monkeypatch.setattr("featx.shards.SHARD_IMAGES", 4)
+    path = tmp_path / "work" / "F.h5"
+    moved = [photos / "cat" / "03.png", photos / "owl" / "08.jpg"]
+    for i, image in enumerate(moved):
+        image.rename(tmp_path / f"{i}.moved")
+    real, batches = TorchEngine.run, []
+
+    def interrupted(self, pixels):
+        batches.append(len(pixels))
+        if len(batches) in (3, 5):
+            raise KeyboardInterrupt
+        return real(self, pixels)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TorchEngine, "run", interrupted)
+        for _ in range(2):
+            with pytest.raises(KeyboardInterrupt):
+                extract(photos, output=path, **options)
+        assert extract(photos, output=path, **options).images == 25
+    for i, image in enumerate(moved):
+        (tmp_path / f"{i}.moved").rename(image)
+    done = extract(photos, output=path, **options)
+    assert (done.images, done.extracted) == (27, 2)
+    assert path.read_bytes() == clean

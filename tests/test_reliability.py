@@ -8,7 +8,9 @@ import random
 import signal
 import subprocess
 import time
+from dataclasses import replace
 
+import interrupted
 import numpy as np
 import pytest
 from conftest import CLASSES, draw_photo
@@ -65,6 +67,19 @@ def processes():
     return context
 
 
+class Interrupted(SlowEngine):
+    """Ctrl-C after so many images."""
+
+    def __init__(self, images):
+        super().__init__()
+        self.most = images
+
+    def run(self, pixels):
+        if self.images >= self.most:
+            raise KeyboardInterrupt
+        return super().run(pixels)
+
+
 def assert_whole_or_absent(path, clean):
     """Whatever happened, a reader finds the right file or none."""
     if path.exists():
@@ -74,9 +89,9 @@ def assert_whole_or_absent(path, clean):
             read_features(path)
 
 
-def finish(root, path, clean):
+def finish(root, path, clean, engine=None):
     """Run to the end: the clean run's bytes, and nothing left beside them."""
-    extract_once(root, path)
+    extract_once(root, path, engine)
     assert path.read_bytes() == clean
     assert {entry.name for entry in path.parent.iterdir()} == BESIDE
 
@@ -152,9 +167,7 @@ def kill_at_random(root, clean, folder, processes, kills):
             finished += process.exitcode == 0
             assert_whole_or_absent(path, clean)
         engine = SlowEngine(seen)
-        extract_once(root, path, engine)
-        assert path.read_bytes() == clean
-        assert {entry.name for entry in path.parent.iterdir()} == BESIDE
+        finish(root, path, clean, engine)
         # 16 different images; a kill costs a shard, and the batch that brings it to its size.
         assert seen.value <= IMAGES - 2 + here * (SHARD + engine.batch_size)
         killed += here
@@ -177,28 +190,17 @@ def test_any_history_ends_in_the_same_bytes(root, clean, tmp_path, processes):
     extract_once(root, path)
     draw_photo(root / "cat" / "9.png", 0, 99, size=(40, 40))
     with pytest.raises(KeyboardInterrupt):
-        extract_once(root, path, _Interrupted())
+        extract_once(root, path, Interrupted(0))
     (root / "cat" / "9.png").unlink()
     for name in ("cat", "dog", "owl"):
         (tmp_path / f"{name}.png").rename(root / name / "3.png")
     finish(root, path, clean)
 
 
-class _Interrupted(SlowEngine):
-    def run(self, pixels):
-        raise KeyboardInterrupt
-
-
 def test_ctrl_c_says_what_is_kept(root, clean, tmp_path, caplog):
-    class Late(SlowEngine):
-        def run(self, pixels):
-            if self.images >= 8:
-                raise KeyboardInterrupt
-            return super().run(pixels)
-
     path = tmp_path / "F.h5"
     with pytest.raises(KeyboardInterrupt):
-        extract_once(root, path, Late())
+        extract_once(root, path, Interrupted(8))
     assert "interrupted: 8 of 17 images are kept; the same command goes on with the rest" in (
         caplog.messages
     )
@@ -214,15 +216,9 @@ def test_ctrl_c_says_what_is_kept(root, clean, tmp_path, caplog):
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "gone", "swapped"])
 def test_a_damaged_shard_is_computed_again(root, clean, tmp_path, caplog, damage):
-    class Late(SlowEngine):
-        def run(self, pixels):
-            if self.images >= 12:
-                raise KeyboardInterrupt
-            return super().run(pixels)
-
     path = tmp_path / "work" / "F.h5"
     with pytest.raises(KeyboardInterrupt):
-        extract_once(root, path, Late())
+        extract_once(root, path, Interrupted(8))
     shards = sorted((tmp_path / "work" / "F.h5.parts").glob("*.h5"))
     assert len(shards) == 2
     data = bytearray(shards[0].read_bytes())
@@ -236,54 +232,27 @@ def test_a_damaged_shard_is_computed_again(root, clean, tmp_path, caplog, damage
     else:  # each is whole, but not what its line says
         shards[0].write_bytes(shards[1].read_bytes())
     engine = SlowEngine()
-    finish_with(root, path, clean, engine)
-    assert engine.images == IMAGES - 2 - len(read_shard_rows(12))
-    assert any(m.startswith(f"computed again: {shards[0]}") or "No such file" in m
-               for m in caplog.messages)  # fmt: skip
-
-
-def read_shard_rows(computed):
-    """Of the images computed before, those of the second shard: the first one is lost."""
-    return range(8, computed)
-
-
-def finish_with(root, path, clean, engine):
-    extract_once(root, path, engine)
-    assert path.read_bytes() == clean
-    assert {entry.name for entry in path.parent.iterdir()} == BESIDE
+    finish(root, path, clean, engine)
+    assert engine.images == IMAGES - 2 - SHARD
+    assert any(m.startswith("computed again: ") and str(shards[0]) in m for m in caplog.messages)
 
 
 def test_a_torn_journal_line_is_left_out(root, clean, tmp_path):
-    class Late(SlowEngine):
-        def run(self, pixels):
-            if self.images >= 12:
-                raise KeyboardInterrupt
-            return super().run(pixels)
-
     path = tmp_path / "work" / "F.h5"
     with pytest.raises(KeyboardInterrupt):
-        extract_once(root, path, Late())
+        extract_once(root, path, Interrupted(8))
     journal = tmp_path / "work" / "F.h5.parts" / "journal"
     journal.write_bytes(journal.read_bytes()[:-20] + b'\n["x"]\n7\n{"shard": 3}\n')
     engine = SlowEngine()
-    finish_with(root, path, clean, engine)
-    assert engine.images == IMAGES - 2 - 8
+    finish(root, path, clean, engine)
+    assert engine.images == IMAGES - 2 - SHARD
 
 
 def test_shards_of_another_making_are_not_mixed_in(root, clean, tmp_path, monkeypatch):
-    class Late(SlowEngine):
-        def run(self, pixels):
-            if self.images >= 8:
-                raise KeyboardInterrupt
-            return super().run(pixels)
-
-    from dataclasses import replace
-
-    import interrupted
 
     path = tmp_path / "work" / "F.h5"
     with pytest.raises(KeyboardInterrupt):
-        extract_once(root, path, Late())
+        extract_once(root, path, Interrupted(8))
     other = replace(interrupted.PROVENANCE, precision="bf16")
     with monkeypatch.context() as patch:
         patch.setattr(interrupted, "PROVENANCE", other)
