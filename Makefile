@@ -9,7 +9,7 @@ SPLIT ?=
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format clean
+.PHONY: help install demo test kills oldest check format clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -27,6 +27,15 @@ endif
 test: $(VENV)/.dev  ## the tests
 	$(BIN)/pytest -q
 
+kills: $(VENV)/.dev  ## the extraction killed five hundred times
+	$(BIN)/pytest -q -m kills --log-cli-level=INFO
+
+oldest:  ## the tests on the oldest dependencies that setup.cfg admits
+	$(PYTHON) -m venv $(VENV)-oldest
+	sed -n '/^install_requires/,/^$$/s/^ *\([a-z0-9-]*\) >= /\1==/p' setup.cfg > $(VENV)-oldest/floors.txt
+	$(VENV)-oldest/bin/python -m pip install --quiet $(PIP_ARGS) -c $(VENV)-oldest/floors.txt -e '.[dev]'
+	$(VENV)-oldest/bin/pytest -q
+
 check: $(VENV)/.dev  ## format, lint, types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -37,7 +46,7 @@ format: $(VENV)/.dev  ## mend format and what lint can
 	$(BIN)/ruff format .
 
 clean:  ## remove .venv and what tools left; results and features stay
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-oldest build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

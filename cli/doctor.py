@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import click
 
+from featx.text import printable
+
 from .options import (
     batch_size_option,
     cache_dir_option,
     device_option,
-    printable,
     say,
     speech_options,
     start_speaking,

@@ -8,6 +8,7 @@ import click
 
 from featx import __version__
 from featx.errors import FeatxError
+from featx.text import printable
 
 from .compare import compare
 from .data import data
@@ -17,7 +18,6 @@ from .extract import extract
 from .finetune import finetune
 from .fit import fit
 from .info import info
-from .options import printable
 from .predict import predict
 from .verify import verify
 from .weights import weights

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from featx.config import BATCH_SIZE, EPOCHS, MAX_SKIPPED
+from featx.text import printable
 
 if TYPE_CHECKING:
     from featx.dataset import Skipped
@@ -246,16 +247,3 @@ def finish_skipped(skipped: Sequence[Skipped], total: int, max_skipped: float) -
             err=True,
         )
         click.get_current_context().exit(3)
-
-
-def printable(text: str, keep: str = "") -> str:
-    """Text with every character escaped that could command a terminal or forge a line.
-
-    Control characters, the marks that turn the direction of writing, and bytes that are no text:
-    what `str.isprintable` does not call printable, but for those in `keep`.
-    """
-    if text.isprintable():
-        return text
-    return "".join(
-        c if c in keep or c.isprintable() else c.encode("unicode_escape").decode() for c in text
-    )

@@ -16,7 +16,7 @@ from typing import Any
 
 from featx.contents import index_path
 from featx.errors import FeatureFileError, OutputExistsError
-from featx.files import append_line, hash_file, remove_leftovers, write_text
+from featx.files import append_line, fsync_folder, hash_file, remove_leftovers, write_text
 from featx.locks import hold_lock
 from featx.store import (
     Features,
@@ -73,6 +73,7 @@ class Checkpoints:
         believed = {json.loads(line)["shard"] for line in lines}
         # Written anew: a line that was cut short must not run into the next one.
         self.folder.mkdir(parents=True, exist_ok=True)
+        fsync_folder(self.folder.parent)
         write_text(self._journal, "".join(f"{line}\n" for line in lines))
         for path in self.folder.iterdir():
             if path.name not in believed | {"lock", self._journal.name}:
@@ -105,6 +106,8 @@ class Checkpoints:
         for path in self.folder.iterdir():
             if path.name != "lock":
                 path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the lock is in it, where there is one
+            self.folder.rmdir()
 
     def _read_journal(self) -> list[dict[str, Any]]:
         entries = []

@@ -21,10 +21,10 @@ from featx.cache import find_cache_dir
 from featx.config import BATCH_SIZE, TORCHVISION_V1
 from featx.engine import Engine, TorchEngine
 from featx.errors import LockedError
-from featx.files import format_bytes
 from featx.images import describe_decoder
 from featx.locks import hold_lock
 from featx.machine import describe_machine
+from featx.text import format_bytes
 from featx.weights import Weights
 
 

@@ -12,12 +12,14 @@ import os
 import re
 import shutil
 import stat
+import sys
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from featx.errors import OutputExistsError, StorageError
+from featx.text import format_bytes
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NAME_BYTES = 200  # of a temporary name; file systems take 255, and ours adds a number
@@ -49,7 +51,7 @@ def write_whole(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
+            sync(file.fileno())
         temporary.replace(path)
         fsync_folder(path.parent)
     except BaseException:
@@ -70,12 +72,21 @@ def remove_leftovers(path: Path) -> None:
 
 def append_line(path: Path, line: str) -> None:
     """Append one line to a file that exists, and have it on the disk before returning."""
-    handle = os.open(path, os.O_WRONLY | os.O_APPEND)
+    handle = os.open(path, os.O_WRONLY | os.O_APPEND | getattr(os, "O_BINARY", 0))
     try:
         write_bytes(handle, f"{line}\n".encode())
-        os.fsync(handle)
+        sync(handle)
     finally:
         os.close(handle)
+
+
+def sync(handle: int) -> None:
+    """Have an open file's bytes on the disk before returning."""
+    os.fsync(handle)
+    if sys.platform == "darwin":
+        import fcntl
+
+        fcntl.fcntl(handle, fcntl.F_FULLFSYNC)  # fsync there stops at the drive's cache
 
 
 def write_bytes(handle: int, data: bytes | memoryview) -> None:
@@ -127,16 +138,6 @@ def explain_full(path: Path, needed: int, kept: str) -> Iterator[None]:
             f"{path}: {(error.strerror or str(error)).lower()}: about {format_bytes(needed)} are "
             f"needed and {format_bytes(free)} are free; {kept}"
         ) from error
-
-
-def format_bytes(n: int) -> str:
-    """A size for people, in powers of 1000: "1.5 GB"."""
-    size = float(n)
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.3g} {unit}"
-        size /= 1000
-    return f"{size:.3g} TB"
 
 
 def check_writable(path: Path) -> None:

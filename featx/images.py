@@ -18,7 +18,8 @@ from PIL import Image, ImageOps, TiffImagePlugin, features
 
 from featx.config import BACKGROUND, IMAGE_FORMATS, MAX_PIXELS, Preprocessing
 from featx.errors import DatasetError, ImageError
-from featx.files import format_bytes, open_regular
+from featx.files import open_regular
+from featx.text import format_bytes, printable
 
 log = logging.getLogger(__name__)
 
@@ -262,4 +263,4 @@ def _say(error: Exception) -> str:
     """An error in one line of printable characters."""
     said = error.strerror.lower() if isinstance(error, OSError) and error.strerror else str(error)
     text = " ".join(said.split())[:_REASON] or type(error).__name__
-    return "".join(c if c.isprintable() else "?" for c in text)
+    return printable(text)

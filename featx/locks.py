@@ -9,6 +9,7 @@ import logging
 import os
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -58,10 +59,7 @@ def hold_lock(folder: Path, what: Path) -> Iterator[None]:
         yield
     finally:
         # Removed while it is held: whoever opened it meanwhile finds that it has no name.
-        with contextlib.suppress(OSError):
-            path.unlink()
-        with contextlib.suppress(OSError):
-            folder.rmdir()
+        _remove(path)
         os.close(handle)
 
 
@@ -78,7 +76,7 @@ def _acquire(path: Path, what: Path) -> int:
                 if os.path.samestat(os.fstat(handle), path.stat()):
                     return handle
         except BlockingIOError as error:
-            owner = _read_owner(handle) or "another process"
+            owner = _wait_for_owner(handle)
             os.close(handle)
             raise LockedError(
                 f"{what} is being written by {owner}; wait until that ends, or end it"
@@ -87,6 +85,7 @@ def _acquire(path: Path, what: Path) -> int:
             os.close(handle)
             if error.errno not in _NO_LOCKS:
                 raise
+            _remove(path)
             raise LockedError(
                 f"{path.parent}: this file system has no locks ({error.strerror}), as some network "
                 "file systems do not: keep features on a local disk (--cache-dir, -o), or see to "
@@ -94,6 +93,23 @@ def _acquire(path: Path, what: Path) -> int:
             ) from error
         os.close(handle)
     raise LockedError(f"{what} is being written by other processes; try again")
+
+
+def _remove(path: Path) -> None:
+    """Remove the lock, and its folder if nothing else is in it."""
+    with contextlib.suppress(OSError):
+        path.unlink()
+    with contextlib.suppress(OSError):
+        path.parent.rmdir()
+
+
+def _wait_for_owner(handle: int) -> str:
+    """Who holds the lock; it may have been taken a moment ago and not yet be signed."""
+    for _ in range(_TRIES):
+        if owner := _read_owner(handle):
+            return owner
+        time.sleep(0.005)
+    return "another process"
 
 
 def _read_owner(handle: int) -> str:

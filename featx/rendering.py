@@ -11,6 +11,7 @@ from featx.metrics import Score
 from featx.models import Model
 from featx.prediction import Prediction
 from featx.store import Features
+from featx.text import printable
 
 
 def format_score(score: Score) -> str:
@@ -54,7 +55,7 @@ def render_model(model: Model) -> str:
 def render_predictions(predictions: Sequence[Prediction]) -> str:
     """A table of images with their most probable classes."""
     rows = [
-        [escape(one.path), escape(name), f"{100 * p:.1f} %"]
+        [printable(one.path), printable(name), f"{100 * p:.1f} %"]
         for one in predictions
         for name, p in one.top
     ]
@@ -63,22 +64,17 @@ def render_predictions(predictions: Sequence[Prediction]) -> str:
     return tabulate(rows, headers, disable_numparse=True, colalign=align)
 
 
-def escape(name: str) -> str:
-    """A name fit for a terminal: other people's control characters must not reach it."""
-    return name if name.isprintable() else ascii(name)[1:-1]
-
-
 def render_features(features: Features) -> str:
     """What a feature file holds, in a few lines."""
     facts = features.to_dict()
     n_classes = len(features.classes)
-    names = ", ".join(escape(name) for name in features.classes[:10])
+    names = ", ".join(printable(name) for name in features.classes[:10])
     counts = [
         f"{sum(per_class.values())} {split or 'in no split'}"
         for split, per_class in facts["counts"].items()
     ]
     rows = [
-        ["dataset", f"{escape(features.dataset)} (split {features.split_rule})"],
+        ["dataset", f"{printable(features.dataset)} (split {features.split_rule})"],
         ["images", f"{facts['images']}: {', '.join(counts)}; {facts['skipped']} skipped"],
         ["classes", f"{n_classes}: {names}{', …' if n_classes > 10 else ''}"],
         ["features", f"{facts['feature_dim']} numbers per image, {facts['storage']}"],

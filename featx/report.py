@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from featx.config import SPLITS
 from featx.files import write_text, write_whole
 from featx.images import open_rgb
 from featx.rendering import format_interval, format_score, format_seconds
+from featx.text import printable
 
 # Okabe and Ito's palette: told apart by colour-blind readers too.
 _COLOURS = {"train": "#0072B2", "val": "#E69F00", "test": "#009E73"}
@@ -75,7 +77,7 @@ def render_head(comparison: Comparison) -> str:
     skipped = f", {len(features.skipped)} skipped" if features.skipped else ""
     made = features.provenance
     return (
-        f"{features.dataset}: {len(features.classes)} classes, {counts} images{skipped} "
+        f"{printable(features.dataset)}: {len(features.classes)} classes, {counts} images{skipped} "
         f"(split {features.split_rule}); "
         f"{made.backbone} {made.weights}, {made.engine} {made.precision}; {comparison.machine}"
     )
@@ -89,9 +91,10 @@ def write_report(comparison: Comparison) -> Report:
     page = folder / "report.md"
     total = len(comparison.features.split("test")[1])
     lines = [
-        f"# {comparison.features.dataset}",
+        # Names are other people's: no markup of theirs may reach a page.
+        html.escape(f"# {printable(comparison.features.dataset)}", quote=False),
         "",
-        render_head(comparison),
+        html.escape(render_head(comparison), quote=False),
         "",
         render_table(comparison, "github"),
         "",
@@ -106,7 +109,7 @@ def write_report(comparison: Comparison) -> Report:
         "Every number of this page is in results.json; which image was in which split is in "
         "split.csv, which can be compared on again:",
         "",
-        f"    featx compare {folder / 'split.csv'} --root {comparison.root}",
+        printable(f"    featx compare {folder / 'split.csv'} --root {comparison.root}"),
         "",
     ]
     write_text(page, "\n".join(lines))

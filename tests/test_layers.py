@@ -14,7 +14,7 @@ LIBRARY = Path(featx.__file__).parent
 COMMANDS = Path(featx.cli.__file__).parent
 # As docs/architecture.md draws it. A module imports from floors below its own alone.
 FLOORS = [
-    {"errors", "config", "machine"},
+    {"errors", "config", "machine", "text"},
     {"files", "splits", "loading"},
     {"dataset", "images", "keras", "weights", "backbone", "container", "locks", "metrics"},
     {"fetch", "engine", "store", "contents", "training"},

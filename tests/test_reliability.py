@@ -295,6 +295,7 @@ def test_a_file_system_without_locks_is_named(root, clean, tmp_path, monkeypatch
         extract_once(root, path)
     extract_once(root, path, lock=False)
     assert path.read_bytes() == clean
+    assert {entry.name for entry in path.parent.iterdir()} == BESIDE
 
 
 def test_a_limit_on_file_sizes(root, clean, tmp_path, processes):

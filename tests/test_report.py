@@ -10,13 +10,13 @@ from featx.comparison import Pair, compare
 from featx.metrics import score_labels
 from featx.prediction import Prediction
 from featx.rendering import (
-    escape,
     format_interval,
     format_score,
     format_seconds,
     render_predictions,
 )
 from featx.report import draw_examples, render_pair, render_text, write_report
+from featx.text import printable
 
 
 @pytest.fixture
@@ -49,6 +49,17 @@ def test_the_table_has_the_counts(comparison):
         assert f"({score.correct}/9)" in line
         assert format_interval(score) in line
         assert f"{candidate.outcome.trainable_parameters:,}" in line
+
+
+def test_a_datasets_name_is_no_markup(comparison):
+    name = "<script>alert(1)</script>\n## forged"
+    page = write_report(
+        replace(comparison, features=replace(comparison.features, dataset=name))
+    ).page
+    text = page.read_text()
+    assert "<script>" not in text
+    assert "\n## forged" not in text
+    assert "# &lt;script&gt;alert(1)&lt;/script&gt;\\n## forged\n" in text
 
 
 def test_no_curves_without_epochs(comparison):
@@ -87,8 +98,8 @@ def test_pairs_in_words():
 
 
 def test_control_characters_do_not_reach_the_terminal():
-    assert escape("Zoë.jpg") == "Zoë.jpg"
-    assert escape("\x1b[2Jx\n") == "\\x1b[2Jx\\n"
+    assert printable("Zoë.jpg") == "Zoë.jpg"
+    assert printable("\x1b[2Jx\n") == "\\x1b[2Jx\\n"
     table = render_predictions([Prediction("\x1b]0;x\x07.jpg", "c\nat", 0.5, (("c\nat", 0.5),))])
     assert "\x1b" not in table
     assert "c\\nat" in table

@@ -9,13 +9,13 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from featx.cli.options import printable
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from featx.container import check_seal, encode_text, open_sealed, write_sealed
 from featx.dataset import Dataset, fingerprint_rows, read_dataset, write_manifest
 from featx.errors import DatasetError, FeatureFileError
+from featx.text import printable
 
 settings.register_profile(
     "featx", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]

@@ -1,0 +1,26 @@
+"""Words for people: sizes, and other people's names made fit to be shown."""
+
+from __future__ import annotations
+
+
+def format_bytes(n: int) -> str:
+    """A size for people, in powers of 1000: "1.5 GB"."""
+    size = float(n)
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} TB"
+
+
+def printable(text: str, keep: str = "") -> str:
+    """Text with every character escaped that could command a terminal or forge a line.
+
+    Control characters, the marks that turn the direction of writing, and bytes that are no text:
+    what `str.isprintable` does not call printable, but for those in `keep`.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c in keep or c.isprintable() else c.encode("unicode_escape").decode() for c in text
+    )
