@@ -127,6 +127,19 @@ class CountingEngine:
         return (features * (np.nan if self.broken else 1)).astype(np.float32)
 
 
+PROVENANCE = Provenance(
+    backbone="resnet50",
+    weights="tiny",
+    weights_sha256="0" * 64,
+    preprocessing=TINY.to_dict(),
+    decoder="pillow",
+    colours="rgb",
+    engine="counting 1",
+    precision="fp32",
+    storage="float32",
+)
+
+
 @pytest.fixture
 def counting():
     return CountingEngine()
@@ -134,17 +147,7 @@ def counting():
 
 @pytest.fixture
 def provenance():
-    return Provenance(
-        backbone="resnet50",
-        weights="tiny",
-        weights_sha256="0" * 64,
-        preprocessing=TINY.to_dict(),
-        decoder="pillow",
-        colours="rgb",
-        engine="counting 1",
-        precision="fp32",
-        storage="float32",
-    )
+    return PROVENANCE
 
 
 @pytest.fixture(scope="session")

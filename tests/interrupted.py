@@ -8,28 +8,16 @@ from pathlib import Path
 from unittest import mock
 
 import h5py
-from conftest import TINY, CountingEngine
+from conftest import PROVENANCE, TINY, CountingEngine
 
 import featx.shards
 from featx.contents import hash_rows
 from featx.dataset import read_dataset
 from featx.errors import FeatxError
 from featx.extraction import extract_rows
-from featx.store import Provenance
 
 SHARD = 4  # images: a batch
 SPLIT = "first:2,1"
-PROVENANCE = Provenance(
-    backbone="resnet50",
-    weights="tiny",
-    weights_sha256="0" * 64,
-    preprocessing=TINY.to_dict(),
-    decoder="pillow",
-    colours="rgb",
-    engine="counting 1",
-    precision="fp32",
-    storage="float32",
-)
 
 
 class SlowEngine(CountingEngine):
