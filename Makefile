@@ -32,7 +32,7 @@ kills: $(VENV)/.dev  ## the extraction killed five hundred times
 
 oldest:  ## the tests on the oldest dependencies that setup.cfg admits
 	$(PYTHON) -m venv $(VENV)-oldest
-	sed -n 's/^    \([a-z0-9-]*\) >= /\1==/p' setup.cfg > $(VENV)-oldest/floors.txt
+	sed -nE '/^install_requires/,/^$$/s/^ *([a-z0-9-]+) >= /\1==/p; s/^ *(pytest) >= /\1==/p' setup.cfg > $(VENV)-oldest/floors.txt
 	$(VENV)-oldest/bin/python -m pip install --quiet $(PIP_ARGS) -c $(VENV)-oldest/floors.txt -e '.[dev]'
 	$(VENV)-oldest/bin/pytest -q
 
