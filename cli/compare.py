@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from featx.text import printable
+
 from .options import (
     data_options,
     device_options,
@@ -83,7 +85,9 @@ def run_compare(
     )
     report = write_report(comparison)
     files = [report.results, report.page, report.curves, report.examples]
-    text = render_text(comparison) + "\n\nwritten: " + ", ".join(str(f) for f in files if f)
+    text = (
+        render_text(comparison) + "\n\nwritten: " + ", ".join(printable(str(f)) for f in files if f)
+    )
     say(as_json, {**comparison.to_dict(), "report": str(report.page)}, text)
     skipped = comparison.extraction.skipped_files
     finish_skipped(skipped, comparison.extraction.images + len(skipped), max_skipped)

@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from featx.text import printable
+
 from .options import (
     data_options,
     device_options,
@@ -43,7 +45,8 @@ def extract(as_json: bool, verbose: bool, quiet: bool, max_skipped: float, **opt
     done = extract(options.pop("data"), progress=progress, **options)
     speed = f", {done.images_per_second:.1f} images/s" if done.images_per_second else ""
     text = (
-        f"{done.features}: {done.images} images, {done.extracted} extracted, {done.reused} reused, "
+        f"{printable(str(done.features))}: {done.images} images, {done.extracted} extracted, "
+        f"{done.reused} reused, "
         f"{done.removed} removed, {len(done.skipped_files)} skipped ({done.seconds:.3g} s{speed}; "
         f"{done.weights}, "
         f"{done.engine} {done.precision} on {done.device})"

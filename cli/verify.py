@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from featx.text import printable
+
 from .options import say, speech_options, start_speaking
 
 
@@ -31,9 +33,11 @@ def verify(features: tuple[Path, ...], as_json: bool, verbose: bool, quiet: bool
         except FeatureFileError as error:
             images, reason = None, error.reason
         results.append({"features": str(path), "images": images, "reason": reason})
-    lines = [
-        f"{r['features']}: {r['reason'] or str(r['images']) + ' images, whole'}" for r in results
-    ]
+    # Line by line, so that a file's name cannot forge one.
+    lines = []
+    for one in results:
+        said = one["reason"] or f"{one['images']} images, whole"
+        lines.append(printable(f"{one['features']}: {said}"))
     bad = sum(r["reason"] is not None for r in results)
     say(as_json, {"whole": not bad, "files": results}, "\n".join(lines))
     if bad:

@@ -1,19 +1,40 @@
-"""What is left to compute, and one feature file's content from all that was."""
+"""What is left to compute, one feature file's content from all that was, and what was done."""
 
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from featx import __version__
+from featx.config import BACKBONE
 from featx.contents import HashedRows
 from featx.dataset import Dataset, Skipped
+from featx.engine import Engine
 from featx.errors import CONTENT_FAULTS, ExtractionError, ImageError
+from featx.images import describe_colours, describe_decoder
 from featx.store import Features, Provenance
+from featx.weights import Weights
+
+
+def make_provenance(weights: Weights, engine: Engine) -> Provenance:
+    """All that decides the features of an image under these weights and this engine."""
+    return Provenance(
+        backbone=BACKBONE,
+        weights=weights.name,
+        weights_sha256=weights.sha256,
+        preprocessing=weights.preprocessing.to_dict(),
+        decoder=describe_decoder(),
+        colours=describe_colours(),
+        engine=engine.name,
+        precision=engine.precision,
+        storage="float32",
+    )
 
 
 @dataclass(frozen=True)
@@ -58,15 +79,27 @@ def plan_rows(
     for i, digest in enumerate(rows.hashes.tolist()):
         first.setdefault(digest, i)
     failed = {
-        i: ImageError(str(rows.locate(i)), reason, kind)
+        i: ImageError(str(rows.locate(i)), *reversed(failed_before[digest]))
         for digest, i in first.items()
-        if digest in failed_before
-        for kind, reason in [failed_before[digest]]
+        if digest in failed_before and digest not in known
     }
     if failed and on_error == "fail":
         raise failed[min(failed)]
     todo = [i for d, i in first.items() if d not in known and i not in failed]
     return Plan(todo, failed)
+
+
+def find_twins(rows: HashedRows, failures: Mapping[int, ImageError]) -> list[int]:
+    """Positions to try instead: files with the contents of one that could not be read."""
+    digests = rows.hashes.tolist()
+    wanted = {digests[i] for i, e in failures.items() if e.kind not in CONTENT_FAULTS}
+    if not wanted:
+        return []
+    twins: dict[str, int] = {}
+    for i, digest in enumerate(digests):
+        if digest in wanted and i not in failures:
+            twins.setdefault(digest, i)
+    return sorted(twins.values())
 
 
 def assemble_features(
@@ -84,7 +117,7 @@ def assemble_features(
     table : dict of str to ndarray of shape (n_features,), float32
         By content hash.
     failures : dict of int to ImageError
-        By position; identical files share one.
+        By position; identical files share what is the content's own fault.
     provenance : Provenance
     feature_dim : int
 
@@ -94,10 +127,12 @@ def assemble_features(
         There is no image that has.
     """
     digests = rows.hashes.tolist()
-    failed = {digests[i]: error for i, error in failures.items()}
-    keep = np.array([digest not in failed for digest in digests], dtype=bool)
+    of_content = {digests[i]: e for i, e in failures.items() if e.kind in CONTENT_FAULTS}
+    keep = np.array([digest in table for digest in digests], dtype=bool)
     skipped = [*rows.unread]
-    skipped += [describe_skipped(rows, int(i), failed[digests[i]]) for i in np.flatnonzero(~keep)]
+    for i in np.flatnonzero(~keep).tolist():
+        error = failures.get(i) or of_content[digests[i]]
+        skipped.append(describe_skipped(rows, i, error))
     if not keep.any():
         shown = "; ".join(f"{one.path}: {one.reason}" for one in skipped[:3])
         raise ExtractionError(f"none of {len(skipped)} images could be decoded ({shown})")
@@ -140,3 +175,80 @@ def make_features(
 def longest_path(dataset: Dataset) -> int:
     """Bytes of its longest path in UTF-8."""
     return max((len(path.encode("utf-8", "replace")) for path in dataset.paths), default=1)
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """What an extraction did.
+
+    Attributes
+    ----------
+    features : Path
+        The feature file.
+    images : int
+        Rows in it.
+    extracted, reused : int
+        Rows computed now, and taken from what was there. Identical files are computed once.
+    removed : int
+        Images that the file held before and that are gone from the data.
+    skipped_files : tuple of Skipped
+        The images that could not be decoded, and why.
+    seconds : float
+        Wall time of finding, decoding, computing and writing.
+    images_per_second : float or None
+        Of the images computed; None where there were none.
+    weights, engine, precision, device : str
+    fingerprint : str
+        Of the dataset as stored.
+    """
+
+    features: Path
+    images: int
+    extracted: int
+    reused: int
+    removed: int
+    skipped_files: tuple[Skipped, ...]
+    seconds: float
+    images_per_second: float | None
+    weights: str
+    engine: str
+    precision: str
+    device: str
+    fingerprint: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON object of ``featx extract --json``."""
+        return {
+            **asdict(self),
+            "features": str(self.features),
+            "skipped": len(self.skipped_files),
+            "skipped_files": [one.to_dict() for one in self.skipped_files],
+        }
+
+
+def summarise(
+    features: Features,
+    *,
+    extracted: int,
+    removed: int,
+    seconds: float,
+    speed: float | None,
+    device: str,
+    path: Path,
+) -> Extraction:
+    """`Extraction` of these features."""
+    return Extraction(
+        features=path,
+        images=len(features.X),
+        extracted=extracted,
+        reused=len(features.X) - extracted,
+        removed=removed,
+        skipped_files=features.skipped,
+        seconds=seconds,
+        images_per_second=speed,
+        weights=features.provenance.weights,
+        engine=features.provenance.engine,
+        precision=features.provenance.precision,
+        device=device,
+        fingerprint=features.fingerprint,
+    )

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import logging
 import os
 import re
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,14 @@ from featx.errors import FeatureFileError, OutputExistsError
 from featx.files import hash_json, write_json, write_text
 from featx.images import describe_colours, describe_decoder
 from featx.machine import describe_machine
-from featx.store import Features, Provenance, cost_path, read_features, read_provenance
+from featx.store import (
+    Features,
+    Provenance,
+    cost_path,
+    read_features,
+    read_provenance,
+    read_provenance_key,
+)
 from featx.weights import RECIPES, read_stored_hash
 
 log = logging.getLogger(__name__)
@@ -39,12 +45,14 @@ def cache_path(dataset: Dataset, provenance: Provenance, cache_dir: Path) -> Pat
     return cache_dir / f"{_data_stem(dataset)}-{_plain(provenance.weights)}-{key}.h5"
 
 
-def add_cost(path: Path, before: dict[str, Any], seconds: float, images: int, device: str) -> None:
-    """Record beside `path` that `images` more images took `seconds`."""
+def write_cost(
+    features: Features, path: Path, before: dict[str, Any], seconds: float, images: int, device: str
+) -> None:
+    """Record beside `path`, for these features alone, that `images` more took `seconds`."""
     if images:
         now = {"seconds": seconds, "device": device, "machine": describe_machine()}
         before = _sum_costs(before, now, images)
-    write_json(cost_path(path), before)
+    write_json(cost_path(path), {**before, "fingerprint": features.fingerprint})
 
 
 def _sum_costs(a: dict[str, Any], b: dict[str, Any], images: int) -> dict[str, Any]:
@@ -58,18 +66,23 @@ def _sum_costs(a: dict[str, Any], b: dict[str, Any], images: int) -> dict[str, A
     return total
 
 
-def read_seconds_per_image(path: Path) -> float | None:
+def read_seconds_per_image(features: Features) -> float | None:
     """What one image of a feature file cost, in seconds; None where that is not known."""
-    cost = _read_cost(path)
+    cost = read_cost(features)
     return cost["seconds"] / cost["images"] if cost else None
 
 
-def _read_cost(path: Path) -> dict[str, Any]:
-    try:
-        cost = json.loads(cost_path(path).read_text("utf-8"))
-        return cost if float(cost["seconds"]) >= 0 and int(cost["images"]) > 0 else {}
-    except (OSError, ValueError, KeyError, TypeError):
+def read_cost(features: Features) -> dict[str, Any]:
+    """What lies beside the file that these features were read from; {} where it is not theirs."""
+    if features.path is None:
         return {}
+    try:
+        cost = json.loads(cost_path(features.path).read_text("utf-8"))
+        cost = {**cost, "seconds": float(cost["seconds"]), "images": int(cost["images"])}
+    except (OSError, OverflowError, RecursionError, ValueError, KeyError, TypeError):
+        return {}
+    ours = cost["seconds"] >= 0 and cost["images"] > 0
+    return cost if ours and cost.get("fingerprint") == features.fingerprint else {}
 
 
 @dataclass(frozen=True)
@@ -93,29 +106,13 @@ class Known:
 
 
 def collect_known(
-    wanted: Container[str],
-    path: Path,
-    provenance: Provenance,
-    cache_dir: Path,
-    shards: Iterable[tuple[Features, dict[str, Any]]] = (),
+    wanted: Container[str], sources: Iterable[tuple[Features, dict[str, Any]]]
 ) -> Known:
-    """Rows of the wanted contents: from `path`, the cache's files of that provenance, and shards.
-
-    Parameters
-    ----------
-    wanted : container of str
-        Content hashes.
-    path : Path
-        The feature file that is to be.
-    provenance : Provenance
-    cache_dir : Path
-    shards : iterable of (Features, dict)
-        Of an unfinished extraction, of that provenance, with what they cost.
-    """
+    """What some features, each with what they cost, hold of the wanted content hashes."""
     rows: dict[str, npt.NDArray[np.float32]] = {}
     skipped: dict[str, tuple[str, str]] = {}
     cost: dict[str, Any] = {}
-    for features, there in itertools.chain(shards, _read_made_alike(path, provenance, cache_dir)):
+    for features, there in sources:
         before = len(rows)
         for digest, row in zip(features.hashes.tolist(), features.X, strict=True):
             if digest in wanted:
@@ -125,27 +122,27 @@ def collect_known(
         }
         new = len(rows) - before
         if there and new:
-            share = new / there["images"]
+            share = new / max(new, there["images"])
             cost = _sum_costs(cost, {**there, "seconds": there["seconds"] * share}, new)
     return Known(rows, skipped, cost)
 
 
-def _read_made_alike(
-    path: Path, provenance: Provenance, cache_dir: Path
+def read_made_alike(
+    provenance: Provenance, cache_dir: Path, but: Path
 ) -> Iterator[tuple[Features, dict[str, Any]]]:
-    """`path` and the cache's files, where they have that provenance, each with its cost."""
-    others = sorted(cache_dir.glob("*.h5")) if cache_dir.is_dir() else []
-    for candidate in [path, *(other for other in others if other != path)]:
-        if not candidate.exists():
-            continue
+    """The cache's files of that provenance, but one, each with what it cost."""
+    for candidate in sorted(cache_dir.glob("*.h5")) if cache_dir.is_dir() else ():
         try:
-            if read_provenance(candidate) != provenance:
+            if candidate == but or read_provenance_key(candidate) != provenance.key():
                 continue
+        except FeatureFileError:
+            continue  # somebody else's
+        try:
             features = read_features(candidate)
         except FeatureFileError as error:
             log.warning("not reused: %s", error)
             continue
-        yield features, _read_cost(candidate)
+        yield features, read_cost(features)
 
 
 def count_removed(before: Features, rows: HashedRows) -> int:
@@ -225,28 +222,26 @@ def find_preferred_weights(candidates: Iterable[Path]) -> str | None:
     return None
 
 
-def refuse_other(output: Path, rows: HashedRows, provenance: Provenance) -> None:
-    """Raise OutputExistsError unless `output` holds features of the same making and data.
+def refuse_other(
+    where: Path, there: Sequence[Features], rows: HashedRows, provenance: Provenance
+) -> None:
+    """Raise OutputExistsError unless what is `there` is of the same making and data.
 
-    The same data may have grown, changed or shrunk; but where most of what the file holds is no
-    longer there, it was made of something else.
+    The same data may have grown, changed or shrunk; but where most of what was made is no longer
+    in it, it was made of something else.
     """
-    try:
-        there = read_features(output)
-    except FeatureFileError as error:
-        raise OutputExistsError(output, (error.reason,)) from error
-    differences = list(there.provenance.differences(provenance))
     data = rows.dataset
-    if there.dataset != data.name:
-        differences.append(f"data: {there.dataset} → {data.name}")
-    if there.split_rule != data.split_rule:
-        differences.append(f"split: {there.split_rule} → {data.split_rule}")
-    kept = len(set(there.hashes.tolist()) & set(rows.hashes.tolist()))
-    held = len(set(there.hashes.tolist()))
-    if 2 * kept < held:
-        differences.append(f"images: only {kept} of its {held} are in {data.root}")
+    differences = [d for one in there for d in one.provenance.differences(provenance)]
+    names = {one.dataset for one in there} - {data.name}
+    differences += [f"data: {name} → {data.name}" for name in sorted(names)]
+    rules = {one.split_rule for one in there} - {data.split_rule}
+    differences += [f"split: {rule} → {data.split_rule}" for rule in sorted(rules)]
+    held = {digest for one in there for digest in one.hashes.tolist()}
+    kept = len(held & set(rows.hashes.tolist()))
+    if 2 * kept < len(held):
+        differences.append(f"images: only {kept} of its {len(held)} are in {data.root}")
     if differences:
-        raise OutputExistsError(output, tuple(differences))
+        raise OutputExistsError(where, tuple(dict.fromkeys(differences)))
 
 
 def prepare_cache(cache_dir: Path) -> None:

@@ -10,24 +10,28 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from featx.contents import index_path
 from featx.errors import FeatureFileError, OutputExistsError
-from featx.files import append_line, fsync_folder, hash_file, remove_leftovers, write_text
-from featx.locks import hold_lock
-from featx.store import (
-    Features,
-    Provenance,
-    cost_path,
-    parts_folder,
-    read_features,
-    write_features,
+from featx.files import (
+    append_line,
+    fsync_folder,
+    hash_file,
+    open_regular,
+    remove_leftovers,
+    write_text,
 )
+from featx.locks import do_without_lock, hold_lock
+from featx.store import Features, cost_path, parts_folder, read_features, write_features
 
 log = logging.getLogger(__name__)
+
+_NAME = re.compile(r"\d{6}\.h5")
+_LEFTOVER = re.compile(r"\.(\d{6}\.h5|journal)\.[0-9a-f]{32}\.tmp")
 
 
 class Checkpoints:
@@ -40,8 +44,9 @@ class Checkpoints:
 
     Attributes
     ----------
+    folder : Path
     shards : list of (Features, dict)
-        Those believed, in the order they were kept, each with what it cost.
+        Those that an earlier run kept and that are believed, each with what it cost.
     """
 
     def __init__(self, path: Path) -> None:
@@ -50,34 +55,25 @@ class Checkpoints:
         self._journal = self.folder / "journal"
         self._next = 0
 
-    def resume(self, provenance: Provenance, overwrite: bool) -> None:
-        """Take up what an earlier run left; drop what is damaged or was not finished.
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to go on with."""
+        return self._next == 0
 
-        Raises
-        ------
-        OutputExistsError
-            The shards are of another making and `overwrite` is False.
-        """
-        lines = []
+    def resume(self) -> None:
+        """Take up what an earlier run left; drop what is damaged or was not finished."""
+        entries = []
         for entry in self._read_journal():
             features = self._read_shard(entry)
-            if features is None:
-                continue
-            if features.provenance != provenance:
-                if overwrite:
-                    continue
-                raise OutputExistsError(self.folder, features.provenance.differences(provenance))
-            self.shards.append((features, entry["cost"]))
-            lines.append(json.dumps(entry))
-            self._next = max(self._next, int(Path(entry["shard"]).stem) + 1)
-        believed = {json.loads(line)["shard"] for line in lines}
-        # Written anew: a line that was cut short must not run into the next one.
+            if features is not None:
+                entries.append(entry)
+                self.shards.append((features, entry["cost"]))
+                self._next = max(self._next, int(entry["shard"][:6]) + 1)
         self.folder.mkdir(parents=True, exist_ok=True)
         fsync_folder(self.folder.parent)
-        write_text(self._journal, "".join(f"{line}\n" for line in lines))
-        for path in self.folder.iterdir():
-            if path.name not in believed | {"lock", self._journal.name}:
-                path.unlink()
+        # Written anew: a line that was cut short must not run into the next one.
+        write_text(self._journal, "".join(f"{json.dumps(entry)}\n" for entry in entries))
+        self._clear(keep={entry["shard"] for entry in entries})
 
     def keep(self, features: Features, cost: dict[str, Any]) -> None:
         """Have a shard on the disk, whole and in the journal, before returning.
@@ -93,33 +89,31 @@ class Checkpoints:
         append_line(self._journal, json.dumps(entry))
         self._next += 1
 
-    @property
-    def empty(self) -> bool:
-        """Whether there is nothing to go on with."""
-        return self._next == 0
-
     def discard(self) -> None:
-        """Remove everything but the lock: the feature file is there."""
-        self._next = 0
+        """Remove all shards: the feature file is there, or they are not wanted."""
+        self.shards, self._next = [], 0
         # The journal first: shards without their lines are never believed.
         self._journal.unlink(missing_ok=True)
-        for path in self.folder.iterdir():
-            if path.name != "lock":
+        self._clear(keep=set())
+
+    def _clear(self, keep: set[str]) -> None:
+        """Remove shards but those to keep, and what killed writers left of any."""
+        for path in list(self.folder.iterdir()):
+            if _NAME.fullmatch(path.name) and path.name not in keep:
+                path.unlink()
+            elif _LEFTOVER.fullmatch(path.name):
                 path.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # the lock is in it, where there is one
-            self.folder.rmdir()
 
     def _read_journal(self) -> list[dict[str, Any]]:
         entries = []
         with contextlib.suppress(FileNotFoundError):
-            for line in self._journal.read_bytes().splitlines():
+            with open_regular(self._journal) as file:
+                lines = file.read().splitlines()
+            for line in dict.fromkeys(lines):
                 try:
-                    entry = json.loads(line)
-                    named = {"shard", "sha256", "cost"} <= entry.keys()
-                    if named and Path(entry["shard"]).name == f"{int(entry['shard'][:-3]):06d}.h5":
-                        entries.append(entry)
-                except (ValueError, TypeError, AttributeError):
-                    log.info("%s: a line that was cut short is left out", self._journal)
+                    entries.append(_check_entry(json.loads(line)))
+                except (ValueError, TypeError, KeyError, RecursionError):
+                    log.info("%s: a line that is damaged or cut short is left out", self._journal)
         return entries
 
     def _read_shard(self, entry: dict[str, Any]) -> Features | None:
@@ -133,19 +127,30 @@ class Checkpoints:
             return None
 
 
+def _check_entry(entry: dict[str, Any]) -> dict[str, Any]:
+    """A journal's line as it was written; raises where it is none."""
+    if not _NAME.fullmatch(entry["shard"]):
+        raise ValueError(entry["shard"])
+    cost = entry["cost"]
+    return {
+        "shard": entry["shard"],
+        "sha256": str(entry["sha256"]),
+        "cost": {
+            "seconds": float(cost["seconds"]),
+            "images": int(cost["images"]),
+            "device": str(cost["device"]),
+            "machine": str(cost["machine"]),
+        },
+    }
+
+
 @contextlib.contextmanager
-def open_checkpoints(
-    path: Path, provenance: Provenance, *, overwrite: bool = False, lock: bool = True
-) -> Iterator[Checkpoints]:
+def open_checkpoints(path: Path, *, lock: bool = True) -> Iterator[Checkpoints]:
     """Be the one process that makes the feature file `path`, with what is there of it.
 
     Parameters
     ----------
     path : Path
-    provenance : Provenance
-        Of the features to be.
-    overwrite : bool
-        Drop shards of another making instead of refusing.
     lock : bool
         False where the caller sees to it that there is no other.
 
@@ -154,29 +159,17 @@ def open_checkpoints(
     LockedError
         Another process is at it.
     OutputExistsError
-        See `Checkpoints.resume`.
+        Something else has the name of the parts folder.
     """
     found = Checkpoints(path)
-    with hold_lock(found.folder, path) if lock else contextlib.nullcontext():
-        _remove_leftovers(path)
-        found.resume(provenance, overwrite)
+    if found.folder.is_symlink() or (found.folder.exists() and not found.folder.is_dir()):
+        raise OutputExistsError(found.folder, ("no folder of ours; move it away",))
+    with hold_lock(found.folder, path) if lock else do_without_lock(found.folder):
+        remove_leftovers(path, cost_path(path), index_path(path))
+        found.resume()
         try:
             yield found
         finally:
             if found.empty:
                 with contextlib.suppress(OSError):  # the first error is the one to hear of
                     found.discard()
-
-
-def clear_finished(path: Path) -> None:
-    """Remove what a run left that was killed between its last two steps."""
-    if not parts_folder(path).is_dir():
-        return
-    with contextlib.suppress(OSError), hold_lock(parts_folder(path), path):
-        _remove_leftovers(path)
-        Checkpoints(path).discard()
-
-
-def _remove_leftovers(path: Path) -> None:
-    for each in (path, cost_path(path), index_path(path)):
-        remove_leftovers(each)

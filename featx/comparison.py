@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from featx.assembly import Extraction
 from featx.cache import read_seconds_per_image
 from featx.config import BATCH_SIZE, EPOCHS, SPLITS
 from featx.contents import HashedRows
 from featx.dataset import MANIFEST_COLUMNS, Dataset, check_trainable, read_dataset, write_manifest
 from featx.errors import DatasetError, ModelError, OutputExistsError
-from featx.extraction import Extraction, extract
+from featx.extraction import extract
 from featx.fetch import resolve_weights
 from featx.files import (
     check_own_folder,
@@ -239,7 +240,7 @@ def compare(
     rows = _rows_of(dataset, features)
     _check_comparable(rows.dataset)  # again, now that some images may have been skipped
     write_manifest(rows.dataset, folder / "split.csv", overwrite)
-    each = read_seconds_per_image(extraction.features)
+    each = read_seconds_per_image(features)
     extract_seconds = None if each is None else each * len(features.X)
     candidates = []
     for name in dict.fromkeys(clf):

@@ -1,7 +1,8 @@
 """Sealed HDF5: arrays and facts in a file whose every byte is covered by one hash.
 
-HDF5 lets a file begin with a block of the user's own. Ours holds the length and the SHA-256 of all
-that follows, so that a flipped bit or a cut anywhere is found before HDF5 parses anything.
+HDF5 lets a file begin with a block of the user's own. Ours holds a note, the length of the file,
+and the SHA-256 of the note's line and of all that follows the block, so that a flipped bit or a cut
+anywhere is found before HDF5 parses anything.
 
 Only the plainest of HDF5 is written, and nothing else is read: contiguous arrays of numbers and of
 text of a fixed length, in this very file. Links, external storage, virtual and compressed arrays
@@ -23,7 +24,7 @@ from typing import Any, Protocol
 import h5py
 import numpy as np
 import numpy.typing as npt
-from h5py import h5a, h5d, h5l, h5o, h5p, h5s, h5t
+from h5py import h5a, h5d, h5f, h5fd, h5l, h5o, h5p, h5s, h5t
 
 from featx.errors import FeatureFileError
 from featx.files import open_regular, write_bytes, write_whole
@@ -34,8 +35,6 @@ _SLICE = 4 << 20  # bytes that are written at a time
 _PAGE = 4096
 _MEMBERS = 64  # more arrays or attributes than we ever write
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
-# 1.8's format keeps attributes beyond 64 KiB (many classes) and is read everywhere.
-_FORMAT = ("v108", "v110")
 
 
 class Rows(Protocol):
@@ -57,7 +56,7 @@ class Rows(Protocol):
 
 
 def write_sealed(
-    path: Path, kind: str, attributes: Mapping[str, Any], arrays: Mapping[str, Rows]
+    path: Path, kind: str, attributes: Mapping[str, Any], arrays: Mapping[str, Rows], note: str = ""
 ) -> None:
     """Write arrays and facts as a sealed HDF5 file, whole or not at all.
 
@@ -72,6 +71,8 @@ def write_sealed(
     attributes : mapping of str to str, int, bool or sequence of str
     arrays : mapping of str to Rows
         Numbers or "S" bytes.
+    note : str
+        An ASCII word that `read_note` gives back without HDF5.
 
     Raises
     ------
@@ -79,7 +80,7 @@ def write_sealed(
         No room, no permission, ...
     """
     layout, places = _lay_out(attributes, arrays)
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(_note_line(note))
     with write_whole(path) as temporary:
         handle = os.open(temporary, os.O_RDWR | getattr(os, "O_BINARY", 0))
         try:
@@ -94,7 +95,7 @@ def write_sealed(
             digest.update(rest)
             write_bytes(handle, rest)
             os.lseek(handle, 0, os.SEEK_SET)
-            write_bytes(handle, _head(kind, digest.hexdigest(), layout.size))
+            write_bytes(handle, _head(kind, note, digest.hexdigest(), layout.size))
         finally:
             os.close(handle)
         check_seal(temporary, kind)
@@ -102,23 +103,22 @@ def write_sealed(
             pass
 
 
+def read_note(path: Path, kind: str) -> str:
+    """The note in a file's first lines, believed; raises FeatureFileError as `check_seal` does."""
+    with _open(path) as file:
+        return _parse_note(_read_head(file, path, kind))
+
+
 def check_seal(path: Path, kind: str) -> None:
     """Read all of a file's bytes and raise FeatureFileError unless they are those written."""
-    try:
-        file = open_regular(path)
-    except OSError as error:
-        raise FeatureFileError(path, (error.strerror or str(error)).lower()) from error
-    with file:
-        head = file.read(_HEAD)
-        if not head.startswith(f"featx {kind}\n".encode()):
-            if head.startswith(_HDF5_SIGNATURE):
-                raise FeatureFileError(path, "an HDF5 file, but not one that this featx made")
-            raise FeatureFileError(path, f"not a {kind}")
+    with _open(path) as file:
+        head = _read_head(file, path, kind)
+        note = _parse_note(head)
         size = os.fstat(file.fileno()).st_size
-        digest = hashlib.sha256()
+        digest = hashlib.sha256(_note_line(note))
         while part := file.read(_SLICE):
             digest.update(part)
-    if head == _head(kind, digest.hexdigest(), size):
+    if head == _head(kind, note, digest.hexdigest(), size):
         return
     expected = head.partition(b"\nbytes ")[2].split(b"\n")[0].decode("ascii", "replace")
     if expected != str(size):
@@ -192,6 +192,8 @@ def _open_arrays(file: h5py.File, size: int) -> dict[str, h5py.Dataset]:
         if made.get_external_count():
             raise ValueError(f"{label} lies in another file")
         _check_type(found.get_type(), label)
+        if found.get_space().get_simple_extent_type() == h5s.NULL:
+            raise ValueError(f"{label} has no shape")
         array = h5py.Dataset(found)
         nbytes = math.prod(array.shape) * array.dtype.itemsize
         if nbytes and not _HEAD <= (found.get_offset() or 0) <= size - nbytes:
@@ -217,6 +219,8 @@ def _read_attributes(file: h5py.File, size: int) -> dict[str, Any]:
         found = h5a.open(file.id, index=index)
         name = found.name.decode("utf-8")
         _check_type(found.get_type(), repr(name))
+        if found.shape is None:
+            raise ValueError(f"{name!r} has no shape")
         if math.prod(found.shape) * found.dtype.itemsize > size:
             raise ValueError(f"{name!r} claims more bytes than the file has")
         value = np.empty(found.shape, found.dtype)
@@ -292,14 +296,7 @@ def _lay_out(
 ) -> tuple[_Sparse, list[tuple[int, str]]]:
     """All of the file but the arrays' content, and where that goes, in order."""
     layout = _Sparse()
-    with h5py.File(
-        layout,
-        "w",
-        libver=_FORMAT,
-        userblock_size=_HEAD,
-        alignment_threshold=_ALIGNMENT,
-        alignment_interval=_ALIGNMENT,
-    ) as file:
+    with _create(layout) as file:
         places = []
         for name, rows in arrays.items():
             plain = h5p.create(h5p.DATASET_CREATE)
@@ -314,6 +311,21 @@ def _lay_out(
         for name, value in attributes.items():
             _write_attribute(file, name, value)
     return layout, sorted(places)
+
+
+def _create(layout: _Sparse) -> h5py.File:
+    """A new HDF5 file laid out in `layout`."""
+    access = h5p.create(h5p.FILE_ACCESS)
+    access.set_fileobj_driver(h5fd.fileobj_driver, layout)
+    access.set_fclose_degree(h5f.CLOSE_STRONG)
+    # 1.8's format keeps attributes beyond 64 KiB (many classes) and is read everywhere.
+    access.set_libver_bounds(h5f.LIBVER_V18, h5f.LIBVER_V110)
+    access.set_alignment(_ALIGNMENT, _ALIGNMENT)
+    creation = h5p.create(h5p.FILE_CREATE)
+    creation.set_userblock(_HEAD)
+    # h5py.File would not ask for that before 3.12: the root would have the time of writing in it.
+    creation.set_obj_track_times(False)
+    return h5py.File(h5f.create(b"layout", h5f.ACC_TRUNC, creation, access))
 
 
 def _stored_type(dtype: np.dtype[Any]) -> h5t.TypeID:
@@ -354,6 +366,34 @@ def _nbytes(rows: Rows) -> int:
     return math.prod(rows.shape) * rows.dtype.itemsize
 
 
-def _head(kind: str, digest: str, size: int) -> bytes:
-    text = f"featx {kind}\nsha256 {digest}\nbytes {size}\n"
-    return text.encode("ascii").ljust(_HEAD - 1) + b"\n"
+def _open(path: Path) -> io.BufferedReader:
+    try:
+        return open_regular(path)
+    except OSError as error:
+        raise FeatureFileError(path, (error.strerror or str(error)).lower()) from error
+
+
+def _read_head(file: io.BufferedReader, path: Path, kind: str) -> bytes:
+    head = file.read(_HEAD)
+    if head.startswith(f"featx {kind}\n".encode()):
+        return head
+    if head.startswith(_HDF5_SIGNATURE):
+        raise FeatureFileError(path, "an HDF5 file, but not one that this featx made")
+    raise FeatureFileError(path, f"not a {kind}")
+
+
+def _head(kind: str, note: str, digest: str, size: int) -> bytes:
+    text = (
+        f"featx {kind}\n".encode() + _note_line(note) + f"sha256 {digest}\nbytes {size}\n".encode()
+    )
+    return text.ljust(_HEAD - 1) + b"\n"
+
+
+def _note_line(note: str) -> bytes:
+    return f"note {note}\n".encode("ascii")
+
+
+def _parse_note(head: bytes) -> str:
+    lines = head.split(b"\n")
+    note = lines[1].removeprefix(b"note ") if len(lines) > 1 else b""
+    return note.decode("ascii", "replace").encode("ascii", "replace").decode()

@@ -8,13 +8,14 @@ import os
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import joblib
 import numpy as np
 import numpy.typing as npt
 
-from featx.container import check_seal, open_sealed, write_sealed
+from featx.container import Sealed, check_seal, open_sealed, write_sealed
 from featx.dataset import Dataset, Skipped, fingerprint_rows
 from featx.errors import FeatureFileError, ImageError
 from featx.files import open_regular
@@ -28,33 +29,38 @@ _KIND = "file index"
 _RACY_NS = 2_000_000_000
 _TRIES = 3  # to read a file that others are writing
 
-# What the system says of a file. Every write moves ctime, and nothing sets it back.
+# What the system says of a file. On file systems of Unix every write moves ctime, and nothing sets
+# it back; elsewhere (FAT, some FUSE) it may be the time of modification again, or of creation.
 _STATE = np.dtype([("inode", "<i8"), ("size", "<i8"), ("mtime", "<i8"), ("ctime", "<i8")])
 
 
 @dataclass(frozen=True)
 class FileIndex:
-    """Content hashes by what the system says of a file.
+    """Content hashes by a file's name and what the system says of it.
 
     Attributes
     ----------
+    names : ndarray of shape (n,), bytes
+        Paths relative to the data's root.
     states : ndarray of shape (n,), of _STATE
     digests : ndarray of shape (n, 32), uint8
         SHA-256.
     """
 
+    names: npt.NDArray[np.bytes_] = field(default_factory=lambda: np.empty(0, "S1"))
     states: npt.NDArray[np.void] = field(default_factory=lambda: np.empty(0, _STATE))
     digests: npt.NDArray[np.uint8] = field(default_factory=lambda: np.empty((0, 32), np.uint8))
 
-    def find(self, states: npt.NDArray[np.void]) -> npt.NDArray[np.int64]:
-        """Row of each state, -1 where there is none."""
-        if not len(self.states):
-            return np.full(len(states), -1)
-        order = np.argsort(self.states["inode"], kind="stable")
-        inodes = self.states["inode"][order]
-        at = np.minimum(np.searchsorted(inodes, states["inode"]), len(order) - 1)
-        rows = order[at]
-        return np.where(self.states[rows] == states, rows, -1)
+    def find(
+        self, names: npt.NDArray[np.bytes_], states: npt.NDArray[np.void]
+    ) -> npt.NDArray[np.int64]:
+        """Row of each file that is as it was, -1 where there is none."""
+        if not len(self.names):
+            return np.full(len(names), -1)
+        order = np.argsort(self.names, kind="stable")
+        at = np.searchsorted(self.names[order], names)
+        rows = order[np.minimum(at, len(order) - 1)]
+        return np.where((self.names[rows] == names) & (self.states[rows] == states), rows, -1)
 
 
 def index_path(path: Path) -> Path:
@@ -63,33 +69,45 @@ def index_path(path: Path) -> Path:
 
 
 def read_indexes(paths: Iterable[Path]) -> FileIndex:
-    """The indexes beside these feature files as one; of several entries for a file the first."""
-    states, digests = [np.empty(0, _STATE)], [np.empty((0, 32), np.uint8)]
+    """The indexes beside these feature files as one; of several entries for a name the first."""
+    found = [FileIndex()]
     for path in map(index_path, paths):
         if not path.is_file():
             continue
         try:
             check_seal(path, _KIND)
             with open_sealed(path) as sealed:
-                columns = [sealed.arrays[name][:] for name in _STATE.names or ()]
-                digest = sealed.arrays["digests"][:]
-        except (FeatureFileError, KeyError) as error:
-            log.warning("every image is read again: %s", error)
-            continue
-        state = np.empty(len(digest), _STATE)
-        for name, column in zip(_STATE.names or (), columns, strict=True):
-            state[name] = column
-        states.append(state)
-        digests.append(digest)
-    joined, digest = np.concatenate(states), np.concatenate(digests)
-    _, first = np.unique(joined["inode"], return_index=True)
-    return FileIndex(joined[first], digest[first])
+                found.append(_read_columns(sealed))
+        except (FeatureFileError, KeyError, TypeError, ValueError) as error:
+            said = error if isinstance(error, FeatureFileError) else f"{path}: damaged: {error}"
+            log.warning("every image is read again: %s", said)
+    names = np.concatenate([one.names for one in found])
+    _, first = np.unique(names, return_index=True)
+    states = np.concatenate([one.states for one in found])
+    digests = np.concatenate([one.digests for one in found])
+    return FileIndex(names[first], states[first], digests[first])
+
+
+def _read_columns(sealed: Sealed) -> FileIndex:
+    names, digests = sealed.arrays["names"][:], sealed.arrays["digests"][:]
+    states = np.empty(len(names), _STATE)
+    for name in _STATE.names or ():
+        column = sealed.arrays[name]
+        if column.shape != names.shape or column.dtype != np.int64:
+            raise TypeError(f"its {name} is none")
+        states[name] = column[:]
+    if names.dtype.kind != "S" or names.ndim != 1:
+        raise TypeError("its names are none")
+    if digests.dtype != np.uint8 or digests.shape != (len(names), 32):
+        raise TypeError("its digests are none")
+    return FileIndex(names, states, digests)
 
 
 def write_index(index: FileIndex, path: Path) -> None:
     """Keep an index beside the feature file `path`; raises OSError where that cannot be."""
     columns = {name: np.ascontiguousarray(index.states[name]) for name in _STATE.names or ()}
-    write_sealed(index_path(path), _KIND, {}, {**columns, "digests": index.digests})
+    arrays = {"names": index.names, **columns, "digests": index.digests}
+    write_sealed(index_path(path), _KIND, {}, arrays)
 
 
 @dataclass(frozen=True)
@@ -115,7 +133,7 @@ class HashedRows:
     index: FileIndex = field(default_factory=FileIndex)
     read: int = 0
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """See `featx.store.Features.fingerprint`."""
         data = self.dataset
@@ -149,7 +167,8 @@ def hash_rows(dataset: Dataset, on_error: str, known: FileIndex | None = None) -
     n = len(dataset)
     paths = [dataset.root / name for name in dataset.paths]
     states = np.array([_look(path) for path in paths], dtype=_STATE).reshape(n)
-    rows = known.find(states)
+    names = np.array([os.fsencode(name) for name in dataset.paths], dtype=np.bytes_)
+    rows = known.find(names, states)
     digests = np.zeros((n, 32), np.uint8)
     digests[rows >= 0] = known.digests[rows[rows >= 0]]
     todo = np.flatnonzero(rows < 0).tolist()
@@ -173,7 +192,7 @@ def hash_rows(dataset: Dataset, on_error: str, known: FileIndex | None = None) -
     keep[list(unread)] = False
     settled &= keep
     hashes = np.array([d.tobytes().hex() for d in digests[keep]], dtype="<U64")
-    index = FileIndex(states[settled], digests[settled])
+    index = FileIndex(names[settled], states[settled], digests[settled])
     return HashedRows(
         dataset.select(keep), hashes, tuple(sorted(unread.values())), index, len(todo)
     )

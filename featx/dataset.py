@@ -359,12 +359,14 @@ def _make(
     ignored: Sequence[str],
     name: str | None = None,
 ) -> Dataset:
-    rows = sorted(rows, key=lambda r: (SPLITS.index(r[0]) if r[0] else 3, r[1], r[2]))
+    # A folder's name may be no UTF-8; classes and the data's name go into files and tables.
+    rows = [(split, _as_text(label), path) for split, label, path in rows]
+    rows.sort(key=lambda r: (SPLITS.index(r[0]) if r[0] else 3, r[1], r[2]))
     classes = tuple(sorted({label for _, label, _ in rows if label}))
     index = {label: i for i, label in enumerate(classes)}
     return Dataset(
         root=root,
-        name=name or root.resolve().name or "images",
+        name=_as_text(name or root.resolve().name) or "images",
         classes=classes,
         paths=tuple(path for _, _, path in rows),
         targets=np.array([index.get(label, NO_LABEL) for _, label, _ in rows], dtype=np.int64),
@@ -372,6 +374,10 @@ def _make(
         split_rule=rule,
         ignored=tuple(ignored),
     )
+
+
+def _as_text(name: str) -> str:
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _check_splits(dataset: Dataset) -> None:

@@ -104,11 +104,19 @@ class TorchEngine:
         last bits of a result, by shape. So a row does not depend on how many others came with it.
         """
         n = len(pixels)
-        if n < self.batch_size:
-            padded = np.zeros((self.batch_size, *pixels.shape[1:]), np.uint8)
-            padded[:n] = pixels
-            pixels = padded
-        batch = torch.from_numpy(pixels).to(self._device)
-        with full_float32():
-            features: npt.NDArray[np.float32] = self._backbone(batch)[:n].float().cpu().numpy()
+        try:
+            if n < self.batch_size:
+                padded = np.zeros((self.batch_size, *pixels.shape[1:]), np.uint8)
+                padded[:n] = pixels
+                pixels = padded
+            with full_float32():
+                found = self._backbone(torch.from_numpy(pixels).to(self._device))
+            features: npt.NDArray[np.float32] = found[:n].float().cpu().numpy()
+        except (MemoryError, RuntimeError) as error:
+            if "memory" not in f"{type(error).__name__} {error}".lower():
+                raise
+            raise DeviceError(
+                f"{self.device}: not enough memory for batches of {self.batch_size} images; say a "
+                "smaller --batch-size"
+            ) from error
         return features

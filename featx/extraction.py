@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import logging
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from featx.assembly import (
+    Extraction,
+    Plan,
     assemble_features,
     describe_skipped,
+    find_twins,
     longest_path,
     make_features,
+    make_provenance,
     plan_rows,
+    summarise,
 )
 from featx.cache import (
-    add_cost,
     cache_path,
     collect_known,
     count_removed,
@@ -27,80 +33,32 @@ from featx.cache import (
     find_preferred_weights,
     list_same_data,
     prepare_cache,
+    read_cost,
+    read_made_alike,
     refuse_other,
+    write_cost,
 )
-from featx.checkpoints import Checkpoints, clear_finished, open_checkpoints
-from featx.config import BACKBONE, BATCH_SIZE, Preprocessing
+from featx.checkpoints import Checkpoints, open_checkpoints
+from featx.config import BATCH_SIZE, FEATURE_DIM, Preprocessing
 from featx.contents import FileIndex, HashedRows, hash_rows, read_indexes, write_index
-from featx.dataset import Dataset, Skipped, read_dataset
+from featx.dataset import Dataset, read_dataset
 from featx.engine import Engine, TorchEngine, choose_device, describe_torch
-from featx.errors import FeatureFileError, ImageError
+from featx.errors import FeatureFileError, FeatxError, ImageError, OutputExistsError
 from featx.fetch import resolve_weights
 from featx.files import check_space, check_writable, explain_full
-from featx.images import describe_colours, describe_decoder, load_image
+from featx.images import load_image, pixel_limit
 from featx.machine import count_cores, describe_machine
-from featx.shards import Shard, estimate_shards, run_shards
+from featx.shards import Computed, Shard, estimate_shards, run_shards
 from featx.store import (
     Features,
     Provenance,
     estimate_file,
+    parts_folder,
     read_features,
     write_features,
 )
-from featx.weights import Weights
 
 log = logging.getLogger(__name__)
-
-_GO_ON = "make room, and the same command goes on"
-
-
-@dataclass(frozen=True)
-class Extraction:
-    """What an extraction did.
-
-    Attributes
-    ----------
-    features : Path
-        The feature file.
-    images : int
-        Rows in it.
-    extracted, reused : int
-        Rows computed now, and taken from what was there. Identical files are computed once.
-    removed : int
-        Images that the file held before and that are gone from the data.
-    skipped_files : tuple of Skipped
-        The images that could not be decoded, and why.
-    seconds : float
-        Wall time of finding, decoding, computing and writing.
-    images_per_second : float or None
-        Of the images computed; None where there were none.
-    weights, engine, precision, device : str
-    fingerprint : str
-        Of the dataset as stored.
-    """
-
-    features: Path
-    images: int
-    extracted: int
-    reused: int
-    removed: int
-    skipped_files: tuple[Skipped, ...]
-    seconds: float
-    images_per_second: float | None
-    weights: str
-    engine: str
-    precision: str
-    device: str
-    fingerprint: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """The JSON object of ``featx extract --json``."""
-        return {
-            **asdict(self),
-            "features": str(self.features),
-            "skipped": len(self.skipped_files),
-            "skipped_files": [one.to_dict() for one in self.skipped_files],
-        }
 
 
 def extract(
@@ -174,7 +132,8 @@ def extract(
     """
     dataset = data if isinstance(data, Dataset) else read_dataset(data, split, root)
     _note_ignored(dataset)
-    target = None if output is None else Path(output)
+    pixel_limit()  # what it says of a wrong setting is better said now
+    target = None if output is None else _check_output(Path(output))
     home = find_cache_dir(cache_dir)
     started = time.perf_counter()
     same_data = list_same_data(dataset, home, target)
@@ -187,10 +146,10 @@ def extract(
         if on_error == "fail":
             _fail_on_skipped(found, dataset)
         path = found.path or Path()
-        clear_finished(path)
+        _clear_finished(found, path)
         if rows.read:
             _note_index(rows, path)
-        return _summarise(
+        return summarise(
             found,
             extracted=0,
             removed=0,
@@ -199,6 +158,11 @@ def extract(
             device=choose_device(device).type,
             path=path,
         )
+    # Before weights are fetched and a network is built for nothing.
+    place = target or home / "features.h5"
+    size = estimate_file(len(dataset), FEATURE_DIM, longest_path(dataset))
+    check_space(place, size, size)
+    check_writable(place)
     prefer = find_preferred_weights(same_data) if weights == "auto" else None
     resolved = resolve_weights(weights, prefer=prefer, progress=progress)
     started = time.perf_counter()
@@ -219,19 +183,15 @@ def extract(
     )
 
 
-def make_provenance(weights: Weights, engine: Engine) -> Provenance:
-    """All that decides the features of an image under these weights and this engine."""
-    return Provenance(
-        backbone=BACKBONE,
-        weights=weights.name,
-        weights_sha256=weights.sha256,
-        preprocessing=weights.preprocessing.to_dict(),
-        decoder=describe_decoder(),
-        colours=describe_colours(),
-        engine=engine.name,
-        precision=engine.precision,
-        storage="float32",
-    )
+def _check_output(path: Path) -> Path:
+    """Where a named output really is; a link is written through, a folder or device refused."""
+    try:
+        real = path.resolve() if path.is_symlink() else path
+    except (OSError, RuntimeError) as error:
+        raise OutputExistsError(path, ("a link to itself",)) from error
+    if real.exists() and not real.is_file():
+        raise OutputExistsError(path, ("no regular file",))
+    return real
 
 
 def extract_rows(
@@ -264,30 +224,44 @@ def extract_rows(
     """
     started = time.perf_counter() - spent
     path = output or cache_path(rows.dataset, provenance, cache_dir)
+    parts = parts_folder(path)
+    digests = rows.hashes.tolist()
+    size = estimate_file(len(digests), engine.feature_dim, longest_path(rows.dataset))
+    check_space(path, size, size)
     if output is None:
         prepare_cache(cache_dir)
     check_writable(path)
-    with open_checkpoints(path, provenance, overwrite=overwrite, lock=lock) as checkpoints:
-        if output is not None and output.exists() and not overwrite:
-            refuse_other(output, rows, provenance)
-        digests = rows.hashes.tolist()
-        known = collect_known(frozenset(digests), path, provenance, cache_dir, checkpoints.shards)
-        if checkpoints.shards:
-            held = sum(len(shard.X) for shard, _ in checkpoints.shards)
-            log.info("going on: %d images were done before this extraction was interrupted", held)
-        plan = plan_rows(rows, known.rows, known.skipped, on_error)
-        size = estimate_file(len(digests), engine.feature_dim, longest_path(rows.dataset))
-        check_space(path, size + estimate_shards(len(plan.todo), engine.feature_dim))
-        if plan.todo:
+    kept = f"what was done is kept in {parts}; make room, and the same command goes on"
+    with explain_full(path, size, kept), open_checkpoints(path, lock=lock) as checkpoints:
+        before = _read_before(path, refuse=output is not None and not overwrite)
+        shards = [shard for shard, _ in checkpoints.shards]
+        if not overwrite:
+            if output is not None and before is not None:
+                refuse_other(path, [before], rows, provenance)
+            if shards:
+                refuse_other(parts, shards, rows, provenance)
+        sources = [(one, cost) for one, cost in checkpoints.shards]
+        if before is not None:
+            sources.append((before, read_cost(before)))
+        alike = ((one, cost) for one, cost in sources if one.provenance == provenance)
+        known = collect_known(
+            frozenset(digests), itertools.chain(alike, read_made_alike(provenance, cache_dir, path))
+        )
+        if shards:
+            held = {digest for shard in shards for digest in shard.hashes.tolist()}
             log.info(
-                "extracting %d images with %s on %s", len(plan.todo), engine.name, engine.device
+                "going on: %d images were done before this extraction was interrupted",
+                len(held & set(digests)),
             )
-        computed = run_shards(
+        plan = plan_rows(rows, known.rows, known.skipped, on_error)
+        more = estimate_shards(len(plan.todo), engine.feature_dim)
+        check_space(path, size + more, size)
+        computed = _compute(
             rows,
-            plan.todo,
+            plan,
             engine,
             lambda i: load_image(rows.locate(i), preprocessing, digests[i]),
-            lambda shard: _keep(checkpoints, shard, rows, provenance, path),
+            lambda shard: _keep(checkpoints, shard, rows, provenance),
             num_workers=num_workers,
             on_error=on_error,
             progress=progress,
@@ -296,15 +270,14 @@ def extract_rows(
         features = assemble_features(
             rows, table, plan.failed | computed.failures, provenance, engine.feature_dim
         )
-        before = _read_before(path)
-        with explain_full(path, size, f"all features are kept in {checkpoints.folder}; {_GO_ON}"):
-            write_features(features, path)
-        _note_index(rows, path)
         seconds = time.perf_counter() - started
-        add_cost(path, known.cost, seconds, len(computed.rows), engine.device)
+        # What it cost first: once the file is there, nothing is left to tell.
+        write_cost(features, path, known.cost, seconds, len(computed.rows), engine.device)
+        _note_index(rows, path)
+        write_features(features, path)
         checkpoints.discard()
     new = {digests[i] for i in computed.rows}
-    return _summarise(
+    return summarise(
         features,
         extracted=sum(digest in new for digest in features.hashes.tolist()),
         removed=0 if before is None else count_removed(before, rows),
@@ -315,42 +288,88 @@ def extract_rows(
     )
 
 
-def _keep(
-    checkpoints: Checkpoints, shard: Shard, rows: HashedRows, provenance: Provenance, path: Path
-) -> None:
+def _compute(
+    rows: HashedRows,
+    plan: Plan,
+    engine: Engine,
+    load: Callable[[int], npt.NDArray[np.uint8]],
+    keep: Callable[[Shard], None],
+    *,
+    num_workers: int,
+    on_error: str,
+    progress: bool,
+) -> Computed:
+    """Run what is to do; where a file could not be read, one of the same contents instead."""
+    done = Computed()
+    todo = plan.todo
+    if todo:
+        log.info("extracting %d images with %s on %s", len(todo), engine.name, engine.device)
+    while todo:
+        more = run_shards(
+            rows,
+            todo,
+            engine,
+            load,
+            keep,
+            num_workers=num_workers,
+            on_error=on_error,
+            progress=progress,
+        )
+        done.add(more)
+        todo = find_twins(rows, done.failures)
+        todo = [i for i in todo if i not in done.rows]
+    return done
+
+
+def _keep(checkpoints: Checkpoints, shard: Shard, rows: HashedRows, provenance: Provenance) -> None:
     """Have a shard on the disk: a feature file of its rows, with what it cost."""
     here = np.zeros(len(rows.hashes), dtype=bool)
     here[shard.positions] = True
-    features = make_features(
-        rows.select(here),
-        shard.X,
-        tuple(describe_skipped(rows, i, error) for i, error in sorted(shard.failures.items())),
-        provenance,
-    )
+    skipped = (describe_skipped(rows, i, error) for i, error in shard.failures.items())
+    features = make_features(rows.select(here), shard.X, tuple(sorted(skipped)), provenance)
     cost = {
         "seconds": shard.seconds,
         "images": len(shard.X),
         "device": shard.device,
         "machine": describe_machine(),
     }
-    size = estimate_shards(len(shard.X), shard.X.shape[1])
-    kept = f"the shards before it are kept in {checkpoints.folder}; {_GO_ON}"
-    with explain_full(path, size, kept):
-        checkpoints.keep(features, cost)
+    checkpoints.keep(features, cost)
 
 
-def _read_before(path: Path) -> Features | None:
+def _read_before(path: Path, refuse: bool) -> Features | None:
+    """What the file holds now; one that cannot be read is refused, or made again and said so."""
+    if not path.exists():
+        return None
     try:
-        return read_features(path) if path.exists() else None
-    except FeatureFileError:
-        return None  # said already, where its rows were looked for
+        return read_features(path)
+    except FeatureFileError as error:
+        if refuse:
+            raise OutputExistsError(path, (error.reason,)) from error
+        log.warning("not reused: %s", error)
+        return None
+
+
+def _clear_finished(found: Features, path: Path) -> None:
+    """Remove the shards of a run that was killed between its last two steps.
+
+    Only where all of them are in the file: others may be of images that are away for a while.
+    """
+    if not parts_folder(path).is_dir():
+        return
+    there = {*found.hashes.tolist(), *(one.digest for one in found.skipped)}
+    with contextlib.suppress(FeatxError, OSError), open_checkpoints(path) as checkpoints:
+        if all(
+            shard.provenance == found.provenance and there.issuperset(shard.hashes.tolist())
+            for shard, _ in checkpoints.shards
+        ):
+            checkpoints.discard()
 
 
 def _note_index(rows: HashedRows, path: Path) -> None:
     """Keep what the system said of the images: a convenience, so a failure is no failure."""
     try:
         write_index(rows.index, path)
-    except OSError as error:
+    except (FeatureFileError, OSError) as error:
         log.debug("the next run reads every image again: %s", error)
 
 
@@ -366,30 +385,3 @@ def _note_ignored(dataset: Dataset) -> None:
         log.info(
             "ignored, since no images: %d (%s%s)", len(dataset.ignored), ", ".join(names), more
         )
-
-
-def _summarise(
-    features: Features,
-    *,
-    extracted: int,
-    removed: int,
-    seconds: float,
-    speed: float | None,
-    device: str,
-    path: Path,
-) -> Extraction:
-    return Extraction(
-        features=path,
-        images=len(features.X),
-        extracted=extracted,
-        reused=len(features.X) - extracted,
-        removed=removed,
-        skipped_files=features.skipped,
-        seconds=seconds,
-        images_per_second=speed,
-        weights=features.provenance.weights,
-        engine=features.provenance.engine,
-        precision=features.provenance.precision,
-        device=device,
-        fingerprint=features.fingerprint,
-    )

@@ -21,7 +21,9 @@ from typing import Any
 from featx.errors import OutputExistsError, StorageError
 from featx.text import format_bytes
 
+_TEMPORARY = re.compile(r"(\..*)\.[0-9a-f]{32}\.tmp", re.DOTALL)
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP}  # of some network and FUSE file systems
 _NAME_BYTES = 200  # of a temporary name; file systems take 255, and ours adds a number
 
 
@@ -60,13 +62,12 @@ def write_whole(path: Path) -> Iterator[Path]:
         raise
 
 
-def remove_leftovers(path: Path) -> None:
-    """Remove temporary files that killed writers of `path` left; none may be at work on it."""
-    if not path.parent.is_dir():
-        return
-    pattern = re.compile(re.escape(_temporary_stem(path)) + r"\.[0-9a-f]{32}\.tmp")
-    for entry in os.scandir(path.parent):
-        if pattern.fullmatch(entry.name):
+def remove_leftovers(*paths: Path) -> None:
+    """Remove temporary files that killed writers of `paths` left; all are in one folder."""
+    stems = {_temporary_stem(path) for path in paths}
+    for entry in list(os.scandir(paths[0].parent)):
+        found = _TEMPORARY.fullmatch(entry.name)
+        if found and found[1] in stems:
             Path(entry).unlink(missing_ok=True)
 
 
@@ -96,11 +97,19 @@ def write_bytes(handle: int, data: bytes | memoryview) -> None:
         left = left[os.write(handle, left) :]
 
 
-def check_space(path: Path, needed: int) -> None:
-    """Raise StorageError where `needed` bytes would not fit beside `path`, or not into one file."""
-    folder = path.parent
-    while not folder.exists():
-        folder = folder.parent
+def check_space(path: Path, needed: int, largest: int) -> None:
+    """Raise StorageError where what is to be written would not fit.
+
+    Parameters
+    ----------
+    path : Path
+        The file that is to be; all goes into its folder.
+    needed : int
+        Bytes in all.
+    largest : int
+        Bytes of the largest single file.
+    """
+    folder = _existing(path.parent)
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise StorageError(
@@ -108,10 +117,10 @@ def check_space(path: Path, needed: int) -> None:
             f"in {folder}; make room, or name another place"
         )
     limit = _file_size_limit()
-    if limit is not None and needed > limit:
+    if limit is not None and largest > limit:
         raise StorageError(
-            f"{path}: about {format_bytes(needed)} are needed, and this process may write files of "
-            f"{format_bytes(limit)} at most (ulimit -f)"
+            f"{path}: about {format_bytes(largest)} are needed, and this process may write files "
+            f"of {format_bytes(limit)} at most (ulimit -f)"
         )
 
 
@@ -133,7 +142,7 @@ def explain_full(path: Path, needed: int, kept: str) -> Iterator[None]:
     except OSError as error:
         if error.errno not in _FULL:
             raise
-        free = shutil.disk_usage(path.parent).free
+        free = shutil.disk_usage(_existing(path.parent)).free
         raise StorageError(
             f"{path}: {(error.strerror or str(error)).lower()}: about {format_bytes(needed)} are "
             f"needed and {format_bytes(free)} are free; {kept}"
@@ -142,7 +151,7 @@ def explain_full(path: Path, needed: int, kept: str) -> Iterator[None]:
 
 def check_writable(path: Path) -> None:
     """Raise OSError now where `path` could not be written later, after the work."""
-    _make_beside(path).unlink()
+    _make_beside(path).unlink(missing_ok=True)  # another writer may clear up what it sees
 
 
 def check_replaceable(path: Path, first_line: str) -> None:
@@ -170,6 +179,9 @@ def fsync_folder(folder: Path) -> None:
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno not in _NO_FOLDER_SYNC:
+            raise
     finally:
         os.close(handle)
 
@@ -237,8 +249,19 @@ def _make_beside(path: Path) -> Path:
     """Make an empty file with a name of its own in the folder of `path`, which is made, too."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{_temporary_stem(path)}.{uuid.uuid4().hex}.tmp")
-    temporary.open("xb").close()
+    try:
+        temporary.open("xb").close()
+    except OSError as error:
+        error.filename = str(path)  # of the hidden name nobody has heard
+        raise
     return temporary
+
+
+def _existing(folder: Path) -> Path:
+    """The nearest folder above that is there."""
+    while not folder.is_dir() and folder != folder.parent:
+        folder = folder.parent
+    return folder
 
 
 def _temporary_stem(path: Path) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import PIL
-from PIL import Image, ImageOps, TiffImagePlugin, features
+from PIL import Image, ImageFile, ImageOps, TiffImagePlugin, features
 
 from featx.config import BACKGROUND, IMAGE_FORMATS, MAX_PIXELS, Preprocessing
 from featx.errors import DatasetError, ImageError
@@ -31,17 +31,18 @@ _FILTERS = {
 _BYTES_PER_PIXEL = 8  # four channels of 16 bits: the largest that a file can need uncompressed
 _REASON = 150  # characters of a reason that are kept
 
-_limit_lock = threading.Lock()
+_rules_lock = threading.Lock()
 _decoding = 0  # pictures in hand, in all threads
-_pillows_limit: int | None = None
+_others_rules: tuple[int | None, bool] = (None, False)
 
 _STRIP = 4  # long side over short side, beyond which a picture is not resized whole
 
 
 def describe_decoder() -> str:
     """What decodes, with versions: two decoders may differ in the last bit of a pixel."""
-    jpeg = features.version("libjpeg_turbo") or features.version("jpg") or "unknown"
-    return f"pillow {PIL.__version__}, jpeg {jpeg}"
+    jpeg = features.version("libjpeg_turbo") or features.version("jpg")
+    parts = {"jpeg": jpeg, "webp": features.version("webp"), "tiff": features.version("libtiff")}
+    return ", ".join([f"pillow {PIL.__version__}", *(f"{k} {v}" for k, v in parts.items() if v)])
 
 
 def describe_colours() -> str:
@@ -59,8 +60,8 @@ def pixel_limit() -> int:
         The variable holds something else than a positive whole number.
     """
     given = os.environ.get("FEATX_MAX_PIXELS", str(MAX_PIXELS))
-    if not given.isdecimal() or int(given) < 1:
-        raise DatasetError(f"FEATX_MAX_PIXELS is {given!r}; expected a whole number of pixels")
+    if not given.isascii() or not given.isdecimal() or len(given) > 18 or int(given) < 1:
+        raise DatasetError(f"FEATX_MAX_PIXELS is {given[:40]!r}; expected a whole number of pixels")
     return int(given)
 
 
@@ -84,7 +85,7 @@ def open_rgb(path: Path, digest: str | None = None) -> Image.Image:
     """
     data = _read_bytes(path, digest)
     try:
-        with _own_limit(), Image.open(io.BytesIO(data), formats=IMAGE_FORMATS) as opened:
+        with _own_rules(), Image.open(io.BytesIO(data), formats=IMAGE_FORMATS) as opened:
             _check_pixels(path, opened.size)
             bits = _bits_per_sample(opened)
             opened.load()
@@ -94,10 +95,13 @@ def open_rgb(path: Path, digest: str | None = None) -> Image.Image:
     except (ImageError, MemoryError):
         raise
     except Exception as error:  # Pillow's plugins raise nearly every kind for damaged files
-        raise ImageError(str(path), f"cannot be decoded: {_say(error)}", "damaged") from error
+        said = _say(error)
+        # Pillow says so in words alone; the same bytes may be decoded another time.
+        machine = "out of memory" in said or "not available" in said
+        kind = "unreadable" if machine else "damaged"
+        raise ImageError(str(path), f"cannot be decoded: {said}", kind) from error
     try:
-        with _own_limit():
-            return _to_rgb(upright, bits)
+        return _to_rgb(upright, bits)
     except ValueError as error:
         raise ImageError(str(path), f"cannot be used: {_say(error)}", "unsupported") from error
 
@@ -211,20 +215,24 @@ def _check_pixels(path: Path, size: tuple[int, int]) -> None:
 
 
 @contextlib.contextmanager
-def _own_limit() -> Iterator[None]:
-    """Lift Pillow's limit of pixels, which is the process's, while a picture of ours is decoded."""
-    global _decoding, _pillows_limit
-    with _limit_lock:
+def _own_rules() -> Iterator[None]:
+    """Have Pillow's settings, which are the process's, as we promise while we decode.
+
+    Its limit of pixels gives way to ours, and truncated files fail whatever the program has set.
+    """
+    global _decoding, _others_rules
+    with _rules_lock:
         if not _decoding:
-            _pillows_limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+            _others_rules = Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES
+            Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = None, False
         _decoding += 1
     try:
         yield
     finally:
-        with _limit_lock:
+        with _rules_lock:
             _decoding -= 1
             if not _decoding:
-                Image.MAX_IMAGE_PIXELS = _pillows_limit
+                Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = _others_rules
 
 
 def _bits_per_sample(image: Image.Image) -> int:
@@ -236,6 +244,8 @@ def _bits_per_sample(image: Image.Image) -> int:
 def _turn_upright(image: Image.Image) -> Image.Image:
     try:
         return ImageOps.exif_transpose(image)
+    except MemoryError:
+        raise
     except Exception as error:  # its EXIF is damaged; the pixels are not
         log.debug("EXIF ignored: %s", error)
         return image.copy()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -36,11 +36,11 @@ def load_batches(
     order: Sequence[int] | npt.NDArray[np.int64],
     batch_size: int,
     num_workers: int,
-) -> Iterator[Batch]:
+) -> Generator[Batch]:
     """Decode ahead in threads (Pillow lets go of the interpreter lock) and yield full batches.
 
-    At most two batches are decoded ahead. Every batch but the last has `batch_size` images,
-    failures not counted.
+    At most two batches are decoded ahead. A batch has `batch_size` images, failures not counted;
+    fewer only where it is the last, or comes with `batch_size` failures.
 
     Parameters
     ----------
@@ -62,16 +62,21 @@ def load_batches(
     for position, result in _decode_ahead(load, order, 2 * batch_size, num_workers):
         if isinstance(result, ImageError):
             failures.append((position, result))
-            continue
-        rows.append(position)
-        pixels.append(result)
-        if len(rows) == batch_size:
-            yield Batch(np.array(rows), np.stack(pixels), tuple(failures))
+        else:
+            rows.append(position)
+            pixels.append(result)
+        if len(rows) == batch_size or len(failures) == batch_size:
+            yield _make_batch(rows, pixels, failures)
             rows, pixels, failures = [], [], []
-    if rows:
-        yield Batch(np.array(rows), np.stack(pixels), tuple(failures))
-    elif failures:
-        yield Batch(np.empty(0, np.int64), np.empty((0, 0, 0, 3), np.uint8), tuple(failures))
+    if rows or failures:
+        yield _make_batch(rows, pixels, failures)
+
+
+def _make_batch(
+    rows: list[int], pixels: list[npt.NDArray[np.uint8]], failures: list[tuple[int, ImageError]]
+) -> Batch:
+    stacked = np.stack(pixels) if pixels else np.empty((0, 0, 0, 3), np.uint8)
+    return Batch(np.array(rows, dtype=np.int64), stacked, tuple(failures))
 
 
 def _decode_ahead(

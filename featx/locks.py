@@ -63,6 +63,16 @@ def hold_lock(folder: Path, what: Path) -> Iterator[None]:
         os.close(handle)
 
 
+@contextlib.contextmanager
+def do_without_lock(folder: Path) -> Iterator[None]:
+    """What `hold_lock` does, where the caller sees to it that there is no other process."""
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    finally:
+        _remove(folder / "lock")
+
+
 def _acquire(path: Path, what: Path) -> int:
     for _ in range(_TRIES):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -85,7 +95,7 @@ def _acquire(path: Path, what: Path) -> int:
             os.close(handle)
             if error.errno not in _NO_LOCKS:
                 raise
-            _remove(path)
+            # The file stays: another process may hold it, if the system is merely short of locks.
             raise LockedError(
                 f"{path.parent}: this file system has no locks ({error.strerror}), as some network "
                 "file systems do not: keep features on a local disk (--cache-dir, -o), or see to "

@@ -49,7 +49,7 @@ def render_model(model: Model) -> str:
         facts.append(f"epoch {outcome.best_epoch} of {len(outcome.history)}")
         facts.append(f"{format_seconds(outcome.seconds_per_epoch)} s/epoch")
     facts.append(f"{format_seconds(outcome.seconds)} s in all")
-    return f"{model.name}: {', '.join(facts)}\n\n{table}\n\nmodel: {model.path}"
+    return f"{model.name}: {', '.join(facts)}\n\n{table}\n\nmodel: {printable(str(model.path))}"
 
 
 def render_predictions(predictions: Sequence[Prediction]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -60,6 +61,12 @@ class Computed:
     failures: dict[int, ImageError] = field(default_factory=dict)
     seconds: float = 0.0
 
+    def add(self, more: Computed) -> None:
+        """Take in what another call did."""
+        self.rows |= more.rows
+        self.failures |= more.failures
+        self.seconds += more.seconds
+
 
 def run_shards(
     rows: HashedRows,
@@ -74,7 +81,8 @@ def run_shards(
 ) -> Computed:
     """Decode and run `todo`, giving every finished shard to `keep` before the next begins.
 
-    A shard ends at the first batch that brings it to SHARD_IMAGES images or SHARD_SECONDS seconds.
+    A shard has at most SHARD_IMAGES images (or one batch, if that is more), and ends with the
+    batch that brings it to SHARD_SECONDS seconds.
 
     Parameters
     ----------
@@ -100,10 +108,13 @@ def run_shards(
     begun = time.perf_counter()
     waiting = _Waiting(engine)
     try:
-        with tqdm(
-            total=len(todo), unit="image", desc="extract", disable=not progress or not todo
-        ) as bar:
-            for batch in load_batches(load, todo, engine.batch_size, num_workers):
+        with (
+            tqdm(
+                total=len(todo), unit="image", desc="extract", disable=not progress or not todo
+            ) as bar,
+            contextlib.closing(load_batches(load, todo, engine.batch_size, num_workers)) as batches,
+        ):
+            for batch in batches:
                 for position, error in batch.failures:
                     if on_error == "fail":
                         raise error
@@ -117,6 +128,8 @@ def run_shards(
                     waiting.flush(keep, done)
             waiting.flush(keep, done)
     except KeyboardInterrupt:
+        with contextlib.suppress(OSError):
+            waiting.flush(keep, done)
         log.warning(
             "interrupted: %d of %d images are kept; the same command goes on with the rest",
             len(done.rows) + len(done.failures),
@@ -155,8 +168,10 @@ class _Waiting:
         self._parts.append(X)
 
     def is_full(self) -> bool:
+        """Whether another batch would make it more than a killed run may repeat."""
         seconds = time.perf_counter() - self._begun
-        return len(self) >= SHARD_IMAGES or (len(self) > 0 and seconds >= SHARD_SECONDS)
+        most = SHARD_IMAGES - self._engine.batch_size
+        return len(self) > 0 and (len(self) > most or seconds >= SHARD_SECONDS)
 
     def flush(self, keep: Callable[[Shard], None], done: Computed) -> None:
         if not len(self):

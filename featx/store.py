@@ -5,19 +5,21 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from featx.config import SCHEMA, SPLITS
+from featx.config import SCHEMA, SPLITS, Preprocessing
 from featx.container import (
     Rows,
     Sealed,
     check_seal,
     encode_text,
     open_sealed,
+    read_note,
     write_sealed,
 )
 from featx.dataset import Skipped, fingerprint_rows
@@ -29,6 +31,8 @@ _TEXTS = ("splits", "paths", "hashes")
 _SKIPPED = ("path", "digest", "kind", "reason")
 _DIGEST = re.compile("[0-9a-f]{64}")
 _CHECKED = 1 << 16  # rows whose numbers are looked at together
+# What reading a file that someone else has sealed may end in.
+_NOT_OURS = (IndexError, KeyError, OSError, RecursionError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -112,7 +116,7 @@ class Features:
     versions: dict[str, str] = field(default_factory=dict)
     path: Path | None = None
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """One hash of which images these are: paths, contents, classes and splits."""
         return fingerprint_rows(self.classes, self.paths, self.hashes, self.targets, self.splits)
@@ -156,7 +160,9 @@ def write_features(features: Features, path: Path) -> None:
     OSError
         No room, no permission, ...
     """
-    write_sealed(path, _KIND, _attributes(features), _arrays(features))
+    write_sealed(
+        path, _KIND, _attributes(features), _arrays(features), note=features.provenance.key()
+    )
 
 
 def estimate_file(n_samples: int, n_features: int, longest_path: int) -> int:
@@ -179,20 +185,36 @@ def read_features(path: Path) -> Features:
         _check_schema(sealed, path)
         try:
             features = _read(sealed, path)
-        except (IndexError, KeyError, OSError, TypeError, ValueError) as error:
+            _check_values(features)
+            fingerprint, key = features.fingerprint, features.provenance.key()
+        except _NOT_OURS as error:
             raise FeatureFileError(path, f"damaged: {error}") from error
-        if sealed.attributes.get("fingerprint") != features.fingerprint:
+        if sealed.attributes.get("fingerprint") != fingerprint:
             raise FeatureFileError(path, "damaged: its rows do not have the fingerprint it names")
+    if read_provenance_key(path) != key:
+        raise FeatureFileError(path, "damaged: its first lines name another provenance")
     return features
 
 
+def read_provenance_key(path: Path) -> str:
+    """`Provenance.key` as a feature file's first lines have it; no other byte is looked at.
+
+    Raises
+    ------
+    FeatureFileError
+        Not a feature file.
+    """
+    return read_note(path, _KIND)
+
+
 def read_provenance(path: Path) -> Provenance:
-    """Only what made the features, believing the bytes; raises as `read_features` does."""
-    with open_sealed(_existing(path)) as sealed:
+    """Only what made the features; raises as `read_features` does."""
+    check_seal(_existing(path), _KIND)
+    with open_sealed(path) as sealed:
         _check_schema(sealed, path)
         try:
             return _read_provenance(sealed)
-        except (KeyError, TypeError, ValueError) as error:
+        except _NOT_OURS as error:
             raise FeatureFileError(path, f"damaged: {error}") from error
 
 
@@ -209,6 +231,8 @@ def cost_path(path: Path) -> Path:
 def _existing(path: Path) -> Path:
     if path.is_file():
         return path
+    if path.exists():
+        raise FeatureFileError(path, "no regular file")
     if parts_folder(path).is_dir():
         raise FeatureFileError(
             path,
@@ -255,29 +279,36 @@ def _read(sealed: Sealed, path: Path) -> Features:
     X, targets = sealed.arrays["features"], sealed.arrays["targets"]
     if X.dtype not in (np.float32, np.float16) or targets.dtype != np.int64:
         raise TypeError(f"features are {X.dtype} and targets {targets.dtype}")
-    if not isinstance(facts["classes"], list):
-        raise TypeError("its classes are no list")
+    classes, versions = facts["classes"], json.loads(facts["versions"])
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+        raise TypeError("its classes are no list of names")
+    if len(set(classes)) < len(classes):
+        raise ValueError("two of its classes have the same name")
+    if not isinstance(versions, dict):
+        raise TypeError("its versions are none")
     text = {name: sealed.read_text(name) for name in _TEXTS}
     shapes = [X.shape[:1], targets.shape, *(array.shape for array in text.values())]
-    if X.ndim != 2 or len(set(shapes)) > 1:
+    skipped = [sealed.read_text(f"skipped_{name}s") for name in _SKIPPED]
+    if any(column.ndim != 1 for column in skipped):
+        raise ValueError("its list of skipped images is none")
+    if X.ndim != 2 or not X.shape[1] or len(set(shapes)) > 1:
         raise ValueError(f"its parts do not fit each other: {X.shape}, {shapes[1:]}")
-    skipped = [sealed.read_text(f"skipped_{name}s").tolist() for name in _SKIPPED]
-    features = Features(
+    return Features(
         X=X[:].astype(np.float32, copy=False),
         targets=targets[:],
         splits=text["splits"],
         paths=text["paths"],
         hashes=text["hashes"],
-        classes=tuple(facts["classes"]),
+        classes=tuple(classes),
         provenance=_read_provenance(sealed),
         dataset=str(facts["dataset"]),
         split_rule=str(facts["split_rule"]),
-        skipped=tuple(Skipped(*row) for row in zip(*skipped, strict=True)),
-        versions=json.loads(facts["versions"]),
+        skipped=tuple(
+            Skipped(*row) for row in zip(*(column.tolist() for column in skipped), strict=True)
+        ),
+        versions={str(name): str(version) for name, version in versions.items()},
         path=path,
     )
-    _check_values(features)
-    return features
 
 
 def _check_values(features: Features) -> None:
@@ -295,5 +326,8 @@ def _check_values(features: Features) -> None:
 
 
 def _read_provenance(sealed: Sealed) -> Provenance:
-    facts = {name: str(sealed.attributes[name]) for name in Provenance.__dataclass_fields__}
-    return Provenance(**{**facts, "preprocessing": json.loads(facts["preprocessing"])})
+    facts: dict[str, Any] = {
+        name: str(sealed.attributes[name]) for name in Provenance.__dataclass_fields__
+    }
+    facts["preprocessing"] = Preprocessing.from_dict(json.loads(facts["preprocessing"])).to_dict()
+    return Provenance(**facts)

@@ -170,11 +170,12 @@ def run(app):
     return call
 
 
-def reseal(path: Path, kind: str) -> None:
+def reseal(path: Path, kind: str, note: str = "") -> None:
     """Give a file with a user block the seal that would be right for its bytes, as anyone can."""
     data = path.read_bytes()
-    digest = hashlib.sha256(data[512:]).hexdigest()
-    head = f"featx {kind}\nsha256 {digest}\nbytes {len(data)}\n".encode()
+    line = f"note {note}\n".encode()
+    digest = hashlib.sha256(line + data[512:]).hexdigest()
+    head = f"featx {kind}\n".encode() + line + f"sha256 {digest}\nbytes {len(data)}\n".encode()
     path.write_bytes(head.ljust(511) + b"\n" + data[512:])
 
 

@@ -1,10 +1,12 @@
 import os
 import shutil
 
+import numpy as np
 import pytest
 from conftest import TINY, CountingEngine, draw_photo, reseal
 
 from featx import contents
+from featx.container import encode_text, write_sealed
 from featx.contents import FileIndex, hash_rows, index_path, read_indexes, write_index
 from featx.dataset import read_dataset
 from featx.errors import ImageError
@@ -134,4 +136,27 @@ def test_pipes_and_folders_are_no_files(tmp_path):
 
 
 def test_an_empty_index_knows_nothing(photos, settled):
-    assert FileIndex().find(look(photos).index.states).tolist() == [-1] * 27
+    index = look(photos).index
+    assert FileIndex().find(index.names, index.states).tolist() == [-1] * 27
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"inode": encode_text(np.array(["x"] * 27))},
+        {"size": np.zeros(1, np.int64)},
+        {"digests": np.zeros((27, 40), np.uint8)},
+        {"digests": np.zeros((27, 32), np.float32)},
+        {"names": np.zeros(27, np.int64)},
+        {"mtime": None},
+    ],
+)
+def test_an_index_of_another_shape_is_not_believed(photos, settled, tmp_path, caplog, change):
+    index = look(photos).index
+    columns = {name: np.ascontiguousarray(index.states[name]) for name in index.states.dtype.names}
+    columns |= {"names": index.names, "digests": index.digests}
+    columns = {name: array for name, array in (columns | change).items() if array is not None}
+    write_sealed(index_path(tmp_path / "F.h5"), "file index", {}, columns)
+    assert len(read_indexes([tmp_path / "F.h5"]).names) == 0
+    (message,) = caplog.messages
+    assert message.startswith(f"every image is read again: {tmp_path / 'F.h5.files'}: damaged: ")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from conftest import TINY, CountingEngine
 from odd_images import CORPUS, PNG, write_corpus
-from PIL import Image
+from PIL import Image, ImageFile
 
 from featx.config import MAX_PIXELS
 from featx.contents import hash_rows
@@ -73,7 +73,11 @@ def test_names_reach_no_terminal_unescaped(corpus, run, stored, tmp_path):
     shown = run("info", next((tmp_path / "c").glob("*.h5")))
     for text in (done.stdout, done.stderr, shown.stdout, shown.stderr):
         assert all(line.isprintable() for line in text.split("\n"))
-    assert "\\x1b[31m" in done.stderr or "skipped" in done.stderr
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "\x1b[31mred.png").write_text("x")
+    (tmp_path / "one" / "good.png").write_bytes(PNG)
+    one = run("extract", tmp_path / "one", "--cache-dir", tmp_path / "c", "-q")
+    assert one.stderr.startswith("skipped \\x1b[31mred.png: not an image\n")
     as_json = run("extract", folder, "--cache-dir", tmp_path / "c", "--json")
     assert as_json.stdout.rstrip("\n").isprintable()
     assert json.loads(as_json.stdout)["skipped"] > 10
@@ -94,6 +98,25 @@ def test_an_image_without_permission_is_listed(tmp_path):
     assert caught.value.kind == "unreadable"
 
 
+def test_truncated_files_fail_whatever_the_program_has_set(corpus, monkeypatch):
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    with pytest.raises(ImageError) as caught:
+        open_rgb(corpus / "cut.jpg")
+    assert caught.value.kind == "damaged"
+    assert ImageFile.LOAD_TRUNCATED_IMAGES is True
+
+
+@pytest.mark.parametrize("words", ["out of memory", "decoder libtiff not available"])
+def test_what_the_machine_lacks_is_no_fault_of_the_file(corpus, monkeypatch, words):
+    def fail(_):
+        raise OSError(words)
+
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", fail)
+    with pytest.raises(ImageError, match=words) as caught:
+        open_rgb(corpus / "plain.tif")
+    assert caught.value.kind == "unreadable"
+
+
 def test_the_limit_of_pixels_can_be_moved(tmp_path, monkeypatch):
     (tmp_path / "x.png").write_bytes(PNG)  # 40 x 30
     assert pixel_limit() == MAX_PIXELS
@@ -106,6 +129,7 @@ def test_the_limit_of_pixels_can_be_moved(tmp_path, monkeypatch):
     with pytest.raises(ImageError, match=r"10.1 kB, more than a picture of 1199 pixels") as caught:
         open_rgb(tmp_path / "x.png")
     assert caught.value.kind == "too-large"
-    monkeypatch.setenv("FEATX_MAX_PIXELS", "many")
-    with pytest.raises(DatasetError, match="FEATX_MAX_PIXELS is 'many'; expected a whole number"):
-        open_rgb(tmp_path / "x.png")
+    for bad in ("many", "", "0", " 5", "-1", "9" * 5000, "²"):
+        monkeypatch.setenv("FEATX_MAX_PIXELS", bad)
+        with pytest.raises(DatasetError, match=r"FEATX_MAX_PIXELS is '.*'; expected a whole num"):
+            open_rgb(tmp_path / "x.png")

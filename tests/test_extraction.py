@@ -1,5 +1,6 @@
 import json
 import logging
+import os
 import shutil
 from dataclasses import fields, replace
 
@@ -227,7 +228,7 @@ def test_the_cache_keeps_itself_out_of_git_and_knows_its_cost(work, cache):
     assert "*" in (cache / ".gitignore").read_text().split()
     cost = json.loads((cache / f"{done.features.name}.cost.json").read_text())
     assert cost["images"] == 27
-    assert read_seconds_per_image(done.features) == cost["seconds"] / 27
+    assert read_seconds_per_image(read_features(done.features)) == cost["seconds"] / 27
     work()
     assert json.loads((cache / f"{done.features.name}.cost.json").read_text()) == cost
 
@@ -286,13 +287,14 @@ def test_extract_local_weights_and_bad_data(tiny_file, photos, tmp_path):
 def test_costs_go_with_the_rows_that_were_reused(work, photos, cache, tmp_path):
     first = work()
     path = cost_path(first.features)
-    path.write_text(json.dumps({"seconds": 270.0, "images": 27, "device": "cpu", "machine": "big"}))
+    cost = {"seconds": 270.0, "images": 27, "device": "cpu", "machine": "big"}
+    path.write_text(json.dumps({**cost, "fingerprint": first.fingerprint}))
     other = tmp_path / "others"
     for name in ("a", "b"):
         for i in range(7):
             draw_photo(other / name / f"{i}.png", 9, 10 * i + (name == "b"))
     # Nothing of the first folder is in this one: nothing of its cost is, either.
-    assert read_seconds_per_image(work(root=other).features) < 9
+    assert read_seconds_per_image(read_features(work(root=other).features)) < 9
     for i in range(3):
         shutil.copy(
             photos / "cat" / f"{i:02d}.{'png' if i % 2 else 'jpg'}", other / "a" / f"x{i}.png"
@@ -373,3 +375,47 @@ def test_the_network_gives_the_same_bytes_after_any_history(stored, photos, tmp_
     done = extract(photos, output=path, **options)
     assert (done.images, done.extracted) == (27, 2)
     assert path.read_bytes() == clean
+
+
+def test_odd_costs_are_no_costs(work, photos):
+    done = work()
+    path = cost_path(done.features)
+    for odd in ("", "[" * 100_000, '{"seconds": 1, "images": 1e400}', '{"seconds": "1"}', "7"):
+        path.write_text(odd)
+        assert read_seconds_per_image(read_features(done.features)) is None
+    whole = {"seconds": 5, "images": 27, "device": "cpu", "machine": "x", "fingerprint": "other"}
+    path.write_text(json.dumps(whole))  # of another state of the file
+    assert read_seconds_per_image(read_features(done.features)) is None
+
+
+def test_names_of_folders_that_are_not_utf8(stored, photos, tmp_path):
+    strange = tmp_path / "data\udcff"
+    try:
+        shutil.copytree(photos, strange)
+        (strange / "dog").rename(strange / "caf\udce9")
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names alone")
+    done = extract(strange, output=tmp_path / "F.h5")
+    assert (done.images, len(done.skipped_files)) == (18, 9)
+    assert {one.kind for one in done.skipped_files} == {"bad-name"}
+    found = read_features(tmp_path / "F.h5")
+    assert (found.dataset, found.classes) == ("data\\udcff", ("caf\\udce9", "cat", "owl"))
+
+
+def test_where_an_output_may_be(stored, photos, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "loop").symlink_to("loop")
+    for name in ("pipe", "loop", "."):
+        with pytest.raises(OutputExistsError, match=r"no regular file|a link to itself"):
+            extract(photos, output=tmp_path / name, overwrite=True)
+    with pytest.raises(OutputExistsError, match="no regular file"):
+        extract(photos, output="")
+    (tmp_path / "link.h5").symlink_to("real.h5")
+    extract(photos, output=tmp_path / "link.h5")
+    draw_photo(photos / "cat" / "new.png", 0, 77)
+    assert extract(photos, output=tmp_path / "link.h5").extracted == 1
+    assert (tmp_path / "link.h5").is_symlink()
+    assert len(read_features(tmp_path / "real.h5").X) == 28
+    (tmp_path / "G.h5.parts").write_text("mine")
+    with pytest.raises(OutputExistsError, match=r"G.h5.parts exists .*move it away"):
+        extract(photos, output=tmp_path / "G.h5")

@@ -39,6 +39,14 @@ def test_decoding_does_not_run_away():
     batches.close()
 
 
+def test_a_long_run_of_failures_is_given_out():
+    def load(i):
+        raise ImageError(str(i), "broken", "damaged")
+
+    sizes = [len(batch.failures) for batch in load_batches(load, range(10), 4, 2)]
+    assert sizes == [4, 4, 2]
+
+
 def test_only_failures():
     def load(i):
         raise ImageError(str(i), "broken", "damaged")

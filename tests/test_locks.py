@@ -1,3 +1,4 @@
+import errno
 import json
 import logging
 import os
@@ -5,6 +6,7 @@ import socket
 
 import pytest
 
+from featx import locks
 from featx.errors import LockedError
 from featx.locks import hold_lock
 
@@ -49,10 +51,40 @@ def test_what_a_dead_process_left_does_not_block(tmp_path, caplog):
         pass
 
 
-def test_a_lock_whose_name_is_gone_is_no_lock(tmp_path):
-    # Another process removed the file between our opening it and locking it.
+def test_a_lock_whose_name_is_gone_is_no_lock(tmp_path, monkeypatch):
+    """Another process ends, and removes the file, between our opening it and locking it."""
+    folder = tmp_path / "x.parts"
+    opened = []
+
+    def remove_first(handle):
+        opened.append(os.fstat(handle).st_ino)
+        if len(opened) == 1:
+            (folder / "lock").rename(tmp_path / "gone")  # so that its inode is not used again
+        real(handle)
+
+    real = locks._lock
+    monkeypatch.setattr(locks, "_lock", remove_first)
+    with hold_lock(folder, tmp_path / "x"):
+        assert len(opened) == 2
+        assert (folder / "lock").stat().st_ino == opened[1] != opened[0]
+
+
+def test_a_system_that_is_short_of_locks_takes_none_away(tmp_path, monkeypatch):
     folder = tmp_path / "x.parts"
     with hold_lock(folder, tmp_path / "x"):
-        (folder / "lock").unlink()
-        with hold_lock(folder, tmp_path / "x"):
-            assert json.loads((folder / "lock").read_bytes())["pid"] == os.getpid()
+
+        def short(handle):
+            raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+        with monkeypatch.context() as patch:
+            patch.setattr(locks, "_lock", short)
+            with (
+                pytest.raises(LockedError, match="has no locks"),
+                hold_lock(folder, tmp_path / "x"),
+            ):
+                pass
+        with (
+            pytest.raises(LockedError, match="is being written"),
+            hold_lock(folder, tmp_path / "x"),
+        ):
+            pass

@@ -3,6 +3,7 @@ from dataclasses import replace
 import h5py
 import numpy as np
 import pytest
+from conftest import reseal
 
 from featx.dataset import Skipped
 from featx.errors import FeatureFileError
@@ -125,3 +126,54 @@ def test_differences_name_the_field(provenance):
     other = replace(provenance, weights="x", precision="bf16")
     assert provenance.differences(other) == ("weights: tiny → x", "precision: fp32 → bf16")
     assert provenance.key() != other.key()
+
+
+def _put(array, text):
+    array[:] = np.array([text] * len(array), dtype=array.dtype)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda f: f.attrs.create("classes", 3), "no list of names"),
+        (lambda f: f.attrs.create("classes", np.array([b"a", b"a"])), "same name"),
+        (lambda f: f.attrs.create("classes", np.array([[b"a"], [b"b"]])), "no list of names"),
+        (lambda f: f.attrs.create("versions", np.bytes_(b"[" * 50_000)), "recursion"),
+        (lambda f: f.attrs.create("versions", np.bytes_(b"[1]")), "versions"),
+        (lambda f: f.attrs.create("preprocessing", np.bytes_(b"7")), "damaged"),
+        (lambda f: f.attrs.create("preprocessing", np.bytes_(b"{}")), "damaged"),
+        (lambda f: f.attrs.create("weights", np.bytes_(b"other")), "another provenance"),
+        (lambda f: f.attrs.create("weights", h5py.Empty("f4")), "has no shape"),
+        (lambda f: f.attrs.create("schema", 1), "schema 1, and this featx reads schema 2"),
+        (lambda f: f.attrs.pop("dataset"), "damaged"),
+        (lambda f: f.pop("hashes"), "damaged"),
+        (lambda f: f["targets"].write_direct(np.array([0, 9, 0, 0, 0])), "targets from 0 to 9"),
+        (lambda f: f["targets"].write_direct(np.array([1, 1, 0, 0, 0])), "fingerprint"),
+        (lambda f: f["features"].write_direct(np.full((5, 12), np.nan, "f4")), "NaN"),
+        (lambda f: _put(f["splits"], "exam"), "splits"),
+        (lambda f: _put(f["hashes"], "x"), "hashes"),
+    ],
+)
+def test_a_file_that_others_sealed_is_refused_all_the_same(features, tmp_path, change, message):
+    path = tmp_path / "F.h5"
+    write_features(features, path)
+    with h5py.File(path, "r+") as file:
+        change(file)
+    reseal(path, "feature file", features.provenance.key())
+    with pytest.raises(FeatureFileError, match=rf"(?i){message}") as caught:
+        read_features(path)
+    assert caught.value.path == path
+
+
+def test_hdf5_never_sees_what_is_not_sealed(features, tmp_path, monkeypatch):
+    path = tmp_path / "F.h5"
+    write_features(features, path)
+    path.write_bytes(path.read_bytes()[:-1])
+
+    def never(*_, **__):
+        raise AssertionError("HDF5 was called")
+
+    monkeypatch.setattr(h5py, "File", never)
+    for read in (read_features, read_provenance):
+        with pytest.raises(FeatureFileError, match="damaged: it has"):
+            read(path)
