@@ -17,7 +17,7 @@ from featx.assembly import Extraction
 from featx.cache import read_seconds_per_image
 from featx.config import BATCH_SIZE, EPOCHS, SPLITS
 from featx.contents import HashedRows
-from featx.dataset import MANIFEST_COLUMNS, Dataset, check_trainable, read_dataset, write_manifest
+from featx.dataset import Dataset, check_trainable
 from featx.errors import DatasetError, ModelError, OutputExistsError
 from featx.extraction import extract
 from featx.fetch import resolve_weights
@@ -34,6 +34,7 @@ from featx.machine import count_cores, describe_machine
 from featx.metrics import holm, log_loss, mcnemar
 from featx.models import Model, Outcome, read_model
 from featx.network import TRAINED
+from featx.sources import MANIFEST_COLUMNS, read_dataset, write_manifest
 from featx.store import Features, read_features
 
 log = logging.getLogger(__name__)

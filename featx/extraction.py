@@ -41,7 +41,7 @@ from featx.cache import (
 from featx.checkpoints import Checkpoints, open_checkpoints
 from featx.config import BATCH_SIZE, FEATURE_DIM, Preprocessing
 from featx.contents import FileIndex, HashedRows, hash_rows, read_indexes, write_index
-from featx.dataset import Dataset, read_dataset
+from featx.dataset import Dataset
 from featx.engine import Engine, TorchEngine, choose_device, describe_torch
 from featx.errors import FeatureFileError, FeatxError, ImageError, OutputExistsError
 from featx.fetch import resolve_weights
@@ -49,6 +49,7 @@ from featx.files import check_space, check_writable, explain_full
 from featx.images import load_image, pixel_limit
 from featx.machine import count_cores, describe_machine
 from featx.shards import Computed, Shard, estimate_shards, run_shards
+from featx.sources import read_dataset
 from featx.store import (
     Features,
     Provenance,
@@ -88,7 +89,7 @@ def extract(
     Parameters
     ----------
     data, split, root
-        See `featx.dataset.read_dataset`.
+        See `featx.sources.read_dataset`.
     output : path, optional
         The feature file; None: a name of its own in the cache folder.
     weights : str

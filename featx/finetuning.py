@@ -20,7 +20,7 @@ from featx.config import (
     TUNE_LEARNING_RATE,
 )
 from featx.contents import HashedRows, hash_rows
-from featx.dataset import Dataset, Skipped, check_trainable, read_dataset
+from featx.dataset import Dataset, Skipped, check_trainable
 from featx.engine import choose_device, full_float32
 from featx.errors import ImageError, ModelError
 from featx.fetch import resolve_weights
@@ -30,6 +30,7 @@ from featx.machine import count_cores, describe_machine
 from featx.metrics import score_labels
 from featx.models import Model, Outcome, check_place, read_model, write_model
 from featx.network import TRAINED, ImageBatches, TunedNetwork
+from featx.sources import read_dataset
 from featx.training import score_softmax, train_softmax
 from featx.weights import Weights
 
@@ -59,7 +60,7 @@ def finetune(
     Parameters
     ----------
     data, split, root
-        See `featx.dataset.read_dataset`.
+        See `featx.sources.read_dataset`.
     train : {"fc", "last3", "layer4", "all"}
         What moves: the new last layer alone, the last three layers, the last stage, everything.
     epochs, batch_size, seed : int

@@ -13,7 +13,7 @@ import torch
 from tqdm import tqdm
 
 from featx.config import BATCH_SIZE, Preprocessing
-from featx.dataset import Skipped, list_images
+from featx.dataset import Skipped
 from featx.engine import TorchEngine, choose_device, full_float32
 from featx.errors import DatasetError, ImageError, ModelError
 from featx.fetch import resolve_weights
@@ -23,6 +23,7 @@ from featx.images import load_image
 from featx.loading import load_batches
 from featx.machine import count_cores
 from featx.models import Model, read_model
+from featx.sources import list_images
 from featx.store import Features, Provenance
 from featx.weights import RECIPES, Weights
 

@@ -12,9 +12,9 @@ from conftest import PROVENANCE, TINY, CountingEngine
 
 import featx.shards
 from featx.contents import hash_rows
-from featx.dataset import read_dataset
 from featx.errors import FeatxError
 from featx.extraction import extract_rows
+from featx.sources import read_dataset
 
 SHARD = 4  # images: a batch
 SPLIT = "first:2,1"

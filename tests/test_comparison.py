@@ -5,9 +5,9 @@ import pytest
 from conftest import draw_photo
 
 from featx.comparison import compare
-from featx.dataset import read_dataset
 from featx.errors import DatasetError, ModelError, OutputExistsError
 from featx.metrics import holm, mcnemar
+from featx.sources import read_dataset
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ from conftest import TINY, CountingEngine, draw_photo, reseal
 from featx import contents
 from featx.container import encode_text, write_sealed
 from featx.contents import FileIndex, hash_rows, index_path, read_indexes, write_index
-from featx.dataset import read_dataset
 from featx.errors import ImageError
 from featx.extraction import extract, extract_rows
+from featx.sources import read_dataset
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ from PIL import Image, ImageFile
 
 from featx.config import MAX_PIXELS
 from featx.contents import hash_rows
-from featx.dataset import read_dataset
 from featx.errors import DatasetError, ImageError
 from featx.extraction import extract_rows
 from featx.images import open_rgb, pixel_limit
+from featx.sources import read_dataset
 from featx.store import read_features
 
 # Pillow warns of EXIF that it cannot read, without a name, and decodes the picture.

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from conftest import CLASSES, PER_CLASS, draw_photo
 
-from featx.dataset import read_dataset, write_manifest
 from featx.errors import DatasetError, OutputExistsError
+from featx.sources import read_dataset, write_manifest
 
 
 def by_split(dataset):
@@ -165,7 +165,7 @@ def test_what_cannot_be_used_says_why(photos, tmp_path):
         ("path,label,split\nx.jpg,a,dev\n", "split is 'dev'; expected train, val or test"),
         ("path,label,split\nx.jpg,a,train\ny.jpg,b,test\n", "test has classes that train lacks: b"),
         ("path,label,split\nx.jpg,a,val\ny.jpg,b,test\n", "no labelled train images"),
-        ("path,label\n", "no images in"),
+        ("path,label\n", "names no images"),
         (b"path,label\n\xff.jpg,a\n", "not a CSV manifest in UTF-8"),
         (b"\x89PNG\r\n\x1a\n\0\0", "not a CSV manifest in UTF-8"),
         ('path,label\n"x.jpg,a\n', "not a CSV manifest"),
@@ -195,3 +195,13 @@ def test_a_manifest_does_not_leave_its_root_by_a_link(photos, tmp_path):
         with pytest.raises(DatasetError, match=f"{name} is a link that leads out of the manifest"):
             read_dataset(manifest)
         assert len(read_dataset(manifest, root=manifest.parent)) == 2
+
+
+def test_manifests_that_say_nothing_or_too_much(tmp_path):
+    (tmp_path / "m.csv").write_text("path,label\n")
+    with pytest.raises(DatasetError, match=r"m.csv names no images: nothing follows its first"):
+        read_dataset(tmp_path / "m.csv")
+    for name in ("x" * 300, "x/" * 3000 + "y"):
+        (tmp_path / "m.csv").write_text(f"path,label\n{name},a\n")
+        with pytest.raises(DatasetError, match=r"m.csv, line 2: x.*… is longer than a file's name"):
+            read_dataset(tmp_path / "m.csv")

@@ -12,10 +12,10 @@ from conftest import TINY, CountingEngine, draw_photo
 from featx import images
 from featx.cache import cache_path, read_seconds_per_image
 from featx.contents import hash_rows
-from featx.dataset import read_dataset
 from featx.engine import TorchEngine
 from featx.errors import DatasetError, ExtractionError, ImageError, OutputExistsError
 from featx.extraction import extract, extract_rows
+from featx.sources import read_dataset
 from featx.store import Provenance, cost_path, read_features
 from featx.weights import Weights, hash_state, save_weights
 

@@ -8,7 +8,6 @@ import pytest
 import torch
 from conftest import CLASSES
 
-from featx.dataset import read_dataset
 from featx.engine import TorchEngine
 from featx.errors import DatasetError, ImageError, ModelError, OutputExistsError
 from featx.finetuning import finetune, load_tuned
@@ -16,6 +15,7 @@ from featx.images import load_image
 from featx.linear import LinearClassifier
 from featx.models import read_model
 from featx.network import TRAINED, ImageBatches, TunedNetwork
+from featx.sources import read_dataset
 
 
 @pytest.fixture

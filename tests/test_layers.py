@@ -17,7 +17,7 @@ FLOORS = [
     {"errors", "config", "machine", "text"},
     {"files", "splits", "loading"},
     {"dataset", "images", "keras", "weights", "backbone", "container", "locks", "metrics"},
-    {"fetch", "engine", "store", "contents", "training"},
+    {"sources", "fetch", "engine", "store", "contents", "training"},
     {"cache", "checkpoints", "shards", "assembly", "linear", "logreg", "network", "models"},
     {"extraction", "heads", "finetuning", "doctor"},
     {"comparison", "prediction", "samples"},

@@ -78,9 +78,13 @@ def test_many_classes_fit(features, tmp_path):
 
 def test_every_flipped_bit_and_every_cut_is_found(features, tmp_path):
     path = tmp_path / "F.h5"
-    write_features(features, path)
-    whole = path.read_bytes()
     rng = np.random.default_rng(0)
+    many = np.arange(200) % 5
+    columns = {n: getattr(features, n)[many] for n in ("targets", "splits", "paths", "hashes")}
+    X = rng.normal(size=(200, 2048)).astype(np.float32)
+    write_features(replace(features, X=X, **columns), path)
+    whole = path.read_bytes()
+    assert len(whole) > 400 * 4096
     flips = {*range(0, len(whole), 4096), *rng.integers(0, len(whole), 400).tolist()}
     for position in sorted(flips):
         bad = bytearray(whole)

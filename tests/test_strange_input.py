@@ -13,8 +13,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from featx.container import check_seal, encode_text, open_sealed, write_sealed
-from featx.dataset import Dataset, fingerprint_rows, read_dataset, write_manifest
+from featx.dataset import Dataset, fingerprint_rows
 from featx.errors import DatasetError, FeatureFileError
+from featx.sources import read_dataset, write_manifest
 from featx.text import printable
 
 settings.register_profile(
