@@ -223,18 +223,22 @@ def find_preferred_weights(candidates: Iterable[Path]) -> str | None:
 
 
 def refuse_other(
-    where: Path, there: Sequence[Features], rows: HashedRows, provenance: Provenance
+    where: Path,
+    there: Sequence[Features],
+    rows: HashedRows,
+    provenance: Provenance,
+    other_split: bool = False,
 ) -> None:
     """Raise OutputExistsError unless what is `there` is of the same making and data.
 
     The same data may have grown, changed or shrunk; but where most of what was made is no longer
-    in it, it was made of something else.
+    in it, it was made of something else. `other_split` lets another split rule pass.
     """
     data = rows.dataset
     differences = [d for one in there for d in one.provenance.differences(provenance)]
     names = {one.dataset for one in there} - {data.name}
     differences += [f"data: {name} → {data.name}" for name in sorted(names)]
-    rules = {one.split_rule for one in there} - {data.split_rule}
+    rules = {one.split_rule for one in there if not other_split} - {data.split_rule}
     differences += [f"split: {rule} → {data.split_rule}" for rule in sorted(rules)]
     held = {digest for one in there for digest in one.hashes.tolist()}
     kept = len(held & set(rows.hashes.tolist()))

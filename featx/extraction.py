@@ -236,11 +236,11 @@ def extract_rows(
     with explain_full(path, size, kept), open_checkpoints(path, lock=lock) as checkpoints:
         before = _read_before(path, refuse=output is not None and not overwrite)
         shards = [shard for shard, _ in checkpoints.shards]
-        if not overwrite:
-            if output is not None and before is not None:
+        # What the cache names, it names by folder and provenance: there is nothing to mix up.
+        if output is not None and not overwrite:
+            if before is not None:
                 refuse_other(path, [before], rows, provenance)
-            if shards:
-                refuse_other(parts, shards, rows, provenance)
+            refuse_other(parts, shards, rows, provenance, other_split=True)
         sources = [(one, cost) for one, cost in checkpoints.shards]
         if before is not None:
             sources.append((before, read_cost(before)))

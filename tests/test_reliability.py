@@ -326,6 +326,15 @@ def test_a_run_killed_before_it_cleared_up_has_its_cost(root, clean, tmp_path):
     assert read_seconds_per_image(found) > 0
 
 
+def test_another_split_goes_on_with_the_same_shards(root, clean, tmp_path):
+    path = tmp_path / "work" / "F.h5"
+    with pytest.raises(KeyboardInterrupt), mock.patch.object(interrupted, "SPLIT", "first:3,1"):
+        extract_once(root, path, Interrupted(8))
+    engine = SlowEngine()
+    finish(root, path, clean, engine)
+    assert engine.images == IMAGES - 2 - 8
+
+
 def test_another_datasets_shards_are_not_taken(root, clean, tmp_path):
     path = tmp_path / "work" / "F.h5"
     with pytest.raises(KeyboardInterrupt):
