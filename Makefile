@@ -54,7 +54,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: $(BIN)/python setup.cfg pyproject.toml
-	$(BIN)/python -m pip install --quiet $(PIP_ARGS) -e .
+	$(BIN)/python -m pip install --quiet $(PIP_ARGS) -e '.[openvino]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.installed

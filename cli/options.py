@@ -117,10 +117,19 @@ cache_dir_option = click.option(
 extract_options = _stack(
     click.option(
         "--engine",
-        type=click.Choice(["auto", "torch"]),
+        type=click.Choice(["auto", "torch", "openvino"]),
         default="auto",
         show_default=True,
-        help="What runs the network; auto takes features of any engine that are there.",
+        help="What runs the network; auto takes features of any engine that are there, else the "
+        "fastest that is installed and gives torch's features.",
+    ),
+    click.option(
+        "--precision",
+        type=click.Choice(["fp32", "bf16", "fp16", "auto"]),
+        default="fp32",
+        show_default=True,
+        help="Of the computation; auto takes bf16 where a probe finds it as good and faster; fp16 "
+        "is for CUDA.",
     ),
     batch_size_option,
     cache_dir_option,

@@ -7,7 +7,7 @@ import logging
 import os
 import re
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -168,12 +168,15 @@ def list_same_data(dataset: Dataset, cache_dir: Path, output: Path | None = None
 
 
 def find_finished(
-    rows: HashedRows, candidates: Iterable[Path], weights: str, engine: str | None
+    rows: HashedRows,
+    candidates: Iterable[Path],
+    weights: str,
+    accepts: Callable[[Provenance], bool],
 ) -> Features | None:
     """A file that holds just these rows under the choices made; no weights are read for it.
 
     Weights known by name have one hash and one preprocessing; a local file must be read first.
-    None as `engine` takes features of any.
+    `accepts` tells whether engine and precision are what is asked for.
     """
     if weights != "auto" and weights not in RECIPES:
         return None
@@ -189,7 +192,7 @@ def find_finished(
             and weights in ("auto", made.weights)
             and read_stored_hash(made.weights) in (None, made.weights_sha256)
             and made.preprocessing == recipe.preprocessing.to_dict()
-            and engine in (None, made.engine)
+            and accepts(made)
             and made.decoder == describe_decoder()
             and made.colours == describe_colours()
             and found.split_rule == rows.dataset.split_rule
@@ -212,11 +215,11 @@ def _holds(found: Features, rows: HashedRows) -> bool:
     return listed == expected and found.fingerprint == rows.select(keep).fingerprint
 
 
-def find_preferred_weights(candidates: Iterable[Path]) -> str | None:
-    """The name of the weights that the first readable of these feature files was made with."""
+def find_making(candidates: Iterable[Path]) -> Provenance | None:
+    """How the first readable of these feature files was made."""
     for candidate in candidates:
         try:
-            return read_provenance(candidate).weights
+            return read_provenance(candidate)
         except FeatureFileError:
             continue
     return None

@@ -165,6 +165,7 @@ def compare(
     seed: int = 0,
     device: str = "auto",
     engine: str = "auto",
+    precision: str = "fp32",
     batch_size: int = BATCH_SIZE,
     num_workers: int | None = None,
     on_error: str = "skip",
@@ -192,8 +193,8 @@ def compare(
         The comparison's folder; None: results/NAME.
     overwrite : bool
         Use an `output` that holds the comparison of another dataset.
-    data, split, root, weights, device, engine, batch_size, num_workers, on_error, cache_dir, rehash
-    lock
+    data, split, root, weights, device, engine, precision, batch_size, num_workers, on_error
+    cache_dir, rehash, lock
         See `featx.extraction.extract`.
     seed, progress
         See `featx.heads.fit`.
@@ -228,6 +229,7 @@ def compare(
         weights=weights,
         device=device,
         engine=engine,
+        precision=precision,
         num_workers=num_workers,
         on_error=on_error,
         cache_dir=cache_dir,

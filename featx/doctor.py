@@ -20,10 +20,12 @@ from featx import __version__
 from featx.cache import find_cache_dir
 from featx.config import BATCH_SIZE, TORCHVISION_V1
 from featx.engine import Engine, TorchEngine
-from featx.errors import LockedError
+from featx.engines import AGREEMENT, compare_rows
+from featx.errors import DeviceError, LockedError
 from featx.images import describe_decoder
 from featx.locks import hold_lock
 from featx.machine import describe_machine
+from featx.openvino_engine import OpenVinoEngine, has_openvino
 from featx.text import format_bytes
 from featx.weights import Weights
 
@@ -73,8 +75,11 @@ def examine(
     yield Finding("decoder", None, describe_decoder())
     home = find_cache_dir(cache_dir)
     yield _examine_folder(home)
-    engine = TorchEngine(_random_weights(), device, batch_size)
-    yield _examine_rows(engine)
+    weights = _random_weights()
+    engine = TorchEngine(weights, device, batch_size)
+    yield _examine_rows(engine, TORCHVISION_V1.crop)
+    if engine.device == "cpu":
+        yield _examine_openvino(weights, engine, TORCHVISION_V1.crop)
     threads = torch.get_num_threads()
     yield Finding(
         "threads",
@@ -128,8 +133,8 @@ def _random_pixels(engine: Engine, side: int) -> npt.NDArray[np.uint8]:
     return np.random.default_rng(0).integers(0, 256, shape, np.uint8)
 
 
-def _examine_rows(engine: Engine) -> Finding:
-    moved = probe_rows(engine, TORCHVISION_V1.crop)
+def _examine_rows(engine: Engine, side: int) -> Finding:
+    moved = probe_rows(engine, side)
     said = (
         f"an image's features change in their last bits with {' and '.join(moved)}: files of "
         "interrupted and of uninterrupted extractions will not be equal byte for byte"
@@ -138,6 +143,23 @@ def _examine_rows(engine: Engine) -> Finding:
     )
     name = f"{engine.name} {engine.precision} on {engine.device}"
     return Finding("engine", not moved, f"{name}, batches of {engine.batch_size}: {said}")
+
+
+def _examine_openvino(weights: Weights, exact: Engine, side: int) -> Finding:
+    """Whether OpenVINO is there, gives torch's features, and gives them wherever a row stands."""
+    if not has_openvino():
+        return Finding(
+            "openvino", None, "not installed; pip install 'featx[openvino]' makes extraction faster"
+        )
+    try:
+        engine = OpenVinoEngine(weights, exact.batch_size)
+        pixels = _random_pixels(exact, side)
+        error, _ = compare_rows(engine.run(pixels), exact.run(pixels))
+    except (DeviceError, RuntimeError) as problem:
+        return Finding("openvino", False, f"does not run here: {problem}")
+    rows = _examine_rows(engine, side)
+    good = bool(rows.good) and error <= AGREEMENT
+    return Finding("openvino", good, f"{rows.text}; within {error:.0e} of torch's")
 
 
 def _examine_folder(home: Path) -> Finding:

@@ -14,6 +14,8 @@ from featx.config import BATCH_SIZE, FEATURE_DIM
 from featx.errors import DeviceError
 from featx.weights import Weights
 
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
 
 class Engine(Protocol):
     """What extraction needs of whatever runs the network.
@@ -70,29 +72,38 @@ def full_float32() -> AbstractContextManager[None]:
 
 
 class TorchEngine:
-    """ResNet50 under torch in float32: folded, channels_last, without gradients.
+    """ResNet50 under torch: folded, channels_last, without gradients.
 
     Parameters
     ----------
     weights : Weights
     device : {"auto", "cpu", "cuda"}
     batch_size : int
+    precision : {"fp32", "bf16", "fp16"}
+        Of convolutions and matrix products, by autocast; features come out as float32.
 
     Raises
     ------
     DeviceError
+        The device is not there, or does not compute in that precision.
     """
 
-    precision = "fp32"
     feature_dim = FEATURE_DIM
 
     def __init__(
-        self, weights: Weights, device: str = "auto", batch_size: int = BATCH_SIZE
+        self,
+        weights: Weights,
+        device: str = "auto",
+        batch_size: int = BATCH_SIZE,
+        precision: str = "fp32",
     ) -> None:
         self.name = describe_torch()
         self.batch_size = batch_size
+        self.precision = precision
         self._device = choose_device(device)
         self.device = self._device.type
+        if precision == "fp16" and self.device == "cpu":
+            raise DeviceError("--precision fp16 is for CUDA; on a CPU say bf16, fp32 or auto")
         network = build_resnet50(weights.state, weights.stride_in_1x1)
         self._backbone = FrozenBackbone(network, weights.preprocessing).to(self._device)
 
@@ -109,7 +120,12 @@ class TorchEngine:
                 padded = np.zeros((self.batch_size, *pixels.shape[1:]), np.uint8)
                 padded[:n] = pixels
                 pixels = padded
-            with full_float32():
+            with (
+                full_float32(),
+                torch.autocast(
+                    self.device, _DTYPES[self.precision], enabled=self.precision != "fp32"
+                ),
+            ):
                 found = self._backbone(torch.from_numpy(pixels).to(self._device))
             features: npt.NDArray[np.float32] = found[:n].float().cpu().numpy()
         except (MemoryError, RuntimeError) as error:

@@ -30,7 +30,7 @@ from featx.cache import (
     count_removed,
     find_cache_dir,
     find_finished,
-    find_preferred_weights,
+    find_making,
     list_same_data,
     prepare_cache,
     read_cost,
@@ -42,13 +42,14 @@ from featx.checkpoints import Checkpoints, open_checkpoints
 from featx.config import BATCH_SIZE, FEATURE_DIM, Preprocessing
 from featx.contents import FileIndex, HashedRows, hash_rows, read_indexes, write_index
 from featx.dataset import Dataset
-from featx.engine import Engine, TorchEngine, choose_device, describe_torch
+from featx.engine import Engine, choose_device
+from featx.engines import Choice, make_engine
 from featx.errors import FeatureFileError, FeatxError, ImageError, OutputExistsError
 from featx.fetch import resolve_weights
-from featx.files import check_space, check_writable, explain_full
+from featx.files import check_space, check_writable, explain_full, resolve_output
 from featx.images import load_image, pixel_limit
 from featx.machine import count_cores, describe_machine
-from featx.shards import Computed, Shard, estimate_shards, run_shards
+from featx.shards import Computed, Shard, decode_some, estimate_shards, run_shards
 from featx.sources import read_dataset
 from featx.store import (
     Features,
@@ -58,6 +59,7 @@ from featx.store import (
     read_features,
     write_features,
 )
+from featx.text import printable
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +73,7 @@ def extract(
     root: str | Path | None = None,
     device: str = "auto",
     engine: str = "auto",
+    precision: str = "fp32",
     batch_size: int = BATCH_SIZE,
     num_workers: int | None = None,
     on_error: str = "skip",
@@ -95,7 +98,11 @@ def extract(
     weights : str
         See `featx.fetch.resolve_weights`.
     device : {"auto", "cpu", "cuda"}
-    engine : {"auto", "torch"}
+    engine : {"auto", "torch", "openvino"}
+        What runs the network; auto: what the same data's file was made with, else the fastest that
+        is installed and gives torch's features.
+    precision : {"fp32", "bf16", "fp16", "auto"}
+        Of the computation; auto: bf16 where a probe finds it as good and really faster.
     batch_size : int
         Images of one forward pass.
     num_workers : int, optional
@@ -134,14 +141,14 @@ def extract(
     dataset = data if isinstance(data, Dataset) else read_dataset(data, split, root)
     _note_ignored(dataset)
     pixel_limit()  # what it says of a wrong setting is better said now
-    target = None if output is None else _check_output(Path(output))
+    target = None if output is None else resolve_output(Path(output))
     home = find_cache_dir(cache_dir)
     started = time.perf_counter()
     same_data = list_same_data(dataset, home, target)
     rows = hash_rows(dataset, on_error, FileIndex() if rehash else read_indexes(same_data))
     usable = same_data if target is None else [path for path in same_data if path == target]
-    wanted_engine = None if engine == "auto" else describe_torch()
-    found = find_finished(rows, usable, weights, wanted_engine)
+    choice = Choice(engine, precision)
+    found = find_finished(rows, usable, weights, choice.accepts)
     seconds = time.perf_counter() - started
     if found is not None:
         if on_error == "fail":
@@ -164,10 +171,17 @@ def extract(
     size = estimate_file(len(dataset), FEATURE_DIM, longest_path(dataset))
     check_space(place, size, size)
     check_writable(place)
-    prefer = find_preferred_weights(same_data) if weights == "auto" else None
+    made = find_making(same_data)
+    prefer = made.weights if made is not None and weights == "auto" else None
     resolved = resolve_weights(weights, prefer=prefer, progress=progress)
     started = time.perf_counter()
-    runner = TorchEngine(resolved, device=device, batch_size=batch_size)
+    runner = make_engine(
+        resolved,
+        choice.settle(made),
+        lambda: decode_some(rows, resolved.preprocessing, batch_size),
+        device=device,
+        batch_size=batch_size,
+    )
     return extract_rows(
         rows,
         runner,
@@ -182,17 +196,6 @@ def extract(
         progress=progress,
         spent=seconds + time.perf_counter() - started,
     )
-
-
-def _check_output(path: Path) -> Path:
-    """Where a named output really is; a link is written through, a folder or device refused."""
-    try:
-        real = path.resolve() if path.is_symlink() else path
-    except (OSError, RuntimeError) as error:
-        raise OutputExistsError(path, ("a link to itself",)) from error
-    if real.exists() and not real.is_file():
-        raise OutputExistsError(path, ("no regular file",))
-    return real
 
 
 def extract_rows(
@@ -381,8 +384,5 @@ def _fail_on_skipped(found: Features, dataset: Dataset) -> None:
 
 def _note_ignored(dataset: Dataset) -> None:
     if dataset.ignored:
-        names = [ascii(name)[1:-1] for name in dataset.ignored[:3]]
-        more = ", …" if len(dataset.ignored) > 3 else ""
-        log.info(
-            "ignored, since no images: %d (%s%s)", len(dataset.ignored), ", ".join(names), more
-        )
+        named = ", ".join([*dataset.ignored[:3], *["…"][: len(dataset.ignored) > 3]])
+        log.info("ignored, since no images: %d (%s)", len(dataset.ignored), printable(named))

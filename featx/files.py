@@ -166,6 +166,23 @@ def check_replaceable(path: Path, first_line: str) -> None:
         raise OutputExistsError(path, ("not a file that featx wrote",))
 
 
+def resolve_output(path: Path) -> Path:
+    """Where a named output really is: a link is written through.
+
+    Raises
+    ------
+    OutputExistsError
+        It is a folder, a device, a pipe, or a link to itself.
+    """
+    try:
+        real = path.resolve() if path.is_symlink() else path
+    except (OSError, RuntimeError) as error:
+        raise OutputExistsError(path, ("a link to itself",)) from error
+    if real.exists() and not real.is_file():
+        raise OutputExistsError(path, ("no regular file",))
+    return real
+
+
 def check_own_folder(folder: Path, mark: str) -> None:
     """Raise OutputExistsError where `folder` holds files, but not the one that ours all have."""
     if folder.is_dir() and any(folder.iterdir()) and not (folder / mark).exists():

@@ -11,7 +11,7 @@ import joblib
 import numpy as np
 import torch
 
-from featx.cache import find_cache_dir, find_preferred_weights, list_same_data
+from featx.cache import find_cache_dir, find_making, list_same_data
 from featx.config import (
     EPOCHS,
     HEAD_LEARNING_RATE,
@@ -96,7 +96,8 @@ def finetune(
     check_trainable(dataset)
     workers = count_cores() if num_workers is None else num_workers
     rows, skipped = leave_out_undecodable(hash_rows(dataset, on_error), on_error)
-    prefer = find_preferred_weights(list_same_data(dataset, find_cache_dir()))
+    made = find_making(list_same_data(dataset, find_cache_dir()))
+    prefer = made.weights if made is not None else None
     resolved = resolve_weights(weights, prefer=prefer, progress=progress)
     recipe = make_tune_recipe(
         rows,

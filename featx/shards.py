@@ -12,10 +12,11 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from featx.config import SHARD_IMAGES, SHARD_SECONDS
+from featx.config import SHARD_IMAGES, SHARD_SECONDS, Preprocessing
 from featx.contents import HashedRows
 from featx.engine import Engine
 from featx.errors import ExtractionError, ImageError
+from featx.images import load_image
 from featx.loading import load_batches
 from featx.store import estimate_file
 
@@ -138,6 +139,24 @@ def run_shards(
         raise
     done.seconds = time.perf_counter() - begun
     return done
+
+
+def decode_some(rows: HashedRows, preprocessing: Preprocessing, most: int) -> npt.NDArray[np.uint8]:
+    """Pixels of the first images that can be decoded, for a probe; noise where none can.
+
+    Returns
+    -------
+    ndarray of shape (n, crop, crop, 3), uint8
+        n is at least 1 and at most `most`.
+    """
+    found = []
+    for i in range(min(most, len(rows.hashes))):
+        with contextlib.suppress(ImageError):
+            found.append(load_image(rows.locate(i), preprocessing))
+    if found:
+        return np.stack(found)
+    side = preprocessing.crop
+    return np.random.default_rng(0).integers(0, 256, (1, side, side, 3), np.uint8)
 
 
 def estimate_shards(n_samples: int, n_features: int) -> int:

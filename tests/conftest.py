@@ -42,6 +42,13 @@ def empty_home(tmp_path, monkeypatch):
     log.handlers.clear()
 
 
+@pytest.fixture(autouse=True)
+def torch_alone(monkeypatch):
+    """Leave OpenVINO to its own tests: compiling the network takes seconds each time."""
+    monkeypatch.setattr("featx.engines.has_openvino", lambda: False)
+    monkeypatch.setattr("featx.doctor.has_openvino", lambda: False)
+
+
 def draw_photo(path: Path, kind: int, seed: int, size=(90, 80)) -> Path:
     """A noisy picture whose hue and stripes tell its class."""
     rng = np.random.default_rng([kind, seed])

@@ -15,6 +15,7 @@ from featx.contents import hash_rows
 from featx.engine import TorchEngine
 from featx.errors import DatasetError, ExtractionError, ImageError, OutputExistsError
 from featx.extraction import extract, extract_rows
+from featx.openvino_engine import OpenVinoEngine
 from featx.sources import read_dataset
 from featx.store import Provenance, cost_path, read_features
 from featx.weights import Weights, hash_state, save_weights
@@ -263,7 +264,7 @@ def test_extract_end_to_end(stored, photos, cache, caplog, monkeypatch):
     def never(*_, **__):
         raise AssertionError("the network was built")
 
-    monkeypatch.setattr("featx.extraction.TorchEngine", never)
+    monkeypatch.setattr("featx.extraction.make_engine", never)
     again = extract(photos, split="first:4,2", cache_dir=cache)
     assert (again.extracted, again.reused, again.features) == (0, 27, done.features)
     assert again.fingerprint == done.fingerprint
@@ -348,15 +349,21 @@ def test_a_file_called_like_known_weights_is_not_them(
     assert extract(photos, cache_dir=cache).extracted == 27
 
 
-def test_the_network_gives_the_same_bytes_after_any_history(stored, photos, tmp_path, monkeypatch):
-    options = {"split": "first:4,2", "batch_size": 4, "num_workers": 2}
+@pytest.mark.parametrize("engine", ["torch", "openvino"])
+def test_the_network_gives_the_same_bytes_after_any_history(
+    stored, photos, tmp_path, monkeypatch, engine
+):
+    if engine == "openvino":
+        pytest.importorskip("openvino")
+    options = {"split": "first:4,2", "batch_size": 4, "num_workers": 2, "engine": engine}
+    kind = {"torch": TorchEngine, "openvino": OpenVinoEngine}[engine]
     clean = extract(photos, output=tmp_path / "clean" / "F.h5", **options).features.read_bytes()
     monkeypatch.setattr("featx.shards.SHARD_IMAGES", 4)
     path = tmp_path / "work" / "F.h5"
     moved = [photos / "cat" / "03.png", photos / "owl" / "08.jpg"]
     for i, image in enumerate(moved):
         image.rename(tmp_path / f"{i}.moved")
-    real, batches = TorchEngine.run, []
+    real, batches = kind.run, []
 
     def interrupted(self, pixels):
         batches.append(len(pixels))
@@ -365,7 +372,7 @@ def test_the_network_gives_the_same_bytes_after_any_history(stored, photos, tmp_
         return real(self, pixels)
 
     with monkeypatch.context() as patch:
-        patch.setattr(TorchEngine, "run", interrupted)
+        patch.setattr(kind, "run", interrupted)
         for _ in range(2):
             with pytest.raises(KeyboardInterrupt):
                 extract(photos, output=path, **options)

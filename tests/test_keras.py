@@ -10,6 +10,7 @@ from featx.backbone import empty_state
 from featx.engine import TorchEngine
 from featx.errors import WeightsError
 from featx.keras import convert_keras
+from featx.openvino_engine import OpenVinoEngine
 from featx.weights import check_state
 
 BLOCKS = {2: "abc", 3: "abcd", 4: "abcdef", 5: "abc"}
@@ -111,11 +112,14 @@ def test_what_is_not_that_model(model, tmp_path):
 
 
 @pytest.mark.real_weights
-def test_the_real_parameters_meet_the_reference(keras_weights):
+@pytest.mark.parametrize("engine", [TorchEngine, OpenVinoEngine])
+def test_the_real_parameters_meet_the_reference(keras_weights, engine):
+    if engine is OpenVinoEngine:
+        pytest.importorskip("openvino")
     with np.load(Path(__file__).parent / "data" / "keras_reference.npz") as reference:
         images, features = reference["images"], reference["features"]
         probabilities = reference["probabilities"]
-    found = TorchEngine(keras_weights, "cpu", batch_size=4).run(images)
+    found = engine(keras_weights, batch_size=4).run(images)
     error = np.linalg.norm(found - features, axis=1) / np.linalg.norm(features, axis=1)
     assert error.max() < 1e-5
     assert np.abs(found - features).max() / np.abs(features).max() < 1e-5

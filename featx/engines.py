@@ -1,0 +1,180 @@
+"""Which engine runs, and in which precision: what a file has, what is there, what is fast."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from featx.config import BATCH_SIZE
+from featx.engine import Engine, TorchEngine, choose_device, describe_torch
+from featx.errors import DeviceError
+from featx.openvino_engine import OpenVinoEngine, describe_openvino, has_openvino
+from featx.store import Provenance
+from featx.weights import Weights
+
+log = logging.getLogger(__name__)
+
+# Two engines' float32 features of the same images differ by less, relative to their norm.
+AGREEMENT = 1e-4
+# What bf16 must be to be taken: this close to float32 in direction, and this much faster.
+COSINE = 0.999
+GAIN = 1.2
+
+Sample = Callable[[], npt.NDArray[np.uint8]]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """An engine and a precision, as a user names them.
+
+    Attributes
+    ----------
+    engine : {"auto", "torch", "openvino"}
+    precision : {"auto", "fp32", "bf16", "fp16"}
+    """
+
+    engine: str = "auto"
+    precision: str = "fp32"
+
+    def accepts(self, made: Provenance) -> bool:
+        """Whether features of that making are what is asked for; auto takes what is there."""
+        return (
+            self.engine in ("auto", made.engine.split()[0])
+            and (self.engine == "auto" or made.engine == describe_engine(self.engine))
+            and self.precision in ("auto", made.precision)
+        )
+
+    def settle(self, made: Provenance | None) -> Choice:
+        """This choice with what is left open taken from a file, where it can still be made so."""
+        if made is None or not self.accepts(made):
+            return self
+        name = made.engine.split()[0]
+        if name not in available_engines() or made.engine != describe_engine(name):
+            return self
+        return Choice(name, made.precision)
+
+
+def available_engines() -> tuple[str, ...]:
+    """Names of the engines that are installed, the fastest on a CPU first."""
+    return ("openvino", "torch") if has_openvino() else ("torch",)
+
+
+def describe_engine(name: str) -> str:
+    """An engine's name with its version, as the provenance has it; "" where it is not installed."""
+    if name == "openvino":
+        return describe_openvino() if has_openvino() else ""
+    return describe_torch()
+
+
+def make_engine(
+    weights: Weights,
+    choice: Choice,
+    sample: Sample,
+    *,
+    device: str = "auto",
+    batch_size: int = BATCH_SIZE,
+) -> Engine:
+    """Build the engine that was chosen; probe what was left to us.
+
+    Parameters
+    ----------
+    weights : Weights
+    choice : Choice
+    sample : callable
+        Gives some real images, shape (n, crop, crop, 3), uint8, n at least 1 and at most
+        `batch_size`; called only where something is to be probed.
+    device : {"auto", "cpu", "cuda"}
+    batch_size : int
+
+    Raises
+    ------
+    DeviceError
+        What was asked for is not there.
+    """
+    place = choose_device(device).type
+    name = choice.engine
+    if name == "openvino" and place != "cpu":
+        raise DeviceError(f"--engine openvino runs on the CPU, and --device {device} is {place}")
+    precision = "fp32" if choice.precision == "auto" else choice.precision
+    if name != "auto":
+        engine = _build(name, weights, place, batch_size, precision)
+    elif place == "cpu" and precision != "fp16":
+        engine = _take_fastest(weights, batch_size, precision, sample)
+    else:
+        engine = TorchEngine(weights, place, batch_size, precision)
+    return _try_bf16(weights, engine, sample) if choice.precision == "auto" else engine
+
+
+def compare_rows(
+    found: npt.NDArray[np.float32], expected: npt.NDArray[np.float32]
+) -> tuple[float, float]:
+    """Largest relative error and smallest cosine of two matrices' rows."""
+    a, b = found.astype(np.float64), expected.astype(np.float64)
+    norms = np.linalg.norm(b, axis=1)
+    error = np.linalg.norm(a - b, axis=1) / norms
+    cosine = (a * b).sum(axis=1) / (np.linalg.norm(a, axis=1) * norms)
+    return float(error.max()), float(cosine.min())
+
+
+def _build(name: str, weights: Weights, place: str, batch_size: int, precision: str) -> Engine:
+    if name == "openvino":
+        return OpenVinoEngine(weights, batch_size, precision)
+    return TorchEngine(weights, place, batch_size, precision)
+
+
+def _take_fastest(weights: Weights, batch_size: int, precision: str, sample: Sample) -> Engine:
+    """The fastest engine on this CPU whose features are those of torch in float32."""
+    if "openvino" in available_engines():
+        try:
+            engine = OpenVinoEngine(weights, batch_size, precision)
+            few = sample()[:2]
+            expected = TorchEngine(weights, "cpu", len(few)).run(few)
+            error, cosine = compare_rows(engine.run(few), expected)
+            if (error <= AGREEMENT) if precision == "fp32" else (cosine >= COSINE):
+                log.info("engine: %s, the fastest that is installed", engine.name)
+                return engine
+            log.warning(
+                "openvino refused, because its features differ from torch's: relative error %.1e, "
+                "cosine %.5f",
+                error,
+                cosine,
+            )
+        except (DeviceError, RuntimeError) as error:
+            log.warning("openvino refused, because it does not run here: %s", error)
+    return TorchEngine(weights, "cpu", batch_size, precision)
+
+
+def _try_bf16(weights: Weights, exact: Engine, sample: Sample) -> Engine:
+    """The same engine in bf16, where the processor has it and it is as good and really faster."""
+    name = exact.name.split()[0]
+    try:
+        rough = _build(name, weights, exact.device, exact.batch_size, "bf16")
+        pixels = sample()
+        expected, slow = _time(exact, pixels)
+        found, fast = _time(rough, pixels)
+    except (DeviceError, RuntimeError) as error:
+        log.info("bf16 refused, because it does not run here: %s", error)
+        return exact
+    _, cosine = compare_rows(found, expected)
+    gain = slow / fast
+    if not cosine >= COSINE:
+        log.info("bf16 refused, because its features differ: cosine %.5f", cosine)
+    elif gain < GAIN:
+        log.info("bf16 refused, because it is no faster: %.2f times", gain)
+    else:
+        log.info("precision: bf16, %.1f times as fast, cosine %.5f", gain, cosine)
+        return rough
+    return exact
+
+
+def _time(engine: Engine, pixels: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float32], float]:
+    """Features, and the seconds of the second pass: the first one sets up."""
+    engine.run(pixels)
+    begun = time.perf_counter()
+    features = engine.run(pixels)
+    return features, time.perf_counter() - begun
