@@ -63,8 +63,7 @@ class OpenVinoEngine:
         core = openvino.Core()
         if precision != "fp32" and not _has_precision(core, precision):
             raise DeviceError(f"--precision {precision}: this processor does not compute in it")
-        self._crop = weights.preprocessing.crop
-        shape = (batch_size, self._crop, self._crop, 3)
+        crop = weights.preprocessing.crop
         network = build_resnet50(weights.state, weights.stride_in_1x1)
         backbone = FrozenBackbone(network, weights.preprocessing)
         with warnings.catch_warnings():
@@ -72,8 +71,9 @@ class OpenVinoEngine:
             warnings.simplefilter("ignore")
             model = openvino.convert_model(
                 backbone,
-                example_input=torch.zeros(shape, dtype=torch.uint8),
-                input=[(list(shape), openvino.Type.u8)],
+                # Tracing runs it: one image takes a third of the time that a batch does.
+                example_input=torch.zeros((1, crop, crop, 3), dtype=torch.uint8),
+                input=[([batch_size, crop, crop, 3], openvino.Type.u8)],
             )
         compiled = core.compile_model(
             model,
