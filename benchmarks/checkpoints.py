@@ -46,7 +46,9 @@ def main() -> None:
                 tempfile.TemporaryDirectory(dir=".") as folder,
                 mock.patch.object(Checkpoints, "keep", keep),
             ):
-                done = extract(words.data, split=words.split, output=Path(folder) / "F.h5")
+                done = extract(
+                    words.data, split=words.split, output=Path(folder) / "F.h5", engine="torch"
+                )
             images = done.images
             if number:  # the first round warms the system's file cache
                 seconds[kind].append(done.seconds)

@@ -89,19 +89,6 @@ def plan_rows(
     return Plan(todo, failed)
 
 
-def find_twins(rows: HashedRows, failures: Mapping[int, ImageError]) -> list[int]:
-    """Positions to try instead: files with the contents of one that could not be read."""
-    digests = rows.hashes.tolist()
-    wanted = {digests[i] for i, e in failures.items() if e.kind not in CONTENT_FAULTS}
-    if not wanted:
-        return []
-    twins: dict[str, int] = {}
-    for i, digest in enumerate(digests):
-        if digest in wanted and i not in failures:
-            twins.setdefault(digest, i)
-    return sorted(twins.values())
-
-
 def assemble_features(
     rows: HashedRows,
     table: dict[str, npt.NDArray[np.float32]],

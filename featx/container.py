@@ -28,6 +28,7 @@ from h5py import h5a, h5d, h5f, h5fd, h5l, h5o, h5p, h5s, h5t
 
 from featx.errors import FeatureFileError
 from featx.files import open_regular, write_bytes, write_whole
+from featx.text import say_error
 
 _HEAD = 512  # bytes; the smallest user block there is
 _ALIGNMENT = 512  # of arrays in the file, so that they can be memory-mapped
@@ -370,7 +371,7 @@ def _open(path: Path) -> io.BufferedReader:
     try:
         return open_regular(path)
     except OSError as error:
-        raise FeatureFileError(path, (error.strerror or str(error)).lower()) from error
+        raise FeatureFileError(path, say_error(error)) from error
 
 
 def _read_head(file: io.BufferedReader, path: Path, kind: str) -> bytes:

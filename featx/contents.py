@@ -20,6 +20,7 @@ from featx.dataset import Dataset, Skipped, fingerprint_rows
 from featx.errors import FeatureFileError, ImageError
 from featx.files import open_regular
 from featx.machine import count_cores
+from featx.text import as_text, say_error
 
 log = logging.getLogger(__name__)
 
@@ -178,13 +179,13 @@ def hash_rows(dataset: Dataset, on_error: str, known: FileIndex | None = None) -
     results = reading(joblib.delayed(_read)(paths[i]) for i in todo)
     for i, result in zip(todo, results, strict=True):
         if isinstance(result, OSError):
-            reason = (result.strerror or str(result)).lower()
-            unread[i] = Skipped(_escape(dataset.paths[i]), "", "unreadable", reason)
+            name = as_text(dataset.paths[i])
+            unread[i] = Skipped(name, "", "unreadable", say_error(result))
         else:
             states[i], digests[i], settled[i] = result
-    for i in (i for i, name in enumerate(dataset.paths) if not _is_text(name)):
+    for i in (i for i, name in enumerate(dataset.paths) if as_text(name) != name):
         reason = "the file's name is not UTF-8"
-        unread[i] = Skipped(_escape(dataset.paths[i]), "", "bad-name", reason)
+        unread[i] = Skipped(as_text(dataset.paths[i]), "", "bad-name", reason)
     if unread and on_error == "fail":
         i, first = min(unread.items())
         raise ImageError(str(paths[i]), first.reason, first.kind)
@@ -229,15 +230,3 @@ def _state(found: os.stat_result) -> tuple[int, int, int, int]:
     # Inode numbers of 64 bits are put into int64, which wraps alike every time.
     inode = (found.st_ino + 2**63) % 2**64 - 2**63
     return inode, found.st_size, found.st_mtime_ns, found.st_ctime_ns
-
-
-def _is_text(name: str) -> bool:
-    try:
-        name.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _escape(name: str) -> str:
-    return name.encode("utf-8", "backslashreplace").decode()

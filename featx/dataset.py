@@ -14,6 +14,7 @@ import numpy.typing as npt
 from featx.config import SPLITS
 from featx.errors import DatasetError
 from featx.splits import NO_LABEL, find_untrainable
+from featx.text import as_text
 
 
 @dataclass(frozen=True)
@@ -132,13 +133,13 @@ def make_dataset(
         None: the folder's.
     """
     # A folder's name may be no UTF-8; classes and the data's name go into files and tables.
-    rows = [(split, _as_text(label), path) for split, label, path in rows]
+    rows = [(split, as_text(label), path) for split, label, path in rows]
     rows.sort(key=lambda r: (SPLITS.index(r[0]) if r[0] else 3, r[1], r[2]))
     classes = tuple(sorted({label for _, label, _ in rows if label}))
     index = {label: i for i, label in enumerate(classes)}
     return Dataset(
         root=root,
-        name=_as_text(name or root.resolve().name) or "images",
+        name=as_text(name or root.resolve().name) or "images",
         classes=classes,
         paths=tuple(path for _, _, path in rows),
         targets=np.array([index.get(label, NO_LABEL) for _, label, _ in rows], dtype=np.int64),
@@ -146,10 +147,6 @@ def make_dataset(
         split_rule=rule,
         ignored=tuple(ignored),
     )
-
-
-def _as_text(name: str) -> str:
-    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def check_splits(dataset: Dataset) -> None:

@@ -22,11 +22,12 @@ from featx.config import BATCH_SIZE, TORCHVISION_V1
 from featx.engine import Engine, TorchEngine
 from featx.engines import AGREEMENT, compare_rows
 from featx.errors import DeviceError, LockedError
+from featx.files import existing_folder
 from featx.images import describe_decoder
 from featx.locks import hold_lock
 from featx.machine import describe_machine
 from featx.openvino_engine import OpenVinoEngine, has_openvino
-from featx.text import format_bytes
+from featx.text import format_bytes, say_error
 from featx.weights import Weights
 
 
@@ -163,9 +164,7 @@ def _examine_openvino(weights: Weights, exact: Engine, side: int) -> Finding:
 
 
 def _examine_folder(home: Path) -> Finding:
-    there = home.absolute()
-    while not there.is_dir():
-        there = there.parent
+    there = existing_folder(home.absolute())
     free = format_bytes(shutil.disk_usage(there).free)
     try:
         with (
@@ -176,7 +175,7 @@ def _examine_folder(home: Path) -> Finding:
     except LockedError as error:
         return Finding("cache", False, str(error))
     except OSError as error:
-        return Finding("cache", False, f"{home}: {(error.strerror or str(error)).lower()}")
+        return Finding("cache", False, f"{home}: {say_error(error)}")
     return Finding("cache", True, f"{home}: can be written and locked, {free} free")
 
 

@@ -12,6 +12,7 @@ import torch
 from featx.backbone import FrozenBackbone, build_resnet50
 from featx.config import BATCH_SIZE, FEATURE_DIM
 from featx.errors import DeviceError
+from featx.loading import pad_batch
 from featx.weights import Weights
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -109,25 +110,17 @@ class TorchEngine:
 
     @torch.inference_mode()
     def run(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """See `Engine.run`.
-
-        The batch is padded to one shape: matrix routines choose their kernels, and with them the
-        last bits of a result, by shape. So a row does not depend on how many others came with it.
-        """
-        n = len(pixels)
+        """See `Engine.run`; the batch is padded to one shape."""
         try:
-            if n < self.batch_size:
-                padded = np.zeros((self.batch_size, *pixels.shape[1:]), np.uint8)
-                padded[:n] = pixels
-                pixels = padded
+            padded = torch.from_numpy(pad_batch(pixels, self.batch_size))
             with (
                 full_float32(),
                 torch.autocast(
                     self.device, _DTYPES[self.precision], enabled=self.precision != "fp32"
                 ),
             ):
-                found = self._backbone(torch.from_numpy(pixels).to(self._device))
-            features: npt.NDArray[np.float32] = found[:n].float().cpu().numpy()
+                found = self._backbone(padded.to(self._device))
+            features: npt.NDArray[np.float32] = found[: len(pixels)].float().cpu().numpy()
         except (MemoryError, RuntimeError) as error:
             if "memory" not in f"{type(error).__name__} {error}".lower():
                 raise

@@ -43,18 +43,15 @@ class Choice:
 
     def accepts(self, made: Provenance) -> bool:
         """Whether features of that making are what is asked for; auto takes what is there."""
-        return (
-            self.engine in ("auto", made.engine.split()[0])
-            and (self.engine == "auto" or made.engine == describe_engine(self.engine))
-            and self.precision in ("auto", made.precision)
-        )
+        engine = self.engine == "auto" or made.engine == describe_engine(self.engine)
+        return engine and self.precision in ("auto", made.precision)
 
     def settle(self, made: Provenance | None) -> Choice:
         """This choice with what is left open taken from a file, where it can still be made so."""
         if made is None or not self.accepts(made):
             return self
         name = made.engine.split()[0]
-        if name not in available_engines() or made.engine != describe_engine(name):
+        if made.engine != describe_engine(name):
             return self
         return Choice(name, made.precision)
 

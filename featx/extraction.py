@@ -6,18 +6,14 @@ import contextlib
 import itertools
 import logging
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from featx.assembly import (
     Extraction,
-    Plan,
     assemble_features,
     describe_skipped,
-    find_twins,
     longest_path,
     make_features,
     make_provenance,
@@ -49,7 +45,7 @@ from featx.fetch import resolve_weights
 from featx.files import check_space, check_writable, explain_full, resolve_output
 from featx.images import load_image, pixel_limit
 from featx.machine import count_cores, describe_machine
-from featx.shards import Computed, Shard, decode_some, estimate_shards, run_shards
+from featx.shards import Shard, decode_some, estimate_shards, run_shards
 from featx.sources import read_dataset
 from featx.store import (
     Features,
@@ -260,9 +256,13 @@ def extract_rows(
         plan = plan_rows(rows, known.rows, known.skipped, on_error)
         more = estimate_shards(len(plan.todo), engine.feature_dim)
         check_space(path, size + more, size)
-        computed = _compute(
+        if plan.todo:
+            log.info(
+                "extracting %d images with %s on %s", len(plan.todo), engine.name, engine.device
+            )
+        computed = run_shards(
             rows,
-            plan,
+            plan.todo,
             engine,
             lambda i: load_image(rows.locate(i), preprocessing, digests[i]),
             lambda shard: _keep(checkpoints, shard, rows, provenance),
@@ -290,39 +290,6 @@ def extract_rows(
         device=engine.device,
         path=path,
     )
-
-
-def _compute(
-    rows: HashedRows,
-    plan: Plan,
-    engine: Engine,
-    load: Callable[[int], npt.NDArray[np.uint8]],
-    keep: Callable[[Shard], None],
-    *,
-    num_workers: int,
-    on_error: str,
-    progress: bool,
-) -> Computed:
-    """Run what is to do; where a file could not be read, one of the same contents instead."""
-    done = Computed()
-    todo = plan.todo
-    if todo:
-        log.info("extracting %d images with %s on %s", len(todo), engine.name, engine.device)
-    while todo:
-        more = run_shards(
-            rows,
-            todo,
-            engine,
-            load,
-            keep,
-            num_workers=num_workers,
-            on_error=on_error,
-            progress=progress,
-        )
-        done.add(more)
-        todo = find_twins(rows, done.failures)
-        todo = [i for i in todo if i not in done.rows]
-    return done
 
 
 def _keep(checkpoints: Checkpoints, shard: Shard, rows: HashedRows, provenance: Provenance) -> None:

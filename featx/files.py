@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from featx.errors import OutputExistsError, StorageError
-from featx.text import format_bytes
+from featx.text import format_bytes, say_error
 
 _TEMPORARY = re.compile(r"(\..*)\.[0-9a-f]{32}\.tmp", re.DOTALL)
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -109,7 +109,7 @@ def check_space(path: Path, needed: int, largest: int) -> None:
     largest : int
         Bytes of the largest single file.
     """
-    folder = _existing(path.parent)
+    folder = existing_folder(path.parent)
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise StorageError(
@@ -142,9 +142,9 @@ def explain_full(path: Path, needed: int, kept: str) -> Iterator[None]:
     except OSError as error:
         if error.errno not in _FULL:
             raise
-        free = shutil.disk_usage(_existing(path.parent)).free
+        free = shutil.disk_usage(existing_folder(path.parent)).free
         raise StorageError(
-            f"{path}: {(error.strerror or str(error)).lower()}: about {format_bytes(needed)} are "
+            f"{path}: {say_error(error)}: about {format_bytes(needed)} are "
             f"needed and {format_bytes(free)} are free; {kept}"
         ) from error
 
@@ -274,8 +274,8 @@ def _make_beside(path: Path) -> Path:
     return temporary
 
 
-def _existing(folder: Path) -> Path:
-    """The nearest folder above that is there."""
+def existing_folder(folder: Path) -> Path:
+    """The folder, or the nearest one above it that is there."""
     while not folder.is_dir() and folder != folder.parent:
         folder = folder.parent
     return folder

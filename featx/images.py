@@ -19,7 +19,7 @@ from PIL import Image, ImageFile, ImageOps, TiffImagePlugin, features
 from featx.config import BACKGROUND, IMAGE_FORMATS, MAX_PIXELS, Preprocessing
 from featx.errors import DatasetError, ImageError
 from featx.files import open_regular
-from featx.text import format_bytes, printable
+from featx.text import format_bytes, printable, say_error
 
 log = logging.getLogger(__name__)
 
@@ -271,6 +271,6 @@ def _to_rgb(image: Image.Image, bits: int) -> Image.Image:
 
 def _say(error: Exception) -> str:
     """An error in one line of printable characters."""
-    said = error.strerror.lower() if isinstance(error, OSError) and error.strerror else str(error)
+    said = say_error(error) if isinstance(error, OSError) and error.strerror else str(error)
     text = " ".join(said.split())[:_REASON] or type(error).__name__
     return printable(text)

@@ -13,6 +13,7 @@ import torch
 from featx.backbone import FrozenBackbone, build_resnet50
 from featx.config import BATCH_SIZE, FEATURE_DIM
 from featx.errors import DeviceError
+from featx.loading import pad_batch
 from featx.machine import count_cores
 from featx.weights import Weights
 
@@ -89,13 +90,9 @@ class OpenVinoEngine:
 
     def run(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """See `featx.engine.Engine.run`."""
-        n = len(pixels)
-        if n < self.batch_size:
-            padded = np.zeros((self.batch_size, *pixels.shape[1:]), np.uint8)
-            padded[:n] = pixels
-            pixels = padded
-        found = self._request.infer({0: np.ascontiguousarray(pixels)}, share_inputs=True)[0]
-        features: npt.NDArray[np.float32] = np.array(found[:n], dtype=np.float32)
+        padded = np.ascontiguousarray(pad_batch(pixels, self.batch_size))
+        found = self._request.infer({0: padded}, share_inputs=True)[0]
+        features: npt.NDArray[np.float32] = np.array(found[: len(pixels)], dtype=np.float32)
         return features
 
 

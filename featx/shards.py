@@ -15,7 +15,7 @@ from tqdm import tqdm
 from featx.config import SHARD_IMAGES, SHARD_SECONDS, Preprocessing
 from featx.contents import HashedRows
 from featx.engine import Engine
-from featx.errors import ExtractionError, ImageError
+from featx.errors import CONTENT_FAULTS, ExtractionError, ImageError
 from featx.images import load_image
 from featx.loading import load_batches
 from featx.store import estimate_file
@@ -62,12 +62,6 @@ class Computed:
     failures: dict[int, ImageError] = field(default_factory=dict)
     seconds: float = 0.0
 
-    def add(self, more: Computed) -> None:
-        """Take in what another call did."""
-        self.rows |= more.rows
-        self.failures |= more.failures
-        self.seconds += more.seconds
-
 
 def run_shards(
     rows: HashedRows,
@@ -83,7 +77,8 @@ def run_shards(
     """Decode and run `todo`, giving every finished shard to `keep` before the next begins.
 
     A shard has at most SHARD_IMAGES images (or one batch, if that is more), and ends with the
-    batch that brings it to SHARD_SECONDS seconds.
+    batch that brings it to SHARD_SECONDS seconds. Where a file cannot be read, one of the same
+    contents is tried instead.
 
     Parameters
     ----------
@@ -106,35 +101,38 @@ def run_shards(
         The network gave numbers that are not finite.
     """
     done = Computed()
+    total = len(todo)
     begun = time.perf_counter()
     waiting = _Waiting(engine)
     try:
-        with (
-            tqdm(
-                total=len(todo), unit="image", desc="extract", disable=not progress or not todo
-            ) as bar,
-            contextlib.closing(load_batches(load, todo, engine.batch_size, num_workers)) as batches,
-        ):
-            for batch in batches:
-                for position, error in batch.failures:
-                    if on_error == "fail":
-                        raise error
-                    waiting.failures[position] = error
-                if len(batch.rows):
-                    X = engine.run(batch.pixels)
-                    _check_finite(X, [rows.dataset.paths[i] for i in batch.rows])
-                    waiting.add(batch.rows, X)
-                bar.update(len(batch.rows) + len(batch.failures))
-                if waiting.is_full():
-                    waiting.flush(keep, done)
-            waiting.flush(keep, done)
+        while todo:
+            with (
+                tqdm(total=len(todo), unit="image", desc="extract", disable=not progress) as bar,
+                contextlib.closing(
+                    load_batches(load, todo, engine.batch_size, num_workers)
+                ) as batches,
+            ):
+                for batch in batches:
+                    for position, error in batch.failures:
+                        if on_error == "fail":
+                            raise error
+                        waiting.failures[position] = error
+                    if len(batch.rows):
+                        X = engine.run(batch.pixels)
+                        _check_finite(X, [rows.dataset.paths[i] for i in batch.rows])
+                        waiting.add(batch.rows, X)
+                    bar.update(len(batch.rows) + len(batch.failures))
+                    if waiting.is_full():
+                        waiting.flush(keep, done)
+                waiting.flush(keep, done)
+            todo = _find_twins(rows, done)
     except KeyboardInterrupt:
         with contextlib.suppress(OSError):
             waiting.flush(keep, done)
         log.warning(
             "interrupted: %d of %d images are kept; the same command goes on with the rest",
             len(done.rows) + len(done.failures),
-            len(todo),
+            total,
         )
         raise
     done.seconds = time.perf_counter() - begun
@@ -164,6 +162,20 @@ def estimate_shards(n_samples: int, n_features: int) -> int:
     path = 256  # bytes; few are longer
     shards = -(-n_samples // SHARD_IMAGES)
     return estimate_file(n_samples, n_features, path) + shards * estimate_file(0, n_features, path)
+
+
+def _find_twins(rows: HashedRows, done: Computed) -> list[int]:
+    """Positions to try instead: files with the contents of one that could not be read."""
+    away = [i for i, error in done.failures.items() if error.kind not in CONTENT_FAULTS]
+    if not away:
+        return []
+    digests = rows.hashes.tolist()
+    wanted = {digests[i] for i in away} - {digests[i] for i in done.rows}
+    twins: dict[str, int] = {}
+    for i, digest in enumerate(digests):
+        if digest in wanted and i not in done.failures:
+            twins.setdefault(digest, i)
+    return sorted(twins.values())
 
 
 class _Waiting:

@@ -24,3 +24,13 @@ def printable(text: str, keep: str = "") -> str:
     return "".join(
         c if c in keep or c.isprintable() else c.encode("unicode_escape").decode() for c in text
     )
+
+
+def as_text(name: str) -> str:
+    """A file's name with the bytes escaped that are no UTF-8; any other as it is."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+def say_error(error: OSError) -> str:
+    """Why the system refused, in a few words in the middle of a sentence."""
+    return (error.strerror or str(error)).lower()
