@@ -15,6 +15,7 @@ from .options import (
     finish_skipped,
     head_options,
     overwrite_option,
+    prefix_cache_option,
     say,
     speech_options,
     start_speaking,
@@ -39,6 +40,7 @@ from .options import (
 @head_options
 @train_options
 @click.option("--augment", is_flag=True, help="Augment the baselines' train images.")
+@prefix_cache_option
 @click.option(
     "-o",
     "--output",

@@ -13,6 +13,7 @@ from .options import (
     device_options,
     finish_skipped,
     overwrite_option,
+    prefix_cache_option,
     say,
     speech_options,
     start_speaking,
@@ -32,6 +33,7 @@ from .options import (
 )
 @train_options
 @click.option("--augment", is_flag=True, help="Random rotation, crop and flip of train images.")
+@prefix_cache_option
 @click.option(
     "--batch-size",
     type=click.IntRange(1),

@@ -79,6 +79,13 @@ data_options = _stack(
         help="What to do with an image that cannot be decoded.",
     ),
     max_skipped_option,
+    click.option(
+        "--decode",
+        type=click.Choice(["exact", "fast"]),
+        default="exact",
+        show_default=True,
+        help="fast decodes JPEGs of more than twice the size needed at reduced scale.",
+    ),
 )
 
 device_option = click.option(
@@ -169,6 +176,16 @@ head_options = _stack(
         show_default=True,
         help="How features are scaled; learned from train alone.",
     ),
+)
+
+prefix_cache_option = click.option(
+    "--prefix-cache",
+    type=click.Choice(["on", "off"]),
+    default="on",
+    show_default=True,
+    callback=lambda ctx, param, value: value == "on",
+    help="With last3 and layer4, unless augmenting: run the frozen part once and keep what it "
+    "gives on disk while training.",
 )
 
 train_options = _stack(

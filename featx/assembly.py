@@ -18,18 +18,19 @@ from featx.dataset import Dataset, Skipped
 from featx.engine import Engine
 from featx.errors import CONTENT_FAULTS, ExtractionError, ImageError
 from featx.images import describe_colours, describe_decoder
+from featx.stages import Stages
 from featx.store import Features, Provenance
 from featx.weights import Weights
 
 
-def make_provenance(weights: Weights, engine: Engine) -> Provenance:
-    """All that decides the features of an image under these weights and this engine."""
+def make_provenance(weights: Weights, engine: Engine, decode: str = "exact") -> Provenance:
+    """All that decides an image's features under these weights, this engine and decoding."""
     return Provenance(
         backbone=BACKBONE,
         weights=weights.name,
         weights_sha256=weights.sha256,
         preprocessing=weights.preprocessing.to_dict(),
-        decoder=describe_decoder(),
+        decoder=describe_decoder(decode),
         colours=describe_colours(),
         engine=engine.name,
         precision=engine.precision,
@@ -184,6 +185,10 @@ class Extraction:
         Wall time of finding, decoding, computing and writing.
     images_per_second : float or None
         Of the images computed; None where there were none.
+    stages : dict of str to float
+        Seconds of what was done one after the other: "find" (reading and hashing), "start" (the
+        network), "wait" (for decoded images), "network", "keep" (shards) and "write"; and thread
+        seconds of "decode", which runs beside.
     weights, engine, precision, device : str
     fingerprint : str
         Of the dataset as stored.
@@ -197,6 +202,7 @@ class Extraction:
     skipped_files: tuple[Skipped, ...]
     seconds: float
     images_per_second: float | None
+    stages: dict[str, float]
     weights: str
     engine: str
     precision: str
@@ -220,6 +226,7 @@ def summarise(
     removed: int,
     seconds: float,
     speed: float | None,
+    stages: Stages,
     device: str,
     path: Path,
 ) -> Extraction:
@@ -233,9 +240,30 @@ def summarise(
         skipped_files=features.skipped,
         seconds=seconds,
         images_per_second=speed,
+        stages={**stages.seconds, **stages.beside},
         weights=features.provenance.weights,
         engine=features.provenance.engine,
         precision=features.provenance.precision,
         device=device,
         fingerprint=features.fingerprint,
     )
+
+
+def describe_stages(stages: Stages, num_workers: int) -> str:
+    """What each stage of an extraction cost, and what bounds it, in two lines."""
+    each = ", ".join(f"{name} {seconds:.2f}" for name, seconds in stages.seconds.items())
+    decoding = stages.beside.get("decode", 0.0)
+    beside = f"decode {decoding:.2f} in {num_workers} thread{'s' * (num_workers != 1)} beside them"
+    network, wait = stages.seconds.get("network", 0.0), stages.seconds.get("wait", 0.0)
+    computed, waited = (100 * part / max(network + wait, 1e-9) for part in (network, wait))
+    if network >= wait:
+        bound = (
+            f"the network bounds this run: it computed {computed:.0f} % of the time and waited for "
+            f"images {waited:.0f} %"
+        )
+    else:
+        bound = (
+            f"reading and decoding bound this run: the network waited {waited:.0f} % of the time; "
+            "more --num-workers help where cores are free, --decode fast where JPEGs are large"
+        )
+    return f"seconds: {each}; {beside}\n{bound}"

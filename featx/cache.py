@@ -19,7 +19,7 @@ from featx.contents import HashedRows
 from featx.dataset import Dataset
 from featx.errors import FeatureFileError, OutputExistsError
 from featx.files import hash_json, write_json, write_text
-from featx.images import describe_colours, describe_decoder
+from featx.images import describe_colours, describe_decoder, read_decode
 from featx.machine import describe_machine
 from featx.store import (
     Features,
@@ -176,7 +176,7 @@ def find_finished(
     """A file that holds just these rows under the choices made; no weights are read for it.
 
     Weights known by name have one hash and one preprocessing; a local file must be read first.
-    `accepts` tells whether engine and precision are what is asked for.
+    `accepts` tells whether engine, precision and decoding are what is asked for.
     """
     if weights != "auto" and weights not in RECIPES:
         return None
@@ -193,7 +193,7 @@ def find_finished(
             and read_stored_hash(made.weights) in (None, made.weights_sha256)
             and made.preprocessing == recipe.preprocessing.to_dict()
             and accepts(made)
-            and made.decoder == describe_decoder()
+            and made.decoder == describe_decoder(read_decode(made.decoder))
             and made.colours == describe_colours()
             and found.split_rule == rows.dataset.split_rule
             and _holds(found, rows)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,20 +20,15 @@ from featx.dataset import Dataset, check_trainable
 from featx.errors import DatasetError, ModelError, OutputExistsError
 from featx.extraction import extract
 from featx.fetch import resolve_weights
-from featx.files import (
-    check_own_folder,
-    check_replaceable,
-    check_writable,
-    hash_json,
-    write_json,
-)
+from featx.files import hash_json, write_json
 from featx.finetuning import finetune_rows, make_tune_recipe, run_name
 from featx.heads import fit, make_recipe
 from featx.machine import count_cores, describe_machine
 from featx.metrics import holm, log_loss, mcnemar
 from featx.models import Model, Outcome, read_model
 from featx.network import TRAINED
-from featx.sources import MANIFEST_COLUMNS, read_dataset, write_manifest
+from featx.results import claim_folder
+from featx.sources import read_dataset, write_manifest
 from featx.store import Features, read_features
 
 log = logging.getLogger(__name__)
@@ -162,10 +156,12 @@ def compare(
     split: str | None = None,
     root: str | Path | None = None,
     augment: bool = False,
+    prefix_cache: bool = True,
     seed: int = 0,
     device: str = "auto",
     engine: str = "auto",
     precision: str = "fp32",
+    decode: str = "exact",
     batch_size: int = BATCH_SIZE,
     num_workers: int | None = None,
     on_error: str = "skip",
@@ -186,15 +182,16 @@ def compare(
     clf : sequence of str
         Heads; see `featx.heads.fit`, also for `C` and `scale`.
     baseline : sequence of str
-        Fine-tuned networks; see `featx.finetuning.finetune`, also for `augment`.
+        Fine-tuned networks; see `featx.finetuning.finetune`, also for `augment` and
+        `prefix_cache`.
     epochs : int
         Of the linear head and of every baseline.
     output : path, optional
         The comparison's folder; None: results/NAME.
     overwrite : bool
         Use an `output` that holds the comparison of another dataset.
-    data, split, root, weights, device, engine, precision, batch_size, num_workers, on_error
-    cache_dir, rehash, lock
+    data, split, root, weights, device, engine, precision, decode, batch_size, num_workers
+    on_error, cache_dir, rehash, lock
         See `featx.extraction.extract`.
     seed, progress
         See `featx.heads.fit`.
@@ -223,13 +220,14 @@ def compare(
     folder = Path(output) if output is not None else Path("results") / dataset.name
     if not isinstance(data, Dataset) and Path(data).resolve() == (folder / "split.csv").resolve():
         raise OutputExistsError(folder, ("the manifest that is compared on",))
-    _claim_folder(folder, dataset, output is not None, overwrite)
+    claim_folder(folder, dataset, output is not None, overwrite)
     extraction = extract(
         dataset,
         weights=weights,
         device=device,
         engine=engine,
         precision=precision,
+        decode=decode,
         num_workers=num_workers,
         on_error=on_error,
         cache_dir=cache_dir,
@@ -265,8 +263,9 @@ def compare(
             )
     for name in dict.fromkeys(baseline):
         recipe = make_tune_recipe(
-            rows, network, train=name, epochs=epochs, augment=augment, seed=seed
-        )
+            rows, network, train=name, epochs=epochs, augment=augment, seed=seed,
+            prefix_cache=prefix_cache, decode=decode,
+        )  # fmt: skip
         run = folder / run_name(recipe)
         model = _reuse(run / "model.safetensors", recipe) or finetune_rows(
             rows,
@@ -351,42 +350,6 @@ def _rows_of(dataset: Dataset, features: Features) -> HashedRows:
     held = set(features.paths.tolist())
     keep = np.array([path in held for path in dataset.paths], dtype=bool)
     return HashedRows(dataset.select(keep), features.hashes)
-
-
-def _claim_folder(folder: Path, dataset: Dataset, named: bool, overwrite: bool) -> None:
-    """Raise OutputExistsError where `folder` holds something else; else make it.
-
-    A comparison of the same data, split by the same rule, is brought up to date: models have names
-    of their own, and results.json follows the images as they are now.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise OutputExistsError(folder, ("a file, not a folder",))
-    if overwrite:
-        return
-    split = folder / "split.csv"
-    if named:
-        check_own_folder(folder, split.name)
-    check_replaceable(split, ",".join(MANIFEST_COLUMNS))
-    there = _read_dataset_facts(folder / "results.json")
-    if there is not None:
-        wanted = {
-            "name": dataset.name,
-            "root": str(dataset.root.resolve()),
-            "split": dataset.split_rule,
-        }
-        wrong = tuple(f"{k}: {there.get(k)} → {v}" for k, v in wanted.items() if there.get(k) != v)
-        if wrong:
-            raise OutputExistsError(folder, wrong)
-    check_writable(split)
-
-
-def _read_dataset_facts(path: Path) -> dict[str, Any] | None:
-    """What a results.json is about; None where there is none."""
-    try:
-        facts = json.loads(path.read_text("utf-8"))["dataset"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return facts if isinstance(facts, dict) else None
 
 
 def write_results(comparison: Comparison, report: str) -> Path:

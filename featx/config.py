@@ -9,15 +9,15 @@ BACKBONE = "resnet50"
 FEATURE_DIM = 2048  # channels after layer4 of ResNet50: He et al. 2016, table 1
 IMAGENET_CLASSES = 1000
 
+DECODES = ("exact", "fast")
 BATCH_SIZE = 32  # images per forward pass in extraction
 EPOCHS = 15  # the paper's
 TRAIN_BATCH_SIZE = 32
 HEAD_LEARNING_RATE = 1e-3  # Adam's usual step, for a layer that starts from random numbers
 TUNE_LEARNING_RATE = 1e-4  # for pretrained layers: smaller, so as not to wreck what they know
 
-# 12 values, a factor of 10 apart: wide enough for raw ResNet50 features (norms near 30) and for
-# standardised ones. Kornblith et al. 2019 use 45 values over the same twelve decades.
-C_GRID = tuple(10.0**k for k in range(-6, 6))
+# Kornblith et al. 2019, appendix A.3: 45 values, evenly spaced in the logarithm.
+C_GRID = tuple(10.0 ** (k / 4 - 6) for k in range(45))
 # Of L-BFGS. scikit-learn's defaults (100 steps, 1e-4) stop short of the optimum on raw features.
 MAX_ITER = 5000
 TOLERANCE = 1e-6  # largest component of the mean loss's gradient

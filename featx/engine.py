@@ -9,10 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from featx.backbone import FrozenBackbone, build_resnet50
+from featx.backbone import FrozenBackbone, build_resnet50, flush_denormals
 from featx.config import BATCH_SIZE, FEATURE_DIM
 from featx.errors import DeviceError
 from featx.loading import pad_batch
+from featx.machine import count_cores
 from featx.weights import Weights
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -72,6 +73,11 @@ def full_float32() -> AbstractContextManager[None]:
     return flags
 
 
+def limit_threads() -> None:
+    """Have torch use no more threads than the process has cores; it does not see control groups."""
+    torch.set_num_threads(min(torch.get_num_threads(), count_cores()))
+
+
 class TorchEngine:
     """ResNet50 under torch: folded, channels_last, without gradients.
 
@@ -105,6 +111,7 @@ class TorchEngine:
         self.device = self._device.type
         if precision == "fp16" and self.device == "cpu":
             raise DeviceError("--precision fp16 is for CUDA; on a CPU say bf16, fp32 or auto")
+        limit_threads()
         network = build_resnet50(weights.state, weights.stride_in_1x1)
         self._backbone = FrozenBackbone(network, weights.preprocessing).to(self._device)
 
@@ -113,13 +120,16 @@ class TorchEngine:
         """See `Engine.run`; the batch is padded to one shape."""
         try:
             padded = torch.from_numpy(pad_batch(pixels, self.batch_size))
+            if self.device == "cuda":  # pinned pages are copied while the host goes on
+                padded = padded.pin_memory()
             with (
                 full_float32(),
+                flush_denormals(),
                 torch.autocast(
                     self.device, _DTYPES[self.precision], enabled=self.precision != "fp32"
                 ),
             ):
-                found = self._backbone(padded.to(self._device))
+                found = self._backbone(padded.to(self._device, non_blocking=True))
             features: npt.NDArray[np.float32] = found[: len(pixels)].float().cpu().numpy()
         except (MemoryError, RuntimeError) as error:
             if "memory" not in f"{type(error).__name__} {error}".lower():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from featx.config import BATCH_SIZE
 from featx.engine import Engine, TorchEngine, choose_device, describe_torch
 from featx.errors import DeviceError
+from featx.images import read_decode
 from featx.openvino_engine import OpenVinoEngine, describe_openvino, has_openvino
 from featx.store import Provenance
 from featx.weights import Weights
@@ -30,21 +31,24 @@ Sample = Callable[[], npt.NDArray[np.uint8]]
 
 @dataclass(frozen=True)
 class Choice:
-    """An engine and a precision, as a user names them.
+    """An engine, a precision and a way to decode, as a user names them.
 
     Attributes
     ----------
     engine : {"auto", "torch", "openvino"}
     precision : {"auto", "fp32", "bf16", "fp16"}
+    decode : {"exact", "fast"}
     """
 
     engine: str = "auto"
     precision: str = "fp32"
+    decode: str = "exact"
 
     def accepts(self, made: Provenance) -> bool:
         """Whether features of that making are what is asked for; auto takes what is there."""
         engine = self.engine == "auto" or made.engine == describe_engine(self.engine)
-        return engine and self.precision in ("auto", made.precision)
+        precision = self.precision in ("auto", made.precision)
+        return engine and precision and self.decode == read_decode(made.decoder)
 
     def settle(self, made: Provenance | None) -> Choice:
         """This choice with what is left open taken from a file, where it can still be made so."""
@@ -53,7 +57,7 @@ class Choice:
         name = made.engine.split()[0]
         if made.engine != describe_engine(name):
             return self
-        return Choice(name, made.precision)
+        return replace(self, engine=name, precision=made.precision)
 
 
 def available_engines() -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from featx.assembly import (
     Extraction,
     assemble_features,
     describe_skipped,
+    describe_stages,
     longest_path,
     make_features,
     make_provenance,
@@ -43,10 +44,11 @@ from featx.engines import Choice, make_engine
 from featx.errors import FeatureFileError, FeatxError, ImageError, OutputExistsError
 from featx.fetch import resolve_weights
 from featx.files import check_space, check_writable, explain_full, resolve_output
-from featx.images import load_image, pixel_limit
+from featx.images import load_image, pixel_limit, read_decode
 from featx.machine import count_cores, describe_machine
 from featx.shards import Shard, decode_some, estimate_shards, run_shards
 from featx.sources import read_dataset
+from featx.stages import Stages
 from featx.store import (
     Features,
     Provenance,
@@ -70,6 +72,7 @@ def extract(
     device: str = "auto",
     engine: str = "auto",
     precision: str = "fp32",
+    decode: str = "exact",
     batch_size: int = BATCH_SIZE,
     num_workers: int | None = None,
     on_error: str = "skip",
@@ -99,6 +102,8 @@ def extract(
         is installed and gives torch's features.
     precision : {"fp32", "bf16", "fp16", "auto"}
         Of the computation; auto: bf16 where a probe finds it as good and really faster.
+    decode : {"exact", "fast"}
+        fast: large JPEGs at reduced scale; see `featx.images.load_image`.
     batch_size : int
         Images of one forward pass.
     num_workers : int, optional
@@ -139,13 +144,13 @@ def extract(
     pixel_limit()  # what it says of a wrong setting is better said now
     target = None if output is None else resolve_output(Path(output))
     home = find_cache_dir(cache_dir)
-    started = time.perf_counter()
-    same_data = list_same_data(dataset, home, target)
-    rows = hash_rows(dataset, on_error, FileIndex() if rehash else read_indexes(same_data))
-    usable = same_data if target is None else [path for path in same_data if path == target]
-    choice = Choice(engine, precision)
-    found = find_finished(rows, usable, weights, choice.accepts)
-    seconds = time.perf_counter() - started
+    stages = Stages()
+    choice = Choice(engine, precision, decode)
+    with stages.time("find"):
+        same_data = list_same_data(dataset, home, target)
+        rows = hash_rows(dataset, on_error, FileIndex() if rehash else read_indexes(same_data))
+        usable = same_data if target is None else [path for path in same_data if path == target]
+        found = find_finished(rows, usable, weights, choice.accepts)
     if found is not None:
         if on_error == "fail":
             _fail_on_skipped(found, dataset)
@@ -157,8 +162,9 @@ def extract(
             found,
             extracted=0,
             removed=0,
-            seconds=seconds,
+            seconds=stages.total,
             speed=None,
+            stages=stages,
             device=choose_device(device).type,
             path=path,
         )
@@ -170,18 +176,18 @@ def extract(
     made = find_making(same_data)
     prefer = made.weights if made is not None and weights == "auto" else None
     resolved = resolve_weights(weights, prefer=prefer, progress=progress)
-    started = time.perf_counter()
-    runner = make_engine(
-        resolved,
-        choice.settle(made),
-        lambda: decode_some(rows, resolved.preprocessing, batch_size),
-        device=device,
-        batch_size=batch_size,
-    )
+    with stages.time("start"):
+        runner = make_engine(
+            resolved,
+            choice.settle(made),
+            lambda: decode_some(rows, resolved.preprocessing, batch_size, decode),
+            device=device,
+            batch_size=batch_size,
+        )
     return extract_rows(
         rows,
         runner,
-        make_provenance(resolved, runner),
+        make_provenance(resolved, runner, decode),
         resolved.preprocessing,
         output=target,
         cache_dir=home,
@@ -190,7 +196,7 @@ def extract(
         overwrite=overwrite,
         lock=lock,
         progress=progress,
-        spent=seconds + time.perf_counter() - started,
+        stages=stages,
     )
 
 
@@ -207,7 +213,7 @@ def extract_rows(
     overwrite: bool = False,
     lock: bool = True,
     progress: bool = False,
-    spent: float = 0.0,
+    stages: Stages | None = None,
 ) -> Extraction:
     """`extract` with everything resolved: the files hashed, the engine built.
 
@@ -217,12 +223,14 @@ def extract_rows(
     engine : Engine
     provenance : Provenance
     preprocessing : Preprocessing
-    spent : float
-        Seconds that went into the above and belong to the extraction's cost.
+    stages : Stages, optional
+        Of what went into the above, which belongs to the extraction's cost.
     output, cache_dir, num_workers, on_error, overwrite, lock, progress
         See `extract`.
     """
-    started = time.perf_counter() - spent
+    stages = stages or Stages()
+    started = time.perf_counter() - stages.total
+    decode = read_decode(provenance.decoder)
     path = output or cache_path(rows.dataset, provenance, cache_dir)
     parts = parts_folder(path)
     digests = rows.hashes.tolist()
@@ -264,29 +272,34 @@ def extract_rows(
             rows,
             plan.todo,
             engine,
-            lambda i: load_image(rows.locate(i), preprocessing, digests[i]),
+            lambda i: load_image(rows.locate(i), preprocessing, digests[i], decode),
             lambda shard: _keep(checkpoints, shard, rows, provenance),
+            stages=stages,
             num_workers=num_workers,
             on_error=on_error,
             progress=progress,
         )
-        table = known.rows | {digests[i]: row for i, row in computed.rows.items()}
-        features = assemble_features(
-            rows, table, plan.failed | computed.failures, provenance, engine.feature_dim
-        )
-        seconds = time.perf_counter() - started
-        # What it cost first: once the file is there, nothing is left to tell.
-        write_cost(features, path, known.cost, seconds, len(computed.rows), engine.device)
-        _note_index(rows, path)
-        write_features(features, path)
-        checkpoints.discard()
+        with stages.time("write"):
+            table = known.rows | {digests[i]: row for i, row in computed.rows.items()}
+            features = assemble_features(
+                rows, table, plan.failed | computed.failures, provenance, engine.feature_dim
+            )
+            seconds = time.perf_counter() - started
+            # What it cost first: once the file is there, nothing is left to tell.
+            write_cost(features, path, known.cost, seconds, len(computed.rows), engine.device)
+            _note_index(rows, path)
+            write_features(features, path)
+            checkpoints.discard()
+    if computed.rows:
+        log.debug("%s", describe_stages(stages, num_workers))
     new = {digests[i] for i in computed.rows}
     return summarise(
         features,
         extracted=sum(digest in new for digest in features.hashes.tolist()),
         removed=0 if before is None else count_removed(before, rows),
-        seconds=seconds,
+        seconds=time.perf_counter() - started,
         speed=len(computed.rows) / computed.seconds if computed.rows else None,
+        stages=stages,
         device=engine.device,
         path=path,
     )

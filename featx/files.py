@@ -97,6 +97,13 @@ def write_bytes(handle: int, data: bytes | memoryview) -> None:
         left = left[os.write(handle, left) :]
 
 
+def write_bytes_at(handle: int, data: memoryview, offset: int) -> None:
+    """Write all of `data` to an open file at `offset`."""
+    while len(data):
+        written = os.pwrite(handle, data, offset)
+        data, offset = data[written:], offset + written
+
+
 def check_space(path: Path, needed: int, largest: int) -> None:
     """Raise StorageError where what is to be written would not fit.
 

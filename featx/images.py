@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import PIL
-from PIL import Image, ImageFile, ImageOps, TiffImagePlugin, features
+from PIL import ExifTags, Image, ImageFile, ImageOps, TiffImagePlugin, features
 
 from featx.config import BACKGROUND, IMAGE_FORMATS, MAX_PIXELS, Preprocessing
 from featx.errors import DatasetError, ImageError
@@ -35,14 +35,25 @@ _rules_lock = threading.Lock()
 _decoding = 0  # pictures in hand, in all threads
 _others_rules: tuple[int | None, bool] = (None, False)
 
+# Of the short side that is wanted: what reduced decoding leaves at least. With 2, twelve-megapixel
+# photographs kept row cosines of 0.9994 and more; with 1, of 0.998 (docs/benchmarks.md).
+_REDUCED = 2
+_FAST = "; jpeg at reduced scale"
+
 _STRIP = 4  # long side over short side, beyond which a picture is not resized whole
 
 
-def describe_decoder() -> str:
+def describe_decoder(decode: str = "exact") -> str:
     """What decodes, with versions: two decoders may differ in the last bit of a pixel."""
     jpeg = features.version("libjpeg_turbo") or features.version("jpg")
     parts = {"jpeg": jpeg, "webp": features.version("webp"), "tiff": features.version("libtiff")}
-    return ", ".join([f"pillow {PIL.__version__}", *(f"{k} {v}" for k, v in parts.items() if v)])
+    names = [f"pillow {PIL.__version__}", *(f"{k} {v}" for k, v in parts.items() if v)]
+    return ", ".join(names) + (_FAST if decode == "fast" else "")
+
+
+def read_decode(described: str) -> str:
+    """ "exact" or "fast", whichever `describe_decoder` described."""
+    return "fast" if described.endswith(_FAST) else "exact"
 
 
 def describe_colours() -> str:
@@ -83,13 +94,27 @@ def open_rgb(path: Path, digest: str | None = None) -> Image.Image:
     ImageError
         The file cannot be read, is too large, changed, or is no image of a known format.
     """
+    return _decode(path, digest, None)[0]
+
+
+def _decode(
+    path: Path, digest: str | None, short: int | None
+) -> tuple[Image.Image, tuple[float, float]]:
+    """`open_rgb`, and the size that the picture has.
+
+    With `short` a JPEG is decoded at 1/2, 1/4 or 1/8 of its size where that leaves at least `short`
+    pixels of its short side. Its size is then a fraction, which the decoder rounds up.
+    """
     data = _read_bytes(path, digest)
     try:
         with _own_rules(), Image.open(io.BytesIO(data), formats=IMAGE_FORMATS) as opened:
             _check_pixels(path, opened.size)
             bits = _bits_per_sample(opened)
+            size = _reduce(opened, short)
             opened.load()
             upright = _turn_upright(opened)
+            if upright.size != opened.size:
+                size = size[::-1]
     except PIL.UnidentifiedImageError as error:
         raise ImageError(str(path), "not an image", "not-an-image") from error
     except (ImageError, MemoryError):
@@ -101,13 +126,23 @@ def open_rgb(path: Path, digest: str | None = None) -> Image.Image:
         kind = "unreadable" if machine else "damaged"
         raise ImageError(str(path), f"cannot be decoded: {said}", kind) from error
     try:
-        return _to_rgb(upright, bits)
+        return _to_rgb(upright, bits), size
     except ValueError as error:
         raise ImageError(str(path), f"cannot be used: {_say(error)}", "unsupported") from error
 
 
+def _reduce(opened: Image.Image, short: int | None) -> tuple[float, float]:
+    """Have a JPEG decoded at reduced scale; its size then, to a fraction of a pixel."""
+    width, height = opened.size
+    if short is None or opened.format != "JPEG":
+        return width, height
+    scale = next(k for k in (8, 4, 2, 1) if k == 1 or min(width, height) >= k * short)
+    drafted = opened.draft(None, (width // scale, height // scale))
+    return drafted[1][2:] if drafted is not None else (width, height)
+
+
 def load_image(
-    path: Path, preprocessing: Preprocessing, digest: str | None = None
+    path: Path, preprocessing: Preprocessing, digest: str | None = None, decode: str = "exact"
 ) -> npt.NDArray[np.uint8]:
     """Decode, resize the short side and take the centre: torchvision's evaluation transform.
 
@@ -121,6 +156,10 @@ def load_image(
     preprocessing : Preprocessing
     digest : str, optional
         See `open_rgb`.
+    decode : {"exact", "fast"}
+        "fast" decodes a JPEG at 1/2, 1/4 or 1/8 of its size, as libjpeg can, where that leaves at
+        least twice the pixels wanted: of a smaller picture, and of any other format, the pixels
+        are those of "exact".
 
     Returns
     -------
@@ -131,18 +170,19 @@ def load_image(
     ------
     ImageError
     """
-    image = open_rgb(path, digest)
+    short = _REDUCED * preprocessing.resize if decode == "fast" else None
+    image, size = _decode(path, digest, short)
     crop, filter_ = preprocessing.crop, _FILTERS[preprocessing.interpolation]
-    width, height = resized_size(image.size, preprocessing.resize)
+    width, height = resized_size(size, preprocessing.resize)
     # torchvision.transforms.functional.center_crop rounds the same way.
     left, top = round((width - crop) / 2.0), round((height - crop) / 2.0)
     if max(image.size) <= _STRIP * min(image.size):
-        resized = image.resize((width, height), filter_)
+        resized = image.resize((width, height), filter_, box=(0, 0, *size))
         return np.asarray(resized.crop((left, top, left + crop, top + crop)))
-    across, down = image.width / width, image.height / height
+    across, down = size[0] / width, size[1] / height
     # Rounding must not push the box a hair over the edge: Pillow would refuse it.
     right, bottom = (left + crop) * across, (top + crop) * down
-    box = (left * across, top * down, min(right, image.width), min(bottom, image.height))
+    box = (left * across, top * down, min(right, size[0]), min(bottom, size[1]))
     return np.asarray(image.resize((crop, crop), filter_, box=box))
 
 
@@ -175,7 +215,7 @@ def load_augmented(
     return np.asarray(square)
 
 
-def resized_size(size: tuple[int, int], short: int) -> tuple[int, int]:
+def resized_size(size: tuple[float, float], short: int) -> tuple[int, int]:
     """(width, height) after the short side became `short`; the long one is cut to whole pixels."""
     width, height = size
     if width <= height:
@@ -243,12 +283,14 @@ def _bits_per_sample(image: Image.Image) -> int:
 
 def _turn_upright(image: Image.Image) -> Image.Image:
     try:
-        return ImageOps.exif_transpose(image)
+        # Asked first, since the function copies what it need not turn.
+        turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
+        return ImageOps.exif_transpose(image) if turned else image
     except MemoryError:
         raise
     except Exception as error:  # its EXIF is damaged; the pixels are not
         log.debug("EXIF ignored: %s", error)
-        return image.copy()
+        return image
 
 
 def _to_rgb(image: Image.Image, bits: int) -> Image.Image:
@@ -266,7 +308,7 @@ def _to_rgb(image: Image.Image, bits: int) -> Image.Image:
         image = image.convert("RGBA")
         ground = Image.new("RGBA", image.size, (*BACKGROUND, 255))
         image = Image.alpha_composite(ground, image)
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _say(error: Exception) -> str:

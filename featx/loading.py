@@ -6,15 +6,18 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from featx.errors import ImageError
 
+Item = TypeVar("Item", bound=np.generic)
+
 
 @dataclass(frozen=True)
-class Batch:
+class Batch(Generic[Item]):
     """Some decoded images of a sequence.
 
     Attributes
@@ -22,21 +25,22 @@ class Batch:
     rows : ndarray of shape (b,), int64
         Their positions in the sequence, ascending.
     pixels : ndarray of shape (b, crop, crop, 3), uint8
+        Or whatever else the sequence is of.
     failures : tuple of (int, ImageError)
         Positions met on the way that could not be decoded.
     """
 
     rows: npt.NDArray[np.int64]
-    pixels: npt.NDArray[np.uint8]
+    pixels: npt.NDArray[Item]
     failures: tuple[tuple[int, ImageError], ...]
 
 
 def load_batches(
-    load: Callable[[int], npt.NDArray[np.uint8]],
+    load: Callable[[int], npt.NDArray[Item]],
     order: Sequence[int] | npt.NDArray[np.int64],
     batch_size: int,
     num_workers: int,
-) -> Generator[Batch]:
+) -> Generator[Batch[Item]]:
     """Decode ahead in threads (Pillow lets go of the interpreter lock) and yield full batches.
 
     At most two batches are decoded ahead. A batch has `batch_size` images, failures not counted;
@@ -57,7 +61,7 @@ def load_batches(
     Batch
     """
     rows: list[int] = []
-    pixels: list[npt.NDArray[np.uint8]] = []
+    pixels: list[npt.NDArray[Item]] = []
     failures: list[tuple[int, ImageError]] = []
     for position, result in _decode_ahead(load, order, 2 * batch_size, num_workers):
         if isinstance(result, ImageError):
@@ -86,19 +90,19 @@ def pad_batch(pixels: npt.NDArray[np.uint8], batch_size: int) -> npt.NDArray[np.
 
 
 def _make_batch(
-    rows: list[int], pixels: list[npt.NDArray[np.uint8]], failures: list[tuple[int, ImageError]]
-) -> Batch:
+    rows: list[int], pixels: list[npt.NDArray[Item]], failures: list[tuple[int, ImageError]]
+) -> Batch[Item]:
     stacked = np.stack(pixels) if pixels else np.empty((0, 0, 0, 3), np.uint8)
     return Batch(np.array(rows, dtype=np.int64), stacked, tuple(failures))
 
 
 def _decode_ahead(
-    load: Callable[[int], npt.NDArray[np.uint8]],
+    load: Callable[[int], npt.NDArray[Item]],
     order: Sequence[int] | npt.NDArray[np.int64],
     ahead: int,
     num_workers: int,
-) -> Iterator[tuple[int, npt.NDArray[np.uint8] | ImageError]]:
-    def try_load(position: int) -> npt.NDArray[np.uint8] | ImageError:
+) -> Iterator[tuple[int, npt.NDArray[Item] | ImageError]]:
+    def try_load(position: int) -> npt.NDArray[Item] | ImageError:
         try:
             return load(position)
         except ImageError as error:
@@ -109,7 +113,7 @@ def _decode_ahead(
             yield int(position), try_load(int(position))
         return
     pool = ThreadPoolExecutor(num_workers, thread_name_prefix="featx-decode")
-    waiting: deque[tuple[int, Future[npt.NDArray[np.uint8] | ImageError]]] = deque()
+    waiting: deque[tuple[int, Future[npt.NDArray[Item] | ImageError]]] = deque()
     try:
         for position in order:
             waiting.append((int(position), pool.submit(try_load, int(position))))

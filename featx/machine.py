@@ -8,10 +8,15 @@ from pathlib import Path
 
 
 def count_cores() -> int:
-    """Processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Processor cores that this process may use: by its affinity mask and its control group."""
+    import joblib  # here, since it takes longer to import than to ask
+
+    return int(joblib.cpu_count())
+
+
+def is_limited() -> bool:
+    """Whether this process may use fewer cores than the machine has."""
+    return count_cores() < (os.cpu_count() or 1)
 
 
 def describe_machine() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,9 @@ TRAINED = {
     "layer4": ("layer4",),
     "all": ("",),
 }
+# Where so much is frozen that keeping what it gives is worth the room; with "fc" alone that would
+# be the features, and the other road.
+CACHEABLE = ("layer4", "last3")
 
 
 class TunedNetwork(nn.Module):
@@ -55,6 +59,7 @@ class TunedNetwork(nn.Module):
         self._tuned = [self.network.get_submodule(name) for name in TRAINED[train]]
         for module in self._tuned:
             module.requires_grad_(True)
+        self._n_frozen = sum(1 for _ in itertools.takewhile(_is_frozen, _list_parts(self.network)))
         names = tuple(f"network.{name}".rstrip(".") + "." for name in TRAINED[train])
         self._moving = tuple(n for n in self.state_dict() if n.startswith(("head.", *names)))
 
@@ -65,10 +70,31 @@ class TunedNetwork(nn.Module):
             module.train(mode)
         return self
 
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """(n, height, width, 3) uint8 to logits (n, n_classes)."""
-        logits: torch.Tensor = self.head(self.network(self.normalise(pixels)))
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Pixels (n, height, width, 3) uint8, or what `prefix` made of them, to (n, n_classes)."""
+        if inputs.dtype == torch.uint8:
+            features = self.network(self.normalise(inputs))
+        else:
+            for part in _list_parts(self.network)[self._n_frozen :]:
+                inputs = part(inputs)
+            features = inputs.flatten(1)
+        logits: torch.Tensor = self.head(features)
         return logits
+
+    @torch.no_grad()
+    def prefix(self, pixels: torch.Tensor) -> torch.Tensor:
+        """The leading blocks that nothing trains: (n, channels, height, width) float32."""
+        activations: torch.Tensor = self.normalise(pixels)
+        for part in _list_parts(self.network)[: self._n_frozen]:
+            activations = part(activations)
+        return activations
+
+    def prefix_shape(self, crop: int) -> tuple[int, int, int]:
+        """(height, width, channels) of one image's `prefix`."""
+        device = next(self.parameters()).device
+        pixels = torch.zeros((1, crop, crop, 3), dtype=torch.uint8, device=device)
+        _, channels, height, width = self.prefix(pixels).shape
+        return height, width, channels
 
     def copy_state(self) -> dict[str, torch.Tensor]:
         """A copy, on the CPU, of every tensor that training moves: parameters and statistics."""
@@ -84,6 +110,21 @@ class TunedNetwork(nn.Module):
         return torch.optim.Adam(groups, lr=HEAD_LEARNING_RATE)
 
 
+def _list_parts(network: nn.Module) -> list[nn.Module]:
+    """A torchvision ResNet as a sequence, down to single blocks, without its last layer."""
+    parts: list[nn.Module] = []
+    for name, child in network.named_children():
+        if isinstance(child, nn.Sequential):
+            parts += child.children()
+        elif name != "fc":
+            parts.append(child)
+    return parts
+
+
+def _is_frozen(part: nn.Module) -> bool:
+    return not any(parameter.requires_grad for parameter in part.parameters())
+
+
 @dataclass(frozen=True)
 class ImageBatches:
     """One split's images, decoded anew every time they are asked for; see `training.Batches`."""
@@ -93,6 +134,7 @@ class ImageBatches:
     preprocessing: Preprocessing
     num_workers: int
     augment_seed: int | None = None
+    decode: str = "exact"
 
     def iterate(
         self, order: npt.NDArray[np.int64], batch_size: int, epoch: int
@@ -101,7 +143,7 @@ class ImageBatches:
 
         def load(i: int) -> npt.NDArray[np.uint8]:
             if self.augment_seed is None:
-                return load_image(self.paths[i], self.preprocessing)
+                return load_image(self.paths[i], self.preprocessing, decode=self.decode)
             # Of the image and the epoch alone, so that the order of threads changes nothing.
             rng = np.random.default_rng([self.augment_seed, epoch, i])
             return load_augmented(self.paths[i], self.preprocessing, rng)

@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from featx.backbone import FrozenBackbone, build_resnet50
+from featx.backbone import FrozenBackbone, build_resnet50, flush_denormals
 from featx.config import BATCH_SIZE, FEATURE_DIM
 from featx.errors import DeviceError
 from featx.loading import pad_batch
-from featx.machine import count_cores
+from featx.machine import count_cores, is_limited
 from featx.weights import Weights
 
 _PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
@@ -76,22 +76,22 @@ class OpenVinoEngine:
                 example_input=torch.zeros((1, crop, crop, 3), dtype=torch.uint8),
                 input=[([batch_size, crop, crop, 3], openvino.Type.u8)],
             )
-        compiled = core.compile_model(
-            model,
-            "CPU",
-            {
-                "INFERENCE_PRECISION_HINT": _PRECISIONS[precision],
-                # Of all ways to share the cores, the one in which a batch is one piece of work.
-                "NUM_STREAMS": "1",
-                "INFERENCE_NUM_THREADS": str(count_cores()),
-            },
-        )
+        settings = {
+            "INFERENCE_PRECISION_HINT": _PRECISIONS[precision],
+            # Of all ways to share the cores, the one in which a batch is one piece of work.
+            "NUM_STREAMS": "1",
+            "CPU_DENORMALS_OPTIMIZATION": "YES",
+        }
+        if is_limited():  # else it knows better than we which cores are worth a thread
+            settings["INFERENCE_NUM_THREADS"] = str(count_cores())
+        compiled = core.compile_model(model, "CPU", settings)
         self._request = compiled.create_infer_request()
 
     def run(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """See `featx.engine.Engine.run`."""
         padded = np.ascontiguousarray(pad_batch(pixels, self.batch_size))
-        found = self._request.infer({0: padded}, share_inputs=True)[0]
+        with flush_denormals():  # it sets this for our thread, too, and does not set it back
+            found = self._request.infer({0: padded}, share_inputs=True)[0]
         features: npt.NDArray[np.float32] = np.array(found[: len(pixels)], dtype=np.float32)
         return features
 

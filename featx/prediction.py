@@ -19,7 +19,7 @@ from featx.errors import DatasetError, ImageError, ModelError
 from featx.fetch import resolve_weights
 from featx.finetuning import load_tuned
 from featx.heads import load_head
-from featx.images import load_image
+from featx.images import load_image, read_decode
 from featx.loading import load_batches
 from featx.machine import count_cores
 from featx.models import Model, read_model
@@ -130,11 +130,13 @@ def predict(
     made = resolve_weights(weights or _weights_name(trained), progress=progress)
     run, preprocessing = _make_runner(trained, made, device, min(BATCH_SIZE, len(paths)))
     classes = trained.classes
+    # As the images were decoded that it learned on.
+    decode = read_decode(trained.provenance.get("decoder") or trained.recipe.get("decoder", ""))
     predictions: list[Prediction] = []
     failures: list[ImageError] = []
 
     def load(i: int) -> npt.NDArray[np.uint8]:
-        return load_image(paths[i], preprocessing)
+        return load_image(paths[i], preprocessing, decode=decode)
 
     workers = count_cores() if num_workers is None else num_workers
     with tqdm(total=len(paths), unit="image", desc="predict", disable=not progress) as bar:

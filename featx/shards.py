@@ -18,6 +18,7 @@ from featx.engine import Engine
 from featx.errors import CONTENT_FAULTS, ExtractionError, ImageError
 from featx.images import load_image
 from featx.loading import load_batches
+from featx.stages import Stages
 from featx.store import estimate_file
 
 log = logging.getLogger(__name__)
@@ -70,6 +71,7 @@ def run_shards(
     load: Callable[[int], npt.NDArray[np.uint8]],
     keep: Callable[[Shard], None],
     *,
+    stages: Stages,
     num_workers: int,
     on_error: str,
     progress: bool,
@@ -89,6 +91,8 @@ def run_shards(
     load : callable
         Decodes the image at a position; raises ImageError.
     keep : callable
+    stages : Stages
+        Counts "wait" (for decoded images), "network" and "keep", and "decode" beside them.
     num_workers : int
     on_error : {"skip", "fail"}
     progress : bool
@@ -104,31 +108,41 @@ def run_shards(
     total = len(todo)
     begun = time.perf_counter()
     waiting = _Waiting(engine)
+
+    def load_timed(i: int) -> npt.NDArray[np.uint8]:
+        with stages.time_beside("decode"):
+            return load(i)
+
+    def keep_timed(shard: Shard) -> None:
+        with stages.time("keep"):
+            keep(shard)
+
     try:
         while todo:
             with (
                 tqdm(total=len(todo), unit="image", desc="extract", disable=not progress) as bar,
                 contextlib.closing(
-                    load_batches(load, todo, engine.batch_size, num_workers)
+                    load_batches(load_timed, todo, engine.batch_size, num_workers)
                 ) as batches,
             ):
-                for batch in batches:
+                for batch in stages.wait("wait", batches):
                     for position, error in batch.failures:
                         if on_error == "fail":
                             raise error
                         waiting.failures[position] = error
                     if len(batch.rows):
-                        X = engine.run(batch.pixels)
+                        with stages.time("network"):
+                            X = engine.run(batch.pixels)
                         _check_finite(X, [rows.dataset.paths[i] for i in batch.rows])
                         waiting.add(batch.rows, X)
                     bar.update(len(batch.rows) + len(batch.failures))
                     if waiting.is_full():
-                        waiting.flush(keep, done)
-                waiting.flush(keep, done)
+                        waiting.flush(keep_timed, done)
+                waiting.flush(keep_timed, done)
             todo = _find_twins(rows, done)
     except KeyboardInterrupt:
         with contextlib.suppress(OSError):
-            waiting.flush(keep, done)
+            waiting.flush(keep_timed, done)
         log.warning(
             "interrupted: %d of %d images are kept; the same command goes on with the rest",
             len(done.rows) + len(done.failures),
@@ -139,7 +153,9 @@ def run_shards(
     return done
 
 
-def decode_some(rows: HashedRows, preprocessing: Preprocessing, most: int) -> npt.NDArray[np.uint8]:
+def decode_some(
+    rows: HashedRows, preprocessing: Preprocessing, most: int, decode: str = "exact"
+) -> npt.NDArray[np.uint8]:
     """Pixels of the first images that can be decoded, for a probe; noise where none can.
 
     Returns
@@ -150,7 +166,7 @@ def decode_some(rows: HashedRows, preprocessing: Preprocessing, most: int) -> np
     found = []
     for i in range(min(most, len(rows.hashes))):
         with contextlib.suppress(ImageError):
-            found.append(load_image(rows.locate(i), preprocessing))
+            found.append(load_image(rows.locate(i), preprocessing, decode=decode))
     if found:
         return np.stack(found)
     side = preprocessing.crop

@@ -2,7 +2,7 @@ import numpy as np
 import torch
 import torchvision
 
-from featx.backbone import FrozenBackbone, Normalise, build_resnet50
+from featx.backbone import FrozenBackbone, Normalise, build_resnet50, flush_denormals
 from featx.config import TORCHVISION_V1
 
 
@@ -54,3 +54,14 @@ def test_normalise_by_hand():
     assert out.shape == (1, 3, 1, 1)
     expected = [(1 - 0.485) / 0.229, -0.456 / 0.224, (0.2 - 0.406) / 0.225]
     assert torch.allclose(out.flatten(), torch.tensor(expected), atol=1e-6)
+
+
+def test_denormals_are_flushed_inside_and_only_there():
+    tiny = torch.tensor(1e-40)
+    assert tiny * 1 != 0
+    with flush_denormals():
+        assert tiny * 1 == 0
+        with flush_denormals():
+            pass
+        assert tiny * 1 == 0
+    assert tiny * 1 != 0

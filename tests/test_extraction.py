@@ -426,3 +426,30 @@ def test_where_an_output_may_be(stored, photos, tmp_path):
     (tmp_path / "G.h5.parts").write_text("mine")
     with pytest.raises(OutputExistsError, match=r"G.h5.parts exists .*move it away"):
         extract(photos, output=tmp_path / "G.h5")
+
+
+def test_fast_decoding_is_another_file(photos, stored, cache, monkeypatch):
+    def call(**options):
+        return extract(photos, split="first:4,2", engine="torch", cache_dir=cache, **options)
+
+    exact, fast = call(), call(decode="fast")
+    assert exact.features != fast.features
+    assert (exact.extracted, fast.extracted) == (27, 27)
+    made = read_features(fast.features).provenance
+    assert made.decoder == read_features(exact.features).provenance.decoder + (
+        "; jpeg at reduced scale"
+    )
+    monkeypatch.setattr("featx.extraction.make_engine", None)
+    assert call().features == exact.features
+    assert call(decode="fast").features == fast.features
+
+
+def test_every_stage_is_counted(work, photos, stored, cache):
+    done = work()
+    assert set(done.stages) == {"wait", "network", "keep", "write", "decode"}
+    whole = extract(photos, split="first:4,2", engine="torch", cache_dir=cache / "other")
+    assert set(whole.stages) == {"find", "start", "wait", "network", "keep", "write", "decode"}
+    one_by_one = sum(v for k, v in whole.stages.items() if k != "decode")
+    assert one_by_one <= whole.seconds * 1.01
+    again = extract(photos, split="first:4,2", engine="torch", cache_dir=cache / "other")
+    assert set(again.stages) == {"find"}

@@ -1,3 +1,5 @@
+import contextlib
+import errno
 import json
 import logging
 import re
@@ -9,12 +11,13 @@ import torch
 from conftest import CLASSES
 
 from featx.engine import TorchEngine
-from featx.errors import DatasetError, ImageError, ModelError, OutputExistsError
+from featx.errors import DatasetError, ImageError, ModelError, OutputExistsError, StorageError
 from featx.finetuning import finetune, load_tuned
-from featx.images import load_image
+from featx.images import load_image, read_decode
 from featx.linear import LinearClassifier
 from featx.models import read_model
 from featx.network import TRAINED, ImageBatches, TunedNetwork
+from featx.prefix import PrefixBatches, PrefixFile
 from featx.sources import read_dataset
 
 
@@ -210,3 +213,92 @@ def test_a_run_with_other_tensors_is_refused(tune, tiny_weights):
     with pytest.raises(ModelError, match="its tensors do not fit --train fc"):
         load_tuned(wrong, tiny_weights)
     assert model.classes == CLASSES
+
+
+@pytest.mark.parametrize("train", ["layer4", "last3"])
+def test_the_prefix_cache_changes_no_more_than_its_rounding(tune, train, monkeypatch):
+    counts = []
+    real = TunedNetwork.prefix
+
+    def count(self, pixels):
+        counts.append(len(pixels))
+        return real(self, pixels)
+
+    monkeypatch.setattr(TunedNetwork, "prefix", count)
+    plain, _ = tune("plain", train=train, epochs=3, batch_size=12, prefix_cache=False)
+    assert counts == []
+    kept, _ = tune("kept", train=train, epochs=3, batch_size=12)
+    assert sum(counts) == 1 + 27, "one for the shape, then every image once in three epochs"
+    assert (plain.outcome.details["prefix_cache"], kept.outcome.details["prefix_cache"]) == (0, 1)
+    # A batch norm in train mode makes steps of what float16 rounded away; nothing else differs.
+    for a, b in zip(plain.outcome.history, kept.outcome.history, strict=True):
+        for split in ("train", "val", "test"):
+            assert b.loss[split] == pytest.approx(a.loss[split], abs=3e-3)
+    first = [model.outcome.history[0].loss["train"] for model in (plain, kept)]
+    assert first[1] == pytest.approx(first[0], rel=5e-4)
+    assert plain.recipe_key != kept.recipe_key
+    for split in ("val", "test"):
+        difference = kept.outcome.probabilities[split] - plain.outcome.probabilities[split]
+        assert np.abs(difference).max() < 5e-3
+
+
+def test_a_prefix_is_read_as_it_was_computed_but_for_float16(tiny_weights, photos, tmp_path):
+    network = TunedNetwork(tiny_weights, 3, "last3", seed=0).eval()
+    paths = tuple(sorted(photos.glob("*/*.jpg"))[:7])
+    images = ImageBatches(paths, torch.zeros(7, dtype=torch.int64), tiny_weights.preprocessing, 2)
+    with contextlib.closing(PrefixFile(tmp_path, network.prefix_shape(64))) as file:
+        batches = PrefixBatches(images, network.prefix, file, 3, 2)
+        orders = [np.array([5, 0, 3, 6, 1, 2, 4]), np.array([2, 6, 4])]
+        for epoch, order in enumerate([orders[0], *orders]):
+            seen = torch.cat(list(batches.iterate(order, 3, epoch)))
+            pixels = torch.cat(list(images.iterate(order, 7, 0)))
+            assert seen.is_contiguous(memory_format=torch.channels_last)
+            assert torch.allclose(seen, network.prefix(pixels), rtol=1e-3, atol=1e-4)
+            assert torch.equal(seen, seen.half().float())
+
+
+def test_the_boundary_is_where_training_begins(tiny_weights, photos):
+    paths = sorted(photos.glob("*/*.jpg"))[:3]
+    pixels = torch.from_numpy(np.stack([load_image(p, tiny_weights.preprocessing) for p in paths]))
+    # 64 pixels: layer3 gives 4 x 4, layer4 2 x 2.
+    for train, shape in (("layer4", (4, 4, 1024)), ("last3", (2, 2, 2048)), ("all", (64, 64, 3))):
+        network = TunedNetwork(tiny_weights, 3, train, seed=0).eval()
+        assert network.prefix_shape(64) == shape
+        with torch.no_grad():
+            assert torch.equal(network(network.prefix(pixels)), network(pixels))
+
+
+def test_no_prefix_is_kept_where_images_or_all_of_it_change(tune, caplog, tmp_path):
+    caplog.set_level(logging.INFO, "featx")
+    for options in ({"train": "layer4", "augment": True}, {"train": "fc"}, {"train": "all"}):
+        model, _ = tune("-".join(map(str, options)), epochs=1, overwrite=True, **options)
+        assert model.outcome.details["prefix_cache"] is False
+    assert not [r for r in caplog.records if "prefix cache" in r.getMessage()]
+    tune("kept", train="last3", epochs=1)
+    said = next(r.getMessage() for r in caplog.records if "prefix cache" in r.getMessage())
+    assert said.startswith(f"prefix cache: {27 * 2 * 2 * 2048 * 2 / 1000:.3g} kB in {tmp_path}")
+    assert sorted(p.name for p in (tmp_path / "kept").iterdir()) == [
+        "history.json", "model.safetensors",
+    ]  # fmt: skip
+
+
+def test_a_prefix_that_does_not_fit_says_what_to_do(tune, monkeypatch, tmp_path):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("featx.files.os.pwrite", full)
+        with pytest.raises(StorageError, match=r"no space left on device.*--prefix-cache off"):
+            tune(train="layer4", epochs=1)
+    real = TunedNetwork.prefix
+    monkeypatch.setattr(TunedNetwork, "prefix", lambda self, pixels: real(self, pixels) + 7e4)
+    with pytest.raises(ModelError, match=r"beyond 65504.*--prefix-cache off"):
+        tune(train="layer4", epochs=1)
+    assert not list((tmp_path / "run").iterdir())
+
+
+def test_decoding_is_part_of_what_decided_a_run(tune):
+    exact, _ = tune("a", epochs=1)
+    fast, _ = tune("b", epochs=1, decode="fast")
+    assert exact.recipe_key != fast.recipe_key
+    assert read_decode(fast.recipe["decoder"]) == "fast"

@@ -1,13 +1,19 @@
 import numpy as np
 import pytest
 from conftest import TINY, draw_photo
-from PIL import Image
+from PIL import Image, JpegImagePlugin
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as TF
 
 from featx.config import TORCHVISION_V1, Preprocessing
 from featx.errors import ImageError
-from featx.images import load_augmented, load_image, open_rgb
+from featx.images import (
+    describe_decoder,
+    load_augmented,
+    load_image,
+    open_rgb,
+    read_decode,
+)
 
 SIZES = [(500, 375), (333, 500), (256, 256), (100, 61), (301, 224), (7, 28), (7, 900), (900, 7)]
 
@@ -108,3 +114,65 @@ def test_augmentation_depends_on_its_seed_alone(tmp_path):
     assert {m.shape for m in made} == {(64, 64, 3)}
     Image.new("RGB", (1, 1)).save(tmp_path / "dot.png")
     assert load_augmented(tmp_path / "dot.png", TINY, np.random.default_rng(0)).shape == (64, 64, 3)
+
+
+def write_large(path, size=(1000, 803), orientation=None, **options):
+    """A picture with structure at every scale, several times larger than TINY wants."""
+    rng = np.random.default_rng(0)
+    noise = [
+        rng.normal(128, 40, (h, w, 3)).clip(0, 255) for h, w in ((5, 6), (20, 25), (803, 1000))
+    ]
+    layers = [
+        np.asarray(
+            Image.fromarray(n.astype(np.uint8)).resize(size, Image.Resampling.BICUBIC), float
+        )
+        for n in noise
+    ]
+    picture = Image.fromarray((sum(layers) / 3).astype(np.uint8))
+    if orientation:
+        options["exif"] = Image.Exif()
+        options["exif"][0x0112] = orientation
+    picture.save(path, quality=95, **options)
+    return path
+
+
+@pytest.mark.parametrize("orientation", [None, 6])
+def test_fast_decoding_reads_large_jpegs_at_reduced_scale(tmp_path, monkeypatch, orientation):
+    path = write_large(tmp_path / "large.jpg", orientation=orientation)
+    sizes = []
+    load = JpegImagePlugin.JpegImageFile.load
+    monkeypatch.setattr(
+        JpegImagePlugin.JpegImageFile, "load", lambda self: (sizes.append(self.size), load(self))[1]
+    )
+    exact = load_image(path, TINY).astype(int)
+    assert sizes[0] == (1000, 803)
+    sizes.clear()
+    fast = load_image(path, TINY, decode="fast").astype(int)
+    # 803 is five times 2 x 72 and a bit: a quarter is the least that leaves twice the 72 wanted.
+    assert sizes[0] == (250, 201)
+    assert 0 < np.abs(exact - fast).mean() < 1.0, "much the same pixels, and not the same"
+    # Without the fraction of a pixel that libjpeg rounds up, the far edge is off.
+    assert np.abs(exact[-8:] - fast[-8:]).mean() < 1.5
+
+
+def test_fast_decoding_leaves_small_pictures_and_other_formats_alone(tmp_path):
+    small = write_large(tmp_path / "small.jpg", size=(286, 287))  # less than twice twice 72
+    assert np.array_equal(load_image(small, TINY), load_image(small, TINY, decode="fast"))
+    other = tmp_path / "large.png"
+    Image.open(write_large(tmp_path / "large.jpg")).save(other)
+    assert np.array_equal(load_image(other, TINY), load_image(other, TINY, decode="fast"))
+
+
+def test_fast_decoding_keeps_the_limit_and_finds_damage(tmp_path, monkeypatch):
+    path = write_large(tmp_path / "large.jpg")
+    path.write_bytes(path.read_bytes()[:-5000])
+    with pytest.raises(ImageError, match="cannot be decoded"):
+        load_image(path, TINY, decode="fast")
+    monkeypatch.setenv("FEATX_MAX_PIXELS", "100000")
+    with pytest.raises(ImageError, match="1000 x 803 pixels, more than 100000"):
+        load_image(write_large(path), TINY, decode="fast")
+
+
+def test_how_it_was_decoded_can_be_read_from_its_description():
+    for decode in ("exact", "fast"):
+        assert read_decode(describe_decoder(decode)) == decode

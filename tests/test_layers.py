@@ -14,7 +14,7 @@ LIBRARY = Path(featx.__file__).parent
 COMMANDS = Path(featx.cli.__file__).parent
 # As docs/architecture.md draws it. A module imports from floors below its own alone.
 FLOORS = [
-    {"errors", "config", "machine", "text"},
+    {"errors", "config", "machine", "stages", "text"},
     {"files", "splits", "loading"},
     {"dataset", "images", "keras", "weights", "backbone", "container", "locks", "metrics"},
     {"sources", "fetch", "engine", "openvino_engine", "store", "contents", "training"},
@@ -27,9 +27,10 @@ FLOORS = [
         "linear",
         "logreg",
         "network",
+        "prefix",
         "models",
     },
-    {"extraction", "heads", "finetuning", "doctor"},
+    {"extraction", "heads", "finetuning", "results", "doctor"},
     {"comparison", "prediction", "samples"},
     {"rendering"},
     {"report"},

@@ -1,0 +1,48 @@
+"""The folder that a comparison is kept in."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from featx.dataset import Dataset
+from featx.errors import OutputExistsError
+from featx.files import check_own_folder, check_replaceable, check_writable
+from featx.sources import MANIFEST_COLUMNS
+
+
+def claim_folder(folder: Path, dataset: Dataset, named: bool, overwrite: bool) -> None:
+    """Raise OutputExistsError where `folder` holds something else; else make it.
+
+    A comparison of the same data, split by the same rule, is brought up to date: models have names
+    of their own, and results.json follows the images as they are now.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise OutputExistsError(folder, ("a file, not a folder",))
+    if overwrite:
+        return
+    split = folder / "split.csv"
+    if named:
+        check_own_folder(folder, split.name)
+    check_replaceable(split, ",".join(MANIFEST_COLUMNS))
+    there = _read_dataset_facts(folder / "results.json")
+    if there is not None:
+        wanted = {
+            "name": dataset.name,
+            "root": str(dataset.root.resolve()),
+            "split": dataset.split_rule,
+        }
+        wrong = tuple(f"{k}: {there.get(k)} → {v}" for k, v in wanted.items() if there.get(k) != v)
+        if wrong:
+            raise OutputExistsError(folder, wrong)
+    check_writable(split)
+
+
+def _read_dataset_facts(path: Path) -> dict[str, Any] | None:
+    """What a results.json is about; None where there is none."""
+    try:
+        facts = json.loads(path.read_text("utf-8"))["dataset"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return facts if isinstance(facts, dict) else None

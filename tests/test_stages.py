@@ -1,0 +1,70 @@
+import contextlib
+import threading
+
+import pytest
+
+from featx import stages as module
+from featx.assembly import describe_stages
+from featx.stages import Stages
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Time that passes only when it is told to."""
+    now = [0.0]
+    monkeypatch.setattr(module.time, "perf_counter", lambda: now[0])
+
+    def pass_(seconds):
+        now[0] += seconds
+
+    return pass_
+
+
+def test_stages_add_up(clock):
+    stages = Stages()
+
+    def slow():
+        for i in range(3):
+            clock(2)
+            yield i
+        clock(1)
+
+    for _ in stages.wait("wait", slow()):
+        with stages.time("network"):
+            clock(10)
+    with contextlib.suppress(KeyError), stages.time("keep"):
+        clock(0.5)
+        raise KeyError
+    assert stages.seconds == {"wait": 7.0, "network": 30.0, "keep": 0.5}
+    assert stages.total == 37.5
+
+
+def test_threads_lose_no_second_of_each_other(clock):
+    stages = Stages()
+
+    def work():
+        for _ in range(200):
+            with stages.time_beside("decode"):
+                clock(0)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert stages.beside == {"decode": 0.0}
+    assert stages.total == 0.0
+
+
+@pytest.mark.parametrize(
+    ("network", "wait", "said"),
+    [(9.0, 1.0, "the network bounds this run: it computed 90 %"), (1.0, 3.0, "waited 75 %")],
+)
+def test_what_bounds_a_run_is_said(network, wait, said):
+    stages = Stages()
+    stages.seconds = {"find": 0.5, "network": network, "wait": wait}
+    stages.beside = {"decode": 2.0}
+    text = describe_stages(stages, 2)
+    assert said in text
+    assert text.startswith("seconds: find 0.50, network")
+    assert "decode 2.00 in 2 threads beside them" in text
