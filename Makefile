@@ -6,10 +6,12 @@ PIP_ARGS ?=
 # Your own images: make demo DATA=folder SPLIT=first:60,10
 DATA ?=
 SPLIT ?=
+# For make bench: a Python that has thingsvision, which wants a torch of its own.
+THINGSVISION ?=
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test kills oldest check format clean
+.PHONY: help install demo test bench hot kills oldest check format clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -26,6 +28,12 @@ endif
 
 test: $(VENV)/.dev  ## the tests
 	$(BIN)/pytest -q
+
+bench: $(VENV)/.bench  ## featx against what people use, an hour: digits, or DATA=folder SPLIT=first:30,6
+	$(BIN)/python benchmarks/bench.py $(if $(DATA),"$(DATA)") $(if $(SPLIT),--split $(SPLIT)) $(if $(THINGSVISION),--thingsvision $(THINGSVISION))
+
+hot: $(VENV)/.bench  ## how fast the busiest functions are, against the last time
+	$(BIN)/pytest -q benchmarks/test_hot.py --benchmark-autosave --benchmark-compare --benchmark-storage=bench/hot --benchmark-columns=median,iqr,rounds
 
 kills: $(VENV)/.dev  ## the extraction killed five hundred times
 	$(BIN)/pytest -q -m kills --log-cli-level=INFO
@@ -55,6 +63,10 @@ $(BIN)/python:
 
 $(VENV)/.installed: $(BIN)/python setup.cfg pyproject.toml
 	$(BIN)/python -m pip install --quiet $(PIP_ARGS) -e '.[openvino]'
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet $(PIP_ARGS) -e '.[bench]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.installed

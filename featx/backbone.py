@@ -60,6 +60,17 @@ def flush_denormals() -> Iterator[None]:
         torch.set_flush_denormal(before)
 
 
+def list_blocks(network: nn.Module) -> list[nn.Module]:
+    """A torchvision ResNet as a sequence, down to single blocks, without its last layer."""
+    blocks: list[nn.Module] = []
+    for name, child in network.named_children():
+        if isinstance(child, nn.Sequential):
+            blocks += child.children()
+        elif name != "fc":
+            blocks.append(child)
+    return blocks
+
+
 class Normalise(nn.Module):
     """From uint8 RGB pixels (n, height, width, 3) to normalised float32 (n, 3, height, width).
 

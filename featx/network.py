@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from featx.backbone import Normalise, build_resnet50
+from featx.backbone import Normalise, build_resnet50, list_blocks
 from featx.config import FEATURE_DIM, HEAD_LEARNING_RATE, TUNE_LEARNING_RATE, Preprocessing
 from featx.images import load_augmented, load_image
 from featx.loading import load_batches
@@ -59,7 +59,7 @@ class TunedNetwork(nn.Module):
         self._tuned = [self.network.get_submodule(name) for name in TRAINED[train]]
         for module in self._tuned:
             module.requires_grad_(True)
-        self._n_frozen = sum(1 for _ in itertools.takewhile(_is_frozen, _list_parts(self.network)))
+        self._n_frozen = sum(1 for _ in itertools.takewhile(_is_frozen, list_blocks(self.network)))
         names = tuple(f"network.{name}".rstrip(".") + "." for name in TRAINED[train])
         self._moving = tuple(n for n in self.state_dict() if n.startswith(("head.", *names)))
 
@@ -75,8 +75,8 @@ class TunedNetwork(nn.Module):
         if inputs.dtype == torch.uint8:
             features = self.network(self.normalise(inputs))
         else:
-            for part in _list_parts(self.network)[self._n_frozen :]:
-                inputs = part(inputs)
+            for block in list_blocks(self.network)[self._n_frozen :]:
+                inputs = block(inputs)
             features = inputs.flatten(1)
         logits: torch.Tensor = self.head(features)
         return logits
@@ -85,8 +85,8 @@ class TunedNetwork(nn.Module):
     def prefix(self, pixels: torch.Tensor) -> torch.Tensor:
         """The leading blocks that nothing trains: (n, channels, height, width) float32."""
         activations: torch.Tensor = self.normalise(pixels)
-        for part in _list_parts(self.network)[: self._n_frozen]:
-            activations = part(activations)
+        for block in list_blocks(self.network)[: self._n_frozen]:
+            activations = block(activations)
         return activations
 
     def prefix_shape(self, crop: int) -> tuple[int, int, int]:
@@ -110,19 +110,8 @@ class TunedNetwork(nn.Module):
         return torch.optim.Adam(groups, lr=HEAD_LEARNING_RATE)
 
 
-def _list_parts(network: nn.Module) -> list[nn.Module]:
-    """A torchvision ResNet as a sequence, down to single blocks, without its last layer."""
-    parts: list[nn.Module] = []
-    for name, child in network.named_children():
-        if isinstance(child, nn.Sequential):
-            parts += child.children()
-        elif name != "fc":
-            parts.append(child)
-    return parts
-
-
-def _is_frozen(part: nn.Module) -> bool:
-    return not any(parameter.requires_grad for parameter in part.parameters())
+def _is_frozen(block: nn.Module) -> bool:
+    return not any(parameter.requires_grad for parameter in block.parameters())
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
-import warnings
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import nn
+from torchvision.models.resnet import Bottleneck
 
-from featx.backbone import FrozenBackbone, build_resnet50, flush_denormals
+from featx.backbone import FrozenBackbone, build_resnet50, flush_denormals, list_blocks
 from featx.config import BATCH_SIZE, FEATURE_DIM
 from featx.errors import DeviceError
 from featx.loading import pad_batch
@@ -32,6 +34,9 @@ def describe_openvino() -> str:
 
 class OpenVinoEngine:
     """ResNet50 under OpenVINO on the CPU, from the very module that the torch engine runs.
+
+    The graph is built operation by operation: OpenVINO's own conversion traces the module, which
+    takes a hundred times as long as this and more than anything else before the first batch.
 
     Parameters
     ----------
@@ -64,18 +69,9 @@ class OpenVinoEngine:
         core = openvino.Core()
         if precision != "fp32" and not _has_precision(core, precision):
             raise DeviceError(f"--precision {precision}: this processor does not compute in it")
-        crop = weights.preprocessing.crop
         network = build_resnet50(weights.state, weights.stride_in_1x1)
         backbone = FrozenBackbone(network, weights.preprocessing)
-        with warnings.catch_warnings():
-            # Of torch's tracer, which OpenVINO calls in a way that torch is about to drop.
-            warnings.simplefilter("ignore")
-            model = openvino.convert_model(
-                backbone,
-                # Tracing runs it: one image takes a third of the time that a batch does.
-                example_input=torch.zeros((1, crop, crop, 3), dtype=torch.uint8),
-                input=[([batch_size, crop, crop, 3], openvino.Type.u8)],
-            )
+        model = _translate_backbone(backbone, batch_size, weights.preprocessing.crop)
         settings = {
             "INFERENCE_PRECISION_HINT": _PRECISIONS[precision],
             # Of all ways to share the cores, the one in which a batch is one piece of work.
@@ -84,16 +80,65 @@ class OpenVinoEngine:
         }
         if is_limited():  # else it knows better than we which cores are worth a thread
             settings["INFERENCE_NUM_THREADS"] = str(count_cores())
-        compiled = core.compile_model(model, "CPU", settings)
+        with flush_denormals():  # it sets this for our thread, too, and does not set it back
+            compiled = core.compile_model(model, "CPU", settings)
         self._request = compiled.create_infer_request()
 
     def run(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """See `featx.engine.Engine.run`."""
         padded = np.ascontiguousarray(pad_batch(pixels, self.batch_size))
-        with flush_denormals():  # it sets this for our thread, too, and does not set it back
+        with flush_denormals():
             found = self._request.infer({0: padded}, share_inputs=True)[0]
         features: npt.NDArray[np.float32] = np.array(found[: len(pixels)], dtype=np.float32)
         return features
+
+
+def _translate_backbone(backbone: FrozenBackbone, batch_size: int, crop: int) -> Any:
+    """The same computation as an OpenVINO model of one batch shape."""
+    import openvino
+    from openvino import opset13 as ops
+
+    pixels = ops.parameter([batch_size, crop, crop, 3], np.uint8)
+    x = ops.convert(ops.transpose(pixels, [0, 3, 1, 2]), np.float32)
+    x = ops.multiply(x, _constant(backbone.normalise.scale))
+    x = ops.add(x, _constant(backbone.normalise.shift))
+    for block in list_blocks(backbone.network):
+        x = _translate(block, x)
+    return openvino.Model([ops.reshape(x, [batch_size, FEATURE_DIM], False)], [pixels])
+
+
+def _translate(module: nn.Module, x: Any) -> Any:
+    """The operations of one module, its batch norms folded, behind `x`."""
+    from openvino import opset13 as ops
+
+    if isinstance(module, nn.Identity):
+        return x
+    if isinstance(module, nn.ReLU):
+        return ops.relu(x)
+    if isinstance(module, nn.MaxPool2d):
+        pads, kernel, strides = (
+            2 * [n] for n in (module.padding, module.kernel_size, module.stride)
+        )
+        return ops.max_pool(x, strides, [1, 1], pads, pads, kernel).output(0)
+    if isinstance(module, nn.AdaptiveAvgPool2d):
+        return ops.reduce_mean(x, [2, 3], keep_dims=True)
+    if isinstance(module, nn.Conv2d) and module.bias is not None:
+        pads = [int(n) for n in module.padding]
+        kernels = _constant(module.weight)
+        y = ops.convolution(x, kernels, list(module.stride), pads, pads, list(module.dilation))
+        return ops.add(y, _constant(module.bias.view(1, -1, 1, 1)))
+    if isinstance(module, Bottleneck):
+        y = ops.relu(_translate(module.conv1, x))
+        y = ops.relu(_translate(module.conv2, y))
+        beside = x if module.downsample is None else _translate(module.downsample[0], x)
+        return ops.relu(ops.add(_translate(module.conv3, y), beside))
+    raise TypeError(f"{type(module).__name__} is no part of a folded ResNet50")
+
+
+def _constant(tensor: torch.Tensor) -> Any:
+    from openvino import opset13 as ops
+
+    return ops.constant(tensor.detach().contiguous().numpy())
 
 
 def _has_precision(core: object, precision: str) -> bool:

@@ -1,4 +1,5 @@
 import json
+import re
 
 from featx.store import read_features
 
@@ -71,3 +72,25 @@ def test_another_output_is_refused(run, photos, stored, tmp_path):
     assert done.exit_code == 1
     assert "exists and holds something else (not a feature file" in done.stderr
     assert run("extract", photos, "-o", tmp_path / "thesis.h5", "-q", "--overwrite").exit_code == 0
+
+
+def test_verbose_says_what_each_stage_cost_and_what_bounds_the_run(run, photos, stored, tmp_path):
+    words = ["extract", photos, "-o", tmp_path / "F.h5", "-v"]
+    told = run(*words).stderr
+    assert re.search(
+        r"^seconds: find [\d.]+, start [\d.]+, wait [\d.]+, network [\d.]+, keep [\d.]+, write [\d.]+; "
+        r"decode [\d.]+ in \d+ threads? beside them$",
+        told,
+        re.MULTILINE,
+    )
+    assert re.search(r"^(the network bounds|reading and decoding bound) this run: ", told, re.M)
+    assert "bound" not in run(*words).stderr, "nothing ran"
+
+
+def test_fast_decoding_can_be_asked_for(run, photos, stored, tmp_path):
+    out = tmp_path / "F.h5"
+    assert run("extract", photos, "-o", out, "--decode", "fast", "-q").exit_code == 0
+    assert read_features(out).provenance.decoder.endswith("jpeg at reduced scale")
+    other = run("extract", photos, "-o", out, "-q")
+    assert other.exit_code == 1
+    assert "decoder: pillow" in other.stderr

@@ -46,3 +46,13 @@ def test_skipped(run, photos, stored, tmp_path):
     )
     assert done.exit_code == 3
     assert "skipped cat/a.jpg: empty file\n" in done.stderr
+
+
+def test_the_prefix_cache_can_be_left_out(run, photos, stored, tmp_path):
+    words = ["finetune", photos, "--split", "first:4,2", "--train", "last3", "--epochs", "1"]
+    with_it = run(*words, "-o", tmp_path / "a", "--json")
+    without = run(*words, "-o", tmp_path / "b", "--json", "--prefix-cache", "off")
+    assert "prefix cache: " in with_it.stderr
+    assert "prefix cache" not in without.stderr
+    assert json.loads(with_it.stdout)["prefix_cache"] is True
+    assert json.loads(without.stdout)["prefix_cache"] is False

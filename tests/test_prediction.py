@@ -101,3 +101,19 @@ def test_a_copied_file_predicts_the_same(made, photos, tmp_path):
         predict(m, [photos / "cat"]).predictions for m in (head, tmp_path / "elsewhere.safetensors")
     )
     assert a == b
+
+
+def test_images_are_decoded_as_those_were_that_it_learned_on(stored, photos, tmp_path):
+    for kind, name in enumerate(("cat", "dog", "owl")):
+        draw_photo(photos / name / "large.jpg", kind, 99, size=(700, 600))
+    models = {}
+    for decode in ("exact", "fast"):
+        features = extract(photos, decode=decode, cache_dir=tmp_path / "cache").features
+        models[decode] = fit(features, "logreg", C=1.0, output=tmp_path / f"{decode}.safetensors")
+        held = read_features(features)
+        expected = predict_features(models[decode].path, held).max(1)
+        done = predict(models[decode].path, [photos / p for p in held.paths])
+        assert np.allclose([one.probability for one in done.predictions], expected, atol=1e-5)
+    tuned, _ = finetune(photos, epochs=1, decode="fast", output=tmp_path / "run")
+    done = predict(tuned.path.parent, [photos / "cat" / "large.jpg"])
+    assert len(done.predictions) == 1

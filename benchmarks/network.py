@@ -1,0 +1,107 @@
+"""The network alone, on one batch of noise, in every form at hand, and what the processor could do.
+
+    python benchmarks/network.py
+
+Prints one JSON object: images/s of each form, the seconds to its first batch, and "matrix
+products": the images/s that a matrix product's speed would allow, at the 8.2 GFLOP that ResNet50
+takes for an image of 224 x 224 (4.1 billion multiplications, each with an addition).
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+import torchvision
+
+from featx.backbone import FrozenBackbone, build_resnet50
+from featx.config import TORCHVISION_V1
+from featx.engine import TorchEngine
+from featx.openvino_engine import OpenVinoEngine, has_openvino
+from featx.weights import Weights
+
+BATCH = 32
+ROUNDS = 5
+GFLOP = 8.2
+
+
+def main() -> None:
+    torch.manual_seed(0)
+    state = dict(torchvision.models.resnet50().state_dict())
+    weights = Weights("random", TORCHVISION_V1, False, "random", "", state)
+    pixels = np.random.default_rng(0).integers(0, 256, (BATCH, 224, 224, 3), np.uint8)
+    first: dict[str, float] = {}
+    forms: dict[str, Callable[[], Any]] = {}
+
+    def add(name: str, make: Callable[[], Callable[[], Any]]) -> None:
+        begun = time.perf_counter()
+        try:
+            forms[name] = make()
+            forms[name]()
+        except Exception as error:  # whatever a compiler that is not there raises
+            forms.pop(name, None)
+            print(f"{name} does not run here: {str(error)[:200]}")  # noqa: T201
+        else:
+            first[name] = time.perf_counter() - begun
+
+    def eager(channels_last: bool) -> Callable[[], Any]:
+        network = build_resnet50(state, stride_in_1x1=False)
+        x = torch.from_numpy(pixels).permute(0, 3, 1, 2).float().contiguous()
+        if channels_last:
+            network, x = (thing.to(memory_format=torch.channels_last) for thing in (network, x))
+        return lambda: network(x)
+
+    def compiled() -> Callable[[], Any]:
+        network = torch.compile(
+            FrozenBackbone(build_resnet50(state, stride_in_1x1=False), TORCHVISION_V1),
+            options={"freezing": True},
+        )
+        x = torch.from_numpy(pixels)
+        return lambda: network(x)
+
+    def featx(kind: type[TorchEngine] | type[OpenVinoEngine], precision: str) -> Callable[[], Any]:
+        engine = kind(weights, batch_size=BATCH, precision=precision)
+        return lambda: engine.run(pixels)
+
+    add("torch eager", lambda: eager(channels_last=False))
+    add("torch channels_last", lambda: eager(channels_last=True))
+    add("torch compiled", compiled)
+    add("featx torch fp32", lambda: featx(TorchEngine, "fp32"))
+    add("featx torch bf16", lambda: featx(TorchEngine, "bf16"))
+    if has_openvino():
+        add("featx openvino fp32", lambda: featx(OpenVinoEngine, "fp32"))
+        add("featx openvino bf16", lambda: featx(OpenVinoEngine, "bf16"))
+    seconds: dict[str, list[float]] = {name: [] for name in forms}
+    products: dict[str, list[float]] = {"fp32": [], "bf16": []}
+    with torch.inference_mode():
+        for _ in range(ROUNDS):
+            for name, run in forms.items():
+                begun = time.perf_counter()
+                run()
+                seconds[name].append(time.perf_counter() - begun)
+            for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+                a = torch.rand(2048, 2048).to(dtype)
+                a @ a
+                begun = time.perf_counter()
+                for _ in range(5):
+                    a @ a
+                products[name].append((time.perf_counter() - begun) / 5)
+    found = {
+        "images/s": {name: BATCH / statistics.median(times) for name, times in seconds.items()},
+        "first batch": first,
+        "matrix products": {
+            name: 2 * 2048**3 / 1e9 / statistics.median(times) / GFLOP
+            for name, times in products.items()
+        },
+    }
+    print(json.dumps(found))  # noqa: T201
+
+
+if __name__ == "__main__":
+    with torch.inference_mode():
+        main()
