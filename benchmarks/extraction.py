@@ -94,14 +94,15 @@ def featx(engine: str, precision: str) -> Callable[[Path], dict[str, float]]:
         from featx import engines, extraction
 
         made: list[Any] = []
+        make_engine = engines.make_engine
         samples: list[Any] = []
 
         def keep(weights: Any, choice: Any, sample: Any, **options: Any) -> Any:
-            made.append(engines.make_engine(weights, choice, sample, **options))
+            made.append(make_engine(weights, choice, sample, **options))
             samples.append(sample)
             return made[0]
 
-        extraction.make_engine = keep  # type: ignore[assignment]
+        engines.make_engine = keep  # type: ignore[assignment]
         with tempfile.TemporaryDirectory(dir=".") as folder:
             done = extraction.extract(
                 data, output=Path(folder) / "F.h5", engine=engine, precision=precision

@@ -22,7 +22,8 @@ import torchvision
 from featx.backbone import FrozenBackbone, build_resnet50
 from featx.config import TORCHVISION_V1
 from featx.engine import TorchEngine
-from featx.openvino_engine import OpenVinoEngine, has_openvino
+from featx.machine import has_openvino
+from featx.openvino_engine import OpenVinoEngine
 from featx.weights import Weights
 
 BATCH = 32

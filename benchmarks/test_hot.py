@@ -18,7 +18,8 @@ from featx.engine import TorchEngine
 from featx.images import load_image
 from featx.linear import LinearClassifier
 from featx.logreg import search_logreg
-from featx.openvino_engine import OpenVinoEngine, has_openvino
+from featx.machine import has_openvino
+from featx.openvino_engine import OpenVinoEngine
 from featx.sources import read_dataset
 from featx.weights import Weights
 

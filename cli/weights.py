@@ -17,8 +17,8 @@ def weights() -> None:
 def list_(as_json: bool, verbose: bool, quiet: bool) -> None:
     """List the known weights and any others that are stored."""
     start_speaking(verbose, quiet)
+    from featx.catalogue import describe_weights, find_weights_dir
     from featx.rendering import render_weights
-    from featx.weights import describe_weights, find_weights_dir
 
     known = describe_weights()
     folder = str(find_weights_dir())

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from featx import __version__
 from featx.config import BACKBONE
 from featx.contents import HashedRows
 from featx.dataset import Dataset, Skipped
-from featx.engine import Engine
 from featx.errors import CONTENT_FAULTS, ExtractionError, ImageError
 from featx.images import describe_colours, describe_decoder
 from featx.stages import Stages
 from featx.store import Features, Provenance
-from featx.weights import Weights
+
+if TYPE_CHECKING:
+    from featx.engine import Engine
+    from featx.weights import Weights
 
 
 def make_provenance(weights: Weights, engine: Engine, decode: str = "exact") -> Provenance:
@@ -156,7 +158,7 @@ def make_features(
         dataset=dataset.name,
         split_rule=dataset.split_rule,
         skipped=skipped,
-        versions={"featx": __version__, "torch": torch.__version__, "numpy": np.__version__},
+        versions={"featx": __version__, "torch": version("torch"), "numpy": np.__version__},
     )
 
 
@@ -189,7 +191,9 @@ class Extraction:
         Seconds of what was done one after the other: "find" (reading and hashing), "start" (the
         network), "wait" (for decoded images), "network", "keep" (shards) and "write"; and thread
         seconds of "decode", which runs beside.
-    weights, engine, precision, device : str
+    weights, engine, precision : str
+    device : str
+        Where the network ran. Where all was there: where it ran then, as far as that is known.
     fingerprint : str
         Of the dataset as stored.
     """

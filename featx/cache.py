@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from featx.catalogue import RECIPES, read_stored_hash
 from featx.contents import HashedRows
 from featx.dataset import Dataset
 from featx.errors import FeatureFileError, OutputExistsError
@@ -29,7 +30,6 @@ from featx.store import (
     read_provenance,
     read_provenance_key,
 )
-from featx.weights import RECIPES, read_stored_hash
 
 log = logging.getLogger(__name__)
 

@@ -25,8 +25,8 @@ from featx.errors import DeviceError, LockedError
 from featx.files import existing_folder
 from featx.images import describe_decoder
 from featx.locks import hold_lock
-from featx.machine import describe_machine
-from featx.openvino_engine import OpenVinoEngine, has_openvino
+from featx.machine import describe_machine, has_openvino
+from featx.openvino_engine import OpenVinoEngine
 from featx.text import format_bytes, say_error
 from featx.weights import Weights
 

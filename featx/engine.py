@@ -13,7 +13,7 @@ from featx.backbone import FrozenBackbone, build_resnet50, flush_denormals
 from featx.config import BATCH_SIZE, FEATURE_DIM
 from featx.errors import DeviceError
 from featx.loading import pad_batch
-from featx.machine import count_cores
+from featx.machine import count_cores, describe_engine
 from featx.weights import Weights
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -43,11 +43,6 @@ class Engine(Protocol):
     def run(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """(b, crop, crop, 3) uint8 with b at most batch_size, to (b, feature_dim) float32."""
         ...
-
-
-def describe_torch() -> str:
-    """The torch engine's name with its version, as the provenance has it."""
-    return f"torch {torch.__version__.partition('+')[0]}"
 
 
 def choose_device(device: str) -> torch.device:
@@ -104,7 +99,7 @@ class TorchEngine:
         batch_size: int = BATCH_SIZE,
         precision: str = "fp32",
     ) -> None:
-        self.name = describe_torch()
+        self.name = describe_engine("torch")
         self.batch_size = batch_size
         self.precision = precision
         self._device = choose_device(device)

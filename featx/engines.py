@@ -5,17 +5,16 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from featx.config import BATCH_SIZE
-from featx.engine import Engine, TorchEngine, choose_device, describe_torch
+from featx.engine import Engine, TorchEngine, choose_device
 from featx.errors import DeviceError
-from featx.images import read_decode
-from featx.openvino_engine import OpenVinoEngine, describe_openvino, has_openvino
-from featx.store import Provenance
+from featx.machine import has_openvino
+from featx.openvino_engine import OpenVinoEngine
+from featx.store import Choice
 from featx.weights import Weights
 
 log = logging.getLogger(__name__)
@@ -29,47 +28,9 @@ GAIN = 1.2
 Sample = Callable[[], npt.NDArray[np.uint8]]
 
 
-@dataclass(frozen=True)
-class Choice:
-    """An engine, a precision and a way to decode, as a user names them.
-
-    Attributes
-    ----------
-    engine : {"auto", "torch", "openvino"}
-    precision : {"auto", "fp32", "bf16", "fp16"}
-    decode : {"exact", "fast"}
-    """
-
-    engine: str = "auto"
-    precision: str = "fp32"
-    decode: str = "exact"
-
-    def accepts(self, made: Provenance) -> bool:
-        """Whether features of that making are what is asked for; auto takes what is there."""
-        engine = self.engine == "auto" or made.engine == describe_engine(self.engine)
-        precision = self.precision in ("auto", made.precision)
-        return engine and precision and self.decode == read_decode(made.decoder)
-
-    def settle(self, made: Provenance | None) -> Choice:
-        """This choice with what is left open taken from a file, where it can still be made so."""
-        if made is None or not self.accepts(made):
-            return self
-        name = made.engine.split()[0]
-        if made.engine != describe_engine(name):
-            return self
-        return replace(self, engine=name, precision=made.precision)
-
-
 def available_engines() -> tuple[str, ...]:
     """Names of the engines that are installed, the fastest on a CPU first."""
     return ("openvino", "torch") if has_openvino() else ("torch",)
-
-
-def describe_engine(name: str) -> str:
-    """An engine's name with its version, as the provenance has it; "" where it is not installed."""
-    if name == "openvino":
-        return describe_openvino() if has_openvino() else ""
-    return describe_torch()
 
 
 def make_engine(

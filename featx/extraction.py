@@ -7,6 +7,7 @@ import itertools
 import logging
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -39,10 +40,7 @@ from featx.checkpoints import Checkpoints, open_checkpoints
 from featx.config import BATCH_SIZE, FEATURE_DIM, Preprocessing
 from featx.contents import FileIndex, HashedRows, hash_rows, read_indexes, write_index
 from featx.dataset import Dataset
-from featx.engine import Engine, choose_device
-from featx.engines import Choice, make_engine
 from featx.errors import FeatureFileError, FeatxError, ImageError, OutputExistsError
-from featx.fetch import resolve_weights
 from featx.files import check_space, check_writable, explain_full, resolve_output
 from featx.images import load_image, pixel_limit, read_decode
 from featx.machine import count_cores, describe_machine
@@ -50,6 +48,7 @@ from featx.shards import Shard, decode_some, estimate_shards, run_shards
 from featx.sources import read_dataset
 from featx.stages import Stages
 from featx.store import (
+    Choice,
     Features,
     Provenance,
     estimate_file,
@@ -58,6 +57,9 @@ from featx.store import (
     write_features,
 )
 from featx.text import printable
+
+if TYPE_CHECKING:
+    from featx.engine import Engine
 
 log = logging.getLogger(__name__)
 
@@ -165,9 +167,13 @@ def extract(
             seconds=stages.total,
             speed=None,
             stages=stages,
-            device=choose_device(device).type,
+            device=read_cost(found).get("device") or device,
             path=path,
         )
+    # Here, since torch takes seconds to import, and who had nothing to compute is done by now.
+    from featx.engines import make_engine
+    from featx.fetch import resolve_weights
+
     # Before weights are fetched and a network is built for nothing.
     place = target or home / "features.h5"
     size = estimate_file(len(dataset), FEATURE_DIM, longest_path(dataset))

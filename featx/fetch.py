@@ -20,22 +20,18 @@ from torchvision.models import ResNet50_Weights
 from tqdm import tqdm
 
 from featx.backbone import empty_state
+from featx.catalogue import FROM_FILE, RECIPES, find_weights_dir, list_stored, stored_path
 from featx.config import CONNECT_SECONDS
 from featx.errors import WeightsError
 from featx.files import hash_file, write_whole
 from featx.keras import convert_keras
 from featx.weights import (
-    FROM_FILE,
-    RECIPES,
     Weights,
     check_state,
-    find_weights_dir,
     hash_state,
-    list_stored,
     load_weights,
     read_pth,
     save_weights,
-    stored_path,
 )
 
 log = logging.getLogger(__name__)

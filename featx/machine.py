@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import importlib.util
 import os
 import platform
 from pathlib import Path
@@ -30,3 +32,20 @@ def describe_machine() -> str:
     except OSError:
         pass
     return f"{name}, {count_cores()} cores"
+
+
+def has_openvino() -> bool:
+    """Whether OpenVINO is installed; it is not imported for that."""
+    return importlib.util.find_spec("openvino") is not None
+
+
+def describe_engine(name: str) -> str:
+    """An engine's name with its version, as the provenance has it; "" where it is not installed.
+
+    Neither is imported for that: torch alone takes seconds.
+    """
+    if name == "openvino":
+        if not has_openvino():
+            return ""
+        return f"openvino {importlib.metadata.version('openvino').partition('-')[0]}"
+    return f"torch {importlib.metadata.version('torch').partition('+')[0]}"

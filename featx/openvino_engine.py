@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import importlib.util
 from typing import Any
 
 import numpy as np
@@ -16,20 +14,10 @@ from featx.backbone import FrozenBackbone, build_resnet50, flush_denormals, list
 from featx.config import BATCH_SIZE, FEATURE_DIM
 from featx.errors import DeviceError
 from featx.loading import pad_batch
-from featx.machine import count_cores, is_limited
+from featx.machine import count_cores, describe_engine, has_openvino, is_limited
 from featx.weights import Weights
 
 _PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
-
-
-def has_openvino() -> bool:
-    """Whether the package is installed; it is not imported for that."""
-    return importlib.util.find_spec("openvino") is not None
-
-
-def describe_openvino() -> str:
-    """The engine's name with its version, as the provenance has it."""
-    return f"openvino {importlib.metadata.version('openvino').partition('-')[0]}"
 
 
 class OpenVinoEngine:
@@ -63,7 +51,7 @@ class OpenVinoEngine:
             )
         import openvino
 
-        self.name = describe_openvino()
+        self.name = describe_engine("openvino")
         self.batch_size = batch_size
         self.precision = precision
         core = openvino.Core()

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from tqdm import tqdm
 
+from featx.catalogue import RECIPES
 from featx.config import BATCH_SIZE, Preprocessing
 from featx.dataset import Skipped
 from featx.engine import TorchEngine, choose_device, full_float32
@@ -25,7 +26,7 @@ from featx.machine import count_cores
 from featx.models import Model, read_model
 from featx.sources import list_images
 from featx.store import Features, Provenance
-from featx.weights import RECIPES, Weights
+from featx.weights import Weights
 
 # What has to be equal for features to mean the same to a head. An engine's last bits do not.
 _MEANING = ("backbone", "weights_sha256", "preprocessing")

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -14,12 +15,14 @@ from tqdm import tqdm
 
 from featx.config import SHARD_IMAGES, SHARD_SECONDS, Preprocessing
 from featx.contents import HashedRows
-from featx.engine import Engine
 from featx.errors import CONTENT_FAULTS, ExtractionError, ImageError
 from featx.images import load_image
 from featx.loading import load_batches
 from featx.stages import Stages
 from featx.store import estimate_file
+
+if TYPE_CHECKING:
+    from featx.engine import Engine
 
 log = logging.getLogger(__name__)
 

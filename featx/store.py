@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,8 @@ from featx.container import (
 from featx.dataset import Skipped, fingerprint_rows
 from featx.errors import FeatureFileError
 from featx.files import hash_json
+from featx.images import read_decode
+from featx.machine import describe_engine
 
 _KIND = "feature file"
 _TEXTS = ("splits", "paths", "hashes")
@@ -76,6 +78,37 @@ class Provenance:
         """Fields in which `other` differs, as "field: here → there"."""
         mine, theirs = self.to_dict(), other.to_dict()
         return tuple(f"{k}: {mine[k]} → {theirs[k]}" for k in mine if mine[k] != theirs[k])
+
+
+@dataclass(frozen=True)
+class Choice:
+    """An engine, a precision and a way to decode, as a user names them.
+
+    Attributes
+    ----------
+    engine : {"auto", "torch", "openvino"}
+    precision : {"auto", "fp32", "bf16", "fp16"}
+    decode : {"exact", "fast"}
+    """
+
+    engine: str = "auto"
+    precision: str = "fp32"
+    decode: str = "exact"
+
+    def accepts(self, made: Provenance) -> bool:
+        """Whether features of that making are what is asked for; auto takes what is there."""
+        engine = self.engine == "auto" or made.engine == describe_engine(self.engine)
+        precision = self.precision in ("auto", made.precision)
+        return engine and precision and self.decode == read_decode(made.decoder)
+
+    def settle(self, made: Provenance | None) -> Choice:
+        """This choice with what is left open taken from a file, where it can still be made so."""
+        if made is None or not self.accepts(made):
+            return self
+        name = made.engine.split()[0]
+        if made.engine != describe_engine(name):
+            return self
+        return replace(self, engine=name, precision=made.precision)
 
 
 @dataclass(frozen=True)

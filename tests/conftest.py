@@ -16,9 +16,10 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from featx.backbone import empty_state
+from featx.catalogue import RECIPES, Recipe
 from featx.config import Preprocessing
 from featx.store import Provenance
-from featx.weights import RECIPES, Recipe, Weights, hash_state, load_weights, save_weights
+from featx.weights import Weights, hash_state, load_weights, save_weights
 
 # A 64-pixel crop makes the real ResNet50 some twelve times cheaper.
 TINY = Preprocessing(72, 64, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

@@ -73,7 +73,7 @@ def test_what_is_there_is_reused(do, monkeypatch):
     for name in (
         "featx.comparison.fit",
         "featx.comparison.finetune_rows",
-        "featx.extraction.make_engine",
+        "featx.engines.make_engine",
     ):
         monkeypatch.setattr(name, never)
     again = do()

@@ -7,12 +7,13 @@ from conftest import CountingEngine, draw_photo
 
 from featx import engines
 from featx.doctor import probe_rows
-from featx.engine import TorchEngine, describe_torch
-from featx.engines import AGREEMENT, Choice, compare_rows, make_engine
+from featx.engine import TorchEngine
+from featx.engines import AGREEMENT, compare_rows, make_engine
 from featx.errors import DeviceError
 from featx.extraction import extract
-from featx.openvino_engine import OpenVinoEngine, describe_openvino
-from featx.store import read_features
+from featx.machine import describe_engine
+from featx.openvino_engine import OpenVinoEngine
+from featx.store import Choice, read_features
 
 openvino = pytest.importorskip("openvino")
 
@@ -65,12 +66,14 @@ def test_errors_and_cosines_by_hand():
 def test_auto_takes_the_fastest_that_agrees(both, tiny_weights, pixels, monkeypatch, caplog):
     caplog.set_level(logging.INFO)
     made = make_engine(tiny_weights, Choice(), lambda: pixels, batch_size=8)
-    assert made.name == describe_openvino()
-    assert caplog.messages == [f"engine: {describe_openvino()}, the fastest that is installed"]
+    assert made.name == describe_engine("openvino")
+    assert caplog.messages == [
+        f"engine: {describe_engine('openvino')}, the fastest that is installed"
+    ]
     real = OpenVinoEngine.run
     monkeypatch.setattr(OpenVinoEngine, "run", lambda self, pixels: real(self, pixels) * 1.001)
     made = make_engine(tiny_weights, Choice(), lambda: pixels, batch_size=8)
-    assert made.name == describe_torch()
+    assert made.name == describe_engine("torch")
     assert (
         "openvino refused, because its features differ from torch's: relative error 1.0e-03"
         in (caplog.messages[-1])
@@ -131,10 +134,10 @@ def test_what_is_not_there_is_said(tiny_weights, pixels, monkeypatch):
 def test_what_a_file_has_is_gone_on_with(both, stored, photos, tmp_path):
     path = tmp_path / "F.h5"
     options = {"output": path, "batch_size": 4}
-    assert extract(photos, engine="torch", **options).engine == describe_torch()
+    assert extract(photos, engine="torch", **options).engine == describe_engine("torch")
     draw_photo(photos / "cat" / "new.png", 0, 50)
     done = extract(photos, **options)
-    assert (done.engine, done.extracted) == (describe_torch(), 1)
+    assert (done.engine, done.extracted) == (describe_engine("torch"), 1)
     # Another precision is another file; auto takes the one that is there.
     assert extract(photos, precision="auto", **options).precision == "fp32"
     rough = tmp_path / "rough.h5"
@@ -143,4 +146,4 @@ def test_what_a_file_has_is_gone_on_with(both, stored, photos, tmp_path):
     assert read_features(rough).provenance.precision == "bf16"
     shutil.copy(photos / "cat" / "00.jpg", photos / "cat" / "copy.jpg")
     done = extract(photos, precision="auto", output=rough, batch_size=4)
-    assert (done.precision, done.engine, done.extracted) == ("bf16", describe_torch(), 0)
+    assert (done.precision, done.engine, done.extracted) == ("bf16", describe_engine("torch"), 0)

@@ -264,7 +264,7 @@ def test_extract_end_to_end(stored, photos, cache, caplog, monkeypatch):
     def never(*_, **__):
         raise AssertionError("the network was built")
 
-    monkeypatch.setattr("featx.extraction.make_engine", never)
+    monkeypatch.setattr("featx.engines.make_engine", never)
     again = extract(photos, split="first:4,2", cache_dir=cache)
     assert (again.extracted, again.reused, again.features) == (0, 27, done.features)
     assert again.fingerprint == done.fingerprint
@@ -439,7 +439,7 @@ def test_fast_decoding_is_another_file(photos, stored, cache, monkeypatch):
     assert made.decoder == read_features(exact.features).provenance.decoder + (
         "; jpeg at reduced scale"
     )
-    monkeypatch.setattr("featx.extraction.make_engine", None)
+    monkeypatch.setattr("featx.engines.make_engine", None)
     assert call().features == exact.features
     assert call(decode="fast").features == fast.features
 

@@ -9,13 +9,14 @@ import featx.cli
 import pytest
 
 import featx
+from featx.extraction import extract
 
 LIBRARY = Path(featx.__file__).parent
 COMMANDS = Path(featx.cli.__file__).parent
 # As docs/architecture.md draws it. A module imports from floors below its own alone.
 FLOORS = [
     {"errors", "config", "machine", "stages", "text"},
-    {"files", "splits", "loading"},
+    {"catalogue", "files", "splits", "loading"},
     {"dataset", "images", "keras", "weights", "backbone", "container", "locks", "metrics"},
     {"sources", "fetch", "engine", "openvino_engine", "store", "contents", "training"},
     {
@@ -96,6 +97,28 @@ def test_help_loads_nothing_heavy():
         f"except SystemExit: print('LOADED', sorted({HEAVY!r} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.rstrip().endswith("LOADED []")
+
+
+def test_a_finished_extraction_loads_no_torch(photos, stored, tmp_path):
+    out = tmp_path / "F.h5"
+    extract(photos, output=out, engine="torch")
+    code = (
+        "import sys; from featx.cli.main import main\n"
+        f"try: main(['extract', {str(photos)!r}, '-o', {str(out)!r}], prog_name='featx')\n"
+        f"except SystemExit: print('LOADED', sorted({HEAVY - {'h5py'}!r} & set(sys.modules)))"
+    )
+    # The small network goes by a name whose recipe this test has changed and the child has not.
+    code = (
+        "from featx.catalogue import RECIPES, Recipe\n"
+        "from featx.store import read_features\n"
+        "from featx.config import Preprocessing\n"
+        f"made = read_features(__import__('pathlib').Path({str(out)!r})).provenance\n"
+        "RECIPES['imagenet1k-v1'] = Recipe("
+        "Preprocessing.from_dict(made.preprocessing), False, 'small')\n"
+    ) + code
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert "27 images, 0 extracted" in done.stdout
     assert done.stdout.rstrip().endswith("LOADED []")
 
 
