@@ -57,7 +57,7 @@ def main() -> None:
         "start": lambda: measure_start(data, words.rounds),
         "network": lambda: call("network.py"),
         "decoding": lambda: call("decoding.py", data),
-        "heads": lambda: [call("heads.py", "600", "10"), call("heads.py", "3030", "101")],
+        "heads": lambda: [call("heads.py", "600", "10", "--cv"), call("heads.py", "3030", "101")],
         "tuning": lambda: call("tuning.py", data, words.split),
     }
     for section in words.only or SECTIONS:
@@ -192,7 +192,7 @@ def render(found: dict[str, Any]) -> str:
     for grid in found.get("heads", ()):
         shape = f"45 values of C, {grid['samples']} x 2048, {grid['classes']} classes"
         rows += [[f"{shape}: {name}", f"{s:.2f} s"] for name, s in grid["seconds"].items()]
-        for name in ("45 cold fits", "LogisticRegressionCV"):
+        for name in {"45 cold fits", "LogisticRegressionCV"} & grid["seconds"].keys():
             rows.append([f"{shape}: {name} / featx", _ratio(grid["seconds"], name, "featx")])
         rows += [
             [f"{shape}: {name} chose", f"C = {one['C']:.3g}" + _val(one)]

@@ -53,7 +53,10 @@ def main() -> None:
                 seconds[name].append((time.process_time() - begun) / len(large))
         megabytes = statistics.mean(path.stat().st_size for path in large) / 1e6
     engine = make_engine(
-        resolve_weights("auto"), Choice(), lambda: pixels["exact"], batch_size=len(large)
+        resolve_weights("auto"),
+        Choice(),
+        lambda most: pixels["exact"][:most],
+        batch_size=len(large),
     )
     _, cosine = compare_rows(engine.run(pixels["fast"]), engine.run(pixels["exact"]))
     found = {

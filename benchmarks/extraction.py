@@ -108,8 +108,8 @@ def featx(engine: str, precision: str) -> Callable[[Path], dict[str, float]]:
                 data, output=Path(folder) / "F.h5", engine=engine, precision=precision
             )
         whole = time.monotonic() - BEGUN
-        pixels = samples[0]()
-        begun, batches = time.perf_counter(), 10
+        pixels = samples[0](made[0].batch_size)
+        begun, batches = time.perf_counter(), 20
         for _ in range(batches):
             made[0].run(pixels)
         alone = (time.perf_counter() - begun) / (batches * len(pixels))

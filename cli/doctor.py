@@ -22,7 +22,12 @@ from .options import (
 @batch_size_option
 @speech_options
 def doctor(
-    cache_dir: str | None, device: str, batch_size: int, as_json: bool, verbose: bool, quiet: bool
+    cache_dir: str | None,
+    device: str,
+    batch_size: int | None,
+    as_json: bool,
+    verbose: bool,
+    quiet: bool,
 ) -> None:
     """Say what this machine is and what of featx's promises it can keep.
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from featx.config import BATCH_SIZE, EPOCHS, MAX_SKIPPED
+from featx.config import BATCH_SIZE, CUDA_BATCH_SIZE, EPOCHS, MAX_SKIPPED
 from featx.text import printable
 
 if TYPE_CHECKING:
@@ -109,9 +109,8 @@ device_options = _stack(
 batch_size_option = click.option(
     "--batch-size",
     type=click.IntRange(1),
-    default=BATCH_SIZE,
-    show_default=True,
-    help="Images of one forward pass.",
+    metavar="N",
+    help=f"Images of one forward pass.  [default: {BATCH_SIZE}; on CUDA {CUDA_BATCH_SIZE}]",
 )
 
 cache_dir_option = click.option(

@@ -44,7 +44,7 @@ def fetch(name: str, as_json: bool, verbose: bool, quiet: bool) -> None:
 def path(name: str, as_json: bool, verbose: bool, quiet: bool) -> None:
     """Print where the stored weights NAME lie."""
     start_speaking(verbose, quiet)
-    from featx.weights import find_stored
+    from featx.catalogue import find_stored
 
     found = str(find_stored(name))
     say(as_json, {"name": name, "path": found}, found)

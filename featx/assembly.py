@@ -253,8 +253,8 @@ def summarise(
     )
 
 
-def describe_stages(stages: Stages, num_workers: int) -> str:
-    """What each stage of an extraction cost, and what bounds it, in two lines."""
+def describe_stages(stages: Stages, num_workers: int) -> tuple[str, str]:
+    """What each stage of an extraction cost, and what bounds it: two lines."""
     each = ", ".join(f"{name} {seconds:.2f}" for name, seconds in stages.seconds.items())
     decoding = stages.beside.get("decode", 0.0)
     beside = f"decode {decoding:.2f} in {num_workers} thread{'s' * (num_workers != 1)} beside them"
@@ -270,4 +270,4 @@ def describe_stages(stages: Stages, num_workers: int) -> str:
             f"reading and decoding bound this run: the network waited {waited:.0f} % of the time; "
             "more --num-workers help where cores are free, --decode fast where JPEGs are large"
         )
-    return f"seconds: {each}; {beside}\n{bound}"
+    return f"seconds: {each}; {beside}", bound

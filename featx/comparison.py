@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from featx.assembly import Extraction
 from featx.cache import read_seconds_per_image
-from featx.config import BATCH_SIZE, EPOCHS, SPLITS
+from featx.config import EPOCHS, SPLITS
 from featx.contents import HashedRows
 from featx.dataset import Dataset, check_trainable
 from featx.errors import DatasetError, ModelError, OutputExistsError
@@ -162,7 +162,7 @@ def compare(
     engine: str = "auto",
     precision: str = "fp32",
     decode: str = "exact",
-    batch_size: int = BATCH_SIZE,
+    batch_size: int | None = None,
     num_workers: int | None = None,
     on_error: str = "skip",
     cache_dir: str | Path | None = None,

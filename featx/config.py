@@ -10,7 +10,10 @@ FEATURE_DIM = 2048  # channels after layer4 of ResNet50: He et al. 2016, table 1
 IMAGENET_CLASSES = 1000
 
 DECODES = ("exact", "fast")
-BATCH_SIZE = 32  # images per forward pass in extraction
+# Images per forward pass in extraction. The last one is padded: on a CPU, where 4, 8, 16 and 32 are
+# equally fast (docs/benchmarks.md), fewer waste less.
+BATCH_SIZE = 16
+CUDA_BATCH_SIZE = 128
 EPOCHS = 15  # the paper's
 TRAIN_BATCH_SIZE = 32
 HEAD_LEARNING_RATE = 1e-3  # Adam's usual step, for a layer that starts from random numbers

@@ -53,7 +53,7 @@ class Finding:
 
 
 def examine(
-    cache_dir: str | Path | None = None, *, device: str = "auto", batch_size: int = BATCH_SIZE
+    cache_dir: str | Path | None = None, *, device: str = "auto", batch_size: int | None = None
 ) -> Iterator[Finding]:
     """Look at versions, the cache folder and the engine, one after the other.
 
@@ -77,7 +77,7 @@ def examine(
     home = find_cache_dir(cache_dir)
     yield _examine_folder(home)
     weights = _random_weights()
-    engine = TorchEngine(weights, device, batch_size)
+    engine = TorchEngine(weights, device, batch_size or BATCH_SIZE)
     yield _examine_rows(engine, TORCHVISION_V1.crop)
     if engine.device == "cpu":
         yield _examine_openvino(weights, engine, TORCHVISION_V1.crop)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from featx.config import BATCH_SIZE
+from featx.config import BATCH_SIZE, CUDA_BATCH_SIZE
 from featx.engine import Engine, TorchEngine, choose_device
 from featx.errors import DeviceError
 from featx.machine import has_openvino
@@ -25,7 +25,7 @@ AGREEMENT = 1e-4
 COSINE = 0.999
 GAIN = 1.2
 
-Sample = Callable[[], npt.NDArray[np.uint8]]
+Sample = Callable[[int], npt.NDArray[np.uint8]]
 
 
 def available_engines() -> tuple[str, ...]:
@@ -39,7 +39,7 @@ def make_engine(
     sample: Sample,
     *,
     device: str = "auto",
-    batch_size: int = BATCH_SIZE,
+    batch_size: int | None = None,
 ) -> Engine:
     """Build the engine that was chosen; probe what was left to us.
 
@@ -48,10 +48,11 @@ def make_engine(
     weights : Weights
     choice : Choice
     sample : callable
-        Gives some real images, shape (n, crop, crop, 3), uint8, n at least 1 and at most
-        `batch_size`; called only where something is to be probed.
+        Gives some real images, shape (n, crop, crop, 3), uint8, n at least 1 and at most what it
+        is told; called only where something is to be probed.
     device : {"auto", "cpu", "cuda"}
-    batch_size : int
+    batch_size : int, optional
+        None: BATCH_SIZE on a CPU, CUDA_BATCH_SIZE on CUDA.
 
     Raises
     ------
@@ -59,6 +60,7 @@ def make_engine(
         What was asked for is not there.
     """
     place = choose_device(device).type
+    batch_size = batch_size or (CUDA_BATCH_SIZE if place == "cuda" else BATCH_SIZE)
     name = choice.engine
     if name == "openvino" and place != "cpu":
         raise DeviceError(f"--engine openvino runs on the CPU, and --device {device} is {place}")
@@ -94,7 +96,7 @@ def _take_fastest(weights: Weights, batch_size: int, precision: str, sample: Sam
     if "openvino" in available_engines():
         try:
             engine = OpenVinoEngine(weights, batch_size, precision)
-            few = sample()[:2]
+            few = sample(2)
             expected = TorchEngine(weights, "cpu", len(few)).run(few)
             error, cosine = compare_rows(engine.run(few), expected)
             if (error <= AGREEMENT) if precision == "fp32" else (cosine >= COSINE):
@@ -116,7 +118,7 @@ def _try_bf16(weights: Weights, exact: Engine, sample: Sample) -> Engine:
     name = exact.name.split()[0]
     try:
         rough = _build(name, weights, exact.device, exact.batch_size, "bf16")
-        pixels = sample()
+        pixels = sample(exact.batch_size)
         expected, slow = _time(exact, pixels)
         found, fast = _time(rough, pixels)
     except (DeviceError, RuntimeError) as error:

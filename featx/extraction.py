@@ -37,7 +37,7 @@ from featx.cache import (
     write_cost,
 )
 from featx.checkpoints import Checkpoints, open_checkpoints
-from featx.config import BATCH_SIZE, FEATURE_DIM, Preprocessing
+from featx.config import FEATURE_DIM, Preprocessing
 from featx.contents import FileIndex, HashedRows, hash_rows, read_indexes, write_index
 from featx.dataset import Dataset
 from featx.errors import FeatureFileError, FeatxError, ImageError, OutputExistsError
@@ -75,7 +75,7 @@ def extract(
     engine: str = "auto",
     precision: str = "fp32",
     decode: str = "exact",
-    batch_size: int = BATCH_SIZE,
+    batch_size: int | None = None,
     num_workers: int | None = None,
     on_error: str = "skip",
     cache_dir: str | Path | None = None,
@@ -106,8 +106,8 @@ def extract(
         Of the computation; auto: bf16 where a probe finds it as good and really faster.
     decode : {"exact", "fast"}
         fast: large JPEGs at reduced scale; see `featx.images.load_image`.
-    batch_size : int
-        Images of one forward pass.
+    batch_size : int, optional
+        Images of one forward pass; None: 16 on a CPU, 128 on CUDA.
     num_workers : int, optional
         Decoding threads; None: as many as cores.
     on_error : {"skip", "fail"}
@@ -186,7 +186,7 @@ def extract(
         runner = make_engine(
             resolved,
             choice.settle(made),
-            lambda: decode_some(rows, resolved.preprocessing, batch_size, decode),
+            lambda most: decode_some(rows, resolved.preprocessing, most, decode),
             device=device,
             batch_size=batch_size,
         )
@@ -297,7 +297,8 @@ def extract_rows(
             write_features(features, path)
             checkpoints.discard()
     if computed.rows:
-        log.debug("%s", describe_stages(stages, num_workers))
+        for line in describe_stages(stages, num_workers):
+            log.debug("%s", line)
     new = {digests[i] for i in computed.rows}
     return summarise(
         features,

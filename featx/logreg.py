@@ -118,7 +118,7 @@ def _fit_path(X: Matrix, y: Labels, grid: list[float]) -> Iterator[_Point]:
     rough, exact = (
         LogisticRegression(max_iter=MAX_ITER, tol=TOLERANCE, warm_start=True) for _ in range(2)
     )
-    X32, X64 = X.astype(np.float32), X.astype(np.float64)
+    X32, X64 = X.astype(np.float32), X.astype(np.float64, copy=False)
     for C in grid:
         with _one_thread_for_scipy(), warnings.catch_warnings():
             # That it stops short of the tolerance, where rounding ends it, is what `exact` mends.

@@ -6,9 +6,10 @@ from conftest import TINY
 from safetensors.torch import save_file
 
 from featx.backbone import empty_state
+from featx.catalogue import find_stored, list_stored
 from featx.config import TORCHVISION_V1
 from featx.errors import WeightsError
-from featx.weights import check_state, find_stored, hash_state, list_stored, load_weights
+from featx.weights import check_state, hash_state, load_weights
 
 
 @pytest.fixture(scope="module")
