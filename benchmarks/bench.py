@@ -51,7 +51,8 @@ def main() -> None:
     found: dict[str, Any] = json.loads(kept.read_text("utf-8")) if kept.exists() else {}
     found["machine"] = describe_machine()
     names = ("torch", "torchvision", "scikit-learn", "pillow", "numpy")
-    found["versions"] = {name: version(name) for name in names}
+    optional = [n for n in ("openvino", "onnxruntime", "timm") if importlib.util.find_spec(n)]
+    found["versions"] = {name: version(name) for name in (*names, *optional)}
     measure: dict[str, Callable[[], Any]] = {
         "extraction": lambda: measure_extraction(data, words.rounds, words.thingsvision),
         "start": lambda: measure_start(data, words.rounds),
@@ -93,8 +94,9 @@ def measure_extraction(data: Path, rounds: int, thingsvision: str | None) -> dic
         pythons["timm"] = sys.executable
     if thingsvision:
         pythons["thingsvision"] = thingsvision
-    if importlib.util.find_spec("openvino"):
-        pythons["bare openvino"] = sys.executable
+    for name in ("openvino", "onnxruntime"):
+        if importlib.util.find_spec(name):
+            pythons[f"bare {name}"] = sys.executable
     for name in FEATX:
         if "openvino" not in name or importlib.util.find_spec("openvino"):
             pythons[name] = sys.executable

@@ -52,7 +52,7 @@ from .options import (
 @overwrite_option
 @speech_options
 def finetune(as_json: bool, verbose: bool, quiet: bool, max_skipped: float, **options: Any) -> None:
-    """Train the network itself on DATA: the baseline, every image through all of it every epoch.
+    """Train the network itself on DATA: the baseline, which runs it in every epoch.
 
     The epoch that is kept is the best on val. RUN (default results/NAME/TRAIN-HASH) holds
     model.safetensors and history.json.

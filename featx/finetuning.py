@@ -62,7 +62,7 @@ def finetune(
     overwrite: bool = False,
     progress: bool = False,
 ) -> tuple[Model, tuple[Skipped, ...]]:
-    """Train the network on images, every image through all that moves of it in every epoch.
+    """Train the network itself on images.
 
     Parameters
     ----------
@@ -77,8 +77,8 @@ def finetune(
         Random rotation, crop and flip of train images.
     prefix_cache : bool
         With "last3" and "layer4", unless augmenting: compute what the frozen part gives once, keep
-        it on disk as float16 while training, and train on that. Losses differ by some 1e-3 of
-        themselves from those without it.
+        it on disk as float16 while training, and train on that. Losses differ from those
+        without it by what float16 rounds away; see docs/benchmarks.md.
     decode : {"exact", "fast"}
         See `featx.images.load_image`; augmented images are decoded exactly.
     device : {"auto", "cpu", "cuda"}

@@ -73,7 +73,7 @@ def test_a_bug_stays_a_traceback(run, monkeypatch):
     def broken(*_, **__):
         raise ZeroDivisionError
 
-    monkeypatch.setattr("featx.weights.describe_weights", broken)
+    monkeypatch.setattr("featx.catalogue.describe_weights", broken)
     with pytest.raises(ZeroDivisionError):
         run("weights", "list")
 

@@ -76,7 +76,8 @@ def processes():
     """Processes that begin with the library loaded and without any threads of the tests'."""
     context = multiprocessing.get_context("forkserver")
     # All that takes time to import; tests/ itself is not on that process's path.
-    context.set_forkserver_preload(["featx.extraction", "pytest", "click.testing"])
+    needed = ["featx.extraction", "featx.engines", "featx.fetch", "pytest", "click.testing"]
+    context.set_forkserver_preload(needed)
     return context
 
 
