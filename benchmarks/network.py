@@ -78,15 +78,18 @@ def main() -> None:
         add("featx openvino fp32", lambda: featx(OpenVinoEngine, "fp32"))
         add("featx openvino bf16", lambda: featx(OpenVinoEngine, "bf16"))
     seconds: dict[str, list[float]] = {name: [] for name in forms}
-    products: dict[str, list[float]] = {"fp32": [], "bf16": []}
+    a32 = torch.rand(2048, 2048)
+    factors: dict[str, Any] = {
+        "fp32, torch": a32, "fp32, numpy": a32.numpy(), "bf16, torch": a32.bfloat16(),
+    }  # fmt: skip
+    products: dict[str, list[float]] = {name: [] for name in factors}
     with torch.inference_mode():
         for _ in range(ROUNDS):
             for name, run in forms.items():
                 begun = time.perf_counter()
                 run()
                 seconds[name].append(time.perf_counter() - begun)
-            for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
-                a = torch.rand(2048, 2048).to(dtype)
+            for name, a in factors.items():
                 a @ a
                 begun = time.perf_counter()
                 for _ in range(5):
