@@ -23,7 +23,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import matplotlib
+import altair as alt
 from tabulate import tabulate
 
 from featx.machine import describe_machine
@@ -256,22 +256,20 @@ def render_tuning(tuning: dict[str, Any]) -> list[list[str]]:
 
 
 def draw(found: dict[str, Any], path: Path) -> None:
-    """Images per second of every way, and where the limit is, as one picture."""
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    medians = found["extraction"]["medians"]
-    speeds = {name: one["images"] / one["loop"] for name, one in medians.items()}
-    names = sorted(speeds, key=lambda name: speeds[name])
-    figure, axes = plt.subplots(figsize=(7, 0.42 * len(names) + 1.2), layout="constrained")
-    colours = ["#2a6f97" if name.startswith("featx") else "#9aa5ab" for name in names]
-    bars = axes.barh(names, [speeds[name] for name in names], color=colours)
-    axes.bar_label(bars, fmt="%.1f", padding=3)
-    axes.set_xlabel(f"images/s from files to features\n{found['machine']}")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.margins(x=0.1)
-    figure.savefig(path, dpi=150)
-    plt.close(figure)
+    """Images per second of every way as one picture."""
+    rows = [
+        {"way": name, "images/s": one["images"] / one["loop"], "featx": name.startswith("featx")}
+        for name, one in found["extraction"]["medians"].items()
+    ]
+    fastest_first = [row["way"] for row in sorted(rows, key=lambda row: -row["images/s"])]
+    bars = alt.Chart(alt.InlineData(values=rows)).encode(
+        x=alt.X("images/s:Q").title(f"images/s from files to features; {found['machine']}"),
+        y=alt.Y("way:N").sort(fastest_first).title(None),
+    )
+    colour = alt.Color("featx:N").scale(domain=[True, False], range=["#0072B2", "#9aa5ab"])
+    numbers = bars.mark_text(align="left", dx=4).encode(text=alt.Text("images/s:Q").format(".1f"))
+    chart = bars.mark_bar().encode(color=colour.legend(None)) + numbers
+    chart.properties(width=520).configure_view(stroke=None).save(path, scale_factor=2)
 
 
 def _table(rows: list[list[str]], headers: list[str]) -> str:

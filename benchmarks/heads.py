@@ -50,8 +50,8 @@ def main() -> None:
     begun = time.perf_counter()
     search = search_logreg(X, y, (X_val, y_val), list(C_GRID))
     found["seconds"]["featx"] = time.perf_counter() - begun
-    hits = (X_val @ search.coef.T + search.intercept).argmax(1) == y_val
-    found["chosen"]["featx"] = {"C": search.C, "val": float(hits.mean())}
+    hits = search.fit.decide(X_val).argmax(1) == y_val
+    found["chosen"]["featx"] = {"C": search.value, "val": float(hits.mean())}
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)

@@ -72,7 +72,7 @@ def test_search_logreg(benchmark):
     found = benchmark.pedantic(
         search_logreg, (X[:300], y[:300], (X[300:], y[300:]), list(C_GRID)), rounds=3
     )
-    assert found.converged
+    assert found.fit.converged
 
 
 def test_linear(benchmark):

@@ -9,6 +9,7 @@ import click
 from featx.text import printable
 
 from .options import (
+    HEADS,
     data_options,
     device_options,
     extract_options,
@@ -16,6 +17,7 @@ from .options import (
     head_options,
     overwrite_option,
     prefix_cache_option,
+    protocol_option,
     say,
     speech_options,
     start_speaking,
@@ -27,18 +29,35 @@ from .options import (
 @data_options
 @click.option(
     "--clf",
-    type=click.Choice(["logreg", "linear"]),
+    type=click.Choice([*HEADS, "none"]),
     multiple=True,
-    help="Heads on frozen features; may be repeated.  [default: logreg, linear]",
+    help="Heads on frozen features; may be repeated; none leaves them out.  [default: all; with a "
+    "protocol logreg]",
 )
 @click.option(
     "--baseline",
     type=click.Choice(["fc", "layer4", "last3", "all", "none"]),
     multiple=True,
-    help="Fine-tuned networks; may be repeated; none leaves them out.  [default: fc]",
+    help="Fine-tuned networks; may be repeated; none leaves them out.  [default: fc; with a "
+    "protocol none]",
 )
 @head_options
 @train_options
+@click.option(
+    "--seeds",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Train what is random N times, from --seed on, and show mean and spread.",
+)
+@click.option(
+    "--learning-curves/--no-learning-curves",
+    default=True,
+    show_default=True,
+    help="Train the heads on 1, 2, 5, 10 and 20 images per class as well.",
+)
+@protocol_option
 @click.option("--augment", is_flag=True, help="Augment the baselines' train images.")
 @prefix_cache_option
 @click.option(
@@ -55,7 +74,7 @@ from .options import (
 def compare(**options: Any) -> None:
     """Extract, fit and fine-tune what is missing, reuse the rest, and compare on the same images.
 
-    DIR (default results/NAME) gets results.json, report.md, split.csv, the figures and the models.
+    DIR (default results/NAME) gets report.html, results.json, split.csv and the models.
     """
     run_compare(**options)
 
@@ -79,17 +98,14 @@ def run_compare(
 
     comparison = compare(
         data,
-        clf=clf or ("logreg", "linear"),
-        baseline=tuple(name for name in baseline or ("fc",) if name != "none"),
+        clf=tuple(name for name in clf if name != "none") if clf else None,
+        baseline=tuple(name for name in baseline if name != "none") if baseline else None,
         C=c,
         progress=progress,
         **options,
     )
     report = write_report(comparison)
-    files = [report.results, report.page, report.curves, report.examples]
-    text = (
-        render_text(comparison) + "\n\nwritten: " + ", ".join(printable(str(f)) for f in files if f)
-    )
-    say(as_json, {**comparison.to_dict(), "report": str(report.page)}, text)
+    written = ", ".join(printable(str(path)) for path in (report.page, report.results))
+    say(as_json, report.values, f"{render_text(comparison)}\n\nwritten: {written}")
     skipped = comparison.extraction.skipped_files
     finish_skipped(skipped, comparison.extraction.images + len(skipped), max_skipped)

@@ -14,9 +14,11 @@ from .options import (
     extract_options,
     finish_skipped,
     overwrite_option,
+    protocol_option,
     say,
     speech_options,
     start_speaking,
+    views_option,
 )
 
 
@@ -29,11 +31,15 @@ from .options import (
     metavar="F.h5",
     help="The feature file.  [default: a name of its own in the cache folder]",
 )
+@views_option
+@protocol_option
 @extract_options
 @device_options
 @overwrite_option
 @speech_options
-def extract(as_json: bool, verbose: bool, quiet: bool, max_skipped: float, **options: Any) -> None:
+def extract(
+    as_json: bool, verbose: bool, quiet: bool, max_skipped: float, views: int, **options: Any
+) -> None:
     """Run the frozen network once over DATA and keep 2048 numbers of each image in an HDF5 file.
 
     DATA is DIR/{train,val,test}/<class>/*, or DIR/<class>/* with --split, or a CSV file with the
@@ -41,8 +47,17 @@ def extract(as_json: bool, verbose: bool, quiet: bool, max_skipped: float, **opt
     """
     progress = start_speaking(verbose, quiet)
     from featx.extraction import extract
+    from featx.views import extract_views
 
-    done = extract(options.pop("data"), progress=progress, **options)
+    data = options.pop("data")
+    done = extract(data, progress=progress, **options)
+    seen: list[str] = []
+    if views:
+        options |= {"weights": done.weights} if options["weights"] == "auto" else {}
+        named = options.pop("output")
+        output = None if named is None else done.features
+        made = extract_views(data, views, output=output, progress=progress, **options)
+        seen = [str(path) for path in made]
     speed = f", {done.images_per_second:.1f} images/s" if done.images_per_second else ""
     text = (
         f"{printable(str(done.features))}: {done.images} images, {done.extracted} extracted, "
@@ -51,5 +66,6 @@ def extract(as_json: bool, verbose: bool, quiet: bool, max_skipped: float, **opt
         f"{done.weights}, "
         f"{done.engine} {done.precision} on {done.device})"
     )
-    say(as_json, done.to_dict(), text)
+    text = "\n".join([text, *(f"{printable(path)}: a view of the train images" for path in seen)])
+    say(as_json, {**done.to_dict(), "views": seen}, text)
     finish_skipped(done.skipped_files, done.images + len(done.skipped_files), max_skipped)

@@ -9,6 +9,8 @@ import click
 from featx.config import TRAIN_BATCH_SIZE
 
 from .options import (
+    calibrate_option,
+    class_weight_option,
     data_options,
     device_options,
     finish_skipped,
@@ -33,6 +35,8 @@ from .options import (
 )
 @train_options
 @click.option("--augment", is_flag=True, help="Random rotation, crop and flip of train images.")
+@class_weight_option
+@calibrate_option
 @prefix_cache_option
 @click.option(
     "--batch-size",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from .options import (
+    HEADS,
     head_options,
     overwrite_option,
     say,
@@ -20,12 +22,21 @@ from .options import (
 @click.argument("features", metavar="F.h5", type=click.Path(path_type=Path))
 @click.option(
     "--clf",
-    type=click.Choice(["logreg", "linear"]),
+    type=click.Choice(HEADS),
     default="logreg",
     show_default=True,
-    help="Logistic regression by L-BFGS, or a linear layer trained in epochs.",
+    help="Logistic regression, a linear layer trained in epochs, linear support vectors, ridge, "
+    "nearest neighbours (cosine), nearest centroid, or ImageNet's own last layer.",
 )
 @head_options
+@click.option(
+    "--refit", is_flag=True, help="Once val has chosen, fit again on train and val together."
+)
+@click.option(
+    "--weights",
+    metavar="NAME|FILE",
+    help="Of --clf imagenet: where the last layer is.  [default: by the features' own name]",
+)
 @train_options
 @click.option(
     "-o",
@@ -40,29 +51,31 @@ def fit(
     features: Path,
     clf: str,
     c: float | str,
-    scale: str,
-    epochs: int,
-    seed: int,
+    views: int,
     output: Path | None,
     overwrite: bool,
     as_json: bool,
     verbose: bool,
     quiet: bool,
+    **options: Any,
 ) -> None:
     """Train a classifier on the features in F.h5. val chooses; test is scored once, at the end."""
     start_speaking(verbose, quiet)
     from featx.heads import fit
     from featx.rendering import render_model
+    from featx.store import read_features
+    from featx.views import read_views
+
+    held = read_features(features)
 
     # The default name is this command's own: only a name that the user chose is protected.
     model = fit(
-        features,
+        held,
         clf,
         C=c,
-        scale=scale,
-        epochs=epochs,
-        seed=seed,
+        views=read_views(held, views),
         output=output or features.with_name(f"{features.stem}.{clf}.safetensors"),
         overwrite=overwrite or output is None,
+        **options,
     )
     say(as_json, model.to_dict(), render_model(model))

@@ -158,7 +158,43 @@ overwrite_option = click.option(
     "--overwrite", is_flag=True, help="Replace an output that holds something else."
 )
 
+calibrate_option = click.option(
+    "--calibrate",
+    is_flag=True,
+    help="Fit a temperature for the probabilities on val; it changes no prediction.",
+)
+
+class_weight_option = click.option(
+    "--class-weight",
+    type=click.Choice(["none", "balanced"]),
+    default="none",
+    show_default=True,
+    help="balanced: a class weighs the same whatever its number of train images.",
+)
+
+views_option = click.option(
+    "--views",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Random crops and flips of each train image that heads may learn from, too.",
+)
+
+protocol_option = click.option(
+    "--protocol",
+    type=click.Choice(["none", "linear-eval"]),
+    default="none",
+    show_default=True,
+    help="linear-eval frames images as Kornblith et al. 2019 do.",
+)
+
+HEADS = ("logreg", "linear", "svm", "ridge", "knn", "centroid", "imagenet")
+
 head_options = _stack(
+    class_weight_option,
+    calibrate_option,
+    views_option,
     click.option(
         "-C",
         "c",
@@ -166,7 +202,7 @@ head_options = _stack(
         show_default=True,
         metavar="auto|FLOAT",
         callback=lambda ctx, param, value: _check_c(value),
-        help="Inverse L2 penalty of logistic regression; auto: chosen on val.",
+        help="Inverse L2 penalty of logreg and svm; auto: chosen on val.",
     ),
     click.option(
         "--scale",

@@ -253,6 +253,15 @@ def summarise(
     )
 
 
+def measure_stages(stages: Stages) -> dict[str, float]:
+    """Wall seconds of images (reading them, and waiting for them to be decoded) and network."""
+    seconds = stages.seconds
+    return {
+        "decode": seconds.get("find", 0.0) + seconds.get("wait", 0.0),
+        "network": seconds.get("network", 0.0),
+    }
+
+
 def describe_stages(stages: Stages, num_workers: int) -> tuple[str, str]:
     """What each stage of an extraction cost, and what bounds it: two lines."""
     each = ", ".join(f"{name} {seconds:.2f}" for name, seconds in stages.seconds.items())

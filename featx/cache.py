@@ -7,7 +7,7 @@ import logging
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from featx.files import hash_json, write_json, write_text
 from featx.images import describe_colours, describe_decoder, read_decode
 from featx.machine import describe_machine
 from featx.store import (
+    Choice,
     Features,
     Provenance,
     cost_path,
@@ -32,6 +33,9 @@ from featx.store import (
 )
 
 log = logging.getLogger(__name__)
+
+# Wall seconds of an extraction: all of it, and of that, waiting for images and in the network.
+COST_PARTS = ("seconds", "decode", "network")
 
 
 def find_cache_dir(cache_dir: str | Path | None = None) -> Path:
@@ -46,30 +50,35 @@ def cache_path(dataset: Dataset, provenance: Provenance, cache_dir: Path) -> Pat
 
 
 def write_cost(
-    features: Features, path: Path, before: dict[str, Any], seconds: float, images: int, device: str
+    features: Features,
+    path: Path,
+    before: dict[str, Any],
+    seconds: Mapping[str, float],
+    images: int,
+    device: str,
 ) -> None:
-    """Record beside `path`, for these features alone, that `images` more took `seconds`."""
+    """Record beside `path`, for these features alone, what `images` more took: COST_PARTS."""
     if images:
-        now = {"seconds": seconds, "device": device, "machine": describe_machine()}
+        now = {**seconds, "device": device, "machine": describe_machine()}
         before = _sum_costs(before, now, images)
     write_json(cost_path(path), {**before, "fingerprint": features.fingerprint})
 
 
 def _sum_costs(a: dict[str, Any], b: dict[str, Any], images: int) -> dict[str, Any]:
     """a with b's seconds for `images` more; where device or machine differ, that is said."""
-    total = {
-        "seconds": a.get("seconds", 0.0) + b["seconds"],
-        "images": a.get("images", 0) + images,
-    }
+    total: dict[str, Any] = {"images": a.get("images", 0) + images}
+    for part in COST_PARTS:
+        if part in b and (part in a or not a):
+            total[part] = a.get(part, 0.0) + b[part]
     for key in ("device", "machine"):
         total[key] = b.get(key) if a.get(key, b.get(key)) == b.get(key) else "several"
     return total
 
 
-def read_seconds_per_image(features: Features) -> float | None:
-    """What one image of a feature file cost, in seconds; None where that is not known."""
+def read_image_cost(features: Features) -> dict[str, float]:
+    """What one image of a feature file cost, by COST_PARTS; {} where that is not known."""
     cost = read_cost(features)
-    return cost["seconds"] / cost["images"] if cost else None
+    return {part: cost[part] / cost["images"] for part in COST_PARTS if part in cost}
 
 
 def read_cost(features: Features) -> dict[str, Any]:
@@ -78,10 +87,11 @@ def read_cost(features: Features) -> dict[str, Any]:
         return {}
     try:
         cost = json.loads(cost_path(features.path).read_text("utf-8"))
-        cost = {**cost, "seconds": float(cost["seconds"]), "images": int(cost["images"])}
+        parts = {part: float(cost[part]) for part in COST_PARTS if part in cost}
+        cost = {**cost, **parts, "images": int(cost["images"])}
+        ours = "seconds" in parts and min(parts.values()) >= 0 and cost["images"] > 0
     except (OSError, OverflowError, RecursionError, ValueError, KeyError, TypeError):
         return {}
-    ours = cost["seconds"] >= 0 and cost["images"] > 0
     return cost if ours and cost.get("fingerprint") == features.fingerprint else {}
 
 
@@ -96,7 +106,7 @@ class Known:
     skipped : dict of str to (str, str)
         Kind and reason of contents that could not be decoded, by hash.
     cost : dict
-        "seconds" that "images" of these rows cost where they were computed, with "device" and
+        COST_PARTS that "images" of these rows cost where they were computed, with "device" and
         "machine"; empty where nothing is known.
     """
 
@@ -123,7 +133,8 @@ def collect_known(
         new = len(rows) - before
         if there and new:
             share = new / max(new, there["images"])
-            cost = _sum_costs(cost, {**there, "seconds": there["seconds"] * share}, new)
+            parts = {part: share * there[part] for part in COST_PARTS if part in there}
+            cost = _sum_costs(cost, {**there, **parts}, new)
     return Known(rows, skipped, cost)
 
 
@@ -171,12 +182,11 @@ def find_finished(
     rows: HashedRows,
     candidates: Iterable[Path],
     weights: str,
-    accepts: Callable[[Provenance], bool],
+    choice: Choice,
 ) -> Features | None:
     """A file that holds just these rows under the choices made; no weights are read for it.
 
     Weights known by name have one hash and one preprocessing; a local file must be read first.
-    `accepts` tells whether engine, precision and decoding are what is asked for.
     """
     if weights != "auto" and weights not in RECIPES:
         return None
@@ -191,8 +201,8 @@ def find_finished(
             recipe is not None
             and weights in ("auto", made.weights)
             and read_stored_hash(made.weights) in (None, made.weights_sha256)
-            and made.preprocessing == recipe.preprocessing.to_dict()
-            and accepts(made)
+            and made.preprocessing == choice.frame(recipe.preprocessing).to_dict()
+            and choice.accepts(made)
             and made.decoder == describe_decoder(read_decode(made.decoder))
             and made.colours == describe_colours()
             and found.split_rule == rows.dataset.split_rule

@@ -2,95 +2,37 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from featx.assembly import Extraction
-from featx.cache import read_seconds_per_image
-from featx.config import EPOCHS, SPLITS
+from featx.candidates import Candidate, Pair, Verdict, choose_best, judge, pair_candidates
+from featx.catalogue import RECIPES
+from featx.config import CURVE_DRAWS, EPOCHS, PROTOCOLS, SPLITS
 from featx.contents import HashedRows
 from featx.dataset import Dataset, check_trainable
-from featx.errors import DatasetError, ModelError, OutputExistsError
+from featx.errors import DatasetError, ModelError, OutputExistsError, WeightsError
+from featx.evaluation import evaluate
 from featx.extraction import extract
 from featx.fetch import resolve_weights
-from featx.files import hash_json, write_json
-from featx.finetuning import finetune_rows, make_tune_recipe, run_name
-from featx.heads import fit, make_recipe
+from featx.imagenet import find_known
+from featx.learning import CurvePoint, keep_curves
 from featx.machine import count_cores, describe_machine
-from featx.metrics import holm, log_loss, mcnemar
-from featx.models import Model, Outcome, read_model
 from featx.network import TRAINED
+from featx.recipes import CLASSIFIERS
 from featx.results import claim_folder
 from featx.sources import read_dataset, write_manifest
 from featx.store import Features, read_features
+from featx.trainers import HeadTrainer, NetworkTrainer
+from featx.views import check_view, extract_views
+from featx.weights import Weights
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One way to classify the images, and how well and at what cost it does.
-
-    Attributes
-    ----------
-    model : Model
-        With its file's path.
-    extract_seconds : float or None
-        What the features cost, of all images in all splits; None where that was not measured, and
-        for a fine-tuned network, which has none.
-    """
-
-    model: Model
-    extract_seconds: float | None
-
-    @property
-    def name(self) -> str:
-        """The head's or the baseline's."""
-        return self.model.name
-
-    @property
-    def kind(self) -> str:
-        """ "frozen" or "finetuned"."""
-        return "frozen" if self.model.kind == "head" else "finetuned"
-
-    @property
-    def outcome(self) -> Outcome:
-        """Scores, probabilities of val and test, history and seconds."""
-        return self.model.outcome
-
-    def to_dict(self) -> dict[str, Any]:
-        """One entry of "candidates" in results.json."""
-        values = self.outcome.to_dict()
-        return {
-            "name": self.name,
-            "kind": self.kind,
-            **values,
-            "seconds": {"extract": self.extract_seconds, "fit": values.pop("fit_seconds")},
-            "model": str(self.model.path),
-        }
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Two candidates on the same test images: the exact McNemar test."""
-
-    a: str
-    b: str
-    only_a: int
-    only_b: int
-    p_value_raw: float
-    p_value: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """One entry of "paired" in results.json; p_value is Holm's."""
-        return dict(vars(self))
 
 
 @dataclass(frozen=True)
@@ -107,9 +49,12 @@ class Comparison:
         What was computed now, and what was reused.
     candidates : tuple of Candidate
     paired : tuple of Pair
-    best : str
-        The candidate with the highest val accuracy, ties by lower val log-loss; where there is no
-        val, the first.
+    verdict : Verdict
+    known : dict of str to str
+        Classes that are ImageNet classes by name, and those.
+    learning : tuple of CurvePoint
+    options : dict
+        What decided it, by the names of options; what auto became instead of auto.
     machine : str
     """
 
@@ -119,11 +64,21 @@ class Comparison:
     extraction: Extraction
     candidates: tuple[Candidate, ...]
     paired: tuple[Pair, ...]
-    best: str
+    verdict: Verdict
+    known: Mapping[str, str]
+    learning: tuple[CurvePoint, ...]
+    options: Mapping[str, Any]
     machine: str
 
+    @property
+    def in_train(self) -> dict[str, int]:
+        """How many images of val and of test are in train as well, byte for byte."""
+        hashes, splits = self.features.hashes, self.features.splits
+        train = hashes[splits == "train"]
+        return {s: int(np.isin(hashes[splits == s], train).sum()) for s in ("val", "test")}
+
     def to_dict(self) -> dict[str, Any]:
-        """The JSON object of ``featx compare --json``, and of results.json."""
+        """All numbers of ``featx compare --json``, and of results.json."""
         counts = {s: int((self.features.splits == s).sum()) for s in SPLITS}
         return {
             "dataset": {
@@ -132,13 +87,25 @@ class Comparison:
                 "split": self.features.split_rule,
                 "images": counts,
                 "skipped": len(self.features.skipped),
+                "in_train": self.in_train,
                 "fingerprint": self.features.fingerprint,
             },
             "classes": list(self.features.classes),
             "features": self.features.provenance.to_dict(),
+            "options": dict(self.options),
             "candidates": [candidate.to_dict() for candidate in self.candidates],
             "paired": [pair.to_dict() for pair in self.paired],
-            "best": self.best,
+            "best": self.verdict.best,
+            "verdict": {
+                k: list(v) if isinstance(v, tuple) else v for k, v in vars(self.verdict).items()
+            },
+            "known": {"classes": dict(self.known)} if self.known else None,
+            "learning": {
+                "draws": CURVE_DRAWS,
+                "points": [point.to_dict() for point in self.learning],
+            }
+            if self.learning
+            else None,
             "machine": self.machine,
             "versions": self.features.versions,
         }
@@ -147,11 +114,17 @@ class Comparison:
 def compare(
     data: str | Path | Dataset,
     *,
-    clf: Sequence[str] = ("logreg", "linear"),
-    baseline: Sequence[str] = ("fc",),
+    clf: Sequence[str] | None = None,
+    baseline: Sequence[str] | None = None,
     epochs: int = EPOCHS,
     C: float | str = "auto",
     scale: str = "none",
+    class_weight: str = "none",
+    calibrate: bool = False,
+    protocol: str = "none",
+    views: int = 0,
+    seeds: int = 1,
+    learning_curves: bool = True,
     weights: str = "auto",
     split: str | None = None,
     root: str | Path | None = None,
@@ -179,13 +152,24 @@ def compare(
 
     Parameters
     ----------
-    clf : sequence of str
-        Heads; see `featx.heads.fit`, also for `C` and `scale`.
-    baseline : sequence of str
+    clf : sequence of str, optional
+        Heads; see `featx.heads.fit`, also for `C`, `scale`, `class_weight` and `calibrate`. None:
+        all of them, with the protocol logreg alone.
+    baseline : sequence of str, optional
         Fine-tuned networks; see `featx.finetuning.finetune`, also for `augment` and
-        `prefix_cache`.
+        `prefix_cache`. None: fc, with the protocol none.
     epochs : int
         Of the linear head and of every baseline.
+    protocol : {"none", "linear-eval"}
+        "linear-eval": images are framed as Kornblith et al. (2019) do, and a head is fitted on
+        train and val together once val has chosen.
+    views : int
+        Let heads learn from so many random crops and flips of each train image, too, as candidates
+        of their own.
+    seeds : int
+        Train what is random from `seed`, `seed` + 1 and so on; the first is the candidate.
+    learning_curves : bool
+        Train the heads on 1, 2, 5, 10 and 20 images per class as well.
     output : path, optional
         The comparison's folder; None: results/NAME.
     overwrite : bool
@@ -210,134 +194,135 @@ def compare(
     FeatxError
         Whatever extraction, fitting and fine-tuning raise.
     """
-    if not clf and not baseline:
-        raise ModelError("nothing to compare: name a head (--clf) or a baseline (--baseline)")
-    unknown = [name for name in baseline if name not in TRAINED]
-    if unknown:
-        raise ModelError(f"unknown baseline {unknown[0]!r}: say one of {', '.join(TRAINED)}")
+    if protocol not in PROTOCOLS:
+        raise ModelError(f"unknown protocol {protocol!r}: say one of {', '.join(PROTOCOLS)}")
+    published = protocol != "none"
+    if published and (augment or views):
+        raise ModelError(
+            f"the protocol {protocol} has no augmentation: leave out augment and views"
+        )
+    heads = (("logreg",) if published else CLASSIFIERS) if clf is None else clf
+    networks = (() if published else ("fc",)) if baseline is None else baseline
+    _check_names(heads, networks)
     dataset = data if isinstance(data, Dataset) else read_dataset(data, split, root)
-    _check_comparable(dataset)
+    _check_comparable(dataset, needs_val="calibrate" if calibrate else "refit" * published)
     folder = Path(output) if output is not None else Path("results") / dataset.name
     if not isinstance(data, Dataset) and Path(data).resolve() == (folder / "split.csv").resolve():
         raise OutputExistsError(folder, ("the manifest that is compared on",))
     claim_folder(folder, dataset, output is not None, overwrite)
-    extraction = extract(
-        dataset,
-        weights=weights,
-        device=device,
-        engine=engine,
-        precision=precision,
-        decode=decode,
-        num_workers=num_workers,
-        on_error=on_error,
-        cache_dir=cache_dir,
-        batch_size=batch_size,
-        rehash=rehash,
-        lock=lock,
-        progress=progress,
-    )
+    options: dict[str, Any] = {
+        "weights": weights, "device": device, "engine": engine, "precision": precision,
+        "decode": decode, "protocol": protocol, "num_workers": num_workers, "on_error": on_error,
+        "cache_dir": cache_dir, "batch_size": batch_size, "rehash": rehash, "lock": lock,
+        "progress": progress,
+    }  # fmt: skip
+    extraction = extract(dataset, **options)
     log.info("features: %s", extraction.features)
     features = read_features(extraction.features)
     rows = _rows_of(dataset, features)
     _check_comparable(rows.dataset)  # again, now that some images may have been skipped
     write_manifest(rows.dataset, folder / "split.csv", overwrite)
-    each = read_seconds_per_image(features)
-    extract_seconds = None if each is None else each * len(features.X)
+    # What auto has become, for all that follows and for whoever repeats it.
+    options |= _settle(features, weights)
+    seen = []
+    if set(heads) - {"imagenet"}:
+        seen = [read_features(path) for path in extract_views(rows.dataset, views, **options)]
+    for number, view in enumerate(seen, 1):
+        check_view(features, view, number)
+    training: dict[str, Any] = {
+        "epochs": epochs, "seed": seed, "class_weight": class_weight, "calibrate": calibrate
+    }  # fmt: skip
+    fitting = {**training, "C": C, "scale": scale, "refit": published}
+    tuning = {**training, "augment": augment, "prefix_cache": prefix_cache, "decode": decode}
+    trainer = HeadTrainer(folder, features, seeds, options["weights"])
     candidates = []
-    for name in dict.fromkeys(clf):
-        recipe = make_recipe(features, name, C=C, scale=scale, epochs=epochs, seed=seed)
-        path = folder / f"{name}-{hash_json(recipe)[:8]}.safetensors"
-        model = _reuse(path, recipe)
-        if model is None:
-            model = fit(
-                features, name, C=C, scale=scale, epochs=epochs, seed=seed, output=path,
-                overwrite=True,
-            )  # fmt: skip
-        candidates.append(Candidate(model, extract_seconds))
-    if baseline:
-        network = resolve_weights(extraction.weights if weights == "auto" else weights)
-        if network.sha256 != features.provenance.weights_sha256:
-            raise ModelError(
-                f"{extraction.features} was made by other weights than {network.name} holds now: "
-                "the candidates would not be comparable"
-            )
-    for name in dict.fromkeys(baseline):
-        recipe = make_tune_recipe(
-            rows, network, train=name, epochs=epochs, augment=augment, seed=seed,
-            prefix_cache=prefix_cache, decode=decode,
-        )  # fmt: skip
-        run = folder / run_name(recipe)
-        model = _reuse(run / "model.safetensors", recipe) or finetune_rows(
-            rows,
-            network,
-            recipe,
-            run,
-            device=device,
-            num_workers=count_cores() if num_workers is None else num_workers,
-            progress=progress,
+    for name in dict.fromkeys(heads):
+        try:
+            candidates.append(trainer.make(name, fitting))
+        except (ModelError, WeightsError) as error:
+            if name != "imagenet" or clf is not None:
+                raise
+            log.warning("left out: %s", error)
+            continue
+        if seen and name != "imagenet":
+            candidates.append(trainer.make(name, fitting, seen))
+    if networks:
+        network = _resolve_same(options["weights"], features, extraction, protocol)
+        workers = count_cores() if num_workers is None else num_workers
+        tuner = NetworkTrainer(folder, rows, network, seeds, device, workers, progress)
+        candidates += [tuner.make(name, tuning) for name in dict.fromkeys(networks)]
+    truth = {split: features.split(split)[1] for split in ("val", "test")}
+    candidates = [
+        replace(
+            c,
+            evaluations={
+                s: evaluate(y, c.outcome.probabilities[s]) for s, y in truth.items() if len(y)
+            },
         )
-        candidates.append(Candidate(model, None))
+        for c in candidates
+    ]
+    paired = tuple(pair_candidates(candidates, truth["test"]))
+    plain = [c.model for c in candidates if c.kind == "frozen" and not c.views]
     return Comparison(
         folder=folder,
         root=dataset.root,
         features=features,
         extraction=extraction,
         candidates=tuple(candidates),
-        paired=tuple(pair_candidates(candidates, features.split("test")[1])),
-        best=_choose_best(candidates, features.split("val")[1]),
+        paired=paired,
+        verdict=judge(candidates, paired, choose_best(candidates, truth["val"])),
+        known=find_known(features.classes) if features.provenance.weights in RECIPES else {},
+        learning=keep_curves(folder / "learning.json", features, plain, seed, options["weights"])
+        if learning_curves and plain
+        else (),
+        options={
+            "clf": list(heads), "baseline": list(networks), **fitting, **tuning, "views": len(seen),
+            "seeds": seeds, "protocol": protocol, "learning_curves": learning_curves,
+            **_settle(features, weights),
+        },
         machine=describe_machine(),
-    )
+    )  # fmt: skip
 
 
-def pair_candidates(candidates: Sequence[Candidate], y: npt.NDArray[np.int64]) -> list[Pair]:
-    """McNemar's exact test for every two candidates, Holm-corrected.
-
-    Parameters
-    ----------
-    candidates : sequence of Candidate
-        With probabilities of "test".
-    y : ndarray of shape (n_samples,), int64
-        True labels of the test images.
-    """
-    pairs = list(itertools.combinations(candidates, 2))
-    predicted = {c.name: c.outcome.probabilities["test"].argmax(axis=1) for c in candidates}
-    found = [mcnemar(y, predicted[a.name], predicted[b.name]) for a, b in pairs]
-    adjusted = holm([p for _, _, p in found])
-    return [
-        Pair(a.name, b.name, only_a, only_b, p, p_holm)
-        for (a, b), (only_a, only_b, p), p_holm in zip(pairs, found, adjusted, strict=True)
-    ]
+def _settle(features: Features, weights: str) -> dict[str, str]:
+    """Options with which the same features are made again."""
+    made = features.provenance
+    return {
+        "weights": made.weights if made.weights in RECIPES else weights,
+        "engine": made.engine.split()[0],
+        "precision": made.precision,
+    }
 
 
-def _choose_best(candidates: Sequence[Candidate], y_val: npt.NDArray[np.int64]) -> str:
-    """By val accuracy, ties by val log-loss; the first where there is no val. Never by test."""
-    if not len(y_val):
-        return candidates[0].name
-
-    def rank(candidate: Candidate) -> tuple[float, float]:
-        loss = log_loss(y_val, candidate.outcome.probabilities["val"])
-        return candidate.outcome.scores["val"].accuracy, -loss
-
-    return max(candidates, key=rank).name
-
-
-def _reuse(path: Path, recipe: dict[str, Any]) -> Model | None:
-    """The model that is there, if it is the one that `recipe` makes."""
-    if not path.exists():
-        return None
-    try:
-        there = read_model(path)
-    except ModelError as error:
-        log.warning("trained again: %s", error)
-        return None
-    if there.recipe_key != hash_json(recipe):
-        return None
-    log.info("reused: %s", path)
-    return there
+def _resolve_same(
+    weights: str, features: Features, extraction: Extraction, protocol: str
+) -> Weights:
+    """The weights that made the features, framed as the features' images were."""
+    network = resolve_weights(weights)
+    if network.sha256 != features.provenance.weights_sha256:
+        raise ModelError(
+            f"{extraction.features} was made by other weights than {network.name} holds now: "
+            "the candidates would not be comparable"
+        )
+    return replace(network, preprocessing=network.preprocessing.frame(protocol))
 
 
-def _check_comparable(dataset: Dataset) -> None:
+def _check_names(heads: Sequence[str], networks: Sequence[str]) -> None:
+    if not heads and not networks:
+        raise ModelError("nothing to compare: name a head (--clf) or a baseline (--baseline)")
+    for names, known, what in (
+        (heads, CLASSIFIERS, "clf"), (networks, tuple(TRAINED), "baseline")
+    ):  # fmt: skip
+        if unknown := [name for name in names if name not in known]:
+            raise ModelError(f"unknown {what} {unknown[0]!r}: say one of {', '.join(known)}")
+
+
+def _check_comparable(dataset: Dataset, needs_val: str = "") -> None:
     check_trainable(dataset)
+    if needs_val and not ((dataset.splits == "val") & (dataset.targets >= 0)).any():
+        raise DatasetError(
+            f"{dataset.root} has no val images, and {needs_val} needs them: give a split"
+        )
     if not ((dataset.splits == "test") & (dataset.targets >= 0)).any():
         raise DatasetError(
             f"{dataset.root} has no test images to compare on: give --split, such as first:60,10 "
@@ -350,10 +335,3 @@ def _rows_of(dataset: Dataset, features: Features) -> HashedRows:
     held = set(features.paths.tolist())
     keep = np.array([path in held for path in dataset.paths], dtype=bool)
     return HashedRows(dataset.select(keep), features.hashes)
-
-
-def write_results(comparison: Comparison, report: str) -> Path:
-    """Write results.json; `report` is the page that people read."""
-    path = comparison.folder / "results.json"
-    write_json(path, {**comparison.to_dict(), "report": report})
-    return path

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 BACKBONE = "resnet50"
@@ -10,6 +10,7 @@ FEATURE_DIM = 2048  # channels after layer4 of ResNet50: He et al. 2016, table 1
 IMAGENET_CLASSES = 1000
 
 DECODES = ("exact", "fast")
+PROTOCOLS = ("none", "linear-eval")
 # Images per forward pass in extraction. The last one is padded: on a CPU, where 4, 8, 16 and 32 are
 # equally fast (docs/benchmarks.md), fewer waste less.
 BATCH_SIZE = 16
@@ -21,19 +22,29 @@ TUNE_LEARNING_RATE = 1e-4  # for pretrained layers: smaller, so as not to wreck 
 
 # Kornblith et al. 2019, appendix A.3: 45 values, evenly spaced in the logarithm.
 C_GRID = tuple(10.0 ** (k / 4 - 6) for k in range(45))
+# Each from the simplest classifier to the most flexible; of equals on val the first is taken.
+SVM_GRID = tuple(10.0 ** (k / 2 - 6) for k in range(15))
+RIDGE_GRID = tuple(10.0 ** (6 - k / 2) for k in range(15))
+NEIGHBOURS_GRID = (50, 30, 20, 15, 10, 7, 5, 3, 1)
+CENTROID_GRID = (2.0, 1.0, 0.5, 0.2, 0.1, 0.0)
 # Of L-BFGS. scikit-learn's defaults (100 steps, 1e-4) stop short of the optimum on raw features.
 MAX_ITER = 5000
 TOLERANCE = 1e-6  # largest component of the mean loss's gradient
 FOLDS = 5  # of train, where there is no val
 
 CONFIDENCE = 0.95
+SIGNIFICANT = 0.05  # below it two candidates count as different
+BOOTSTRAPS = 2000
+CALIBRATION_BINS = 15  # Guo et al. 2017
+CURVE_SIZES = (1, 2, 5, 10, 20)  # train images per class
+CURVE_DRAWS = 5
 MAX_SKIPPED = 0.05  # fraction of images that may be skipped before the exit code says so
 
 SCHEMA = 2  # of the feature file
 # What a killed extraction repeats at most.
 SHARD_IMAGES = 512
 SHARD_SECONDS = 30.0
-MODEL_SCHEMA = 1
+MODEL_SCHEMA = 2
 
 CONNECT_SECONDS = 8.0  # before a host counts as out of reach
 
@@ -64,6 +75,9 @@ class Preprocessing:
         Per channel (RGB), subtracted and divided by, on values in [0, 1].
     interpolation : {"bilinear", "bicubic"}
         Pillow's filter, which is antialiased.
+    view : int
+        0: the centre crop. From 1: the random crop and flip of that number, which the image's
+        content decides.
     """
 
     resize: int
@@ -71,10 +85,24 @@ class Preprocessing:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     interpolation: str = "bilinear"
+    view: int = 0
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as plain JSON values."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        """The same as plain JSON values; `view` only where it is one."""
+        values = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        if not self.view:
+            del values["view"]
+        return values
+
+    def frame(self, protocol: str = "none", view: int = 0) -> Preprocessing:
+        """As a protocol (one of `PROTOCOLS`) has it, in one of its views.
+
+        "linear-eval" resizes the short side to the crop itself, bicubic, and keeps the weights' own
+        mean and deviation: Kornblith et al. 2019, and appendix B.8 of SimCLR (Chen et al. 2020).
+        """
+        if protocol == "linear-eval":
+            return replace(self, resize=self.crop, interpolation="bicubic", view=view)
+        return replace(self, view=view)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Preprocessing:
@@ -87,8 +115,9 @@ class Preprocessing:
             mean=(r, g, b),
             std=(sr, sg, sb),
             interpolation=str(values["interpolation"]),
+            view=int(values.get("view", 0)),
         )
-        if not 1 <= made.crop <= made.resize or min(made.std) <= 0:
+        if not 1 <= made.crop <= made.resize or min(made.std) <= 0 or made.view < 0:
             raise ValueError(f"impossible preprocessing: {values}")
         if made.interpolation not in ("bilinear", "bicubic"):
             raise ValueError(f"unknown interpolation: {made.interpolation}")

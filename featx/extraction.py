@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import logging
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from featx.assembly import (
     longest_path,
     make_features,
     make_provenance,
+    measure_stages,
     plan_rows,
     summarise,
 )
@@ -75,6 +77,8 @@ def extract(
     engine: str = "auto",
     precision: str = "fp32",
     decode: str = "exact",
+    protocol: str = "none",
+    view: int = 0,
     batch_size: int | None = None,
     num_workers: int | None = None,
     on_error: str = "skip",
@@ -106,6 +110,9 @@ def extract(
         Of the computation; auto: bf16 where a probe finds it as good and really faster.
     decode : {"exact", "fast"}
         fast: large JPEGs at reduced scale; see `featx.images.load_image`.
+    protocol : {"none", "linear-eval"}
+    view : int
+        See `featx.config.Preprocessing.frame`; a view is decoded exactly.
     batch_size : int, optional
         Images of one forward pass; None: 16 on a CPU, 128 on CUDA.
     num_workers : int, optional
@@ -147,12 +154,13 @@ def extract(
     target = None if output is None else resolve_output(Path(output))
     home = find_cache_dir(cache_dir)
     stages = Stages()
-    choice = Choice(engine, precision, decode)
+    decode = "exact" if view else decode
+    choice = Choice(engine, precision, decode, protocol, view)
     with stages.time("find"):
         same_data = list_same_data(dataset, home, target)
         rows = hash_rows(dataset, on_error, FileIndex() if rehash else read_indexes(same_data))
         usable = same_data if target is None else [path for path in same_data if path == target]
-        found = find_finished(rows, usable, weights, choice.accepts)
+        found = find_finished(rows, usable, weights, choice)
     if found is not None:
         if on_error == "fail":
             _fail_on_skipped(found, dataset)
@@ -182,6 +190,7 @@ def extract(
     made = find_making(same_data)
     prefer = made.weights if made is not None and weights == "auto" else None
     resolved = resolve_weights(weights, prefer=prefer, progress=progress)
+    resolved = replace(resolved, preprocessing=choice.frame(resolved.preprocessing))
     with stages.time("start"):
         runner = make_engine(
             resolved,
@@ -292,7 +301,8 @@ def extract_rows(
             )
             seconds = time.perf_counter() - started
             # What it cost first: once the file is there, nothing is left to tell.
-            write_cost(features, path, known.cost, seconds, len(computed.rows), engine.device)
+            cost = {"seconds": seconds} | measure_stages(stages)
+            write_cost(features, path, known.cost, cost, len(computed.rows), engine.device)
             _note_index(rows, path)
             write_features(features, path)
             checkpoints.discard()

@@ -11,7 +11,9 @@ from typing import Any
 
 import joblib
 import numpy as np
+import numpy.typing as npt
 import torch
+from sklearn.utils.class_weight import compute_class_weight
 
 from featx.backbone import flush_denormals
 from featx.cache import find_cache_dir, find_making, list_same_data
@@ -34,6 +36,7 @@ from featx.metrics import score_labels
 from featx.models import Model, Outcome, check_place, read_model, write_model
 from featx.network import CACHEABLE, TRAINED, ImageBatches, TunedNetwork
 from featx.prefix import PrefixBatches, PrefixFile, row_bytes
+from featx.search import as_scores, fit_temperature, temper
 from featx.sources import read_dataset
 from featx.text import format_bytes, printable
 from featx.training import Batches, score_softmax, train_softmax
@@ -52,6 +55,8 @@ def finetune(
     root: str | Path | None = None,
     augment: bool = False,
     prefix_cache: bool = True,
+    class_weight: str = "none",
+    calibrate: bool = False,
     decode: str = "exact",
     seed: int = 0,
     batch_size: int = TRAIN_BATCH_SIZE,
@@ -79,6 +84,10 @@ def finetune(
         With "last3" and "layer4", unless augmenting: compute what the frozen part gives once, keep
         it on disk as float16 while training, and train on that. Losses differ from those
         without it by what float16 rounds away; see docs/benchmarks.md.
+    class_weight : {"none", "balanced"}
+        "balanced": a class weighs the same whatever its number of train images.
+    calibrate : bool
+        Fit a temperature for the probabilities on val.
     decode : {"exact", "fast"}
         See `featx.images.load_image`; augmented images are decoded exactly.
     device : {"auto", "cpu", "cuda"}
@@ -119,6 +128,8 @@ def finetune(
         epochs=epochs,
         augment=augment,
         prefix_cache=prefix_cache,
+        class_weight=class_weight,
+        calibrate=calibrate,
         decode=decode,
         seed=seed,
         batch_size=batch_size,
@@ -169,6 +180,10 @@ def finetune_rows(
                 augment_seed=seed if recipe["augment"] and name == "train" else None,
                 decode=recipe["decode"],
             )
+    y_train = images["train"].y.numpy()
+    weight = None
+    if recipe["class_weight"] == "balanced":
+        weight = compute_class_weight("balanced", classes=np.unique(y_train), y=y_train)
     with full_float32(), flush_denormals(), _keep_prefix(network, images, recipe, folder) as splits:
         training = train_softmax(
             network,
@@ -179,6 +194,7 @@ def finetune_rows(
             seed=seed,
             copy_state=network.copy_state,
             device=place,
+            class_weight=weight,
             name=train,
             progress=progress,
         )
@@ -192,6 +208,11 @@ def finetune_rows(
         name: score_labels(images[name].y.numpy(), p.argmax(axis=1))
         for name, p in ({"train": on_train} | training.probabilities).items()
     }
+    probabilities: dict[str, npt.NDArray[np.floating]] = dict(training.probabilities)
+    temperature = 1.0
+    if recipe["calibrate"]:
+        temperature = fit_temperature(as_scores(probabilities["val"]), images["val"].y.numpy())
+        probabilities = {name: temper(p, temperature) for name, p in probabilities.items()}
     model = Model(
         kind="network",
         name=train,
@@ -204,13 +225,17 @@ def finetune_rows(
         recipe=recipe,
         outcome=Outcome(
             scores=scores,
-            probabilities=dict(training.probabilities),
+            probabilities=probabilities,
             seconds=sum(epoch.seconds for epoch in training.history),
             trainable_parameters=sum(p.numel() for p in network.parameters() if p.requires_grad),
             machine=f"{describe_machine()}, {place.type}",
             history=training.history,
             best_epoch=training.best_epoch,
-            details={key: recipe[key] for key in ("augment", "prefix_cache")},
+            details={
+                **{key: recipe[key] for key in ("augment", "prefix_cache", "class_weight")},
+                "calibrated": recipe["calibrate"],
+                "temperature": temperature,
+            },
         ),
         arrays={name: tensor.numpy() for name, tensor in training.state.items()},
     )
@@ -265,6 +290,8 @@ def make_tune_recipe(
     seed: int,
     batch_size: int = TRAIN_BATCH_SIZE,
     prefix_cache: bool = True,
+    class_weight: str = "none",
+    calibrate: bool = False,
     decode: str = "exact",
 ) -> dict[str, Any]:
     """All that decides what a run finds, as JSON values.
@@ -272,12 +299,19 @@ def make_tune_recipe(
     Raises
     ------
     ModelError
-        Unknown `train`, or no epochs.
+        Unknown `train` or `class_weight`, no epochs, or `calibrate` without val images.
     """
     if train not in TRAINED:
         raise ModelError(f"unknown train {train!r}: say one of {', '.join(TRAINED)}")
     if epochs < 1:
         raise ModelError(f"epochs is {epochs}: at least 1")
+    if class_weight not in ("none", "balanced"):
+        raise ModelError(f"unknown class_weight {class_weight!r}: say none or balanced")
+    dataset = rows.dataset
+    if calibrate and not ((dataset.splits == "val") & (dataset.targets >= 0)).any():
+        raise ModelError(
+            f"{dataset.root} has no val images, and calibrate needs them: give a split"
+        )
     return {
         "train": train,
         "epochs": epochs,
@@ -292,6 +326,8 @@ def make_tune_recipe(
         "decode": decode,
         "decoder": describe_decoder(decode),
         "prefix_cache": prefix_cache and train in CACHEABLE and not augment,
+        "class_weight": class_weight,
+        "calibrate": calibrate,
         "fingerprint": rows.fingerprint,
     }
 

@@ -1,8 +1,9 @@
-"""Classifiers on features, under scikit-learn's contract, and how one is chosen and kept."""
+"""Classifiers on features: how one is chosen, kept and read back."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,127 +11,62 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy.special import softmax
-from sklearn.preprocessing import normalize
 
-from featx.config import (
-    C_GRID,
-    EPOCHS,
-    FOLDS,
-    HEAD_LEARNING_RATE,
-    MAX_ITER,
-    SPLITS,
-    TOLERANCE,
-    TRAIN_BATCH_SIZE,
-)
+from featx.config import EPOCHS, SPLITS
 from featx.errors import FeatureFileError, ModelError
-from featx.linear import LinearClassifier
-from featx.logreg import search_logreg
+from featx.fetch import resolve_weights
+from featx.imagenet import ImagenetFit, LastLayer, take_last_layer
 from featx.machine import describe_machine
 from featx.metrics import score_labels
 from featx.models import Model, Outcome, check_place, write_model
+from featx.neighbours import NeighboursFit
+from featx.recipes import CLASSIFIERS, GRIDS, Trained, make_recipe, stack_views, train_head
+from featx.scaling import Scaler
+from featx.search import Fit, LinearFit
 from featx.splits import find_untrainable
 from featx.store import Features, read_features
-from featx.training import Epoch
 
 Matrix = npt.NDArray[np.floating]
-CLASSIFIERS = ("logreg", "linear")
-SCALES = ("none", "standard", "l2")
-
-
-@dataclass(frozen=True)
-class Scaler:
-    """How features are scaled before a head sees them; learned from train alone.
-
-    Attributes
-    ----------
-    kind : {"none", "standard", "l2"}
-    mean, scale : ndarray of shape (n_features,), float64, or None
-        Of "standard".
-    """
-
-    kind: str
-    mean: npt.NDArray[np.float64] | None = None
-    scale: npt.NDArray[np.float64] | None = None
-
-    def apply(self, X: Matrix) -> Matrix:
-        """Scale X of shape (n_samples, n_features)."""
-        if self.kind == "l2":
-            scaled: Matrix = normalize(X)
-            return scaled
-        if self.mean is None or self.scale is None:
-            return X
-        return (X - self.mean) / self.scale
-
-
-def fit_scaler(kind: str, X: Matrix) -> Scaler:
-    """Learn a scaler from the train rows; a feature that never varies is only centred."""
-    if kind not in SCALES:
-        raise ModelError(f"unknown scale {kind!r}: say one of {', '.join(SCALES)}")
-    if kind != "standard":
-        return Scaler(kind)
-    scale = X.std(axis=0, dtype=np.float64)
-    return Scaler(kind, X.mean(axis=0, dtype=np.float64), np.where(scale > 0, scale, 1.0))
+Labels = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Head:
-    """A trained linear head: its scaler, then logits `X @ coef.T + intercept`, then softmax.
+    """A trained head: its scaler, then scores, then their softmax at a temperature.
 
     Attributes
     ----------
     clf : str
     classes : tuple of str
     scaler : Scaler
-    coef : ndarray of shape (n_classes, n_features)
-    intercept : ndarray of shape (n_classes,)
+    fit : Fit
+    temperature : float
     """
 
     clf: str
     classes: tuple[str, ...]
     scaler: Scaler
-    coef: Matrix
-    intercept: Matrix
-
-    def to_arrays(self) -> dict[str, Matrix]:
-        """What a model file keeps of it."""
-        arrays = {"coef": self.coef, "intercept": self.intercept}
-        if self.scaler.mean is not None and self.scaler.scale is not None:
-            arrays |= {"mean": self.scaler.mean, "scale": self.scaler.scale}
-        return arrays
+    fit: Fit
+    temperature: float = 1.0
 
     def predict_proba(self, X: Matrix) -> npt.NDArray[np.float64]:
         """Probabilities, shape (n_samples, n_classes), float64."""
-        logits = self.scaler.apply(X).astype(np.float64) @ self.coef.T + self.intercept
-        probabilities: npt.NDArray[np.float64] = softmax(logits, axis=1)
+        scores = self.fit.decide(self.scaler.apply(X))
+        probabilities: npt.NDArray[np.float64] = softmax(scores / self.temperature, axis=1)
         return probabilities
 
-
-def make_recipe(
-    features: Features,
-    clf: str = "logreg",
-    *,
-    C: float | str = "auto",
-    scale: str = "none",
-    epochs: int = EPOCHS,
-    seed: int = 0,
-) -> dict[str, Any]:
-    """All that decides what `fit` finds, as JSON values."""
-    recipe: dict[str, Any] = {
-        "clf": clf,
-        "scale": scale,
-        "seed": seed,
-        "features": features.provenance.key(),
-        "fingerprint": features.fingerprint,
-    }
-    if clf == "logreg":
-        grid = list(C_GRID) if C == "auto" else [float(C)]
-        return {**recipe, "C": grid, "max_iter": MAX_ITER, "tol": TOLERANCE, "folds": FOLDS}
-    return {
-        **recipe,
-        "epochs": epochs,
-        "batch_size": TRAIN_BATCH_SIZE,
-        "learning_rate": HEAD_LEARNING_RATE,
-    }
+    def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """What a model file keeps of it."""
+        arrays: dict[str, npt.NDArray[Any]] = dict(self.scaler.to_arrays())
+        if isinstance(self.fit, LinearFit):
+            return arrays | {"coef": self.fit.coef, "intercept": self.fit.intercept}
+        if isinstance(self.fit, NeighboursFit):
+            return arrays | {"X": self.fit.X, "y": self.fit.y}
+        assert isinstance(self.fit, ImagenetFit)
+        layer = self.fit.layer
+        return arrays | {
+            "weight": layer.weight, "bias": layer.bias, "stands_for": self.fit.stands_for
+        }  # fmt: skip
 
 
 def fit(
@@ -141,6 +77,11 @@ def fit(
     scale: str = "none",
     epochs: int = EPOCHS,
     seed: int = 0,
+    class_weight: str = "none",
+    calibrate: bool = False,
+    refit: bool = False,
+    views: Sequence[Features] = (),
+    weights: str | None = None,
     output: str | Path | None = None,
     overwrite: bool = False,
 ) -> Model:
@@ -149,18 +90,32 @@ def fit(
     Parameters
     ----------
     features : Features or path of a feature file
-    clf : {"logreg", "linear"}
-        scikit-learn's LogisticRegression, or `LinearClassifier`.
+    clf : {"logreg", "linear", "svm", "ridge", "knn", "centroid", "imagenet"}
+        scikit-learn's LogisticRegression, LinearSVC, RidgeClassifier, KNeighborsClassifier with
+        cosine distances, NearestCentroid; `LinearClassifier`; or ImageNet's own last layer.
     C : float or "auto"
-        Of logreg. "auto": the value of `featx.config.C_GRID` with the highest accuracy on val,
-        ties by lower log-loss, then by the smaller C; on stratified folds of train where there is
-        no val.
+        Of logreg and svm. What every head chooses by itself is the value of its grid in
+        `featx.config` with the highest accuracy on val, ties by lower log-loss, then by the simpler
+        one; on stratified folds of train where there is no val.
     scale : {"none", "standard", "l2"}
         Learned from train alone.
     epochs : int
         Of linear.
     seed : int
-        Of linear's first parameters and batch order, and of the folds.
+        Of linear's first parameters and batch order, svm's order, and of the folds.
+    class_weight : {"none", "balanced"}
+        "balanced": a class weighs the same whatever its number of images; for logreg, linear, svm
+        and ridge.
+    calibrate : bool
+        Fit a temperature on val for logreg and linear. The others' scores are no probabilities
+        without one, and have it anyway, but for imagenet's.
+    refit : bool
+        Once the value is chosen, fit again on train and val together.
+    views : sequence of Features
+        More rows for train: other views of the same images, as `featx.extraction.extract_views`
+        makes them.
+    weights : str, optional
+        Of imagenet: where the last layer is to be had; None: by the features' own name.
     output : path, optional
         Write the model there.
     overwrite : bool
@@ -176,46 +131,41 @@ def fit(
     FeatureFileError
         No labels, no train rows, one class only, or a class that train lacks.
     ModelError
-        Unknown `clf` or `scale`, or a C that is not positive.
+        An unknown choice, a C that is not positive, weights other than the features', `calibrate`
+        or `refit` without val.
     OutputExistsError
         `output` holds something else and `overwrite` is False.
     """
+    given = None if isinstance(features, Features) else Path(features)
+    options: dict[str, Any] = {
+        "C": C, "scale": scale, "epochs": epochs, "seed": seed, "class_weight": class_weight,
+        "calibrate": calibrate, "refit": refit, "views": views,
+    }  # fmt: skip
     if clf not in CLASSIFIERS:
         raise ModelError(f"unknown clf {clf!r}: say one of {', '.join(CLASSIFIERS)}")
-    if C != "auto" and not 0 < float(C) < float("inf"):
-        raise ModelError(f"C is {C}: it must be a positive number, or auto")
     held = features if isinstance(features, Features) else read_features(Path(features))
+    where = given or held.path or Path(held.dataset)
     if reason := find_untrainable(held.classes, held.targets, held.splits):
-        raise FeatureFileError(held.path or Path(held.dataset), reason)
-    recipe = make_recipe(held, clf, C=C, scale=scale, epochs=epochs, seed=seed)
-    if output is not None:
-        check_place(Path(output), recipe, overwrite)
+        raise FeatureFileError(where, reason)
+    recipe = make_recipe(held, clf, **options)
     data = {split: held.split(split) for split in SPLITS}
     data = {split: (X, y) for split, (X, y) in data.items() if len(y)}
+    for wish in ("calibrate", "refit"):
+        if recipe[wish] and "val" not in data:
+            raise ModelError(f"{where} has no val images, and {wish} needs them: give a split")
+    if output is not None:
+        check_place(Path(output), recipe, overwrite)
+    layer = None
+    if clf == "imagenet":
+        layer = read_last_layer(held, weights)
     started = time.perf_counter()
-    scaler = fit_scaler(scale, data["train"][0])
-    scaled = {split: (scaler.apply(X), y) for split, (X, y) in data.items()}
-    X, y = scaled.pop("train")
-    history: tuple[Epoch, ...] = ()
-    best_epoch: int | None = None
-    details: dict[str, Any] = {"scale": scale}
-    if clf == "logreg":
-        search = search_logreg(X, y, scaled.get("val"), recipe["C"], seed)
-        head = Head(clf, held.classes, scaler, search.coef, search.intercept)
-        details |= {
-            "C": search.C,
-            "chosen_by": search.chosen_by,
-            "converged": search.converged,
-            "n_iter": search.n_iter,
-        }
-    else:
-        linear = LinearClassifier(epochs=epochs, seed=seed).fit(X, y, scaled)
-        head = Head(clf, held.classes, scaler, linear.coef_, linear.intercept_)
-        history, best_epoch = linear.history_, linear.best_epoch_
-        details["C"] = None
+    trained = train_head(data, recipe, layer, stack_views(held, views if recipe["views"] else ()))
     seconds = time.perf_counter() - started
-    probabilities: dict[str, Matrix] = {k: head.predict_proba(X) for k, (X, _) in data.items()}
-    scores = {k: score_labels(data[k][1], p.argmax(axis=1)) for k, p in probabilities.items()}
+    head = Head(clf, held.classes, trained.scaler, trained.search.fit, trained.search.temperature)
+    found = {split: head.predict_proba(X) for split, (X, _) in data.items()}
+    if trained.before is not None:  # val belongs to what it learned from by now
+        found["val"] = trained.before
+    arrays = head.to_arrays()
     model = Model(
         kind="head",
         name=clf,
@@ -223,18 +173,38 @@ def fit(
         provenance=held.provenance.to_dict(),
         recipe=recipe,
         outcome=Outcome(
-            scores=scores,
-            probabilities={k: p for k, p in probabilities.items() if k != "train"},
+            scores={s: score_labels(data[s][1], p.argmax(axis=1)) for s, p in found.items()},
+            probabilities={split: p for split, p in found.items() if split != "train"},
             seconds=seconds,
-            trainable_parameters=head.coef.size + head.intercept.size,
+            trainable_parameters=_count_parameters(head.fit),
             machine=describe_machine(),
-            history=history,
-            best_epoch=best_epoch,
-            details=details,
+            history=trained.history,
+            best_epoch=trained.best_epoch,
+            details=_describe(recipe, trained),
         ),
-        arrays=head.to_arrays(),
+        arrays=arrays,
     )
     return model if output is None else write_model(model, Path(output))
+
+
+def read_last_layer(features: Features, weights: str | None = None) -> LastLayer:
+    """ImageNet's last layer of the weights that made these features.
+
+    Raises
+    ------
+    ModelError
+        The weights have none, or are others than the features'.
+    WeightsError
+        They cannot be had.
+    """
+    made = features.provenance
+    found = resolve_weights(weights or made.weights)
+    if found.sha256 != made.weights_sha256:
+        raise ModelError(
+            f"the features were made by {made.weights} ({made.weights_sha256[:12]}), and "
+            f"{found.name} is {found.sha256[:12]}: its last layer means nothing for them"
+        )
+    return take_last_layer(found)
 
 
 def load_head(model: Model) -> Head:
@@ -242,14 +212,51 @@ def load_head(model: Model) -> Head:
     where = model.path or model.name
     if model.kind != "head":
         raise ModelError(f"{where} is a fine-tuned network: it takes images, not features")
-    arrays = model.arrays
+    arrays, n_classes = model.arrays, len(model.classes)
     try:
-        scale = str(model.outcome.details["scale"])
-        scaler = Scaler(scale, arrays.get("mean"), arrays.get("scale"))
-        head = Head(model.name, model.classes, scaler, arrays["coef"], arrays["intercept"])
-    except KeyError as error:
+        details = model.outcome.details
+        scaler = Scaler(str(details["scale"]), arrays.get("mean"), arrays.get("scale"))
+        fitted: Fit
+        if model.name == "knn":
+            codes = arrays["y"]
+            fitted = NeighboursFit(arrays["X"], codes, int(details["chosen"]["value"]), n_classes)
+            fits = len(codes) == len(arrays["X"]) and int(codes.max()) + 1 == n_classes
+        elif model.name == "imagenet":
+            layer, codes = LastLayer(arrays["weight"], arrays["bias"]), arrays["stands_for"]
+            fitted = ImagenetFit(layer, codes, n_classes)
+            fits = int(codes.max()) < n_classes
+        else:
+            coef, intercept = arrays["coef"], arrays["intercept"]
+            fitted = LinearFit(coef, intercept)
+            fits = len(coef) == n_classes and intercept.shape == (n_classes,)
+        temperature = float(details["temperature"])
+    except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{where} is damaged: it lacks {error}") from error
-    n_classes = len(model.classes)
-    if len(head.coef) != n_classes or head.intercept.shape != (n_classes,):
+    if not fits or not temperature > 0:
         raise ModelError(f"{where} is damaged: its coefficients are not for {n_classes} classes")
-    return head
+    return Head(model.name, model.classes, scaler, fitted, temperature)
+
+
+def _count_parameters(fitted: Fit) -> int:
+    """Numbers that training decided; neighbours are kept, not decided."""
+    if isinstance(fitted, LinearFit):
+        return fitted.coef.size + fitted.intercept.size
+    return 0
+
+
+def _describe(recipe: Mapping[str, Any], trained: Trained) -> dict[str, Any]:
+    """What this training chose, as JSON values."""
+    clf, search = recipe["clf"], trained.search
+    name = GRIDS[clf][0] if clf in GRIDS else None
+    return {
+        "scale": recipe["scale"],
+        "class_weight": recipe["class_weight"],
+        "calibrated": recipe["calibrate"],
+        "views": len(recipe["views"]),
+        "temperature": search.temperature,
+        "C": search.value if name == "C" else None,
+        "chosen_by": search.chosen_by,
+        "chosen": {"name": name, "value": search.value if name else None, "by": search.chosen_by},
+        "converged": search.fit.converged,
+        "n_iter": search.fit.n_iter,
+    }

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -30,6 +31,8 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     learning_rate : float
     seed : int
         Of the first parameters and of the batch order.
+    class_weight : {"balanced"} or dict, optional
+        What an image of each class weighs, as for scikit-learn's classifiers.
 
     Attributes
     ----------
@@ -48,11 +51,13 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         batch_size: int = TRAIN_BATCH_SIZE,
         learning_rate: float = HEAD_LEARNING_RATE,
         seed: int = 0,
+        class_weight: str | dict[Any, float] | None = None,
     ) -> None:
         self.epochs = epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.seed = seed
+        self.class_weight = class_weight
 
     def fit(
         self, X: Matrix, y: npt.ArrayLike, others: Mapping[str, tuple[Matrix, Labels]] | None = None
@@ -95,12 +100,21 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             epochs=self.epochs,
             batch_size=self.batch_size,
             seed=self.seed,
+            class_weight=self._weigh(y),
             copy_state=lambda: {k: v.detach().clone() for k, v in layer.state_dict().items()},
         )
         self.history_, self.best_epoch_ = training.history, training.best_epoch
         self.coef_ = training.state["weight"].numpy()
         self.intercept_ = training.state["bias"].numpy()
         return self
+
+    def _weigh(self, y: npt.ArrayLike) -> npt.NDArray[np.float64] | None:
+        if self.class_weight is None:
+            return None
+        weights: npt.NDArray[np.float64] = compute_class_weight(
+            self.class_weight, classes=self.classes_, y=y
+        )
+        return weights
 
     def decision_function(self, X: Matrix) -> Matrix:
         """Logits, shape (n_samples, n_classes); of two classes their difference, (n_samples,)."""

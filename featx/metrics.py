@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from featx.config import CONFIDENCE
+from featx.config import CONFIDENCE, SIGNIFICANT
 
 Labels = npt.NDArray[np.int64]
 
@@ -106,3 +106,15 @@ def holm(p_values: Sequence[float]) -> list[float]:
     adjusted = np.empty(n)
     adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
     return [float(p) for p in adjusted]
+
+
+def smallest_difference() -> int:
+    """How many images two classifiers must differ on, at the least, to be told apart.
+
+    With n images that only one gets right, all of them the same one, McNemar's exact p is 2 / 2^n:
+    fewer than this can never reach `featx.config.SIGNIFICANT`, however many images there are.
+    """
+    n = 1
+    while 2 * 0.5**n >= SIGNIFICANT:
+        n += 1
+    return n

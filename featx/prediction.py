@@ -203,12 +203,15 @@ def _make_runner(
         head, engine = load_head(trained), TorchEngine(weights, device, batch_size)
         return lambda pixels: head.predict_proba(engine.run(pixels)), preprocessing
     place = choose_device(device)
+    temperature = float(trained.outcome.details.get("temperature", 1.0))
     network = load_tuned(trained, weights).to(place)
 
     def run(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.floating]:
         with torch.inference_mode(), full_float32():
             logits = network(torch.from_numpy(pixels).to(place)).double()
-            probabilities: npt.NDArray[np.floating] = logits.softmax(1).cpu().numpy()
+            probabilities: npt.NDArray[np.floating] = (
+                (logits / temperature).softmax(1).cpu().numpy()
+            )
             return probabilities
 
     return run, preprocessing

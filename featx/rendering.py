@@ -11,7 +11,7 @@ from featx.metrics import Score
 from featx.models import Model
 from featx.prediction import Prediction
 from featx.store import Features
-from featx.text import printable
+from featx.text import format_seconds, printable
 
 
 def format_score(score: Score) -> str:
@@ -25,13 +25,6 @@ def format_interval(score: Score) -> str:
     return f"{100 * low:.1f} to {100 * high:.1f}"
 
 
-def format_seconds(seconds: float | None) -> str:
-    """Three significant digits at most; a dash for None."""
-    if seconds is None:
-        return "–"
-    return f"{seconds:.0f}" if seconds >= 100 else f"{seconds:.3g}"
-
-
 def render_model(model: Model) -> str:
     """A trained model's scores, and what its training chose."""
     outcome = model.outcome
@@ -41,8 +34,11 @@ def render_model(model: Model) -> str:
     ]
     table = tabulate(rows, ["split", "accuracy", "95 % interval"], disable_numparse=True)
     facts = [f"{outcome.trainable_parameters:,} parameters"]
-    if outcome.details.get("C") is not None:
-        facts.append(f"C = {outcome.details['C']:g} ({outcome.details['chosen_by']})")
+    chosen = outcome.details.get("chosen", {})
+    if chosen.get("name"):
+        facts.append(f"{chosen['name']} = {chosen['value']:g} ({chosen['by']})")
+    if outcome.details.get("temperature", 1.0) != 1.0:
+        facts.append(f"temperature {outcome.details['temperature']:.3g}")
     if outcome.details.get("converged") is False:
         facts.append("NOT converged")
     if outcome.best_epoch is not None:

@@ -1,227 +1,140 @@
-"""Rendering a comparison for people: text, table, figures. Nothing is computed here."""
+"""A comparison for people: text for a terminal, results.json, and one page."""
 
 from __future__ import annotations
 
-import html
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from PIL import ImageOps
 from tabulate import tabulate
 
-from featx.comparison import Candidate, Comparison, Pair, write_results
-from featx.config import SPLITS
-from featx.files import write_text, write_whole
-from featx.images import open_rgb
-from featx.rendering import format_interval, format_score, format_seconds
-from featx.text import printable
-
-# Okabe and Ito's palette: told apart by colour-blind readers too.
-_COLOURS = {"train": "#0072B2", "val": "#E69F00", "test": "#009E73"}
-_MARKERS = {"train": "o", "val": "s", "test": "^"}
-_EXAMPLES = 12
-_MISTAKES = 4
+from featx.candidates import Candidate
+from featx.comparison import Comparison
+from featx.exhibits import embed_pictures, map_test, show_predictions
+from featx.files import write_json, write_text
+from featx.page import render_page
+from featx.rendering import format_interval, format_score
+from featx.text import format_bytes, format_seconds
+from featx.wording import (
+    choose_curve,
+    list_notes,
+    say_commands,
+    say_costs,
+    say_head,
+    say_learning,
+    say_pair,
+    say_verdict,
+)
 
 
 @dataclass(frozen=True)
 class Report:
-    """The files that `write_report` wrote; `curves` is None where no candidate has epochs."""
+    """What `write_report` wrote, and what it says."""
 
     results: Path
     page: Path
-    curves: Path | None
-    examples: Path
+    values: dict[str, Any]
+
+
+def write_report(comparison: Comparison) -> Report:
+    """Write results.json and report.html into the comparison's folder."""
+    page = comparison.folder / "report.html"
+    values = {**make_results(comparison), "report": str(page)}
+    exhibits, drawn = values["exhibits"], values["map"]
+    pictures = embed_pictures(
+        comparison.root,
+        large=[one["path"] for part in ("examples", "mistakes") for one in exhibits[part]],
+        small=[point["path"] for point in drawn["points"]] if drawn else [],
+    )
+    write_text(page, render_page(values, pictures))
+    results = comparison.folder / "results.json"
+    write_json(results, values)
+    return Report(results, page, values)
+
+
+def make_results(comparison: Comparison) -> dict[str, Any]:
+    """All that the page shows, as JSON values: what ``featx compare --json`` prints."""
+    values = comparison.to_dict()
+    chosen = next(c for c in comparison.candidates if c.name == comparison.verdict.choose)
+    total = len(comparison.features.split("test")[1])
+    values["verdict"] |= {"sentences": say_verdict(comparison)}
+    values["notes"] = list_notes(comparison)
+    values["cost"] = {"sentences": say_costs(comparison.candidates)}
+    for pair, entry in zip(comparison.paired, values["paired"], strict=True):
+        entry["text"] = say_pair(pair, total)
+    if comparison.learning:
+        values["learning"]["sentence"] = say_learning(comparison.learning, choose_curve(comparison))
+    values["exhibits"] = show_predictions(comparison, chosen)
+    values["map"] = map_test(comparison, chosen)
+    values["command"] = say_commands(comparison)
+    return values
+
+
+def render_text(comparison: Comparison) -> str:
+    """All that a terminal shows of a comparison, without the files."""
+    verdict = comparison.verdict
+    total = len(comparison.features.split("test")[1])
+    about_best = [p for p in comparison.paired if verdict.best in (p.a, p.b)]
+    left = len(comparison.paired) - len(about_best)
+    lines = [
+        say_head(comparison),
+        "",
+        render_table(comparison),
+        "",
+        *say_verdict(comparison),
+        "",
+        *say_costs(comparison.candidates),
+        *(
+            [say_learning(comparison.learning, choose_curve(comparison))]
+            if comparison.learning
+            else []
+        ),
+        *list_notes(comparison),
+        "",
+        *(say_pair(pair, total) for pair in about_best),
+        *([f"({left} more pairs are in the report.)"] if left else []),
+    ]
+    return "\n".join(lines)
 
 
 def render_table(comparison: Comparison, style: str = "simple") -> str:
     """The table of candidates; `style` is one of tabulate's ("simple", "github")."""
     rows = [_render_row(candidate) for candidate in comparison.candidates]
     headers = [
-        "candidate", "val", "val 95 %", "test", "test 95 %", "per class", "extract s", "fit s",
-        "s/epoch", "parameters",
+        "candidate", "val", "test", "test 95 %", "per class", "log-loss", "ECE", "extract s",
+        "fit s", "s/epoch", "trained", "kept",
     ]  # fmt: skip
-    align = ("left",) * 5 + ("right",) * 5
+    align = ("left",) * 4 + ("right",) * 8
     return tabulate(rows, headers, tablefmt=style, disable_numparse=True, colalign=align)
-
-
-def render_pair(pair: Pair, total: int) -> str:
-    """One sentence about two candidates on the same test images."""
-    differ = pair.only_a + pair.only_b
-    if not differ:
-        return f"{pair.a} and {pair.b} are right and wrong on the same {total} test images."
-    verdict = "distinguishable" if pair.p_value < 0.05 else "not distinguishable"
-    return (
-        f"{pair.a} and {pair.b}: {differ} of {total} test images are right with one of them alone "
-        f"({pair.only_a} with {pair.a}, {pair.only_b} with {pair.b}), "
-        f"p = {pair.p_value:.2g}: {verdict}."
-    )
-
-
-def render_text(comparison: Comparison) -> str:
-    """All that a terminal shows of a comparison, without the files."""
-    total = len(comparison.features.split("test")[1])
-    pairs = [render_pair(pair, total) for pair in comparison.paired]
-    return "\n".join(
-        [render_head(comparison), "", render_table(comparison), "", *_notes(comparison), *pairs]
-    )
-
-
-def render_head(comparison: Comparison) -> str:
-    """What was compared on: dataset, counts, weights, machine."""
-    features = comparison.features
-    counts = ", ".join(f"{(features.splits == s).sum()} {s}" for s in SPLITS)
-    skipped = f", {len(features.skipped)} skipped" if features.skipped else ""
-    made = features.provenance
-    return (
-        f"{printable(features.dataset)}: {len(features.classes)} classes, {counts} images{skipped} "
-        f"(split {features.split_rule}); "
-        f"{made.backbone} {made.weights}, {made.engine} {made.precision}; {comparison.machine}"
-    )
-
-
-def write_report(comparison: Comparison) -> Report:
-    """Write results.json, report.md and the figures into the comparison's folder."""
-    folder = comparison.folder
-    curves = draw_curves(comparison.candidates, folder / "curves.png")
-    examples = draw_examples(comparison, folder / "examples.png")
-    page = folder / "report.md"
-    total = len(comparison.features.split("test")[1])
-    lines = [
-        # Names are other people's: no markup of theirs may reach a page.
-        html.escape(f"# {printable(comparison.features.dataset)}", quote=False),
-        "",
-        html.escape(render_head(comparison), quote=False),
-        "",
-        render_table(comparison, "github"),
-        "",
-        *_notes(comparison),
-        "",
-        *(f"- {render_pair(pair, total)}" for pair in comparison.paired),
-        "",
-        "![Loss and accuracy over the epochs](curves.png)" if curves else "",
-        "",
-        "![Example predictions](examples.png)",
-        "",
-        "Every number of this page is in results.json; which image was in which split is in "
-        "split.csv, which can be compared on again:",
-        "",
-        printable(f"    featx compare {folder / 'split.csv'} --root {comparison.root}"),
-        "",
-    ]
-    write_text(page, "\n".join(lines))
-    return Report(write_results(comparison, str(page)), page, curves, examples)
-
-
-def draw_curves(candidates: Sequence[Candidate], path: Path) -> Path | None:
-    """Loss and accuracy of train, val and test over the epochs, a row for each such candidate."""
-    shown = [candidate for candidate in candidates if candidate.outcome.history]
-    if not shown:
-        path.unlink(missing_ok=True)  # of an earlier comparison with such candidates
-        return None
-    figure = Figure(figsize=(9, 3.1 * len(shown)), layout="constrained")
-    axes = figure.subplots(len(shown), 2, squeeze=False)
-    for row, candidate in zip(axes, shown, strict=True):
-        history = candidate.outcome.history
-        epochs = [epoch.epoch for epoch in history]
-        for split in [split for split in SPLITS if split in history[0].loss]:
-            style = {"color": _COLOURS[split], "marker": _MARKERS[split], "label": split}
-            row[0].plot(epochs, [e.loss[split] for e in history], markersize=4, **style)
-            accuracy = [100 * e.accuracy[split] for e in history]
-            row[1].plot(epochs, accuracy, markersize=4, **style)
-        for axis, what in zip(row, ("loss (nats)", "accuracy (%)"), strict=True):
-            axis.set(xlabel="epoch", ylabel=what, title=f"{candidate.name}: {what.split()[0]}")
-            axis.xaxis.get_major_locator().set_params(integer=True)
-            if candidate.outcome.best_epoch is not None:
-                axis.axvline(candidate.outcome.best_epoch, color="0.6", ls=":", label="kept epoch")
-            axis.grid(alpha=0.3)
-            axis.legend(frameon=False, fontsize="small")
-        row[0].set_ylim(bottom=0)
-    return _save(figure, path)
-
-
-def draw_examples(comparison: Comparison, path: Path) -> Path:
-    """Test images with truth, prediction and probability of the best candidate.
-
-    Up to four of its mistakes, the most confident first, then images it got right, evenly spaced.
-    """
-    features = comparison.features
-    best = next(c for c in comparison.candidates if c.name == comparison.best)
-    rows = np.flatnonzero((features.splits == "test") & (features.targets >= 0))
-    y = features.targets[rows]
-    probabilities = best.outcome.probabilities["test"]
-    predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
-    wrong = np.flatnonzero(predicted != y)
-    wrong = wrong[np.argsort(-confidence[wrong], kind="stable")][:_MISTAKES]
-    right = np.flatnonzero(predicted == y)
-    spaced = np.linspace(0, len(right) - 1, min(_EXAMPLES - len(wrong), len(right)))
-    chosen = [*wrong.tolist(), *right[np.unique(spaced.astype(int))].tolist()]
-    columns = min(4, len(chosen))
-    lines = -(-len(chosen) // columns)
-    figure = Figure(figsize=(2.6 * columns, 2.9 * lines + 0.4), layout="constrained")
-    figure.suptitle(f"{best.name}: its most confident mistakes, then images it got right")
-    axes = figure.subplots(lines, columns, squeeze=False).ravel()
-    for axis in axes:
-        axis.set_axis_off()
-    for axis, i in zip(axes, chosen, strict=False):
-        image = open_rgb(comparison.root / str(features.paths[rows[i]]))
-        axis.imshow(np.asarray(ImageOps.contain(image, (300, 300))))
-        truth, said = features.classes[y[i]], features.classes[predicted[i]]
-        good = truth == said
-        text = f"{said}: {100 * confidence[i]:.0f} %" + ("" if good else f"\ntruth: {truth}")
-        # A class name is text, never a formula: "$" would start one.
-        axis.set_title(text, fontsize=10, color="black" if good else "#B3261E", parse_math=False)
-    return _save(figure, path)
 
 
 def _render_row(candidate: Candidate) -> list[str]:
     outcome = candidate.outcome
-    val, test = outcome.scores.get("val"), outcome.scores["test"]
+    val, test, found = (
+        outcome.scores.get("val"),
+        outcome.scores["test"],
+        candidate.evaluations["test"],
+    )
     return [
         candidate.name if candidate.kind == "frozen" else f"{candidate.name} (fine-tuned)",
-        *((format_score(val), format_interval(val)) if val else ("–", "–")),
-        format_score(test),
+        format_score(val) if val else "–",
+        format_score(test) + _format_spread(candidate),
         format_interval(test),
         f"{100 * test.mean_per_class:.1f} %",
-        format_seconds(candidate.extract_seconds),
+        f"{found.log_loss:.3f}",
+        f"{100 * found.ece:.1f} %",
+        format_seconds(candidate.extraction.seconds if candidate.extraction else None),
         format_seconds(outcome.seconds),
         format_seconds(outcome.seconds_per_epoch),
         f"{outcome.trainable_parameters:,}",
+        format_bytes(candidate.kept_bytes),
     ]
 
 
-def _notes(comparison: Comparison) -> list[str]:
-    epochs = max((len(c.outcome.history) for c in comparison.candidates), default=0)
-    lines = []
-    if any("val" in c.outcome.scores for c in comparison.candidates):
-        lines.append(f"Best on val: {comparison.best}. val chose C and epoch; test chose nothing.")
-    else:
-        lines.append("No val images: C from folds of train, the last epoch kept; none is best.")
-    if epochs:
-        lines.append(
-            f"Iterative candidates ran {epochs} epochs; an epoch is train, val and test. "
-            "extract s is paid once for all frozen candidates. "
-            "per class: mean of the classes' test accuracies. parameters: those that were trained."
-        )
-    unfinished = [
-        candidate.name
-        for candidate in comparison.candidates
-        if "val" in candidate.outcome.scores
-        and candidate.outcome.history
-        and candidate.outcome.best_epoch == len(candidate.outcome.history)
-    ]
-    if unfinished:
-        lines.append(
-            f"Best in the last epoch, so more epochs may do more: {', '.join(unfinished)}."
-        )
-    return lines
-
-
-def _save(figure: Figure, path: Path) -> Path:
-    FigureCanvasAgg(figure)
-    with write_whole(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=120, metadata={"Software": None})
-    return path
+def _format_spread(candidate: Candidate) -> str:
+    """Mean and standard deviation over seeds, where there are several."""
+    spread = candidate.spread.get("test")
+    if spread is None:
+        return ""
+    runs = 1 + len(candidate.others)
+    return f"; {100 * spread.mean:.1f} ± {100 * spread.sd:.1f}, {runs} seeds"

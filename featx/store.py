@@ -82,18 +82,27 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Choice:
-    """An engine, a precision and a way to decode, as a user names them.
+    """An engine, a precision and a way to decode and to frame, as a user names them.
 
     Attributes
     ----------
     engine : {"auto", "torch", "openvino"}
     precision : {"auto", "fp32", "bf16", "fp16"}
     decode : {"exact", "fast"}
+    protocol : {"none", "linear-eval"}
+    view : int
+        See `Preprocessing.frame`.
     """
 
     engine: str = "auto"
     precision: str = "fp32"
     decode: str = "exact"
+    protocol: str = "none"
+    view: int = 0
+
+    def frame(self, preprocessing: Preprocessing) -> Preprocessing:
+        """What is to be done with images that weights want preprocessed so."""
+        return preprocessing.frame(self.protocol, self.view)
 
     def accepts(self, made: Provenance) -> bool:
         """Whether features of that making are what is asked for; auto takes what is there."""

@@ -1,4 +1,4 @@
-"""Words for people: sizes, and other people's names made fit to be shown."""
+"""Words for people: sizes, seconds, and other people's names made fit to be shown."""
 
 from __future__ import annotations
 
@@ -11,6 +11,13 @@ def format_bytes(n: int) -> str:
             return f"{size:.3g} {unit}"
         size /= 1000
     return f"{size:.3g} TB"
+
+
+def format_seconds(seconds: float | None) -> str:
+    """Three significant digits at most; a dash for None."""
+    if seconds is None:
+        return "–"
+    return f"{seconds:.0f}" if seconds >= 100 else f"{seconds:.3g}"
 
 
 def printable(text: str, keep: str = "") -> str:

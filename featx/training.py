@@ -117,6 +117,7 @@ def train_softmax(
     seed: int,
     copy_state: Callable[[], dict[str, torch.Tensor]],
     device: torch.device | None = None,
+    class_weight: npt.NDArray[np.floating] | None = None,
     name: str | None = None,
     progress: bool = False,
 ) -> Training:
@@ -136,6 +137,8 @@ def train_softmax(
         Gives a copy of the tensors that training moves.
     device : torch.device, optional
         Where inputs go; None: the CPU.
+    class_weight : ndarray of shape (n_classes,), optional
+        What a train image of each class weighs in the gradient. The history counts all alike.
     name : str, optional
         Say after every epoch how this one does; None: say nothing.
     progress : bool
@@ -150,13 +153,14 @@ def train_softmax(
     best: tuple[float, float] | None = None
     best_epoch, state, probabilities = 0, {}, {}
     others = [split for split in splits if split != "train"]
+    weight = None if class_weight is None else torch.from_numpy(class_weight).float().to(device)
     samples = epochs * sum(len(data.y) for data in splits.values())
     bar: tqdm[Any] = tqdm(total=samples, unit="image", desc="train", disable=not progress)
     for epoch in range(1, epochs + 1):
         started = time.perf_counter()
         loss, accuracy, found = {}, {}, {}
         loss["train"], accuracy["train"] = _train_epoch(
-            module, splits["train"], optimizer, batch_size, [seed, epoch], device, bar
+            module, splits["train"], optimizer, batch_size, [seed, epoch], device, weight, bar
         )
         for split in others:
             loss[split], accuracy[split], found[split] = _score_split(
@@ -189,6 +193,7 @@ def _train_epoch(
     batch_size: int,
     seed: list[int],
     device: torch.device,
+    weight: torch.Tensor | None,
     bar: tqdm[Any],
 ) -> tuple[float, float]:
     module.train()
@@ -200,10 +205,11 @@ def _train_epoch(
         start += len(inputs)
         optimizer.zero_grad(set_to_none=True)
         logits = module(inputs.to(device))
-        loss = F.cross_entropy(logits, y)
-        loss.backward()  # type: ignore[no-untyped-call]
+        losses = F.cross_entropy(logits, y, reduction="none")
+        weighted = losses if weight is None else losses * weight[y]
+        weighted.mean().backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-        total += loss.item() * len(y)
+        total += losses.sum().item()
         correct += int((logits.argmax(1) == y).sum())
         bar.update(len(y))
     return total / n, correct / n

@@ -4,11 +4,15 @@ import json
 def test_compare(run, photos, stored, tmp_path):
     out = tmp_path / "out"
     words = ["compare", photos, "--split", "first:4,2", "--epochs", "2", "-o", out]
+    words += ["--clf", "logreg", "--clf", "linear"]
     done = run(*words, "--json")
     assert done.exit_code == 0
     values = json.loads(done.stdout)
     assert values == json.loads((out / "results.json").read_text())
-    assert set(values) >= {"dataset", "classes", "candidates", "paired", "best", "report"}
+    assert set(values) >= {
+        "dataset", "classes", "candidates", "paired", "best", "report", "verdict", "notes", "cost",
+        "learning", "exhibits", "map", "command", "options",
+    }  # fmt: skip
     assert [c["name"] for c in values["candidates"]] == ["logreg", "linear", "fc"]
     for candidate in values["candidates"]:
         assert set(candidate) >= {
@@ -16,15 +20,13 @@ def test_compare(run, photos, stored, tmp_path):
             "seconds_per_epoch", "trainable_parameters",
         }  # fmt: skip
     for pair in values["paired"]:
-        assert set(pair) == {"a", "b", "only_a", "only_b", "p_value_raw", "p_value"}
-    for name in ("results.json", "report.md", "split.csv", "curves.png", "examples.png"):
+        assert set(pair) >= {"a", "b", "only_a", "only_b", "p_value_raw", "p_value"}
+    for name in ("results.json", "report.html", "split.csv", "learning.json"):
         assert (out / name).stat().st_size > 100
     again = run(*words)
     assert again.exit_code == 0
     assert again.stderr.count("reused: ") == 3
-    assert again.stdout.splitlines()[-1] == (
-        f"written: {out}/results.json, {out}/report.md, {out}/curves.png, {out}/examples.png"
-    )
+    assert again.stdout.splitlines()[-1] == f"written: {out}/report.html, {out}/results.json"
 
 
 def test_choices(run, photos, stored):
@@ -32,3 +34,26 @@ def test_choices(run, photos, stored):
     done = run(*words, "--clf", "logreg", "--baseline", "none")
     assert [c["name"] for c in json.loads(done.stdout)["candidates"]] == ["logreg"]
     assert run("compare", photos, "-q").stderr.startswith(f"Error: {photos} has no test images")
+
+
+def test_views_and_protocol_from_the_command_line(run, photos, stored, tmp_path):
+    words = ["compare", photos, "--split", "first:4,2", "--json", "-q", "--clf", "ridge"]
+    done = run(*words, "--baseline", "none", "--views", "1", "--no-learning-curves")
+    values = json.loads(done.stdout)
+    assert [c["name"] for c in values["candidates"]] == ["ridge", "ridge+1view"]
+    assert values["learning"] is None
+    out = tmp_path / "published"
+    done = run(*words[:-2], "--protocol", "linear-eval", "-o", out)
+    values = json.loads(done.stdout)
+    assert [c["name"] for c in values["candidates"]] == ["logreg"]
+    assert values["features"]["preprocessing"]["interpolation"] == "bicubic"
+    assert "--protocol linear-eval" in values["command"][0]
+
+
+def test_seeds_from_the_command_line(run, photos, stored):
+    words = ["compare", photos, "--split", "first:4,2", "--json", "-q", "--clf", "linear"]
+    words += ["--baseline", "none", "--epochs", "1", "--no-learning-curves", "--scale", "l2"]
+    values = json.loads(run(*words, "--seeds", "2").stdout)
+    (linear,) = values["candidates"]
+    assert linear["seeds"]["n"] == 2
+    assert values["options"]["seeds"] == 2

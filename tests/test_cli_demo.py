@@ -9,6 +9,8 @@ def test_demo(run, stored, empty_home, monkeypatch):
     assert done.exit_code == 0
     values = json.loads(done.stdout)
     assert values["dataset"]["images"] == {"train": 40, "val": 20, "test": 39}
-    assert [c["name"] for c in values["candidates"]] == ["logreg", "linear", "fc"]
+    assert [c["name"] for c in values["candidates"]] == [
+        "imagenet", "logreg", "linear", "svm", "ridge", "knn", "centroid", "fc"
+    ]  # fmt: skip
     assert (empty_home / "demo" / "results" / "results.json").exists()
     assert done.stderr.startswith("digits: demo/digits; 1 epochs for the linear head and the fc")

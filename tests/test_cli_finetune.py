@@ -56,3 +56,11 @@ def test_the_prefix_cache_can_be_left_out(run, photos, stored, tmp_path):
     assert "prefix cache" not in without.stderr
     assert json.loads(with_it.stdout)["prefix_cache"] is True
     assert json.loads(without.stdout)["prefix_cache"] is False
+
+
+def test_class_weights_and_temperature(run, photos, stored, tmp_path):
+    words = ["finetune", photos, "--split", "first:4,2", "--epochs", "1", "--json", "-q"]
+    done = run(*words, "--class-weight", "balanced", "--calibrate", "-o", tmp_path / "run")
+    values = json.loads(done.stdout)
+    assert (values["class_weight"], values["calibrated"]) == ("balanced", True)
+    assert values["temperature"] != 1.0

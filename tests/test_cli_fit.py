@@ -50,3 +50,37 @@ def test_no_feature_file(run):
     done = run("fit", "F.h5")
     assert done.exit_code == 1
     assert done.stderr == "Error: F.h5: no such feature file; featx extract makes one\n"
+
+
+def test_every_head_predicts_again(run, features, photos, stored):
+    test = features.parent / "photos" / "owl" / "08.jpg"
+    for clf in ("linear", "svm", "ridge", "knn", "centroid", "imagenet"):
+        done = run("fit", features, "--clf", clf, "--json", "--epochs", "2", "-q")
+        assert done.exit_code == 0, done.stderr
+        values = json.loads(done.stdout)
+        assert values["clf"] == clf
+        said = run("predict", values["model"], test, "--json", "-q", "--top", 3)
+        assert said.exit_code == 0, said.stderr
+        (one,) = json.loads(said.stdout)["predictions"]
+        assert abs(sum(top["probability"] for top in one["top"]) - 1) < 1e-6
+
+
+def test_fit_with_views(run, photos, stored, tmp_path):
+    out = tmp_path / "F.h5"
+    words = ["extract", photos, "--split", "first:4,2", "-o", out, "-q"]
+    made = json.loads(run(*words, "--views", "1", "--json").stdout)
+    assert made["views"] == [str(tmp_path / "F.view1.h5")]
+    assert (tmp_path / "F.view1.h5").exists()
+    values = json.loads(run("fit", out, "--clf", "ridge", "--views", "1", "--json").stdout)
+    assert values["views"] == 1
+    missing = run("fit", out, "--views", "2")
+    assert missing.exit_code == 1
+    assert "F.view2.h5 is not there: featx extract --views 2 makes it" in missing.stderr
+
+
+def test_wishes_that_need_val(run, photos, stored, tmp_path):
+    run("extract", photos, "--split", "first:4,0", "-o", tmp_path / "F.h5", "-q")
+    for wish in ("--calibrate", "--refit"):
+        done = run("fit", tmp_path / "F.h5", wish)
+        assert done.exit_code == 1
+        assert f"has no val images, and {wish[2:]} needs them" in done.stderr

@@ -3,11 +3,13 @@ import json
 import numpy as np
 import pytest
 from conftest import draw_photo
+from sklearn.linear_model import LogisticRegression
 
 from featx.comparison import compare
-from featx.errors import DatasetError, ModelError, OutputExistsError
-from featx.metrics import holm, mcnemar
+from featx.errors import DatasetError, ModelError, OutputExistsError, WeightsError
 from featx.sources import read_dataset
+from featx.store import read_features, read_provenance
+from featx.wording import list_notes
 
 
 @pytest.fixture
@@ -15,7 +17,8 @@ def do(stored, photos, tmp_path):
     def call(data=photos, **options):
         defaults = {
             "split": "first:4,2", "epochs": 2, "cache_dir": tmp_path / "cache",
-            "output": tmp_path / "out", "batch_size": 16,
+            "output": tmp_path / "out", "batch_size": 16, "clf": ("logreg", "linear"),
+            "learning_curves": False,
         }  # fmt: skip
         return compare(data, **(defaults | options))
 
@@ -34,7 +37,8 @@ def test_all_candidates_on_the_same_images(do, photos, tmp_path):
         assert entry["counts"]["val"]["total"] == 6
         right = (candidate.outcome.probabilities["test"].argmax(1) == y).sum()
         assert entry["counts"]["test"]["correct"] == right
-        assert set(entry["seconds"]) == {"extract", "fit"}
+        assert set(entry["seconds"]) == {"extract", "decode", "network", "fit"}
+        assert np.array(entry["evaluation"]["test"]["confusion"]).trace() == right
         for key in (
             "accuracy",
             "ci95",
@@ -44,6 +48,8 @@ def test_all_candidates_on_the_same_images(do, photos, tmp_path):
         ):
             assert key in entry
     assert values["candidates"][0]["seconds"]["extract"] > 0
+    seconds = values["candidates"][0]["seconds"]
+    assert 0 < seconds["decode"] + seconds["network"] <= seconds["extract"]
     assert values["candidates"][2]["seconds"]["extract"] is None
     assert values["candidates"][0]["seconds_per_epoch"] is None
     assert values["candidates"][1]["trainable_parameters"] == 2049 * 3
@@ -55,28 +61,20 @@ def test_all_candidates_on_the_same_images(do, photos, tmp_path):
     )
 
 
-def test_pairs_are_mcnemar_with_holm(do):
-    found = do(baseline=("fc",))
-    y = found.features.split("test")[1]
-    predicted = {c.name: c.outcome.probabilities["test"].argmax(1) for c in found.candidates}
-    raw = [mcnemar(y, predicted[p.a], predicted[p.b]) for p in found.paired]
-    assert [(p.only_a, p.only_b, p.p_value_raw) for p in found.paired] == raw
-    assert [p.p_value for p in found.paired] == holm([p for _, _, p in raw])
-
-
 def test_what_is_there_is_reused(do, monkeypatch):
-    first = do()
+    first = do(learning_curves=True)
 
     def never(*_, **__):
         raise AssertionError("done again")
 
     for name in (
-        "featx.comparison.fit",
-        "featx.comparison.finetune_rows",
+        "featx.trainers.fit",
+        "featx.learning.draw_curves",
+        "featx.trainers.finetune_rows",
         "featx.engines.make_engine",
     ):
         monkeypatch.setattr(name, never)
-    again = do()
+    again = do(learning_curves=True)
     assert again.to_dict() == first.to_dict()
     assert again.extraction.extracted == 0
     with pytest.raises(AssertionError, match="done again"):
@@ -166,3 +164,113 @@ def test_train_is_scored_by_the_kept_model_for_all(do):
     # The linear head and the fc baseline are one computation: so is their score on train.
     found = {c.name: c.outcome.scores["train"] for c in do().candidates}
     assert found["fc"] == found["linear"]
+
+
+def test_every_head_in_one_run(do):
+    found = do(clf=None, baseline=(), learning_curves=True)
+    names = [c.name for c in found.candidates]
+    assert names == ["imagenet", "logreg", "linear", "svm", "ridge", "knn", "centroid"]
+    assert found.known == {}
+    assert {point.name for point in found.learning} == set(names)
+    assert {point.per_class for point in found.learning} == {1, 2, 4}
+    values = json.loads(json.dumps(found.to_dict()))
+    assert values["verdict"]["choose"] in names
+    assert len(values["paired"]) == 21
+    for entry in values["candidates"]:
+        assert entry["evaluation"]["val"]["top5"] is None  # three classes
+        assert 0 <= entry["evaluation"]["test"]["ece"] <= 1
+
+
+def test_the_published_protocol(do):
+    found = do(clf=None, baseline=None, protocol="linear-eval", learning_curves=False)
+    (only,) = found.candidates
+    made = found.features.provenance.preprocessing
+    assert (made["resize"], made["crop"], made["interpolation"]) == (64, 64, "bicubic")
+    assert only.outcome.details["chosen_by"] == "val, then refitted"
+    # Refitted on train and val together: scikit-learn finds the same.
+    X, y = (
+        np.concatenate(parts)
+        for parts in zip(*(found.features.split(s) for s in ("train", "val")), strict=True)
+    )
+    same = LogisticRegression(C=only.outcome.details["C"], tol=1e-8, max_iter=9999)
+    expected = same.fit(X.astype(float), y).predict_proba(found.features.split("test")[0])
+    assert np.abs(only.outcome.probabilities["test"] - expected).max() < 1e-3
+    for wish in ({"augment": True}, {"views": 1}):
+        with pytest.raises(ModelError, match="has no augmentation"):
+            do(protocol="linear-eval", **wish)
+    with_fc = do(baseline=("fc",), protocol="linear-eval", clf=("logreg",))
+    assert with_fc.candidates[1].model.provenance["preprocessing"] == made
+
+
+def test_views_are_candidates_of_their_own(do):
+    found = do(clf=("ridge", "imagenet"), baseline=(), views=2)
+    assert [c.name for c in found.candidates] == ["ridge", "ridge+2views", "imagenet"]
+    plain, seen, _ = found.candidates
+    assert seen.extraction.seconds > plain.extraction.seconds
+    assert seen.outcome.scores["train"].total == plain.outcome.scores["train"].total == 12
+
+
+def test_seeds_repeat_what_is_random(do):
+    found = do(clf=("logreg", "linear"), baseline=("fc",), seeds=3, epochs=1)
+    logreg, linear, fc = found.candidates
+    assert not logreg.others
+    assert len(linear.others) == len(fc.others) == 2
+    # The linear head and the fc baseline are one computation, from every seed.
+    for a, b in zip(linear.others, fc.others, strict=True):
+        assert a.scores == b.scores
+    assert linear.spread["test"].min <= linear.spread["test"].mean <= linear.spread["test"].max
+    alone = do(clf=("linear",), baseline=(), seed=1, epochs=1)
+    assert alone.candidates[0].outcome.scores == linear.others[0].scores
+
+
+def test_weights_and_temperature_reach_everyone(do):
+    found = do(class_weight="balanced", calibrate=True)
+    for candidate in found.candidates:
+        details = candidate.outcome.details
+        assert (details["class_weight"], details["calibrated"]) == ("balanced", True)
+        assert details["temperature"] != 1.0
+    linear, fc = found.candidates[1:]
+    assert fc.outcome.details["temperature"] == pytest.approx(
+        linear.outcome.details["temperature"], rel=1e-2
+    )
+    with pytest.raises(DatasetError, match="no val images, and calibrate needs them"):
+        do(split="0.6,0,0.4@1", calibrate=True, output=None)
+
+
+def test_views_are_made_as_the_features_are(do, tmp_path, monkeypatch):
+    found = do(clf=("ridge",), baseline=(), views=1)
+    recipes = [c.model.recipe["views"] for c in found.candidates]
+    made = read_features(extract_views_path(found))
+    assert recipes == [[], [[made.provenance.key(), made.fingerprint]]]
+    monkeypatch.setattr("featx.comparison.extract_views", None)  # not for heads without any
+    do(clf=("imagenet",), baseline=(), views=3)
+
+
+def extract_views_path(found):
+    (path,) = [
+        p for p in found.features.path.parent.glob("*.h5")
+        if "view" in read_provenance(p).preprocessing
+    ]  # fmt: skip
+    return path
+
+
+def test_imagenet_is_left_out_where_its_layer_cannot_be_had(do, stored, monkeypatch):
+    do(clf=("ridge",), baseline=())
+    for path in stored.iterdir():
+        path.unlink()
+
+    def offline(*_, **__):
+        raise WeightsError("no internet")
+
+    monkeypatch.setattr("featx.heads.resolve_weights", offline)
+    found = do(clf=None, baseline=())
+    assert "imagenet" not in [c.name for c in found.candidates]
+    with pytest.raises(WeightsError, match="no internet"):
+        do(clf=("imagenet",), baseline=())
+
+
+def test_images_in_train_and_test_are_said(do, photos):
+    (photos / "cat" / "08.jpg").write_bytes((photos / "cat" / "00.jpg").read_bytes())
+    found = do(baseline=())
+    assert found.to_dict()["dataset"]["in_train"] == {"val": 0, "test": 1}
+    assert any("1 test images are in train as well" in note for note in list_notes(found))

@@ -10,7 +10,7 @@ import torch
 from conftest import TINY, CountingEngine, draw_photo
 
 from featx import images
-from featx.cache import cache_path, read_seconds_per_image
+from featx.cache import cache_path, read_image_cost
 from featx.contents import hash_rows
 from featx.engine import TorchEngine
 from featx.errors import DatasetError, ExtractionError, ImageError, OutputExistsError
@@ -229,7 +229,7 @@ def test_the_cache_keeps_itself_out_of_git_and_knows_its_cost(work, cache):
     assert "*" in (cache / ".gitignore").read_text().split()
     cost = json.loads((cache / f"{done.features.name}.cost.json").read_text())
     assert cost["images"] == 27
-    assert read_seconds_per_image(read_features(done.features)) == cost["seconds"] / 27
+    assert read_image_cost(read_features(done.features))["seconds"] == cost["seconds"] / 27
     work()
     assert json.loads((cache / f"{done.features.name}.cost.json").read_text()) == cost
 
@@ -295,7 +295,7 @@ def test_costs_go_with_the_rows_that_were_reused(work, photos, cache, tmp_path):
         for i in range(7):
             draw_photo(other / name / f"{i}.png", 9, 10 * i + (name == "b"))
     # Nothing of the first folder is in this one: nothing of its cost is, either.
-    assert read_seconds_per_image(read_features(work(root=other).features)) < 9
+    assert read_image_cost(read_features(work(root=other).features))["seconds"] < 9
     for i in range(3):
         shutil.copy(
             photos / "cat" / f"{i:02d}.{'png' if i % 2 else 'jpg'}", other / "a" / f"x{i}.png"
@@ -389,10 +389,10 @@ def test_odd_costs_are_no_costs(work, photos):
     path = cost_path(done.features)
     for odd in ("", "[" * 100_000, '{"seconds": 1, "images": 1e400}', '{"seconds": "1"}', "7"):
         path.write_text(odd)
-        assert read_seconds_per_image(read_features(done.features)) is None
+        assert read_image_cost(read_features(done.features)) == {}
     whole = {"seconds": 5, "images": 27, "device": "cpu", "machine": "x", "fingerprint": "other"}
     path.write_text(json.dumps(whole))  # of another state of the file
-    assert read_seconds_per_image(read_features(done.features)) is None
+    assert read_image_cost(read_features(done.features)) == {}
 
 
 def test_names_of_folders_that_are_not_utf8(stored, photos, tmp_path):

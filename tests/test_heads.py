@@ -5,8 +5,10 @@ import pytest
 from sklearn.preprocessing import StandardScaler, normalize
 
 from featx.errors import FeatureFileError, ModelError, OutputExistsError
-from featx.heads import fit, fit_scaler, load_head
+from featx.heads import fit, load_head
 from featx.models import read_model, write_model
+from featx.recipes import CLASSIFIERS, WEIGHED
+from featx.scaling import fit_scaler
 from featx.store import Features, write_features
 
 
@@ -34,7 +36,10 @@ def features(provenance):
     return make_features(provenance)
 
 
-@pytest.mark.parametrize("clf", ["logreg", "linear"])
+TRAINABLE = [clf for clf in CLASSIFIERS if clf != "imagenet"]
+
+
+@pytest.mark.parametrize("clf", TRAINABLE)
 @pytest.mark.parametrize("scale", ["none", "standard", "l2"])
 def test_a_saved_head_predicts_the_same(features, clf, scale, tmp_path):
     fitted = fit(features, clf, scale=scale, epochs=4)
@@ -69,7 +74,7 @@ def test_scaling_is_learned_from_train_alone(features, provenance):
             for f in (features, replace(features, X=moved))
         ]
         assert np.array_equal(fits[0].scaler.mean, fits[1].scaler.mean)
-        assert np.array_equal(fits[0].coef, fits[1].coef)
+        assert np.array_equal(fits[0].fit.coef, fits[1].fit.coef)
     constant = np.ones((4, 2), np.float32)
     assert np.isfinite(fit_scaler("standard", constant).apply(constant)).all()
 
@@ -78,9 +83,10 @@ def test_test_never_chooses(features):
     other = replace(features, targets=features.targets.copy())
     test = np.flatnonzero(features.splits == "test")
     other.targets[test] = np.roll(other.targets[test], 4)
-    for clf in ("logreg", "linear"):
-        a, b = (load_head(fit(f, clf, epochs=5)) for f in (features, other))
-        assert np.array_equal(a.coef, b.coef)
+    for clf in TRAINABLE:
+        a, b = (fit(f, clf, epochs=5).arrays for f in (features, other))
+        assert a.keys() == b.keys()
+        assert all(np.array_equal(a[name], b[name]) for name in a)
 
 
 def test_what_is_recorded(features):
@@ -103,7 +109,7 @@ def test_two_classes(provenance):
     features = make_features(provenance, classes=("no", "yes"))
     model = fit(features, "logreg", C=0.1)
     head = load_head(model)
-    assert head.coef.shape == (2, 40)
+    assert head.fit.coef.shape == (2, 40)
     X, y = features.split("train")
     assert (head.predict_proba(X).argmax(1) == y).mean() > 0.9
 
@@ -132,7 +138,7 @@ def test_a_named_model_is_not_replaced_by_another(features, tmp_path, monkeypatc
     path = tmp_path / "m.safetensors"
     fit(features, C=0.1, output=path)
     fit(features, C=0.1, output=path)
-    monkeypatch.setattr("featx.heads.search_logreg", None)  # refused before the work
+    monkeypatch.setattr("featx.heads.train_head", None)  # refused before the work
     with pytest.raises(OutputExistsError, match=r"C: \[0.1\] → \[0.2\]"):
         fit(features, C=0.2, output=path)
     monkeypatch.undo()
@@ -141,3 +147,76 @@ def test_a_named_model_is_not_replaced_by_another(features, tmp_path, monkeypatc
     with pytest.raises(OutputExistsError, match="not a model file"):
         fit(features, C=0.2, output=path)
     assert path.read_text() == "mine"
+
+
+@pytest.mark.parametrize("clf", TRAINABLE)
+def test_two_classes_and_no_val_for_every_head(provenance, clf):
+    features = make_features(provenance, classes=("no", "yes"), splits=(8, 0))
+    model = fit(features, clf, epochs=60)
+    found = load_head(model).predict_proba(features.X)
+    assert found.shape == (24, 2)
+    assert model.outcome.scores["train"].accuracy > 0.7
+    assert model.outcome.details["chosen_by"] in ("folds of train", "the last epoch")
+
+
+@pytest.mark.parametrize("clf", TRAINABLE)
+def test_one_image_per_class_for_every_head(provenance, clf):
+    features = make_features(provenance, splits=(1, 0))
+    assert np.isfinite(fit(features, clf).outcome.probabilities["test"]).all()
+
+
+def test_refitting_learns_from_val_too(features):
+    X, y = (
+        np.concatenate(p) for p in zip(*(features.split(s) for s in ("train", "val")), strict=True)
+    )
+    for clf in TRAINABLE:
+        plain, again = fit(features, clf), fit(features, clf, refit=True)
+        if clf == "linear":
+            assert again.arrays["coef"].shape == plain.arrays["coef"].shape
+            continue
+        assert again.outcome.details["chosen"]["value"] == plain.outcome.details["chosen"]["value"]
+        assert again.outcome.scores["val"] == plain.outcome.scores["val"]  # while it was held out
+        assert any(
+            a.shape != b.shape or not np.allclose(a, b)
+            for a, b in zip(plain.arrays.values(), again.arrays.values(), strict=True)
+        )
+    knn = fit(features, "knn", refit=True).arrays
+    assert np.allclose(knn["X"], X)
+    assert np.array_equal(knn["y"], y)
+
+
+def test_class_weights_move_those_that_know_them(provenance):
+    features = make_features(provenance)
+    rare = np.flatnonzero((features.targets == 0) & (features.splits == "train"))[2:]
+    features.splits[rare] = ""
+    for clf in TRAINABLE:
+        plain, balanced = (
+            fit(features, clf, class_weight=w, C=1e-4, epochs=3) for w in ("none", "balanced")
+        )
+        same = all(np.array_equal(plain.arrays[n], balanced.arrays[n]) for n in plain.arrays)
+        assert same == (clf not in WEIGHED)
+
+
+def test_imagenets_layer_belongs_to_the_features(stored, tiny_weights, provenance, tmp_path):
+    features = make_features(provenance, dim=2048)
+    ours = replace(
+        provenance, weights=tiny_weights.name, weights_sha256=tiny_weights.sha256
+    )  # fmt: skip
+    model = fit(replace(features, provenance=ours), "imagenet", output=tmp_path / "m.safetensors")
+    back = load_head(read_model(tmp_path / "m.safetensors"))
+    X, _ = features.split("test")
+    assert np.allclose(back.predict_proba(X), model.outcome.probabilities["test"])
+    with pytest.raises(ModelError, match="its last layer means nothing for them"):
+        fit(features, "imagenet", weights="imagenet1k-v1")
+
+
+def test_a_damaged_head_is_refused(features, tmp_path):
+    for clf, lost in (("knn", "X"), ("logreg", "coef")):
+        model = fit(features, clf)
+        arrays = {k: v for k, v in model.arrays.items() if k != lost}
+        with pytest.raises(ModelError, match=f"is damaged: it lacks '{lost}'"):
+            load_head(replace(model, arrays=arrays))
+    knn = fit(features, "knn")
+    wrong = knn.arrays | {"y": knn.arrays["y"] + 1}
+    with pytest.raises(ModelError, match="not for 3 classes"):
+        load_head(replace(knn, arrays=wrong))

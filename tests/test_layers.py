@@ -16,29 +16,24 @@ COMMANDS = Path(featx.cli.__file__).parent
 # As docs/architecture.md draws it. A module imports from floors below its own alone.
 FLOORS = [
     {"errors", "config", "machine", "stages", "text"},
-    {"catalogue", "files", "splits", "loading"},
-    {"dataset", "images", "keras", "weights", "backbone", "container", "locks", "metrics"},
-    {"sources", "fetch", "engine", "openvino_engine", "store", "contents", "training"},
-    {
-        "engines",
-        "cache",
-        "checkpoints",
-        "shards",
-        "assembly",
-        "linear",
-        "logreg",
-        "network",
-        "prefix",
-        "models",
-    },
-    {"extraction", "heads", "finetuning", "results", "doctor"},
-    {"comparison", "prediction", "samples"},
-    {"rendering"},
+    {"catalogue", "files", "splits", "loading", "scaling", "charts"},
+    {"dataset", "images", "keras", "weights", "backbone", "container", "locks", "metrics"}
+    | {"classcharts"},
+    {"sources", "fetch", "engine", "openvino_engine", "store", "contents", "training"}
+    | {"search", "evaluation", "imagenet", "mapping", "page"},
+    {"engines", "cache", "checkpoints", "shards", "assembly", "network", "prefix", "models"}
+    | {"linear", "logreg", "margins", "neighbours"},
+    {"extraction", "recipes", "finetuning", "results", "doctor", "candidates"},
+    {"heads", "views"},
+    {"learning", "prediction", "trainers"},
+    {"comparison", "samples"},
+    {"exhibits", "rendering"},
+    {"wording"},
     {"report"},
 ]
 FLOOR_OF = {name: i for i, floor in enumerate(FLOORS) for name in floor}
 MODULES = sorted(p.stem for p in LIBRARY.glob("*.py") if p.stem != "__init__")
-HEAVY = {"torch", "torchvision", "sklearn", "h5py", "matplotlib", "scipy"}
+HEAVY = {"torch", "torchvision", "sklearn", "h5py", "scipy", "altair", "vl_convert"}
 
 
 def imported(path):

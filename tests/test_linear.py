@@ -8,7 +8,12 @@ from featx.linear import LinearClassifier
 
 
 # Enough steps for the checks' tiny problems; the defaults are for thousands of features.
-@parametrize_with_checks([LinearClassifier(epochs=60, learning_rate=0.05)])
+@parametrize_with_checks(
+    [
+        LinearClassifier(epochs=60, learning_rate=0.05),
+        LinearClassifier(epochs=60, learning_rate=0.05, class_weight="balanced"),
+    ]
+)
 def test_scikit_learns_contract(estimator, check):
     check(estimator)
 
@@ -41,3 +46,14 @@ def test_history_by_hand():
     assert epoch.loss["train"] == pytest.approx(-(np.log(p[0]) + np.log(p[1])) / 2, rel=1e-5)
     assert epoch.accuracy["train"] == 0.5
     assert list(model.classes_) == ["a", "b"]
+
+
+def test_balanced_weights_are_images_repeated():
+    # Two to one, balanced: each of the rare class counts twice as much as each of the other.
+    X = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    y = np.array([0, 0, 1])
+    options = {"epochs": 9, "batch_size": 9, "learning_rate": 0.1}
+    balanced = LinearClassifier(class_weight="balanced", **options).fit(X, y)
+    repeated = LinearClassifier(**options).fit(X[[0, 1, 2, 2]], y[[0, 1, 2, 2]])
+    assert np.allclose(balanced.coef_, repeated.coef_, atol=1e-6)
+    assert not np.allclose(balanced.coef_, LinearClassifier(**options).fit(X, y).coef_)

@@ -2,13 +2,12 @@ import warnings
 
 import numpy as np
 import pytest
-from scipy.special import softmax
 from sklearn.datasets import make_classification
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
-from featx import logreg
+import featx.logreg
 from featx.logreg import search_logreg
 
 GRID = [10.0**k for k in range(-4, 3)]
@@ -27,10 +26,10 @@ def make(n_samples, n_features, n_classes, seed=0):
 def test_the_optimum_is_scikit_learns(shape):
     X, y, X_val, _ = make(*shape)
     found = search_logreg(X, y, None, [0.03])
-    assert (found.C, found.chosen_by, found.converged) == (0.03, "given", True)
-    assert found.coef.shape == (shape[2], shape[1])
+    assert (found.value, found.chosen_by, found.fit.converged) == (0.03, "given", True)
+    assert found.fit.coef.shape == (shape[2], shape[1])
     reference = LogisticRegression(C=0.03, tol=1e-10, max_iter=10_000).fit(X.astype(float), y)
-    probabilities = softmax(X_val @ found.coef.T + found.intercept, axis=1)
+    probabilities = found.predict_proba(X_val)
     assert np.abs(probabilities - reference.predict_proba(X_val)).max() < 1e-4
 
 
@@ -42,35 +41,54 @@ def test_val_chooses_by_accuracy_then_log_loss_then_the_smaller():
     for C in GRID:
         model = LogisticRegression(C=C, tol=1e-8, max_iter=10_000).fit(X.astype(float), y)
         table.append((-model.score(X_val, y_val), log_loss(y_val, model.predict_proba(X_val)), C))
-    assert min(table)[2] == found.C
-    assert logreg._choose([1.0, 2.0, 3.0], [[(0.9, 0.5), (0.9, 0.4), (0.9, 0.4)]]) == 1
+    assert min(table)[2] == found.value
 
 
 def test_folds_choose_where_there_is_no_val():
     X, y, _, _ = make(60, 30, 3)
     found = search_logreg(X, y, None, GRID)
     assert found.chosen_by == "folds of train"
-    assert found.C == search_logreg(X, y, None, GRID, seed=0).C
+    assert found.value == search_logreg(X, y, None, GRID, seed=0).value
     few = np.concatenate([np.flatnonzero(y == k)[: 1 if k == 2 else 9] for k in range(3)])
     alone = search_logreg(X[few], y[few], None, GRID)
     assert alone.chosen_by.startswith("default")
-    assert alone.C == 1.0
+    assert alone.value == 1.0
 
 
 def test_a_search_that_stops_short_says_so(monkeypatch):
-    monkeypatch.setattr(logreg, "MAX_ITER", 2)
+    monkeypatch.setattr(featx.logreg, "MAX_ITER", 2)
     X, y, _, _ = make(60, 30, 3)
     with pytest.warns(ConvergenceWarning):
-        assert not search_logreg(X, y, None, [100.0]).converged
+        assert not search_logreg(X, y, None, [100.0]).fit.converged
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        monkeypatch.setattr(logreg, "MAX_ITER", 5000)
-        assert search_logreg(X, y, None, [100.0]).converged
+        monkeypatch.setattr(featx.logreg, "MAX_ITER", 5000)
+        assert search_logreg(X, y, None, [100.0]).fit.converged
 
 
 def test_centring_changes_nothing_but_the_pace():
     X, y, X_val, _ = make(150, 20, 3)
-    near, far = (search_logreg(X + shift, y, None, [0.1]) for shift in (0, 7))
+    near, far = (search_logreg(X + shift, y, None, [0.1]).fit for shift in (0, 7))
     assert np.allclose(near.coef, far.coef, atol=1e-4)
     assert np.allclose(near.intercept, far.intercept + far.coef.sum(axis=1) * 7, atol=1e-3)
     assert len(X_val)
+
+
+def test_class_weights_are_scikit_learns():
+    X, y, X_val, _ = make(120, 20, 3)
+    keep = np.flatnonzero((y != 0) | (np.arange(120) % 5 == 0))
+    X, y = X[keep], y[keep]
+    found = search_logreg(X, y, None, [0.1], class_weight="balanced")
+    reference = LogisticRegression(C=0.1, tol=1e-10, max_iter=9999, class_weight="balanced")
+    expected = reference.fit(X.astype(float), y).predict_proba(X_val)
+    assert np.abs(found.predict_proba(X_val) - expected).max() < 1e-4
+
+
+def test_calibration_moves_probabilities_and_no_choice():
+    X, y, X_val, y_val = make(90, 40, 3)
+    plain, tempered = (search_logreg(X, y, (X_val, y_val), GRID, calibrate=c) for c in (0, 1))
+    assert (plain.value, plain.temperature) == (tempered.value, 1.0)
+    assert tempered.temperature != 1.0
+    assert np.array_equal(plain.fit.coef, tempered.fit.coef)
+    losses = [log_loss(y_val, one.predict_proba(X_val)) for one in (plain, tempered)]
+    assert losses[1] < losses[0] + 0.01

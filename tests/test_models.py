@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from featx.config import MODEL_SCHEMA
 from featx.errors import ModelError
 from featx.models import read_model
 
@@ -13,8 +14,11 @@ from featx.models import read_model
     [
         ({}, "is a safetensors file, but not a model of featx"),
         ({"featx-model": "{"}, "is not a model file"),
-        ({"featx-model": json.dumps({"schema": 99})}, "has schema 99, and this featx reads 1"),
-        ({"featx-model": json.dumps({"schema": 1})}, "is damaged, train it again"),
+        (
+            {"featx-model": json.dumps({"schema": 99})},
+            f"has schema 99, and this featx reads {MODEL_SCHEMA}",
+        ),
+        ({"featx-model": json.dumps({"schema": MODEL_SCHEMA})}, "is damaged, train it again"),
     ],
 )
 def test_files_that_are_no_models(tmp_path, metadata, message):

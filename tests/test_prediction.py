@@ -117,3 +117,17 @@ def test_images_are_decoded_as_those_were_that_it_learned_on(stored, photos, tmp
     tuned, _ = finetune(photos, epochs=1, decode="fast", output=tmp_path / "run")
     done = predict(tuned.path.parent, [photos / "cat" / "large.jpg"])
     assert len(done.predictions) == 1
+
+
+def test_a_calibrated_network_predicts_what_was_scored(stored, photos, tmp_path):
+    tuned, _ = finetune(
+        photos, split="first:4,2", epochs=1, calibrate=True, class_weight="balanced",
+        output=tmp_path / "run",
+    )  # fmt: skip
+    assert tuned.outcome.details["temperature"] != 1.0
+    test = [photos / name / f"{i:02d}.{'png' if i % 2 else 'jpg'}" for name in tuned.classes
+            for i in range(6, 9)]  # fmt: skip
+    said = predict(tuned.path.parent, test, top=3)
+    expected = tuned.outcome.probabilities["test"]
+    found = np.array([[dict(one.top)[name] for name in tuned.classes] for one in said.predictions])
+    assert np.allclose(found, expected, atol=1e-5)

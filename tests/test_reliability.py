@@ -29,7 +29,7 @@ from interrupted import (
 
 import featx.shards
 from featx import extraction, images
-from featx.cache import read_seconds_per_image
+from featx.cache import read_image_cost
 from featx.checkpoints import Checkpoints
 from featx.errors import (
     FeatureFileError,
@@ -324,7 +324,7 @@ def test_a_run_killed_before_it_cleared_up_has_its_cost(root, clean, tmp_path):
     found = read_features(path)
     extraction._clear_finished(found, path)
     assert {entry.name for entry in path.parent.iterdir()} == BESIDE
-    assert read_seconds_per_image(found) > 0
+    assert read_image_cost(found)["seconds"] > 0
 
 
 def test_another_split_goes_on_with_the_same_shards(root, clean, tmp_path):

@@ -1,0 +1,55 @@
+"""How features are scaled before a head sees them; learned from train alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.preprocessing import normalize
+
+from featx.errors import ModelError
+
+Matrix = npt.NDArray[np.floating]
+SCALES = ("none", "standard", "l2")
+
+
+@dataclass(frozen=True)
+class Scaler:
+    """One way of scaling, ready to be applied.
+
+    Attributes
+    ----------
+    kind : {"none", "standard", "l2"}
+    mean, scale : ndarray of shape (n_features,), float64, or None
+        Of "standard".
+    """
+
+    kind: str
+    mean: npt.NDArray[np.float64] | None = None
+    scale: npt.NDArray[np.float64] | None = None
+
+    def apply(self, X: Matrix) -> Matrix:
+        """Scale X of shape (n_samples, n_features)."""
+        if self.kind == "l2":
+            scaled: Matrix = normalize(X)
+            return scaled
+        if self.mean is None or self.scale is None:
+            return X
+        return (X - self.mean) / self.scale
+
+    def to_arrays(self) -> dict[str, Matrix]:
+        """What a model file keeps of it."""
+        if self.mean is None or self.scale is None:
+            return {}
+        return {"mean": self.mean, "scale": self.scale}
+
+
+def fit_scaler(kind: str, X: Matrix) -> Scaler:
+    """Learn a scaler from the train rows; a feature that never varies is only centred."""
+    if kind not in SCALES:
+        raise ModelError(f"unknown scale {kind!r}: say one of {', '.join(SCALES)}")
+    if kind != "standard":
+        return Scaler(kind)
+    scale = X.std(axis=0, dtype=np.float64)
+    return Scaler(kind, X.mean(axis=0, dtype=np.float64), np.where(scale > 0, scale, 1.0))

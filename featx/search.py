@@ -1,0 +1,269 @@
+"""One search for all heads: fit every value of a grid, let held-out images choose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax, softmax
+from sklearn.model_selection import StratifiedKFold
+
+from featx.config import FOLDS
+from featx.metrics import log_loss
+
+Matrix = npt.NDArray[np.floating]
+Labels = npt.NDArray[np.int64]
+
+
+class Fit(Protocol):
+    """What training found, whatever the head."""
+
+    @property
+    def converged(self) -> bool:
+        """False where it stopped short of the optimum."""
+
+    @property
+    def n_iter(self) -> int:
+        """Steps; 0 where there are none."""
+
+    def decide(self, X: Matrix) -> npt.NDArray[np.float64]:
+        """A score for every class, shape (n_samples, n_classes); the highest is predicted."""
+
+
+@dataclass(frozen=True)
+class LinearFit:
+    """Scores that are linear in the features.
+
+    Attributes
+    ----------
+    coef : ndarray of shape (n_classes, n_features)
+    intercept : ndarray of shape (n_classes,)
+    converged : bool
+    n_iter : int
+    """
+
+    coef: Matrix
+    intercept: Matrix
+    converged: bool = True
+    n_iter: int = 0
+
+    def decide(self, X: Matrix) -> npt.NDArray[np.float64]:
+        """See `Fit`."""
+        scores: npt.NDArray[np.float64] = X.astype(np.float64) @ self.coef.T + self.intercept
+        return scores
+
+
+def spread_classes(coef: Matrix, intercept: Matrix) -> tuple[Matrix, Matrix]:
+    """A row for every class, where scikit-learn has one row for two classes: scores (0, z)."""
+    if len(coef) > 1:
+        return coef, intercept
+    return np.concatenate([0 * coef, coef]), np.concatenate([0 * intercept, intercept])
+
+
+@dataclass(frozen=True)
+class Span:
+    """The space that some rows span around their mean.
+
+    Attributes
+    ----------
+    mean : ndarray of shape (n_features,), float64
+    basis : ndarray of shape (n_features, n_dims) or None
+        Orthonormal columns; None where the rows are not fewer than the features.
+    """
+
+    mean: npt.NDArray[np.float64]
+    basis: npt.NDArray[np.float64] | None
+
+    def project(self, X: Matrix) -> npt.NDArray[np.float64]:
+        """Rows' coordinates, shape (n_samples, n_dims)."""
+        centred: npt.NDArray[np.float64] = X - self.mean
+        return centred if self.basis is None else centred @ self.basis
+
+    def restore(self, fit: LinearFit) -> LinearFit:
+        """A linear fit of coordinates as one of features."""
+        coef = fit.coef if self.basis is None else fit.coef @ self.basis.T
+        return replace(fit, coef=coef, intercept=fit.intercept - coef @ self.mean)
+
+
+def span_rows(X: Matrix) -> Span:
+    """Find the span of rows.
+
+    An L2 penalty keeps the optimum of a linear classifier in the span of its rows, so that with
+    fewer rows than columns solving there, on U·S of the singular value decomposition X = U·S·Vᵀ,
+    and mapping back by V gives the same classifier (Hastie and Tibshirani 2004) with far fewer
+    unknowns.
+    """
+    mean = X.mean(axis=0, dtype=np.float64)
+    if X.shape[0] >= X.shape[1]:
+        return Span(mean, None)
+    _, _, Vt = np.linalg.svd(X - mean, full_matrices=False)
+    return Span(mean, Vt.T)
+
+
+@dataclass(frozen=True)
+class Search:
+    """The outcome of `search_grid`.
+
+    Attributes
+    ----------
+    fit : Fit
+        Of all train rows, with the chosen value.
+    value : float
+    chosen_by : str
+        "given", "val", "folds of train" or "default", with the reason.
+    temperature : float
+        Probabilities are the softmax of the scores divided by it.
+    """
+
+    fit: Fit
+    value: float
+    chosen_by: str
+    temperature: float = 1.0
+
+    def predict_proba(self, X: Matrix) -> npt.NDArray[np.float64]:
+        """Probabilities, shape (n_samples, n_classes)."""
+        probabilities: npt.NDArray[np.float64] = softmax(
+            self.fit.decide(X) / self.temperature, axis=1
+        )
+        return probabilities
+
+
+def search_grid(
+    fit_path: Callable[[Matrix, Labels, Sequence[float]], Iterable[Fit]],
+    X: Matrix,
+    y: Labels,
+    val: tuple[Matrix, Labels] | None,
+    grid: Sequence[float],
+    *,
+    default: float,
+    seed: int = 0,
+    tempered: bool = False,
+    calibrate: bool = False,
+    origin: Labels | None = None,
+) -> Search:
+    """Fit a head for every value and choose by accuracy, then log-loss, then the grid's order.
+
+    Parameters
+    ----------
+    fit_path : callable
+        From X, y and the grid to one `Fit` for each value, in the grid's order.
+    X : ndarray of shape (n_samples, n_features)
+    y : ndarray of shape (n_samples,), int64
+        Codes 0 to n_classes - 1, each at least once.
+    val : (X, y) or None
+        None: stratified folds of X, y choose. With a class of one sample there are no folds, and
+        the value nearest to `default` is taken.
+    grid : sequence of float
+        From the simplest to the most flexible: of equals the first is taken.
+    default : float
+    seed : int
+        Of the folds.
+    tempered : bool
+        The scores are no logits: fit a temperature to what chooses, for each value.
+    calibrate : bool
+        Fit a temperature for the chosen value; it moves probabilities, never a label.
+    origin : ndarray of shape (n_samples,), int64, optional
+        For rows that show the same image: the row that is the image itself; those rows are their
+        own. Folds keep them together and are scored on images themselves.
+
+    Returns
+    -------
+    Search
+    """
+    fits = list(fit_path(X, y, grid))
+    own = np.arange(len(y)) if origin is None else np.flatnonzero(origin == np.arange(len(y)))
+    smallest = int(np.bincount(y[own]).min())
+    held: list[tuple[list[npt.NDArray[np.float64]], Labels]] = []  # scores for each value; truth
+    if val is not None:
+        held.append(([fit.decide(val[0]) for fit in fits], val[1]))
+    elif smallest > 1 and (len(grid) > 1 or tempered or calibrate):
+        folds = StratifiedKFold(min(FOLDS, smallest), shuffle=True, random_state=seed)
+        for inside, outside in folds.split(own, y[own]):
+            rows = own[inside] if origin is None else np.flatnonzero(np.isin(origin, own[inside]))
+            scored = own[outside]
+            path = fit_path(X[rows], y[rows], grid)
+            held.append(([fit.decide(X[scored]) for fit in path], y[scored]))
+    temperatures = [1.0] * len(grid)
+    if held and (tempered or calibrate):
+        truth = np.concatenate([y_held for _, y_held in held])
+        temperatures = [
+            fit_temperature(np.concatenate([scores[i] for scores, _ in held]), truth)
+            for i in range(len(grid))
+        ]
+    if len(grid) == 1:
+        chosen, chosen_by = 0, "given"
+    elif held:
+        chosen_by = "val" if val is not None else "folds of train"
+        judged = [
+            [
+                judge_scores(scores[i] / (temperatures[i] if tempered else 1.0), y_held)
+                for i in range(len(grid))
+            ]
+            for scores, y_held in held
+        ]
+        chosen = choose_value(judged)
+    else:
+        chosen_by = "default: a class has one image, so there are no folds"
+        chosen = min(range(len(grid)), key=lambda i: abs(grid[i] - default))
+    return Search(fits[chosen], float(grid[chosen]), chosen_by, temperatures[chosen])
+
+
+def judge_scores(scores: npt.NDArray[np.float64], y: Labels) -> tuple[float, float]:
+    """(accuracy, log-loss of the softmax)."""
+    accuracy = float((scores.argmax(axis=1) == y).mean())
+    return accuracy, log_loss(y, softmax(scores, axis=1))
+
+
+def choose_value(parts: Sequence[Sequence[tuple[float, float]]]) -> int:
+    """The position with the highest mean accuracy, then the lowest mean log-loss, then the first.
+
+    Parameters
+    ----------
+    parts : sequence of (accuracy, log-loss) for every value
+        One entry for val, or one a fold.
+    """
+    means = np.mean(np.array(parts), axis=0)  # (n_grid, 2)
+    return min(range(len(means)), key=lambda i: (-means[i, 0], means[i, 1], i))
+
+
+def fit_temperature(scores: Matrix, y: Labels) -> float:
+    """The temperature with the lowest log-loss on held-out images (Guo et al. 2017).
+
+    Where all of them are right the plain optimum is 0, which would claim certainty. So truth counts
+    as (n + 1) / (n + 2) instead of 1, as with Platt (1999), and the other classes share the rest.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n_samples, n_classes)
+    y : ndarray of shape (n_samples,), int64
+    """
+    scores = scores.astype(np.float64)
+    n, n_classes = scores.shape
+    target = np.full((n, n_classes), 1.0 / (n + 2) / (n_classes - 1))
+    target[np.arange(n), y] = (n + 1.0) / (n + 2)
+    spread = float(np.ptp(scores, axis=1).max()) or 1.0
+
+    def loss(log_temperature: float) -> float:
+        scaled = log_softmax(scores / (spread * np.exp(log_temperature)), axis=1)
+        return float(-(target * scaled).sum(axis=1).mean())
+
+    # In units of the widest range of scores: from a softmax of hundreds to one that is flat.
+    found = minimize_scalar(loss, bounds=(-8.0, 8.0), method="bounded", options={"xatol": 1e-6})
+    return float(spread * np.exp(found.x))
+
+
+def temper(probabilities: Matrix, temperature: float) -> npt.NDArray[np.float64]:
+    """Probabilities as they are at another temperature; those of 1 are the softmax of logits."""
+    tempered: npt.NDArray[np.float64] = softmax(as_scores(probabilities) / temperature, axis=1)
+    return tempered
+
+
+def as_scores(probabilities: Matrix) -> npt.NDArray[np.float64]:
+    """Logarithms, which have the same softmax; of what rounded to 0 the smallest number's."""
+    smallest = np.finfo(np.float32).tiny
+    scores: npt.NDArray[np.float64] = np.log(np.maximum(probabilities.astype(np.float64), smallest))
+    return scores

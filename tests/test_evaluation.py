@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn.metrics import f1_score, recall_score, top_k_accuracy_score
+
+from featx.evaluation import bin_confidence, bootstrap_per_class, evaluate, top_k
+from featx.metrics import smallest_difference
+
+
+def test_calibration_by_hand():
+    # Guo et al. 2017, equations 3 to 5, with ten bins: (0.5, 0.6] twice, (0.9, 1.0] three times.
+    confidence = np.array([0.55, 0.6, 0.95, 0.95, 1.0])
+    probabilities = np.stack([confidence, 1 - confidence], axis=1)
+    y = np.array([0, 1, 0, 0, 1])
+    ece, bins = bin_confidence(y, probabilities, 10)
+    assert [(b.low, b.high, b.count) for b in bins] == [(0.5, 0.6, 2), (0.9, 1.0, 3)]
+    assert [b.accuracy for b in bins] == [0.5, pytest.approx(2 / 3)]
+    assert [b.confidence for b in bins] == [pytest.approx(0.575), pytest.approx(2.9 / 3)]
+    assert ece == pytest.approx((2 * 0.075 + 3 * 0.3) / 5)
+
+
+def test_against_scikit_learn():
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 7, 300)
+    probabilities = rng.dirichlet(np.ones(8), 300)  # class 7 has no images here
+    probabilities[np.arange(300), y] += 0.3
+    probabilities /= probabilities.sum(1, keepdims=True)
+    predicted = probabilities.argmax(1)
+    found = evaluate(y, probabilities)
+    assert found.top5 == top_k_accuracy_score(y, probabilities, k=5, labels=range(8))
+    assert found.macro_f1 == pytest.approx(
+        f1_score(y, predicted, labels=range(7), average="macro", zero_division=0)
+    )
+    low, high = found.mean_per_class_ci95
+    assert low < recall_score(y, predicted, labels=range(7), average="macro") < high
+    assert np.sum(found.confusion) == 300
+    assert found.per_class[7].total == 0
+    assert found.per_class[7].ci95 is None
+    assert sum(one.correct for one in found.per_class) == (predicted == y).sum()
+    assert top_k(np.array([0]), np.full((1, 8), 1 / 8), 5) == 0.0  # a tie proves nothing
+
+
+def test_bootstrap_meets_scipys():
+    rng = np.random.default_rng(3)
+    groups = [rng.random(n) < p for n, p in ((40, 0.9), (25, 0.7), (60, 0.8))]
+    ours = bootstrap_per_class(
+        np.array([g.sum() for g in groups]), np.array([len(g) for g in groups])
+    )
+    theirs = stats.bootstrap(
+        groups, lambda a, b, c, axis: (a.mean(axis) + b.mean(axis) + c.mean(axis)) / 3,
+        n_resamples=4000, method="percentile", vectorized=True, rng=rng,
+    ).confidence_interval  # fmt: skip
+    assert ours == pytest.approx((theirs.low, theirs.high), abs=0.012)
+
+
+def test_fewer_images_than_this_prove_nothing():
+    least = smallest_difference()
+    assert least == 6
+    assert stats.binomtest(least, least).pvalue < 0.05 <= stats.binomtest(5, 5).pvalue
