@@ -54,6 +54,8 @@ def say_verdict(comparison: Comparison) -> list[str]:
         f"Choose {chosen.name}: {format_score(chosen.outcome.scores['test'])} of the test images, "
         f"{_say_cost(chosen)}."
     ]
+    if len(named) == 1:
+        return said
     if chosen is not best:
         whom = f"The best on val, {best.name}," if has_val else f"Without val, {best.name}"
         role = "" if has_val else " stands for the best: it"

@@ -50,9 +50,11 @@ def test_the_verdict_in_words():
 
 
 def test_few_test_images_cannot_tell():
-    few = make("logreg", ())
+    few, other = make("logreg", ()), make("fc", ())
     few.outcome.scores["test"] = SimpleNamespace(accuracy=1.0, correct=5, total=5)
-    said = say_verdict(compared([few], Verdict("logreg", "logreg", (), (), ())))
+    verdict = Verdict("logreg", "logreg", (), (), ())
+    assert len(say_verdict(compared([few], verdict))) == 1  # nothing to compare with
+    said = say_verdict(compared([few, other], verdict))
     assert "5 test images cannot tell any two candidates apart: it takes 6" in said[-1]
 
 
