@@ -20,7 +20,7 @@ from featx.machine import describe_machine
 from featx.metrics import score_labels
 from featx.models import Model, Outcome, check_place, write_model
 from featx.neighbours import NeighboursFit
-from featx.recipes import CLASSIFIERS, GRIDS, Trained, make_recipe, stack_views, train_head
+from featx.recipes import GRIDS, Trained, make_recipe, stack_views, train_head
 from featx.scaling import Scaler
 from featx.search import Fit, LinearFit
 from featx.splits import find_untrainable
@@ -136,18 +136,14 @@ def fit(
     OutputExistsError
         `output` holds something else and `overwrite` is False.
     """
-    given = None if isinstance(features, Features) else Path(features)
-    options: dict[str, Any] = {
-        "C": C, "scale": scale, "epochs": epochs, "seed": seed, "class_weight": class_weight,
-        "calibrate": calibrate, "refit": refit, "views": views,
-    }  # fmt: skip
-    if clf not in CLASSIFIERS:
-        raise ModelError(f"unknown clf {clf!r}: say one of {', '.join(CLASSIFIERS)}")
     held = features if isinstance(features, Features) else read_features(Path(features))
-    where = given or held.path or Path(held.dataset)
+    where = held.path or Path(held.dataset)
     if reason := find_untrainable(held.classes, held.targets, held.splits):
         raise FeatureFileError(where, reason)
-    recipe = make_recipe(held, clf, **options)
+    recipe = make_recipe(
+        held, clf, C=C, scale=scale, epochs=epochs, seed=seed, class_weight=class_weight,
+        calibrate=calibrate, refit=refit, views=views,
+    )  # fmt: skip
     data = {split: held.split(split) for split in SPLITS}
     data = {split: (X, y) for split, (X, y) in data.items() if len(y)}
     for wish in ("calibrate", "refit"):
@@ -155,9 +151,7 @@ def fit(
             raise ModelError(f"{where} has no val images, and {wish} needs them: give a split")
     if output is not None:
         check_place(Path(output), recipe, overwrite)
-    layer = None
-    if clf == "imagenet":
-        layer = read_last_layer(held, weights)
+    layer = read_last_layer(held, weights) if clf == "imagenet" else None
     started = time.perf_counter()
     trained = train_head(data, recipe, layer, stack_views(held, views if recipe["views"] else ()))
     seconds = time.perf_counter() - started
@@ -165,7 +159,6 @@ def fit(
     found = {split: head.predict_proba(X) for split, (X, _) in data.items()}
     if trained.before is not None:  # val belongs to what it learned from by now
         found["val"] = trained.before
-    arrays = head.to_arrays()
     model = Model(
         kind="head",
         name=clf,
@@ -182,7 +175,7 @@ def fit(
             best_epoch=trained.best_epoch,
             details=_describe(recipe, trained),
         ),
-        arrays=arrays,
+        arrays=head.to_arrays(),
     )
     return model if output is None else write_model(model, Path(output))
 
