@@ -277,12 +277,17 @@ def plot_reliability(candidate: Mapping[str, Any]) -> Chart | None:
 
 def plot_seconds(candidates: Rows) -> Chart | None:
     """Seconds of each candidate, stacked from their parts; None where none are known."""
-    parts = {"decode": "#56B4E9", "network": "#0072B2", "extract": "#0072B2", "fit": "#E69F00"}
+    parts = {
+        "decode": "#56B4E9", "network": "#0072B2", "rest": "#999999", "extract": "#0072B2",
+        "fit": "#E69F00",
+    }  # fmt: skip
     values: list[dict[str, Any]] = []
     for candidate in candidates:
         seconds = candidate.get("seconds") or {}
         if seconds.get("decode") is not None or seconds.get("network") is not None:
-            seconds = {**seconds, "extract": None}  # it is their sum
+            known = (seconds.get("decode") or 0.0) + (seconds.get("network") or 0.0)
+            rest = max(0.0, (seconds.get("extract") or 0.0) - known)
+            seconds = {**seconds, "extract": None, "rest": rest}
         values += [
             {"name": candidate["name"], "part": part, "seconds": seconds[part]}
             for part in parts

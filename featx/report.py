@@ -63,7 +63,9 @@ def make_results(comparison: Comparison) -> dict[str, Any]:
     for pair, entry in zip(comparison.paired, values["paired"], strict=True):
         entry["text"] = say_pair(pair, total)
     if comparison.learning:
-        values["learning"]["sentence"] = say_learning(comparison.learning, choose_curve(comparison))
+        values["learning"]["sentence"] = say_learning(
+            comparison.learning, choose_curve(comparison), total
+        )
     values["exhibits"] = show_predictions(comparison, chosen)
     values["map"] = map_test(comparison, chosen)
     values["command"] = say_commands(comparison)
@@ -85,7 +87,7 @@ def render_text(comparison: Comparison) -> str:
         "",
         *say_costs(comparison.candidates),
         *(
-            [say_learning(comparison.learning, choose_curve(comparison))]
+            [say_learning(comparison.learning, choose_curve(comparison), total)]
             if comparison.learning
             else []
         ),

@@ -55,7 +55,13 @@ def say_verdict(comparison: Comparison) -> list[str]:
         f"{_say_cost(chosen)}."
     ]
     if len(named) == 1:
-        return said
+        test = chosen.outcome.scores["test"]
+        low, high = chosen.evaluations["test"].mean_per_class_ci95
+        return [
+            f"{chosen.name}: {format_score(test)} of the test images, {_say_cost(chosen)}.",
+            f"Mean per class: {100 * test.mean_per_class:.1f} % ({100 * low:.1f} to "
+            f"{100 * high:.1f} %).",
+        ]
     if chosen is not best:
         whom = f"The best on val, {best.name}," if has_val else f"Without val, {best.name}"
         role = "" if has_val else " stands for the best: it"
@@ -188,9 +194,9 @@ def list_notes(comparison: Comparison) -> list[str]:
         )
     if options["views"]:
         lines.append(
-            f"+{options['views']}views: the head also learned from {options['views']} random crops "
-            "and flips of each train image, whose extraction is in its cost; val and test were "
-            "never augmented."
+            f"+{options['views']}view{'s' * (options['views'] != 1)}: the head learned from "
+            "as many random crops and flips of each train image, too, whose extraction is in its "
+            "cost; val and test were never augmented."
         )
     if options["class_weight"] == "balanced":
         unweighted = [n for n in ("imagenet", "knn", "centroid") if n in options["clf"]]
@@ -232,7 +238,7 @@ def say_costs(candidates: Sequence[Candidate]) -> list[str]:
     return said
 
 
-def say_learning(points: Sequence[CurvePoint], name: str) -> str:
+def say_learning(points: Sequence[CurvePoint], name: str, total: int) -> str:
     """Whether more labels would help a candidate.
 
     All train images are compared with the largest draw of at most half as many.
@@ -242,6 +248,8 @@ def say_learning(points: Sequence[CurvePoint], name: str) -> str:
     points : sequence of CurvePoint
     name : str
         One that has points.
+    total : int
+        Test images.
     """
     own = sorted((p for p in points if p.name == name), key=lambda p: p.images)
     last = own[-1]
@@ -250,7 +258,9 @@ def say_learning(points: Sequence[CurvePoint], name: str) -> str:
         return f"Too few images per class to say whether more labels would help {name}."
     before = fewer[-1]
     gain = last.mean - before.mean
-    if gain < _ENOUGH:
+    if total * _ENOUGH < 1:
+        told = f"{total} test images are too few to say whether more labels would help"
+    elif gain < _ENOUGH:
         told = "more labels of the same kind would probably bring little"
     elif last.mean > max(before.accuracies):
         told = "more labels would probably help"
@@ -281,6 +291,7 @@ def say_commands(comparison: Comparison) -> list[str]:
     """The command that repeats this comparison on the same images in the same splits."""
     words = ["featx", "compare", str((comparison.folder / "split.csv").resolve()), "--root"]
     words += [str(comparison.root.resolve()), *_list_options(comparison.options)]
+    words += ["-o", f"{comparison.folder.resolve()}-again"]
     return [shlex.join(words)]
 
 

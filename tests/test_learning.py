@@ -34,7 +34,7 @@ def test_more_images_per_class_help(features):
         assert entry["low"] <= entry["mean"] <= entry["high"]
     whole = {m.name: m.outcome.scores["test"].accuracy for m in models}
     assert all(p.mean == whole[p.name] for p in points if p.all)
-    said = say_learning(points, "centroid")
+    said = say_learning(points, "centroid", 12)
     assert said.startswith("From 15 to 36 train images centroid went from ")
     assert points == draw_curves(features, models, sizes=(1, 5, 12, 50), draws=4)
 

@@ -206,9 +206,9 @@ def test_scales_and_tables_of_the_charts():
     assert "epoch 11 was kept" in loss[0].label
     assert plot_seconds([{"name": "a", "seconds": {"fit": None}}]) is None
     seconds = plot_seconds(results["candidates"])
-    assert seconds.head == ("candidate", "decode", "network", "fit")
-    assert seconds.rows[0] == ("logreg", "6.20", "32.40", "0.41")
-    assert seconds.rows[2] == ("last layer", "–", "–", "212.00")
+    assert seconds.head == ("candidate", "decode", "network", "rest", "fit")
+    assert seconds.rows[0] == ("logreg", "6.20", "32.40", "1.40", "0.41")
+    assert seconds.rows[2] == ("last layer", "–", "–", "–", "212.00")
 
 
 def test_confusion_by_number_of_classes():

@@ -53,7 +53,6 @@ def test_few_test_images_cannot_tell():
     few, other = make("logreg", ()), make("fc", ())
     few.outcome.scores["test"] = SimpleNamespace(accuracy=1.0, correct=5, total=5)
     verdict = Verdict("logreg", "logreg", (), (), ())
-    assert len(say_verdict(compared([few], verdict))) == 1  # nothing to compare with
     said = say_verdict(compared([few, other], verdict))
     assert "5 test images cannot tell any two candidates apart: it takes 6" in said[-1]
 
@@ -85,11 +84,12 @@ def test_whether_more_labels_help(last, words):
         CurvePoint("logreg", 20, 200, False, (0.1, 0.1)),  # too near the end to say anything
         CurvePoint("logreg", 30, 300, True, (last,)),
     ]
-    said = say_learning(points, "logreg")
+    said = say_learning(points, "logreg", 283)
     assert said.startswith("From 50 to 300 train images logreg went from 90.0 (mean of 2 draws) to")
     assert f" to {100 * last:.1f} % of test: " in said
     assert words in said
-    assert "Too few images per class" in say_learning(points, "ridge")
+    assert "9 test images are too few to say" in say_learning(points, "logreg", 9)
+    assert "Too few images per class" in say_learning(points, "ridge", 283)
 
 
 def test_options_are_words_again():
