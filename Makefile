@@ -33,7 +33,7 @@ bench: $(VENV)/.bench  ## featx against what people use, an hour: digits, or DAT
 	$(BIN)/python benchmarks/bench.py $(if $(DATA),"$(DATA)") $(if $(SPLIT),--split $(SPLIT)) $(if $(THINGSVISION),--thingsvision $(THINGSVISION))
 
 hot: $(VENV)/.bench  ## how fast the busiest functions are, against the last time
-	$(BIN)/pytest -q benchmarks/test_hot.py --benchmark-autosave --benchmark-compare --benchmark-storage=bench/hot --benchmark-columns=median,iqr,rounds
+	$(BIN)/pytest -q -W default::pytest_benchmark.logger.PytestBenchmarkWarning benchmarks/test_hot.py --benchmark-autosave --benchmark-compare --benchmark-storage=bench/hot --benchmark-columns=median,iqr,rounds
 
 kills: $(VENV)/.dev  ## the extraction killed five hundred times
 	$(BIN)/pytest -q -m kills --log-cli-level=INFO
