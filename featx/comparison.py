@@ -223,7 +223,8 @@ def compare(
     _check_comparable(rows.dataset)  # again, now that some images may have been skipped
     write_manifest(rows.dataset, folder / "split.csv", overwrite)
     # What auto has become, for all that follows and for whoever repeats it.
-    options |= _settle(features, weights)
+    settled = _settle(features, weights)
+    options |= settled
     seen = []
     if set(heads) - {"imagenet"}:
         seen = [read_features(path) for path in extract_views(rows.dataset, views, **options)]
@@ -278,7 +279,7 @@ def compare(
         options={
             "clf": list(heads), "baseline": list(networks), **fitting, **tuning, "views": len(seen),
             "seeds": seeds, "protocol": protocol, "learning_curves": learning_curves,
-            **_settle(features, weights),
+            **settled,
         },
         machine=describe_machine(),
     )  # fmt: skip

@@ -28,7 +28,7 @@ _LARGE, _SMALL = 320, 112  # pixels of a picture's long side
 def show_predictions(comparison: Comparison, candidate: Candidate) -> dict[str, Any]:
     """Test images that a candidate got right, evenly spaced, and its most confident mistakes."""
     features = comparison.features
-    rows = np.flatnonzero((features.splits == "test") & (features.targets >= 0))
+    rows = features.rows("test")
     y = features.targets[rows]
     probabilities = candidate.outcome.probabilities["test"]
     predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
@@ -58,7 +58,7 @@ def map_test(comparison: Comparison, candidate: Candidate) -> dict[str, Any] | N
     Of more than 600 images, 600 that are evenly spaced.
     """
     features = comparison.features
-    rows = np.flatnonzero((features.splits == "test") & (features.targets >= 0))
+    rows = features.rows("test")
     if len(rows) < 3:
         return None
     predicted = candidate.outcome.probabilities["test"].argmax(axis=1)

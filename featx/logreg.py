@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from threadpoolctl import ThreadpoolController
 
 from featx.config import MAX_ITER, TOLERANCE
-from featx.search import LinearFit, Search, search_grid, span_rows, spread_classes
+from featx.search import LinearFit, Search, search_in_span, spread_classes
 
 Matrix = npt.NDArray[np.floating]
 Labels = npt.NDArray[np.int64]
@@ -52,19 +52,13 @@ def search_logreg(
     Search
         Its fit is a `LinearFit` of X's own columns.
     """
-    span = span_rows(X)
-    if val is not None:
-        val = span.project(val[0]), val[1]
 
     def fit_path(X: Matrix, y: Labels, grid: Sequence[float]) -> Iterator[LinearFit]:
         return _fit_path(X, y, grid, class_weight)
 
-    found = search_grid(
-        fit_path, span.project(X), y, val, grid,
-        default=1.0, seed=seed, calibrate=calibrate, origin=origin,
-    )  # fmt: skip
-    assert isinstance(found.fit, LinearFit)
-    return Search(span.restore(found.fit), found.value, found.chosen_by, found.temperature)
+    return search_in_span(
+        fit_path, X, y, val, grid, default=1.0, seed=seed, calibrate=calibrate, origin=origin
+    )
 
 
 def _fit_path(

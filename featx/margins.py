@@ -18,7 +18,7 @@ from sklearn.neighbors import NearestCentroid
 from sklearn.svm import LinearSVC
 
 from featx.config import MAX_ITER
-from featx.search import LinearFit, Search, search_grid, span_rows, spread_classes
+from featx.search import LinearFit, Search, search_grid, search_in_span, spread_classes
 
 Matrix = npt.NDArray[np.floating]
 Labels = npt.NDArray[np.int64]
@@ -133,7 +133,6 @@ def _search_linear(
     origin: Labels | None,
 ) -> Search:
     """Search for an estimator of scikit-learn's with coef_ and intercept_, in the rows' span."""
-    span = span_rows(X)
 
     def fit_path(X: Matrix, y: Labels, grid: Sequence[float]) -> Iterator[LinearFit]:
         for value in grid:
@@ -148,11 +147,6 @@ def _search_linear(
             n_iter = int(np.max(estimator.n_iter_ if estimator.n_iter_ is not None else 0))
             yield LinearFit(*spread_classes(coef, intercept), converged, n_iter)
 
-    if val is not None:
-        val = span.project(val[0]), val[1]
-    found = search_grid(
-        fit_path, span.project(X), y, val, grid,
-        default=default, seed=seed, tempered=True, origin=origin,
-    )  # fmt: skip
-    assert isinstance(found.fit, LinearFit)
-    return Search(span.restore(found.fit), found.value, found.chosen_by, found.temperature)
+    return search_in_span(
+        fit_path, X, y, val, grid, default=default, seed=seed, tempered=True, origin=origin
+    )

@@ -215,7 +215,7 @@ def stack_views(
     """
     if not views:
         return None
-    train = features.hashes[(features.splits == "train") & (features.targets >= 0)].tolist()
+    train = features.hashes[features.rows("train")].tolist()
     parts, origins = [], []
     for view in views:
         row_of = {digest: row for row, digest in enumerate(view.hashes.tolist())}

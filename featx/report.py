@@ -99,15 +99,15 @@ def render_text(comparison: Comparison) -> str:
     return "\n".join(lines)
 
 
-def render_table(comparison: Comparison, style: str = "simple") -> str:
-    """The table of candidates; `style` is one of tabulate's ("simple", "github")."""
+def render_table(comparison: Comparison) -> str:
+    """The table of candidates."""
     rows = [_render_row(candidate) for candidate in comparison.candidates]
     headers = [
         "candidate", "val", "test", "test 95 %", "per class", "log-loss", "ECE", "extract s",
         "fit s", "s/epoch", "trained", "kept",
     ]  # fmt: skip
     align = ("left",) * 4 + ("right",) * 8
-    return tabulate(rows, headers, tablefmt=style, disable_numparse=True, colalign=align)
+    return tabulate(rows, headers, disable_numparse=True, colalign=align)
 
 
 def _render_row(candidate: Candidate) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -210,6 +210,26 @@ def search_grid(
         chosen_by = "default: a class has one image, so there are no folds"
         chosen = min(range(len(grid)), key=lambda i: abs(grid[i] - default))
     return Search(fits[chosen], float(grid[chosen]), chosen_by, temperatures[chosen])
+
+
+def search_in_span(
+    fit_path: Callable[[Matrix, Labels, Sequence[float]], Iterable[LinearFit]],
+    X: Matrix,
+    y: Labels,
+    val: tuple[Matrix, Labels] | None,
+    grid: Sequence[float],
+    **options: Any,
+) -> Search:
+    """`search_grid` on centred columns and in the rows' own span; see `span_rows`.
+
+    Its fit is a `LinearFit` of X's own columns.
+    """
+    span = span_rows(X)
+    if val is not None:
+        val = span.project(val[0]), val[1]
+    found = search_grid(fit_path, span.project(X), y, val, grid, **options)
+    assert isinstance(found.fit, LinearFit)
+    return replace(found, fit=span.restore(found.fit))
 
 
 def judge_scores(scores: npt.NDArray[np.float64], y: Labels) -> tuple[float, float]:

@@ -186,9 +186,13 @@ class Features:
             "versions": self.versions,
         }
 
+    def rows(self, split: str) -> npt.NDArray[np.int64]:
+        """Where one split's labelled rows are, ascending."""
+        return np.flatnonzero((self.splits == split) & (self.targets >= 0))
+
     def split(self, name: str) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
         """X and y of one split's labelled rows."""
-        rows = (self.splits == name) & (self.targets >= 0)
+        rows = self.rows(name)
         return self.X[rows], self.targets[rows]
 
 

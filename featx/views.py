@@ -73,7 +73,7 @@ def read_views(features: Features, count: int) -> list[Features]:
         One is not there, or was made otherwise than the file.
     """
     found: list[Features] = []
-    train = features.hashes[(features.splits == "train") & (features.targets >= 0)]
+    train = features.hashes[features.rows("train")]
     for view in range(1, count + 1):
         one = read_features(_find_view(features, view, count))
         check_view(features, one, view)
