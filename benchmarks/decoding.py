@@ -26,7 +26,7 @@ from featx.config import TORCHVISION_V1
 from featx.engines import compare_rows, make_engine
 from featx.fetch import resolve_weights
 from featx.images import load_image
-from featx.store import Choice
+from featx.provenance import Choice
 
 COUNT = 16
 ROUNDS = 3

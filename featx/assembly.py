@@ -16,9 +16,10 @@ from featx.config import BACKBONE
 from featx.contents import HashedRows
 from featx.dataset import Dataset, Skipped
 from featx.errors import CONTENT_FAULTS, ExtractionError, ImageError
+from featx.features import Features
 from featx.images import describe_colours, describe_decoder
+from featx.provenance import Provenance
 from featx.stages import Stages
-from featx.store import Features, Provenance
 
 if TYPE_CHECKING:
     from featx.engine import Engine

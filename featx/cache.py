@@ -19,18 +19,12 @@ from featx.catalogue import RECIPES, read_stored_hash
 from featx.contents import HashedRows
 from featx.dataset import Dataset
 from featx.errors import FeatureFileError, OutputExistsError
+from featx.features import Features
 from featx.files import hash_json, write_json, write_text
 from featx.images import describe_colours, describe_decoder, read_decode
 from featx.machine import describe_machine
-from featx.store import (
-    Choice,
-    Features,
-    Provenance,
-    cost_path,
-    read_features,
-    read_provenance,
-    read_provenance_key,
-)
+from featx.provenance import Choice, Provenance
+from featx.store import cost_path, read_features, read_provenance, read_provenance_key
 
 log = logging.getLogger(__name__)
 
@@ -124,7 +118,7 @@ def collect_known(
     cost: dict[str, Any] = {}
     for features, there in sources:
         before = len(rows)
-        for digest, row in zip(features.hashes.tolist(), features.X, strict=True):
+        for digest, row in zip(features.hashes.tolist(), features.X[:], strict=True):
             if digest in wanted:
                 rows.setdefault(digest, row)
         skipped |= {

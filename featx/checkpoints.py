@@ -17,6 +17,7 @@ from typing import Any
 
 from featx.contents import index_path
 from featx.errors import FeatureFileError, OutputExistsError
+from featx.features import Features
 from featx.files import (
     append_line,
     fsync_folder,
@@ -26,7 +27,7 @@ from featx.files import (
     write_text,
 )
 from featx.locks import do_without_lock, hold_lock
-from featx.store import Features, cost_path, parts_folder, read_features, write_features
+from featx.store import cost_path, parts_folder, read_features, write_features
 
 log = logging.getLogger(__name__)
 

@@ -19,6 +19,7 @@ from featx.dataset import Dataset, check_trainable
 from featx.errors import DatasetError, ModelError, OutputExistsError, WeightsError
 from featx.evaluation import evaluate
 from featx.extraction import extract
+from featx.features import Features
 from featx.fetch import resolve_weights
 from featx.imagenet import find_known
 from featx.learning import CurvePoint, keep_curves
@@ -27,7 +28,7 @@ from featx.network import TRAINED
 from featx.recipes import CLASSIFIERS
 from featx.results import claim_folder
 from featx.sources import read_dataset, write_manifest
-from featx.store import Features, read_features
+from featx.store import read_features
 from featx.trainers import HeadTrainer, NetworkTrainer
 from featx.views import check_view, extract_views
 from featx.weights import Weights

@@ -19,41 +19,30 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import h5py
 import numpy as np
 import numpy.typing as npt
-from h5py import h5a, h5d, h5f, h5fd, h5l, h5o, h5p, h5s, h5t
+from h5py import h5a, h5d, h5l, h5o, h5s, h5t
 
 from featx.errors import FeatureFileError
 from featx.files import open_regular, write_bytes, write_whole
+from featx.layout import USER_BLOCK, lay_out
+from featx.rows import (
+    Rows,
+    State,
+    StoredRows,
+    count_bytes,
+    decode_text,
+    file_state,
+    iterate_slices,
+)
 from featx.text import say_error
 
-_HEAD = 512  # bytes; the smallest user block there is
-_ALIGNMENT = 512  # of arrays in the file, so that they can be memory-mapped
 _SLICE = 4 << 20  # bytes that are written at a time
-_PAGE = 4096
 _MEMBERS = 64  # more arrays or attributes than we ever write
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
-
-
-class Rows(Protocol):
-    """What can be written: an ndarray, or anything that gives rows by slices."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Its first number is the number of rows."""
-        ...
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Numbers, or bytes of a fixed length ("S") for UTF-8 text."""
-        ...
-
-    def __getitem__(self, rows: slice, /) -> Any:
-        """These rows as an ndarray."""
-        ...
 
 
 def write_sealed(
@@ -80,18 +69,18 @@ def write_sealed(
     OSError
         No room, no permission, ...
     """
-    layout, places = _lay_out(attributes, arrays)
+    layout, places = lay_out(attributes, arrays)
     digest = hashlib.sha256(_note_line(note))
     with write_whole(path) as temporary:
         handle = os.open(temporary, os.O_RDWR | getattr(os, "O_BINARY", 0))
         try:
-            write_bytes(handle, bytes(_HEAD))
-            position = _HEAD
+            write_bytes(handle, bytes(USER_BLOCK))
+            position = USER_BLOCK
             for offset, name in places:
                 for part in (layout.read_range(position, offset), *_slices(arrays[name])):
                     digest.update(part)
                     write_bytes(handle, part)
-                position = offset + _nbytes(arrays[name])
+                position = offset + count_bytes(arrays[name])
             rest = layout.read_range(position, layout.size)
             digest.update(rest)
             write_bytes(handle, rest)
@@ -110,17 +99,24 @@ def read_note(path: Path, kind: str) -> str:
         return _parse_note(_read_head(file, path, kind))
 
 
-def check_seal(path: Path, kind: str) -> None:
-    """Read all of a file's bytes and raise FeatureFileError unless they are those written."""
+def check_seal(path: Path, kind: str) -> State:
+    """Read all of a file's bytes and raise FeatureFileError unless they are those written.
+
+    Returns
+    -------
+    State
+        Of the file that was read.
+    """
     with _open(path) as file:
         head = _read_head(file, path, kind)
         note = _parse_note(head)
-        size = os.fstat(file.fileno()).st_size
+        found = os.fstat(file.fileno())
+        size = found.st_size
         digest = hashlib.sha256(_note_line(note))
         while part := file.read(_SLICE):
             digest.update(part)
     if head == _head(kind, note, digest.hexdigest(), size):
-        return
+        return file_state(found)
     expected = head.partition(b"\nbytes ")[2].split(b"\n")[0].decode("ascii", "replace")
     if expected != str(size):
         raise FeatureFileError(
@@ -147,7 +143,15 @@ class Sealed:
         found = self.arrays[name]
         if found.dtype.kind != "S":
             raise TypeError(f"{name} is {found.dtype}, and not text")
-        return np.strings.decode(found[:], "utf-8")
+        return decode_text(found[:])
+
+    def store_rows(self, name: str, path: Path, state: State) -> StoredRows:
+        """An array to be read later from `path`, if that is still the file of that state."""
+        found = self.arrays[name]
+        offset = found.id.get_offset() or 0  # None where it has no bytes
+        # Text of a fixed length is plain bytes, whatever else h5py notes of it.
+        dtype = np.dtype(f"S{found.dtype.itemsize}") if found.dtype.kind == "S" else found.dtype
+        return StoredRows(path, state, offset, found.shape, dtype, dtype)
 
 
 @contextlib.contextmanager
@@ -197,7 +201,7 @@ def _open_arrays(file: h5py.File, size: int) -> dict[str, h5py.Dataset]:
             raise ValueError(f"{label} has no shape")
         array = h5py.Dataset(found)
         nbytes = math.prod(array.shape) * array.dtype.itemsize
-        if nbytes and not _HEAD <= (found.get_offset() or 0) <= size - nbytes:
+        if nbytes and not USER_BLOCK <= (found.get_offset() or 0) <= size - nbytes:
             raise ValueError(f"{label} claims {nbytes} bytes that the file does not have")
         arrays[name.decode("utf-8")] = array
     return arrays
@@ -239,132 +243,11 @@ def _check_type(found: h5t.TypeID, label: str) -> None:
         raise TypeError(f"{label} is of a type that ours never are")
 
 
-class _Sparse(io.RawIOBase):
-    """A file in memory that keeps only the pages written to; HDF5 lays the real one out in it."""
-
-    def __init__(self) -> None:
-        self._pages: dict[int, bytearray] = {}
-        self._position = 0
-        self.size = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def writable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._position = offset + (0, self._position, self.size)[whence]
-        return self._position
-
-    def tell(self) -> int:
-        return self._position
-
-    def truncate(self, size: int | None = None) -> int:
-        self.size = self._position if size is None else size
-        return self.size
-
-    def readinto(self, buffer: Any) -> int:
-        view = memoryview(buffer).cast("B")
-        view[:] = self.read_range(self._position, self._position + len(view))
-        self._position += len(view)
-        return len(view)
-
-    def write(self, data: Any) -> int:
-        view = memoryview(data).cast("B")
-        done = 0
-        while done < len(view):
-            page, start = divmod(self._position + done, _PAGE)
-            part = view[done : done + _PAGE - start]
-            self._pages.setdefault(page, bytearray(_PAGE))[start : start + len(part)] = part
-            done += len(part)
-        self._position += done
-        self.size = max(self.size, self._position)
-        return done
-
-    def read_range(self, start: int, end: int) -> bytes:
-        """Bytes from `start` up to `end`; zeros where nothing was written."""
-        pages = range(start // _PAGE, -(-end // _PAGE))
-        joined = b"".join(self._pages.get(page, bytes(_PAGE)) for page in pages)
-        return joined[start - pages.start * _PAGE :][: end - start]
-
-
-def _lay_out(
-    attributes: Mapping[str, Any], arrays: Mapping[str, Rows]
-) -> tuple[_Sparse, list[tuple[int, str]]]:
-    """All of the file but the arrays' content, and where that goes, in order."""
-    layout = _Sparse()
-    with _create(layout) as file:
-        places = []
-        for name, rows in arrays.items():
-            plain = h5p.create(h5p.DATASET_CREATE)
-            plain.set_layout(h5d.CONTIGUOUS)
-            plain.set_alloc_time(h5d.ALLOC_TIME_EARLY)
-            plain.set_fill_time(h5d.FILL_TIME_NEVER)
-            plain.set_obj_track_times(False)
-            space = h5s.create_simple(tuple(rows.shape))
-            made = h5d.create(file.id, name.encode(), _stored_type(rows.dtype), space, plain)
-            if _nbytes(rows):
-                places.append((made.get_offset(), name))
-        for name, value in attributes.items():
-            _write_attribute(file, name, value)
-    return layout, sorted(places)
-
-
-def _create(layout: _Sparse) -> h5py.File:
-    """A new HDF5 file laid out in `layout`."""
-    access = h5p.create(h5p.FILE_ACCESS)
-    access.set_fileobj_driver(h5fd.fileobj_driver, layout)
-    access.set_fclose_degree(h5f.CLOSE_STRONG)
-    # 1.8's format keeps attributes beyond 64 KiB (many classes) and is read everywhere.
-    access.set_libver_bounds(h5f.LIBVER_V18, h5f.LIBVER_V110)
-    access.set_alignment(_ALIGNMENT, _ALIGNMENT)
-    creation = h5p.create(h5p.FILE_CREATE)
-    creation.set_userblock(_HEAD)
-    # h5py.File would not ask for that before 3.12: the root would have the time of writing in it.
-    creation.set_obj_track_times(False)
-    return h5py.File(h5f.create(b"layout", h5f.ACC_TRUNC, creation, access))
-
-
-def _stored_type(dtype: np.dtype[Any]) -> h5t.TypeID:
-    if dtype.kind == "S":
-        dtype = h5py.string_dtype("utf-8", dtype.itemsize)
-    return h5t.py_create(dtype, logical=True)
-
-
-def _write_attribute(file: h5py.File, name: str, value: Any) -> None:
-    if isinstance(value, int):
-        file.attrs.create(name, value, dtype=np.int64)
-        return
-    text = encode_text(np.array(value, dtype=np.str_))
-    file.attrs.create(name, text, dtype=h5py.string_dtype("utf-8", text.dtype.itemsize))
-
-
-def encode_text(values: npt.NDArray[np.str_]) -> npt.NDArray[np.bytes_]:
-    """Text as UTF-8 bytes of one fixed length, at least 1; raises ValueError on a NUL in it."""
-    if not values.size:
-        return np.empty(values.shape, "S1")
-    encoded = np.strings.encode(values, "utf-8")
-    encoded = encoded.astype(f"S{max(1, encoded.dtype.itemsize)}", copy=False)
-    # A NUL at the end is padding; one within a text would end it early for some readers.
-    bytes_of = np.atleast_1d(encoded).view(np.uint8).reshape(encoded.size, -1)
-    if ((bytes_of != 0).sum(axis=1) != np.strings.str_len(encoded).reshape(-1)).any():
-        raise ValueError("text with a NUL character cannot be stored")
-    return encoded
-
-
 def _slices(rows: Rows) -> Iterator[bytes]:
     n = rows.shape[0]
-    step = max(1, _SLICE // max(1, _nbytes(rows) // max(1, n)))
-    for start in range(0, n, step):
-        yield np.asarray(rows[start : start + step]).tobytes()
-
-
-def _nbytes(rows: Rows) -> int:
-    return math.prod(rows.shape) * rows.dtype.itemsize
+    step = max(1, _SLICE // max(1, count_bytes(rows) // max(1, n)))
+    for some in iterate_slices(n, step):
+        yield np.asarray(rows[some]).tobytes()
 
 
 def _open(path: Path) -> io.BufferedReader:
@@ -375,7 +258,7 @@ def _open(path: Path) -> io.BufferedReader:
 
 
 def _read_head(file: io.BufferedReader, path: Path, kind: str) -> bytes:
-    head = file.read(_HEAD)
+    head = file.read(USER_BLOCK)
     if head.startswith(f"featx {kind}\n".encode()):
         return head
     if head.startswith(_HDF5_SIGNATURE):
@@ -387,7 +270,7 @@ def _head(kind: str, note: str, digest: str, size: int) -> bytes:
     text = (
         f"featx {kind}\n".encode() + _note_line(note) + f"sha256 {digest}\nbytes {size}\n".encode()
     )
-    return text.ljust(_HEAD - 1) + b"\n"
+    return text.ljust(USER_BLOCK - 1) + b"\n"
 
 
 def _note_line(note: str) -> bytes:

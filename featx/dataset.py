@@ -89,6 +89,37 @@ class Skipped:
         return {"path": self.path, "kind": self.kind, "reason": self.reason}
 
 
+class Fingerprint:
+    """SHA-256 of which images there are, fed with as many at a time as one likes.
+
+    Of the number of classes, their names, and every row's path, content hash, target and split,
+    each ended by a NUL.
+
+    Parameters
+    ----------
+    classes : sequence of str
+    """
+
+    def __init__(self, classes: Sequence[str]) -> None:
+        self._digest = hashlib.sha256("\0".join([str(len(classes)), *classes, ""]).encode())
+
+    def add(
+        self,
+        paths: Iterable[str],
+        hashes: Iterable[str],
+        targets: Iterable[int],
+        splits: Iterable[str],
+    ) -> None:
+        """More rows, after those that were added before."""
+        rows = zip(paths, hashes, targets, splits, strict=True)
+        text = "".join(f"{path}\0{digest}\0{k}\0{split}\0" for path, digest, k, split in rows)
+        self._digest.update(text.encode("utf-8", "backslashreplace"))
+
+    def hexdigest(self) -> str:
+        """Of all that was added, in hex."""
+        return self._digest.hexdigest()
+
+
 def fingerprint_rows(
     classes: Sequence[str],
     paths: Sequence[str] | npt.NDArray[np.str_],
@@ -96,15 +127,10 @@ def fingerprint_rows(
     targets: npt.NDArray[np.int64],
     splits: npt.NDArray[np.str_],
 ) -> str:
-    """SHA-256, in hex, of which images these are: names, contents, classes and splits.
-
-    Of the number of classes, their names, and every row's path, content hash, target and split,
-    each ended by a NUL.
-    """
-    digest = hashlib.sha256("\0".join([str(len(classes)), *classes, ""]).encode())
-    for row in zip(paths, hashes, targets, splits, strict=True):
-        digest.update("\0".join([*map(str, row), ""]).encode("utf-8", "backslashreplace"))
-    return digest.hexdigest()
+    """`Fingerprint`, in hex, of rows that are all at hand."""
+    made = Fingerprint(classes)
+    made.add(paths, hashes, targets, splits)
+    return made.hexdigest()
 
 
 def check_trainable(dataset: Dataset) -> None:

@@ -14,7 +14,7 @@ from featx.engine import Engine, TorchEngine, choose_device
 from featx.errors import DeviceError
 from featx.machine import has_openvino
 from featx.openvino_engine import OpenVinoEngine
-from featx.store import Choice
+from featx.provenance import Choice
 from featx.weights import Weights
 
 log = logging.getLogger(__name__)

@@ -43,21 +43,15 @@ from featx.config import FEATURE_DIM, Preprocessing
 from featx.contents import FileIndex, HashedRows, hash_rows, read_indexes, write_index
 from featx.dataset import Dataset
 from featx.errors import FeatureFileError, FeatxError, ImageError, OutputExistsError
+from featx.features import Features
 from featx.files import check_space, check_writable, explain_full, resolve_output
 from featx.images import load_image, pixel_limit, read_decode
 from featx.machine import count_cores, describe_machine
+from featx.provenance import Choice, Provenance
 from featx.shards import Shard, decode_some, estimate_shards, run_shards
 from featx.sources import read_dataset
 from featx.stages import Stages
-from featx.store import (
-    Choice,
-    Features,
-    Provenance,
-    estimate_file,
-    parts_folder,
-    read_features,
-    write_features,
-)
+from featx.store import estimate_file, parts_folder, read_features, write_features
 from featx.text import printable
 
 if TYPE_CHECKING:

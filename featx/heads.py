@@ -14,6 +14,7 @@ from scipy.special import softmax
 
 from featx.config import EPOCHS, SPLITS
 from featx.errors import FeatureFileError, ModelError
+from featx.features import Features
 from featx.fetch import resolve_weights
 from featx.imagenet import ImagenetFit, LastLayer, take_last_layer
 from featx.machine import describe_machine
@@ -24,7 +25,7 @@ from featx.recipes import GRIDS, Trained, make_recipe, stack_views, train_head
 from featx.scaling import Scaler
 from featx.search import Fit, LinearFit
 from featx.splits import find_untrainable
-from featx.store import Features, read_features
+from featx.store import read_features
 
 Matrix = npt.NDArray[np.floating]
 Labels = npt.NDArray[np.int64]

@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.config import CURVE_DRAWS, CURVE_SIZES, SPLITS
+from featx.features import Features
 from featx.files import hash_json, write_json
 from featx.heads import read_last_layer
 from featx.imagenet import LastLayer
 from featx.models import Model
 from featx.recipes import GRIDS, train_head
-from featx.store import Features
 
 # Of a grid, in the draws: every so manieth value, so that many small fits stay quick.
 _THINNED = {"C": 4, "alpha": 2, "k": 1, "shrink": 1}

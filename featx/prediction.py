@@ -17,6 +17,7 @@ from featx.config import BATCH_SIZE, Preprocessing
 from featx.dataset import Skipped
 from featx.engine import TorchEngine, choose_device, full_float32
 from featx.errors import DatasetError, ImageError, ModelError
+from featx.features import Features
 from featx.fetch import resolve_weights
 from featx.finetuning import load_tuned
 from featx.heads import load_head
@@ -24,8 +25,8 @@ from featx.images import load_image, read_decode
 from featx.loading import load_batches
 from featx.machine import count_cores
 from featx.models import Model, read_model
+from featx.provenance import Provenance
 from featx.sources import list_images
-from featx.store import Features, Provenance
 from featx.weights import Weights
 
 # What has to be equal for features to mean the same to a head. An engine's last bits do not.
@@ -164,7 +165,7 @@ def predict_features(model: str | Path, features: Features) -> npt.NDArray[np.fl
     trained = read_model(Path(model))
     head = load_head(trained)
     check_meaning(trained, features.provenance)
-    return head.predict_proba(features.X)
+    return head.predict_proba(features.X[:])
 
 
 def check_meaning(trained: Model, provenance: Provenance) -> None:

@@ -23,6 +23,7 @@ from featx.config import (
     TRAIN_BATCH_SIZE,
 )
 from featx.errors import ModelError
+from featx.features import Features
 from featx.imagenet import LastLayer, map_classes
 from featx.linear import LinearClassifier
 from featx.logreg import search_logreg
@@ -30,7 +31,6 @@ from featx.margins import search_centroid, search_ridge, search_svm
 from featx.neighbours import search_neighbours
 from featx.scaling import Scaler, fit_scaler
 from featx.search import LinearFit, Search, fit_temperature
-from featx.store import Features
 from featx.training import Epoch
 
 Matrix = npt.NDArray[np.floating]

@@ -7,10 +7,10 @@ from typing import Any
 
 from tabulate import tabulate
 
+from featx.features import Features
 from featx.metrics import Score
 from featx.models import Model
 from featx.prediction import Prediction
-from featx.store import Features
 from featx.text import format_seconds, printable
 
 

@@ -12,12 +12,12 @@ from featx.cache import read_cost, read_image_cost
 from featx.candidates import Candidate, ExtractionCost
 from featx.contents import HashedRows
 from featx.errors import ModelError
+from featx.features import Features
 from featx.files import hash_json
 from featx.finetuning import finetune_rows, make_tune_recipe, run_name
 from featx.heads import fit
 from featx.models import Model, read_model
 from featx.recipes import DRAWN, make_recipe
-from featx.store import Features
 from featx.weights import Weights
 
 log = logging.getLogger(__name__)

@@ -12,9 +12,11 @@ import numpy as np
 from featx.dataset import Dataset
 from featx.errors import DatasetError, FeatureFileError, ModelError
 from featx.extraction import extract
+from featx.features import Features
 from featx.images import describe_decoder
+from featx.provenance import Provenance
 from featx.sources import read_dataset
-from featx.store import Features, Provenance, read_features, read_provenance
+from featx.store import read_features, read_provenance
 
 log = logging.getLogger(__name__)
 

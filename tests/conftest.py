@@ -18,7 +18,7 @@ from PIL import Image
 from featx.backbone import empty_state
 from featx.catalogue import RECIPES, Recipe
 from featx.config import Preprocessing
-from featx.store import Provenance
+from featx.provenance import Provenance
 from featx.weights import Weights, hash_state, load_weights, save_weights
 
 # A 64-pixel crop makes the real ResNet50 some twelve times cheaper.

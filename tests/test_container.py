@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from conftest import reseal
 
-from featx.container import check_seal, encode_text, open_sealed, write_sealed
+from featx.container import check_seal, open_sealed, write_sealed
 from featx.errors import FeatureFileError
+from featx.rows import encode_text
 
 SECRET = np.arange(24, dtype=np.float32).reshape(2, 12)
 

@@ -6,10 +6,11 @@ import pytest
 from conftest import TINY, CountingEngine, draw_photo, reseal
 
 from featx import contents
-from featx.container import encode_text, write_sealed
+from featx.container import write_sealed
 from featx.contents import FileIndex, hash_rows, index_path, read_indexes, write_index
 from featx.errors import ImageError
 from featx.extraction import extract, extract_rows
+from featx.rows import encode_text
 from featx.sources import read_dataset
 
 

@@ -13,7 +13,8 @@ from featx.errors import DeviceError
 from featx.extraction import extract
 from featx.machine import describe_engine
 from featx.openvino_engine import OpenVinoEngine
-from featx.store import Choice, read_features
+from featx.provenance import Choice
+from featx.store import read_features
 
 openvino = pytest.importorskip("openvino")
 

@@ -16,8 +16,9 @@ from featx.engine import TorchEngine
 from featx.errors import DatasetError, ExtractionError, ImageError, OutputExistsError
 from featx.extraction import extract, extract_rows
 from featx.openvino_engine import OpenVinoEngine
+from featx.provenance import Provenance
 from featx.sources import read_dataset
-from featx.store import Provenance, cost_path, read_features
+from featx.store import cost_path, read_features
 from featx.weights import Weights, hash_state, save_weights
 
 

@@ -17,15 +17,16 @@ COMMANDS = Path(featx.cli.__file__).parent
 FLOORS = [
     {"errors", "config", "machine", "stages", "text"},
     {"catalogue", "files", "splits", "loading", "scaling", "charts"},
-    {"dataset", "images", "keras", "weights", "backbone", "container", "locks", "metrics"}
+    {"dataset", "images", "keras", "weights", "backbone", "rows", "locks", "metrics"}
     | {"classcharts"},
-    {"sources", "fetch", "engine", "openvino_engine", "store", "contents", "training"}
+    {"sources", "fetch", "engine", "openvino_engine", "layout", "provenance", "training"}
     | {"search", "evaluation", "imagenet", "mapping", "page"},
-    {"engines", "cache", "checkpoints", "shards", "assembly", "network", "prefix", "models"}
-    | {"linear", "logreg", "margins", "neighbours"},
-    {"extraction", "recipes", "finetuning", "results", "doctor", "candidates"},
-    {"heads", "views"},
-    {"learning", "prediction", "trainers"},
+    {"container", "engines", "network", "prefix", "models", "linear", "logreg", "margins"}
+    | {"neighbours", "features"},
+    {"store", "contents", "candidates"},
+    {"cache", "checkpoints", "shards", "assembly", "recipes", "results"},
+    {"extraction", "finetuning", "doctor", "heads"},
+    {"views", "learning", "prediction", "trainers"},
     {"comparison", "samples"},
     {"exhibits", "rendering"},
     {"wording"},

@@ -7,7 +7,8 @@ from conftest import reseal
 
 from featx.dataset import Skipped
 from featx.errors import FeatureFileError
-from featx.store import Features, read_features, read_provenance, write_features
+from featx.features import Features
+from featx.store import read_features, read_provenance, write_features
 
 
 @pytest.fixture

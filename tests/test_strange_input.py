@@ -12,9 +12,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from featx.container import check_seal, encode_text, open_sealed, write_sealed
+from featx.container import check_seal, open_sealed, write_sealed
 from featx.dataset import Dataset, fingerprint_rows
 from featx.errors import DatasetError, FeatureFileError
+from featx.rows import encode_text
 from featx.sources import read_dataset, write_manifest
 from featx.text import printable
 

@@ -1,0 +1,159 @@
+"""What a feature file holds: in memory, or with its rows left in the file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from featx.config import SCHEMA
+from featx.dataset import Skipped, fingerprint_rows
+from featx.provenance import Provenance
+from featx.rows import StoredRows, decode_text
+
+TEXTS = ("splits", "paths", "hashes")  # columns of text
+
+
+@dataclass(frozen=True)
+class Features:
+    """What a feature file holds.
+
+    Attributes
+    ----------
+    X : ndarray or StoredRows of shape (n_samples, n_features), float32
+        The features; those of a file are read from it when they are asked for.
+    targets : ndarray of shape (n_samples,), int64
+        Index into `classes`; -1 means no label.
+    splits, paths, hashes : ndarray of shape (n_samples,), str
+        "train", "val", "test" or ""; relative POSIX paths; SHA-256 of the files' bytes, in hex.
+    classes : tuple of str
+    provenance : Provenance
+    dataset : str
+        The data's name.
+    split_rule : str
+    skipped : tuple of Skipped
+        Images that could not be decoded.
+    versions : dict
+        Of the libraries that made the file; for people, not part of its identity.
+    path : Path or None
+        Where it was read from.
+    """
+
+    X: npt.NDArray[np.float32] | StoredRows
+    targets: npt.NDArray[np.int64]
+    splits: npt.NDArray[np.str_]
+    paths: npt.NDArray[np.str_]
+    hashes: npt.NDArray[np.str_]
+    classes: tuple[str, ...]
+    provenance: Provenance
+    dataset: str
+    split_rule: str
+    skipped: tuple[Skipped, ...] = ()
+    versions: dict[str, str] = field(default_factory=dict)
+    path: Path | None = None
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """One hash of which images these are: paths, contents, classes and splits."""
+        return fingerprint_rows(self.classes, self.paths, self.hashes, self.targets, self.splits)
+
+    @property
+    def heading(self) -> Heading:
+        """What is said of all rows together."""
+        return Heading(
+            self.classes,
+            self.provenance,
+            self.dataset,
+            self.split_rule,
+            self.skipped,
+            self.versions,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON object of ``featx info --json``: all but the rows."""
+        counts: dict[str, dict[str, int]] = {}
+        for split in dict.fromkeys(self.splits.tolist()):
+            y = self.targets[self.splits == split]
+            names = [(name, int((y == k).sum())) for k, name in enumerate(self.classes)]
+            counts[split] = dict(names) if names else {"": len(y)}
+        return {
+            "features": str(self.path),
+            "dataset": self.dataset,
+            "images": len(self.X),
+            "feature_dim": self.X.shape[1],
+            "classes": list(self.classes),
+            "split": self.split_rule,
+            "counts": counts,
+            "skipped": len(self.skipped),
+            "skipped_files": [one.to_dict() for one in self.skipped],
+            "fingerprint": self.fingerprint,
+            "schema": SCHEMA,
+            **self.provenance.to_dict(),
+            "versions": self.versions,
+        }
+
+    def rows(self, split: str) -> npt.NDArray[np.int64]:
+        """Where one split's labelled rows are, ascending."""
+        return np.flatnonzero((self.splits == split) & (self.targets >= 0))
+
+    def split(self, name: str) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+        """X and y of one split's labelled rows."""
+        rows = self.rows(name)
+        return self.X[rows], self.targets[rows]
+
+
+@dataclass(frozen=True)
+class Heading:
+    """What a feature file says of all its rows together; see `Features`."""
+
+    classes: tuple[str, ...]
+    provenance: Provenance
+    dataset: str
+    split_rule: str
+    skipped: tuple[Skipped, ...] = ()
+    versions: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class FeatureFile:
+    """A feature file that was found whole; its rows are read when they are asked for.
+
+    Attributes
+    ----------
+    path : Path
+    columns : dict of str to StoredRows
+        "features", "targets", "splits", "paths" and "hashes", as they lie in the file.
+    heading : Heading
+    fingerprint : str
+        See `Features.fingerprint`.
+    """
+
+    path: Path
+    columns: dict[str, StoredRows]
+    heading: Heading
+    fingerprint: str
+
+    def __len__(self) -> int:
+        return len(self.columns["features"])
+
+    @property
+    def provenance(self) -> Provenance:
+        """What made the features."""
+        return self.heading.provenance
+
+    def load(self) -> Features:
+        """All but the features themselves in memory."""
+        text = {name: decode_text(self.columns[name][:]) for name in TEXTS}
+        return Features(
+            X=self.columns["features"].astype(np.float32),
+            targets=self.columns["targets"][:],
+            splits=text["splits"],
+            paths=text["paths"],
+            hashes=text["hashes"],
+            path=self.path,
+            **vars(self.heading),
+        )
