@@ -13,7 +13,7 @@ from heads import make_features
 from PIL import Image
 
 from featx.config import C_GRID, TORCHVISION_V1
-from featx.contents import FileIndex, hash_rows
+from featx.contents import hash_rows
 from featx.engine import TorchEngine
 from featx.images import load_image
 from featx.linear import LinearClassifier
@@ -64,7 +64,7 @@ def test_engine(benchmark, weights, make):
 
 def test_hash_rows(benchmark, folder):
     dataset = read_dataset(folder / "data")
-    assert len(benchmark(hash_rows, dataset, "skip", FileIndex()).hashes) == 60
+    assert len(benchmark(hash_rows, dataset, "skip").hashes) == 60
 
 
 def test_search_logreg(benchmark):

@@ -1,24 +1,23 @@
-"""What is left to compute, one feature file's content from all that was, and what was done."""
+"""One feature file's content from all that was computed, and what an extraction did."""
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from featx import __version__
 from featx.config import BACKBONE
-from featx.contents import HashedRows
-from featx.dataset import Dataset, Skipped
-from featx.errors import CONTENT_FAULTS, ExtractionError, ImageError
-from featx.features import Features
+from featx.dataset import Skipped
+from featx.errors import CONTENT_FAULTS, ExtractionError
+from featx.features import FeatureFile, Features, Heading
 from featx.images import describe_colours, describe_decoder
+from featx.inventory import Inventory
 from featx.provenance import Provenance
+from featx.shards import Shard
 from featx.stages import Stages
 
 if TYPE_CHECKING:
@@ -26,7 +25,9 @@ if TYPE_CHECKING:
     from featx.weights import Weights
 
 
-def make_provenance(weights: Weights, engine: Engine, decode: str = "exact") -> Provenance:
+def make_provenance(
+    weights: Weights, engine: Engine, decode: str = "exact", storage: str = "float32"
+) -> Provenance:
     """All that decides an image's features under these weights, this engine and decoding."""
     return Provenance(
         backbone=BACKBONE,
@@ -37,135 +38,52 @@ def make_provenance(weights: Weights, engine: Engine, decode: str = "exact") -> 
         colours=describe_colours(),
         engine=engine.name,
         precision=engine.precision,
-        storage="float32",
+        storage=storage,
     )
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What an extraction has to do.
-
-    Attributes
-    ----------
-    todo : list of int
-        Positions to compute, ascending.
-    failed : dict of int to ImageError
-        Failures that are known already, by position.
-    """
-
-    todo: list[int]
-    failed: dict[int, ImageError]
-
-
-def plan_rows(
-    rows: HashedRows,
-    known: Container[str],
-    failed_before: Mapping[str, tuple[str, str]],
-    on_error: str,
-) -> Plan:
-    """What is left to do, of identical files the first.
-
-    Parameters
-    ----------
-    rows : HashedRows
-    known : container of str
-        Content hashes whose features are there.
-    failed_before : mapping of str to (str, str)
-        Kind and reason of contents that cannot be decoded.
-    on_error : {"skip", "fail"}
-
-    Raises
-    ------
-    ImageError
-        Something failed before and `on_error` is "fail".
-    """
-    first: dict[str, int] = {}
-    for i, digest in enumerate(rows.hashes.tolist()):
-        first.setdefault(digest, i)
-    failed = {
-        i: ImageError(str(rows.locate(i)), *reversed(failed_before[digest]))
-        for digest, i in first.items()
-        if digest in failed_before and digest not in known
-    }
-    if failed and on_error == "fail":
-        raise failed[min(failed)]
-    todo = [i for d, i in first.items() if d not in known and i not in failed]
-    return Plan(todo, failed)
-
-
-def assemble_features(
-    rows: HashedRows,
-    table: dict[str, npt.NDArray[np.float32]],
-    failures: dict[int, ImageError],
-    provenance: Provenance,
-    feature_dim: int,
-) -> Features:
-    """The features of all images that have any.
-
-    Parameters
-    ----------
-    rows : HashedRows
-    table : dict of str to ndarray of shape (n_features,), float32
-        By content hash.
-    failures : dict of int to ImageError
-        By position; identical files share what is the content's own fault.
-    provenance : Provenance
-    feature_dim : int
-
-    Raises
-    ------
-    ExtractionError
-        There is no image that has.
-    """
-    digests = rows.hashes.tolist()
-    of_content = {digests[i]: e for i, e in failures.items() if e.kind in CONTENT_FAULTS}
-    keep = np.array([digest in table for digest in digests], dtype=bool)
-    skipped = [*rows.unread]
-    for i in np.flatnonzero(~keep).tolist():
-        error = failures.get(i) or of_content[digests[i]]
-        skipped.append(describe_skipped(rows, i, error))
-    if not keep.any():
-        shown = "; ".join(f"{one.path}: {one.reason}" for one in skipped[:3])
-        raise ExtractionError(f"none of {len(skipped)} images could be decoded ({shown})")
-    X = np.empty((int(keep.sum()), feature_dim), np.float32)
-    for i, row in enumerate(np.flatnonzero(keep)):
-        X[i] = table[digests[row]]
-    return make_features(rows.select(keep), X, tuple(sorted(skipped)), provenance)
-
-
-def describe_skipped(rows: HashedRows, position: int, error: ImageError) -> Skipped:
-    """A failure as the file lists it."""
-    # Without its hash a failure is not remembered: the next run tries again.
-    digest = str(rows.hashes[position]) if error.kind in CONTENT_FAULTS else ""
-    return Skipped(rows.dataset.paths[position], digest, error.kind, error.reason)
-
-
-def make_features(
-    rows: HashedRows,
-    X: npt.NDArray[np.float32],
-    skipped: tuple[Skipped, ...],
-    provenance: Provenance,
-) -> Features:
-    """`Features` of just these rows, made here and now."""
-    dataset = rows.dataset
-    return Features(
-        X=X,
-        targets=dataset.targets,
-        splits=dataset.splits,
-        paths=np.array(dataset.paths, dtype=np.str_),
-        hashes=rows.hashes,
-        classes=dataset.classes,
+def make_heading(
+    inventory: Inventory, provenance: Provenance, skipped: tuple[Skipped, ...]
+) -> Heading:
+    """What a feature file of these images, made here and now, says of them all."""
+    return Heading(
+        classes=inventory.classes,
         provenance=provenance,
-        dataset=dataset.name,
-        split_rule=dataset.split_rule,
+        dataset=inventory.name,
+        split_rule=inventory.split_rule,
         skipped=skipped,
         versions={"featx": __version__, "torch": version("torch"), "numpy": np.__version__},
     )
 
 
-def longest_path(dataset: Dataset) -> int:
-    """Bytes of its longest path in UTF-8."""
-    return max((len(path.encode("utf-8", "replace")) for path in dataset.paths), default=1)
+def shard_features(shard: Shard, inventory: Inventory, provenance: Provenance) -> Features:
+    """A shard as the content of a feature file.
+
+    Raises
+    ------
+    ExtractionError
+        A feature is too large for the type that is to be stored.
+    """
+    images = shard.images
+    skipped = [
+        # Without its hash a failure is not remembered: the next run tries again.
+        Skipped(image.path, image.digest * (error.kind in CONTENT_FAULTS), error.kind, error.reason)
+        for image, error in shard.failures
+    ]
+    largest, end = np.abs(shard.X).max(initial=0), np.finfo(provenance.storage).max
+    if largest > end:
+        raise ExtractionError(
+            f"a feature is {largest:.6g} and {provenance.storage} ends at {end:.6g}: say "
+            "--storage float32"
+        )
+    return Features(
+        X=shard.X,
+        targets=np.array([image.target for image in images], dtype=np.int64),
+        splits=np.array([image.split for image in images], dtype="<U5"),
+        paths=np.array([image.path for image in images], dtype=np.str_),
+        hashes=np.array([image.digest for image in images], dtype="<U64"),
+        **vars(make_heading(inventory, provenance, tuple(sorted(skipped)))),
+    )
 
 
 @dataclass(frozen=True)
@@ -225,7 +143,7 @@ class Extraction:
 
 
 def summarise(
-    features: Features,
+    file: FeatureFile,
     *,
     extracted: int,
     removed: int,
@@ -233,24 +151,23 @@ def summarise(
     speed: float | None,
     stages: Stages,
     device: str,
-    path: Path,
 ) -> Extraction:
-    """`Extraction` of these features."""
+    """`Extraction` of the file that it made or found."""
     return Extraction(
-        features=path,
-        images=len(features.X),
+        features=file.path,
+        images=len(file),
         extracted=extracted,
-        reused=len(features.X) - extracted,
+        reused=len(file) - extracted,
         removed=removed,
-        skipped_files=features.skipped,
+        skipped_files=file.heading.skipped,
         seconds=seconds,
         images_per_second=speed,
         stages={**stages.seconds, **stages.beside},
-        weights=features.provenance.weights,
-        engine=features.provenance.engine,
-        precision=features.provenance.precision,
+        weights=file.provenance.weights,
+        engine=file.provenance.engine,
+        precision=file.provenance.precision,
         device=device,
-        fingerprint=features.fingerprint,
+        fingerprint=file.fingerprint,
     )
 
 

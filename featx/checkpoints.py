@@ -17,17 +17,16 @@ from typing import Any
 
 from featx.contents import index_path
 from featx.errors import FeatureFileError, OutputExistsError
-from featx.features import Features
+from featx.features import FeatureFile, Features
 from featx.files import (
     append_line,
     fsync_folder,
-    hash_file,
     open_regular,
     remove_leftovers,
     write_text,
 )
 from featx.locks import do_without_lock, hold_lock
-from featx.store import cost_path, parts_folder, read_features, write_features
+from featx.store import cost_path, open_features, parts_folder, write_features
 
 log = logging.getLogger(__name__)
 
@@ -46,13 +45,13 @@ class Checkpoints:
     Attributes
     ----------
     folder : Path
-    shards : list of (Features, dict)
+    shards : list of (FeatureFile, dict)
         Those that an earlier run kept and that are believed, each with what it cost.
     """
 
     def __init__(self, path: Path) -> None:
         self.folder = parts_folder(path)
-        self.shards: list[tuple[Features, dict[str, Any]]] = []
+        self.shards: list[tuple[FeatureFile, dict[str, Any]]] = []
         self._journal = self.folder / "journal"
         self._next = 0
 
@@ -65,10 +64,10 @@ class Checkpoints:
         """Take up what an earlier run left; drop what is damaged or was not finished."""
         entries = []
         for entry in self._read_journal():
-            features = self._read_shard(entry)
-            if features is not None:
+            shard = self._open_shard(entry)
+            if shard is not None:
                 entries.append(entry)
-                self.shards.append((features, entry["cost"]))
+                self.shards.append((shard, entry["cost"]))
                 self._next = max(self._next, int(entry["shard"][:6]) + 1)
         self.folder.mkdir(parents=True, exist_ok=True)
         fsync_folder(self.folder.parent)
@@ -76,7 +75,7 @@ class Checkpoints:
         write_text(self._journal, "".join(f"{json.dumps(entry)}\n" for entry in entries))
         self._clear(keep={entry["shard"] for entry in entries})
 
-    def keep(self, features: Features, cost: dict[str, Any]) -> None:
+    def keep(self, features: Features, cost: dict[str, Any]) -> FeatureFile:
         """Have a shard on the disk, whole and in the journal, before returning.
 
         Raises
@@ -84,11 +83,11 @@ class Checkpoints:
         OSError
             The disk is full, or fails.
         """
-        path = self.folder / f"{self._next:06d}.h5"
-        write_features(features, path)
-        entry = {"shard": path.name, "sha256": hash_file(path), "cost": cost}
+        shard = write_features(features, self.folder / f"{self._next:06d}.h5")
+        entry = {"shard": shard.path.name, "sha256": shard.sha256, "cost": cost}
         append_line(self._journal, json.dumps(entry))
         self._next += 1
+        return shard
 
     def discard(self) -> None:
         """Remove all shards: the feature file is there, or they are not wanted."""
@@ -117,15 +116,16 @@ class Checkpoints:
                     log.info("%s: a line that is damaged or cut short is left out", self._journal)
         return entries
 
-    def _read_shard(self, entry: dict[str, Any]) -> Features | None:
+    def _open_shard(self, entry: dict[str, Any]) -> FeatureFile | None:
         path = self.folder / entry["shard"]
         try:
-            if hash_file(path) != entry["sha256"]:
-                raise FeatureFileError(path, "its bytes are not those that were kept")
-            return read_features(path)
+            shard = open_features(path)
+            if shard.sha256 != entry["sha256"]:
+                raise FeatureFileError(path, "it is not the shard that was kept")
         except (FeatureFileError, OSError) as error:
             log.warning("computed again: %s", error)
             return None
+        return shard
 
 
 def _check_entry(entry: dict[str, Any]) -> dict[str, Any]:

@@ -14,8 +14,7 @@ from featx.assembly import Extraction
 from featx.candidates import Candidate, Pair, Verdict, choose_best, judge, pair_candidates
 from featx.catalogue import RECIPES
 from featx.config import CURVE_DRAWS, EPOCHS, PROTOCOLS, SPLITS
-from featx.contents import HashedRows
-from featx.dataset import Dataset, check_trainable
+from featx.dataset import Dataset, HashedRows, check_trainable
 from featx.errors import DatasetError, ModelError, OutputExistsError, WeightsError
 from featx.evaluation import evaluate
 from featx.extraction import extract

@@ -19,7 +19,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -47,7 +47,7 @@ _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 def write_sealed(
     path: Path, kind: str, attributes: Mapping[str, Any], arrays: Mapping[str, Rows], note: str = ""
-) -> None:
+) -> tuple[Seal, dict[str, StoredRows]]:
     """Write arrays and facts as a sealed HDF5 file, whole or not at all.
 
     HDF5 itself only lays the file out, in memory; the bytes are written, in order, by plain system
@@ -63,6 +63,12 @@ def write_sealed(
         Numbers or "S" bytes.
     note : str
         An ASCII word that `read_note` gives back without HDF5.
+
+    Returns
+    -------
+    Seal
+    dict of str to StoredRows
+        The arrays as they now lie in the file.
 
     Raises
     ------
@@ -88,9 +94,9 @@ def write_sealed(
             write_bytes(handle, _head(kind, note, digest.hexdigest(), layout.size))
         finally:
             os.close(handle)
-        check_seal(temporary, kind)
-        with open_sealed(temporary):
-            pass
+        seal = check_seal(temporary, kind)
+        with open_sealed(temporary) as sealed:
+            return seal, {name: sealed.store_rows(name, path, seal.state) for name in arrays}
 
 
 def read_note(path: Path, kind: str) -> str:
@@ -99,14 +105,15 @@ def read_note(path: Path, kind: str) -> str:
         return _parse_note(_read_head(file, path, kind))
 
 
-def check_seal(path: Path, kind: str) -> State:
-    """Read all of a file's bytes and raise FeatureFileError unless they are those written.
+class Seal(NamedTuple):
+    """Which file was found whole, and the hash that it bears."""
 
-    Returns
-    -------
-    State
-        Of the file that was read.
-    """
+    state: State
+    sha256: str
+
+
+def check_seal(path: Path, kind: str) -> Seal:
+    """Read all of a file's bytes and raise FeatureFileError unless they are those written."""
     with _open(path) as file:
         head = _read_head(file, path, kind)
         note = _parse_note(head)
@@ -116,7 +123,7 @@ def check_seal(path: Path, kind: str) -> State:
         while part := file.read(_SLICE):
             digest.update(part)
     if head == _head(kind, note, digest.hexdigest(), size):
-        return file_state(found)
+        return Seal(file_state(found), digest.hexdigest())
     expected = head.partition(b"\nbytes ")[2].split(b"\n")[0].decode("ascii", "replace")
     if expected != str(size):
         raise FeatureFileError(

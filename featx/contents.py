@@ -7,19 +7,19 @@ import logging
 import os
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
 
 import joblib
 import numpy as np
-import numpy.typing as npt
 
-from featx.container import Sealed, check_seal, open_sealed, write_sealed
-from featx.dataset import Dataset, Skipped, fingerprint_rows
+from featx.container import check_seal, open_sealed, write_sealed
+from featx.dataset import Dataset, HashedRows, Skipped
 from featx.errors import FeatureFileError, ImageError
 from featx.files import open_regular
+from featx.inventory import Inventory, take_inventory
 from featx.machine import count_cores
+from featx.rows import Rows, StoredRows, iterate_slices
+from featx.selection import Selection
 from featx.text import as_text, say_error
 
 log = logging.getLogger(__name__)
@@ -32,36 +32,9 @@ _TRIES = 3  # to read a file that others are writing
 
 # What the system says of a file. On file systems of Unix every write moves ctime, and nothing sets
 # it back; elsewhere (FAT, some FUSE) it may be the time of modification again, or of creation.
-_STATE = np.dtype([("inode", "<i8"), ("size", "<i8"), ("mtime", "<i8"), ("ctime", "<i8")])
-
-
-@dataclass(frozen=True)
-class FileIndex:
-    """Content hashes by a file's name and what the system says of it.
-
-    Attributes
-    ----------
-    names : ndarray of shape (n,), bytes
-        Paths relative to the data's root.
-    states : ndarray of shape (n,), of _STATE
-    digests : ndarray of shape (n, 32), uint8
-        SHA-256.
-    """
-
-    names: npt.NDArray[np.bytes_] = field(default_factory=lambda: np.empty(0, "S1"))
-    states: npt.NDArray[np.void] = field(default_factory=lambda: np.empty(0, _STATE))
-    digests: npt.NDArray[np.uint8] = field(default_factory=lambda: np.empty((0, 32), np.uint8))
-
-    def find(
-        self, names: npt.NDArray[np.bytes_], states: npt.NDArray[np.void]
-    ) -> npt.NDArray[np.int64]:
-        """Row of each file that is as it was, -1 where there is none."""
-        if not len(self.names):
-            return np.full(len(names), -1)
-        order = np.argsort(self.names, kind="stable")
-        at = np.searchsorted(self.names[order], names)
-        rows = order[np.minimum(at, len(order) - 1)]
-        return np.where((self.names[rows] == names) & (self.states[rows] == states), rows, -1)
+_STATE = ("inode", "size", "mtime", "ctime")
+_SEEN = ", ".join(f"seen.{name}" for name in _STATE)
+_BLOCK = 4096  # files at a time
 
 
 def index_path(path: Path) -> Path:
@@ -69,134 +42,133 @@ def index_path(path: Path) -> Path:
     return path.with_name(path.name + ".files")
 
 
-def read_indexes(paths: Iterable[Path]) -> FileIndex:
-    """The indexes beside these feature files as one; of several entries for a name the first."""
-    found = [FileIndex()]
-    for path in map(index_path, paths):
-        if not path.is_file():
-            continue
-        try:
-            check_seal(path, _KIND)
-            with open_sealed(path) as sealed:
-                found.append(_read_columns(sealed))
-        except (FeatureFileError, KeyError, TypeError, ValueError) as error:
-            said = error if isinstance(error, FeatureFileError) else f"{path}: damaged: {error}"
-            log.warning("every image is read again: %s", said)
-    names = np.concatenate([one.names for one in found])
-    _, first = np.unique(names, return_index=True)
-    states = np.concatenate([one.states for one in found])
-    digests = np.concatenate([one.digests for one in found])
-    return FileIndex(names[first], states[first], digests[first])
+def write_index(inventory: Inventory, path: Path) -> None:
+    """Keep beside the feature file `path` what may be believed of its images the next time.
 
-
-def _read_columns(sealed: Sealed) -> FileIndex:
-    names, digests = sealed.arrays["names"][:], sealed.arrays["digests"][:]
-    states = np.empty(len(names), _STATE)
-    for name in _STATE.names or ():
-        column = sealed.arrays[name]
-        if column.shape != names.shape or column.dtype != np.int64:
-            raise TypeError(f"its {name} is none")
-        states[name] = column[:]
-    if names.dtype.kind != "S" or names.ndim != 1:
-        raise TypeError("its names are none")
-    if digests.dtype != np.uint8 or digests.shape != (len(names), 32):
-        raise TypeError("its digests are none")
-    return FileIndex(names, states, digests)
-
-
-def write_index(index: FileIndex, path: Path) -> None:
-    """Keep an index beside the feature file `path`; raises OSError where that cannot be."""
-    columns = {name: np.ascontiguousarray(index.states[name]) for name in _STATE.names or ()}
-    arrays = {"names": index.names, **columns, "digests": index.digests}
-    write_sealed(index_path(path), _KIND, {}, arrays)
-
-
-@dataclass(frozen=True)
-class HashedRows:
-    """A dataset with the SHA-256 of every file.
-
-    Attributes
-    ----------
-    dataset : Dataset
-        Without the files that could not be read.
-    hashes : ndarray of shape (n_samples,), str
-    unread : tuple of Skipped
-        Those files.
-    index : FileIndex
-        What may be believed of them next time.
-    read : int
-        How many files were read for it.
+    Raises
+    ------
+    OSError
+        It cannot be written.
     """
-
-    dataset: Dataset
-    hashes: npt.NDArray[np.str_]
-    unread: tuple[Skipped, ...] = ()
-    index: FileIndex = field(default_factory=FileIndex)
-    read: int = 0
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """See `featx.store.Features.fingerprint`."""
-        data = self.dataset
-        return fingerprint_rows(data.classes, data.paths, self.hashes, data.targets, data.splits)
-
-    def locate(self, position: int) -> Path:
-        """Where the file of a row is."""
-        return self.dataset.root / self.dataset.paths[position]
-
-    def select(self, keep: npt.NDArray[np.bool_]) -> HashedRows:
-        """The same with only the rows of the mask `keep`."""
-        return replace(self, dataset=self.dataset.select(keep), hashes=self.hashes[keep])
+    settled = Selection(inventory, "SELECT position FROM images WHERE settled ORDER BY position")
+    columns: dict[str, Rows] = {"names": settled.text("name")}
+    columns |= {name: settled.numbers(name) for name in _STATE}
+    columns["digests"] = settled.digests()
+    write_sealed(index_path(path), _KIND, {}, columns)
 
 
-def hash_rows(dataset: Dataset, on_error: str, known: FileIndex | None = None) -> HashedRows:
-    """Hash every file of a dataset, in threads, but those that did not change since they were.
+def hash_images(
+    inventory: Inventory, on_error: str, known_beside: Iterable[Path] = ()
+) -> Inventory:
+    """Hash every file of an inventory, in threads, but those that did not change since they were.
 
     Parameters
     ----------
-    dataset : Dataset
+    inventory : Inventory
+        Is given the digests, and the files that cannot be read as `Inventory.unread`.
     on_error : {"skip", "fail"}
-        List a file that cannot be read in `HashedRows.unread`, or stop.
-    known : FileIndex, optional
+        List a file that cannot be read, or stop.
+    known_beside : iterable of Path
+        Feature files whose indexes are believed; of several entries for a name the first.
+
+    Returns
+    -------
+    Inventory
+        The same.
 
     Raises
     ------
     ImageError
         A file cannot be read and `on_error` is "fail".
     """
-    known = known or FileIndex()
-    n = len(dataset)
-    paths = [dataset.root / name for name in dataset.paths]
-    states = np.array([_look(path) for path in paths], dtype=_STATE).reshape(n)
-    names = np.array([os.fsencode(name) for name in dataset.paths], dtype=np.bytes_)
-    rows = known.find(names, states)
-    digests = np.zeros((n, 32), np.uint8)
-    digests[rows >= 0] = known.digests[rows[rows >= 0]]
-    todo = np.flatnonzero(rows < 0).tolist()
-    settled = rows >= 0  # what the index may say of it next time
-    unread: dict[int, Skipped] = {}
-    reading = joblib.Parallel(n_jobs=count_cores(), prefer="threads", batch_size=64)
-    results = reading(joblib.delayed(_read)(paths[i]) for i in todo)
-    for i, result in zip(todo, results, strict=True):
-        if isinstance(result, OSError):
-            name = as_text(dataset.paths[i])
-            unread[i] = Skipped(name, "", "unreadable", say_error(result))
+    _learn(inventory, known_beside)
+    n = len(inventory)
+    with joblib.Parallel(n_jobs=count_cores(), prefer="threads", batch_size=64) as reading:
+        for some in iterate_slices(n, _BLOCK):
+            _hash_block(inventory, some, on_error, reading)
+    inventory.unread.sort()
+    return inventory
+
+
+def hash_rows(dataset: Dataset, on_error: str) -> HashedRows:
+    """A dataset that is in memory, with the hashes of its files; raises as `hash_images` does."""
+    return hash_images(take_inventory(dataset), on_error).load_read()
+
+
+def _hash_block(inventory: Inventory, some: slice, on_error: str, reading: joblib.Parallel) -> None:
+    db, folder = inventory.db, os.fsencode(inventory.root)
+    rows = db.execute(
+        f"SELECT position, name, {_SEEN}, seen.digest FROM images "
+        "LEFT JOIN seen USING (name) WHERE position >= ? AND position < ? ORDER BY position",
+        (some.start, some.stop),
+    ).fetchall()
+    known: list[tuple[bytes, int, int, int, int, bool, int]] = []
+    todo: list[tuple[int, Path]] = []
+    unread: list[tuple[Path, Skipped]] = []
+    for position, name, *seen, digest in rows:
+        path, text = Path(os.fsdecode(os.path.join(folder, name))), as_text(os.fsdecode(name))  # noqa: PTH118
+        if text != os.fsdecode(name):
+            unread.append((path, Skipped(text, "", "bad-name", "the file's name is not UTF-8")))
+        elif digest is not None and _look(path) == tuple(seen):
+            known.append((digest, *seen, True, position))
         else:
-            states[i], digests[i], settled[i] = result
-    for i in (i for i, name in enumerate(dataset.paths) if as_text(name) != name):
-        reason = "the file's name is not UTF-8"
-        unread[i] = Skipped(as_text(dataset.paths[i]), "", "bad-name", reason)
+            todo.append((position, path))
+    found = reading(joblib.delayed(_read)(path) for _, path in todo)
+    for (position, path), result in zip(todo, found, strict=True):
+        if isinstance(result, OSError):
+            name = path.relative_to(inventory.root).as_posix()
+            unread.append((path, Skipped(name, "", "unreadable", say_error(result))))
+        else:
+            state, digest, old = result
+            known.append((digest, *state, old, position))
     if unread and on_error == "fail":
-        i, first = min(unread.items())
-        raise ImageError(str(paths[i]), first.reason, first.kind)
-    keep = np.ones(n, dtype=bool)
-    keep[list(unread)] = False
-    settled &= keep
-    hashes = np.array([d.tobytes().hex() for d in digests[keep]], dtype="<U64")
-    index = FileIndex(names[settled], states[settled], digests[settled])
-    return HashedRows(
-        dataset.select(keep), hashes, tuple(sorted(unread.values())), index, len(todo)
+        path, first = min(unread)
+        raise ImageError(str(path), first.reason, first.kind)
+    inventory.read += len(todo)
+    inventory.unread += (one for _, one in unread)
+    inventory.note_digests(known)
+
+
+def _learn(inventory: Inventory, known_beside: Iterable[Path]) -> None:
+    """Fill the table `seen` with what indexes say of files by name."""
+    inventory.db.execute("DROP TABLE IF EXISTS seen")
+    inventory.db.execute(
+        f"CREATE TABLE seen (name BLOB PRIMARY KEY, {' INT, '.join(_STATE)} INT, digest BLOB) "
+        "WITHOUT ROWID"
     )
+    for path in map(index_path, known_beside):
+        if not path.is_file():
+            continue
+        try:
+            columns = _open_columns(path)
+        except (FeatureFileError, KeyError, TypeError, ValueError) as error:
+            said = error if isinstance(error, FeatureFileError) else f"{path}: damaged: {error}"
+            log.warning("every image is read again: %s", said)
+            continue
+        for some in iterate_slices(len(columns["names"]), _BLOCK):
+            parts = [columns[name][some].tolist() for name in ("names", *_STATE)]
+            digests = map(bytes, columns["digests"][some])
+            inventory.db.executemany(
+                "INSERT OR IGNORE INTO seen VALUES (?, ?, ?, ?, ?, ?)",
+                zip(*parts, digests, strict=True),
+            )
+
+
+def _open_columns(path: Path) -> dict[str, StoredRows]:
+    state = check_seal(path, _KIND).state
+    with open_sealed(path) as sealed:
+        columns = {
+            name: sealed.store_rows(name, path, state) for name in ("names", *_STATE, "digests")
+        }
+    names, digests = columns["names"], columns["digests"]
+    for name in _STATE:
+        if columns[name].shape != names.shape or columns[name].dtype != np.int64:
+            raise TypeError(f"its {name} is none")
+    if names.dtype.kind != "S" or names.ndim != 1:
+        raise TypeError("its names are none")
+    if digests.dtype != np.uint8 or digests.shape != (len(names), 32):
+        raise TypeError("its digests are none")
+    return columns
 
 
 def _look(path: Path) -> tuple[int, int, int, int]:
@@ -207,9 +179,7 @@ def _look(path: Path) -> tuple[int, int, int, int]:
         return (-1, -1, -1, -1)
 
 
-def _read(
-    path: Path,
-) -> tuple[tuple[int, int, int, int], npt.NDArray[np.uint8], bool] | OSError:
+def _read(path: Path) -> tuple[tuple[int, int, int, int], bytes, bool] | OSError:
     """State, SHA-256, and whether that state will tell of any later change; or why not."""
     try:
         for _ in range(_TRIES):
@@ -220,7 +190,7 @@ def _read(
                 after = os.fstat(file.fileno())
             if _state(before) == _state(after):
                 old = begun - max(before.st_mtime_ns, before.st_ctime_ns) > _RACY_NS
-                return _state(before), np.frombuffer(digest, np.uint8), old
+                return _state(before), digest, old
     except OSError as error:
         return error
     return OSError(0, "is being written by another program")

@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,7 @@ import numpy.typing as npt
 
 from featx.config import SPLITS
 from featx.errors import DatasetError
-from featx.splits import NO_LABEL, find_untrainable
-from featx.text import as_text
+from featx.splits import find_untrainable
 
 
 @dataclass(frozen=True)
@@ -133,58 +133,39 @@ def fingerprint_rows(
     return made.hexdigest()
 
 
+@dataclass(frozen=True)
+class HashedRows:
+    """A dataset with the SHA-256 of every file.
+
+    Attributes
+    ----------
+    dataset : Dataset
+        Without the files that could not be read.
+    hashes : ndarray of shape (n_samples,), str
+    unread : tuple of Skipped
+        Those files.
+    """
+
+    dataset: Dataset
+    hashes: npt.NDArray[np.str_]
+    unread: tuple[Skipped, ...] = ()
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """See `featx.features.Features.fingerprint`."""
+        data = self.dataset
+        return fingerprint_rows(data.classes, data.paths, self.hashes, data.targets, data.splits)
+
+    def locate(self, position: int) -> Path:
+        """Where the file of a row is."""
+        return self.dataset.root / self.dataset.paths[position]
+
+    def select(self, keep: npt.NDArray[np.bool_]) -> HashedRows:
+        """The same with only the rows of the mask `keep`."""
+        return replace(self, dataset=self.dataset.select(keep), hashes=self.hashes[keep])
+
+
 def check_trainable(dataset: Dataset) -> None:
     """Raise DatasetError where no classifier can be trained on a dataset."""
     if reason := find_untrainable(dataset.classes, dataset.targets, dataset.splits):
         raise DatasetError(f"{dataset.root}: {reason}")
-
-
-def make_dataset(
-    root: Path,
-    rows: Iterable[tuple[str, str, str]],
-    rule: str,
-    ignored: Sequence[str],
-    name: str | None = None,
-) -> Dataset:
-    """A dataset of rows (split, label, path), in the order that all others rely on.
-
-    Parameters
-    ----------
-    root : Path
-    rows : iterable of (str, str, str)
-    rule : str
-        Where the splits came from.
-    ignored : sequence of str
-    name : str, optional
-        None: the folder's.
-    """
-    # A folder's name may be no UTF-8; classes and the data's name go into files and tables.
-    rows = [(split, as_text(label), path) for split, label, path in rows]
-    rows.sort(key=lambda r: (SPLITS.index(r[0]) if r[0] else 3, r[1], r[2]))
-    classes = tuple(sorted({label for _, label, _ in rows if label}))
-    index = {label: i for i, label in enumerate(classes)}
-    return Dataset(
-        root=root,
-        name=as_text(name or root.resolve().name) or "images",
-        classes=classes,
-        paths=tuple(path for _, _, path in rows),
-        targets=np.array([index.get(label, NO_LABEL) for _, label, _ in rows], dtype=np.int64),
-        splits=np.array([split for split, _, _ in rows], dtype="<U5"),
-        split_rule=rule,
-        ignored=tuple(ignored),
-    )
-
-
-def check_splits(dataset: Dataset) -> None:
-    """Raise DatasetError where a split has a class that train has no image of."""
-    have = {split: set(dataset.targets[dataset.splits == split].tolist()) for split in SPLITS}
-    if not have["train"] - {NO_LABEL} and (have["val"] or have["test"]):
-        raise DatasetError(f"{dataset.root} has no labelled train images")
-    for split in ("val", "test"):
-        missing = sorted(have[split] - have["train"] - {NO_LABEL})
-        if missing:
-            names = ", ".join(dataset.classes[k] for k in missing)
-            raise DatasetError(
-                f"{dataset.root}: {split} has classes that train lacks: {names}; nothing could "
-                "ever learn them"
-            )

@@ -3,55 +3,49 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import logging
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from featx.assembly import (
     Extraction,
-    assemble_features,
-    describe_skipped,
     describe_stages,
-    longest_path,
-    make_features,
+    make_heading,
     make_provenance,
     measure_stages,
-    plan_rows,
+    shard_features,
     summarise,
 )
 from featx.cache import (
+    Opened,
     cache_path,
-    collect_known,
-    count_removed,
     find_cache_dir,
     find_finished,
     find_making,
     list_same_data,
+    open_made_alike,
     prepare_cache,
-    read_cost,
-    read_made_alike,
     refuse_other,
-    write_cost,
 )
-from featx.checkpoints import Checkpoints, open_checkpoints
+from featx.checkpoints import open_checkpoints
 from featx.config import FEATURE_DIM, Preprocessing
-from featx.contents import FileIndex, HashedRows, hash_rows, read_indexes, write_index
+from featx.contents import hash_images, write_index
+from featx.costs import Reused, read_cost, write_cost
 from featx.dataset import Dataset
 from featx.errors import FeatureFileError, FeatxError, ImageError, OutputExistsError
-from featx.features import Features
+from featx.features import FeatureFile
 from featx.files import check_space, check_writable, explain_full, resolve_output
 from featx.images import load_image, pixel_limit, read_decode
+from featx.inventory import Inventory, take_inventory
+from featx.ledger import Ledger, count_held, count_removed
 from featx.machine import count_cores, describe_machine
 from featx.provenance import Choice, Provenance
 from featx.shards import Shard, decode_some, estimate_shards, run_shards
-from featx.sources import read_dataset
+from featx.sources import read_inventory
 from featx.stages import Stages
-from featx.store import estimate_file, parts_folder, read_features, write_features
+from featx.store import estimate_file, parts_folder, write_columns
 from featx.text import printable
 
 if TYPE_CHECKING:
@@ -73,6 +67,7 @@ def extract(
     decode: str = "exact",
     protocol: str = "none",
     view: int = 0,
+    storage: str = "float32",
     batch_size: int | None = None,
     num_workers: int | None = None,
     on_error: str = "skip",
@@ -107,6 +102,8 @@ def extract(
     protocol : {"none", "linear-eval"}
     view : int
         See `featx.config.Preprocessing.frame`; a view is decoded exactly.
+    storage : {"float32", "float16"}
+        Of the stored numbers; float16 halves the file and keeps three digits.
     batch_size : int, optional
         Images of one forward pass; None: 16 on a CPU, 128 on CUDA.
     num_workers : int, optional
@@ -142,26 +139,29 @@ def extract(
     ExtractionError
         No image could be decoded, or the network gave numbers that are not finite.
     """
-    dataset = data if isinstance(data, Dataset) else read_dataset(data, split, root)
-    _note_ignored(dataset)
+    if isinstance(data, Dataset):
+        inventory = take_inventory(data)
+    else:
+        inventory = read_inventory(data, split, root)
+    _note_ignored(inventory)
     pixel_limit()  # what it says of a wrong setting is better said now
     target = None if output is None else resolve_output(Path(output))
     home = find_cache_dir(cache_dir)
     stages = Stages()
     decode = "exact" if view else decode
-    choice = Choice(engine, precision, decode, protocol, view)
+    choice = Choice(engine, precision, decode, protocol, view, storage)
+    opened = Opened()
     with stages.time("find"):
-        same_data = list_same_data(dataset, home, target)
-        rows = hash_rows(dataset, on_error, FileIndex() if rehash else read_indexes(same_data))
+        same_data = list_same_data(inventory, home, target)
+        hash_images(inventory, on_error, () if rehash else same_data)
         usable = same_data if target is None else [path for path in same_data if path == target]
-        found = find_finished(rows, usable, weights, choice)
+        found = find_finished(inventory, usable, weights, choice, opened)
     if found is not None:
         if on_error == "fail":
-            _fail_on_skipped(found, dataset)
-        path = found.path or Path()
-        _clear_finished(found, path)
-        if rows.read:
-            _note_index(rows, path)
+            _fail_on_skipped(found, inventory.root)
+        _clear_finished(found, inventory)
+        if inventory.read:
+            _note_index(inventory, found.path)
         return summarise(
             found,
             extracted=0,
@@ -170,7 +170,6 @@ def extract(
             speed=None,
             stages=stages,
             device=read_cost(found).get("device") or device,
-            path=path,
         )
     # Here, since torch takes seconds to import, and who had nothing to compute is done by now.
     from featx.engines import make_engine
@@ -178,10 +177,10 @@ def extract(
 
     # Before weights are fetched and a network is built for nothing.
     place = target or home / "features.h5"
-    size = estimate_file(len(dataset), FEATURE_DIM, longest_path(dataset))
+    size = estimate_file(len(inventory), FEATURE_DIM, inventory.longest_name(), storage)
     check_space(place, size, size)
     check_writable(place)
-    made = find_making(same_data)
+    made = find_making(same_data, opened)
     prefer = made.weights if made is not None and weights == "auto" else None
     resolved = resolve_weights(weights, prefer=prefer, progress=progress)
     resolved = replace(resolved, preprocessing=choice.frame(resolved.preprocessing))
@@ -189,14 +188,14 @@ def extract(
         runner = make_engine(
             resolved,
             choice.settle(made),
-            lambda most: decode_some(rows, resolved.preprocessing, most, decode),
+            lambda most: decode_some(inventory, resolved.preprocessing, most, decode),
             device=device,
             batch_size=batch_size,
         )
-    return extract_rows(
-        rows,
+    return extract_inventory(
+        inventory,
         runner,
-        make_provenance(resolved, runner, decode),
+        make_provenance(resolved, runner, decode, storage),
         resolved.preprocessing,
         output=target,
         cache_dir=home,
@@ -206,11 +205,12 @@ def extract(
         lock=lock,
         progress=progress,
         stages=stages,
+        opened=opened,
     )
 
 
-def extract_rows(
-    rows: HashedRows,
+def extract_inventory(
+    inventory: Inventory,
     engine: Engine,
     provenance: Provenance,
     preprocessing: Preprocessing,
@@ -223,120 +223,118 @@ def extract_rows(
     lock: bool = True,
     progress: bool = False,
     stages: Stages | None = None,
+    opened: Opened | None = None,
 ) -> Extraction:
     """`extract` with everything resolved: the files hashed, the engine built.
 
     Parameters
     ----------
-    rows : HashedRows
+    inventory : Inventory
     engine : Engine
     provenance : Provenance
     preprocessing : Preprocessing
     stages : Stages, optional
         Of what went into the above, which belongs to the extraction's cost.
+    opened : Opened, optional
+        Feature files that were read already.
     output, cache_dir, num_workers, on_error, overwrite, lock, progress
         See `extract`.
     """
-    stages = stages or Stages()
+    stages, opened = stages or Stages(), opened or Opened()
     started = time.perf_counter() - stages.total
     decode = read_decode(provenance.decoder)
-    path = output or cache_path(rows.dataset, provenance, cache_dir)
+    path = output or cache_path(inventory, provenance, cache_dir)
     parts = parts_folder(path)
-    digests = rows.hashes.tolist()
-    size = estimate_file(len(digests), engine.feature_dim, longest_path(rows.dataset))
+    dim, storage = engine.feature_dim, provenance.storage
+    size = estimate_file(len(inventory), dim, inventory.longest_name(), storage)
     check_space(path, size, size)
     if output is None:
         prepare_cache(cache_dir)
     check_writable(path)
     kept = f"what was done is kept in {parts}; make room, and the same command goes on"
     with explain_full(path, size, kept), open_checkpoints(path, lock=lock) as checkpoints:
-        before = _read_before(path, refuse=output is not None and not overwrite)
+        before = _open_before(path, opened, refuse=output is not None and not overwrite)
         shards = [shard for shard, _ in checkpoints.shards]
         # What the cache names, it names by folder and provenance: there is nothing to mix up.
         if output is not None and not overwrite:
             if before is not None:
-                refuse_other(path, [before], rows, provenance)
-            refuse_other(parts, shards, rows, provenance, other_split=True)
-        sources = [(one, cost) for one, cost in checkpoints.shards]
-        if before is not None:
-            sources.append((before, read_cost(before)))
-        alike = ((one, cost) for one, cost in sources if one.provenance == provenance)
-        known = collect_known(
-            frozenset(digests), itertools.chain(alike, read_made_alike(provenance, cache_dir, path))
-        )
+                refuse_other(path, [before], inventory, provenance)
+            refuse_other(parts, shards, inventory, provenance, other_split=True)
+        ledger = Ledger(inventory)
+        reused = Reused(ledger)
+        for shard, spent in checkpoints.shards:
+            if shard.provenance == provenance:
+                reused.take(shard, spent)
         if shards:
-            held = {digest for shard in shards for digest in shard.hashes.tolist()}
             log.info(
                 "going on: %d images were done before this extraction was interrupted",
-                len(held & set(digests)),
+                count_held(shards, inventory)[1],
             )
-        plan = plan_rows(rows, known.rows, known.skipped, on_error)
-        more = estimate_shards(len(plan.todo), engine.feature_dim)
-        check_space(path, size + more, size)
-        if plan.todo:
-            log.info(
-                "extracting %d images with %s on %s", len(plan.todo), engine.name, engine.device
-            )
-        computed = run_shards(
-            rows,
-            plan.todo,
+        if before is not None and before.provenance == provenance:
+            reused.take(before, read_cost(before))
+        for file in open_made_alike(provenance, cache_dir, path, opened):
+            reused.take(file, read_cost(file))
+        ledger.start()
+        if on_error == "fail" and (error := ledger.find_failure()):
+            raise error
+        todo = ledger.list_todo()
+        check_space(path, size + estimate_shards(todo, dim), size)
+        if todo:
+            log.info("extracting %d images with %s on %s", todo, engine.name, engine.device)
+
+        def keep(shard: Shard) -> None:
+            cost = {
+                "seconds": shard.seconds,
+                "images": len(shard.X),
+                "device": shard.device,
+                "machine": describe_machine(),
+            }
+            ledger.take(checkpoints.keep(shard_features(shard, inventory, provenance), cost))
+
+        done = run_shards(
+            ledger,
             engine,
-            lambda i: load_image(rows.locate(i), preprocessing, digests[i], decode),
-            lambda shard: _keep(checkpoints, shard, rows, provenance),
+            lambda image: load_image(
+                inventory.root / image.path, preprocessing, image.digest, decode
+            ),
+            keep,
             stages=stages,
             num_workers=num_workers,
             on_error=on_error,
             progress=progress,
         )
         with stages.time("write"):
-            table = known.rows | {digests[i]: row for i, row in computed.rows.items()}
-            features = assemble_features(
-                rows, table, plan.failed | computed.failures, provenance, engine.feature_dim
-            )
+            gathered = ledger.gather(dim, storage)
+            fingerprint = gathered.fingerprint()
             seconds = time.perf_counter() - started
             # What it cost first: once the file is there, nothing is left to tell.
             cost = {"seconds": seconds} | measure_stages(stages)
-            write_cost(features, path, known.cost, cost, len(computed.rows), engine.device)
-            _note_index(rows, path)
-            write_features(features, path)
+            write_cost(path, fingerprint, reused.cost, cost, done.computed, engine.device)
+            _note_index(inventory, path)
+            heading = make_heading(inventory, provenance, gathered.skipped)
+            removed = 0 if before is None else count_removed(before, inventory)
+            file = write_columns(path, gathered.columns, heading, fingerprint)
             checkpoints.discard()
-    if computed.rows:
+    if done.computed:
         for line in describe_stages(stages, num_workers):
             log.debug("%s", line)
-    new = {digests[i] for i in computed.rows}
     return summarise(
-        features,
-        extracted=sum(digest in new for digest in features.hashes.tolist()),
-        removed=0 if before is None else count_removed(before, rows),
+        file,
+        extracted=gathered.count_new(),
+        removed=removed,
         seconds=time.perf_counter() - started,
-        speed=len(computed.rows) / computed.seconds if computed.rows else None,
+        speed=done.computed / done.seconds if done.computed else None,
         stages=stages,
         device=engine.device,
-        path=path,
     )
 
 
-def _keep(checkpoints: Checkpoints, shard: Shard, rows: HashedRows, provenance: Provenance) -> None:
-    """Have a shard on the disk: a feature file of its rows, with what it cost."""
-    here = np.zeros(len(rows.hashes), dtype=bool)
-    here[shard.positions] = True
-    skipped = (describe_skipped(rows, i, error) for i, error in shard.failures.items())
-    features = make_features(rows.select(here), shard.X, tuple(sorted(skipped)), provenance)
-    cost = {
-        "seconds": shard.seconds,
-        "images": len(shard.X),
-        "device": shard.device,
-        "machine": describe_machine(),
-    }
-    checkpoints.keep(features, cost)
-
-
-def _read_before(path: Path, refuse: bool) -> Features | None:
+def _open_before(path: Path, opened: Opened, refuse: bool) -> FeatureFile | None:
     """What the file holds now; one that cannot be read is refused, or made again and said so."""
     if not path.exists():
         return None
     try:
-        return read_features(path)
+        return opened.open(path)
     except FeatureFileError as error:
         if refuse:
             raise OutputExistsError(path, (error.reason,)) from error
@@ -344,36 +342,35 @@ def _read_before(path: Path, refuse: bool) -> Features | None:
         return None
 
 
-def _clear_finished(found: Features, path: Path) -> None:
+def _clear_finished(found: FeatureFile, inventory: Inventory) -> None:
     """Remove the shards of a run that was killed between its last two steps.
 
-    Only where all of them are in the file: others may be of images that are away for a while.
+    Only where all of them are in the file, which holds just that inventory: others may be of
+    images that are away for a while.
     """
-    if not parts_folder(path).is_dir():
+    if not parts_folder(found.path).is_dir():
         return
-    there = {*found.hashes.tolist(), *(one.digest for one in found.skipped)}
-    with contextlib.suppress(FeatxError, OSError), open_checkpoints(path) as checkpoints:
-        if all(
-            shard.provenance == found.provenance and there.issuperset(shard.hashes.tolist())
-            for shard, _ in checkpoints.shards
-        ):
+    with contextlib.suppress(FeatxError, OSError), open_checkpoints(found.path) as checkpoints:
+        shards = [shard for shard, _ in checkpoints.shards]
+        held, kept = count_held(shards, inventory)
+        if held == kept and all(shard.provenance == found.provenance for shard in shards):
             checkpoints.discard()
 
 
-def _note_index(rows: HashedRows, path: Path) -> None:
+def _note_index(inventory: Inventory, path: Path) -> None:
     """Keep what the system said of the images: a convenience, so a failure is no failure."""
     try:
-        write_index(rows.index, path)
+        write_index(inventory, path)
     except (FeatureFileError, OSError) as error:
         log.debug("the next run reads every image again: %s", error)
 
 
-def _fail_on_skipped(found: Features, dataset: Dataset) -> None:
-    for one in found.skipped:
-        raise ImageError(str(dataset.root / one.path), one.reason, one.kind)
+def _fail_on_skipped(found: FeatureFile, root: Path) -> None:
+    for one in found.heading.skipped:
+        raise ImageError(str(root / one.path), one.reason, one.kind)
 
 
-def _note_ignored(dataset: Dataset) -> None:
-    if dataset.ignored:
-        named = ", ".join([*dataset.ignored[:3], *["…"][: len(dataset.ignored) > 3]])
-        log.info("ignored, since no images: %d (%s)", len(dataset.ignored), printable(named))
+def _note_ignored(inventory: Inventory) -> None:
+    if inventory.n_ignored:
+        named = ", ".join([*inventory.ignored[:3], *["…"][: inventory.n_ignored > 3]])
+        log.info("ignored, since no images: %d (%s)", inventory.n_ignored, printable(named))

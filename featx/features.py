@@ -13,7 +13,7 @@ import numpy.typing as npt
 from featx.config import SCHEMA
 from featx.dataset import Skipped, fingerprint_rows
 from featx.provenance import Provenance
-from featx.rows import StoredRows, decode_text
+from featx.rows import State, StoredRows, decode_text
 
 TEXTS = ("splits", "paths", "hashes")  # columns of text
 
@@ -130,15 +130,23 @@ class FeatureFile:
     heading : Heading
     fingerprint : str
         See `Features.fingerprint`.
+    sha256 : str
+        The hash that the file bears, of all that is in it.
     """
 
     path: Path
     columns: dict[str, StoredRows]
     heading: Heading
     fingerprint: str
+    sha256: str
 
     def __len__(self) -> int:
         return len(self.columns["features"])
+
+    @property
+    def state(self) -> State:
+        """What tells this file from another that took its name."""
+        return self.columns["features"].state
 
     @property
     def provenance(self) -> Provenance:

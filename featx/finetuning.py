@@ -24,8 +24,8 @@ from featx.config import (
     TRAIN_BATCH_SIZE,
     TUNE_LEARNING_RATE,
 )
-from featx.contents import HashedRows, hash_rows
-from featx.dataset import Dataset, Skipped, check_trainable
+from featx.contents import hash_rows
+from featx.dataset import Dataset, HashedRows, Skipped, check_trainable
 from featx.engine import choose_device, full_float32, limit_threads
 from featx.errors import ImageError, ModelError
 from featx.fetch import resolve_weights

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -37,7 +37,7 @@ class Batch(Generic[Item]):
 
 def load_batches(
     load: Callable[[int], npt.NDArray[Item]],
-    order: Sequence[int] | npt.NDArray[np.int64],
+    order: Iterable[int],
     batch_size: int,
     num_workers: int,
 ) -> Generator[Batch[Item]]:
@@ -50,8 +50,8 @@ def load_batches(
     ----------
     load : callable
         Decodes the image at a position; raises ImageError.
-    order : sequence of int
-        Positions, in the order wanted.
+    order : iterable of int
+        Positions, in the order wanted; taken as they are needed, in the calling thread.
     batch_size : int
     num_workers : int
         Decoding threads; 0 decodes in the calling thread.
@@ -98,7 +98,7 @@ def _make_batch(
 
 def _decode_ahead(
     load: Callable[[int], npt.NDArray[Item]],
-    order: Sequence[int] | npt.NDArray[np.int64],
+    order: Iterable[int],
     ahead: int,
     num_workers: int,
 ) -> Iterator[tuple[int, npt.NDArray[Item] | ImageError]]:

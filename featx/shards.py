@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,9 +14,10 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from featx.config import SHARD_IMAGES, SHARD_SECONDS, Preprocessing
-from featx.contents import HashedRows
-from featx.errors import CONTENT_FAULTS, ExtractionError, ImageError
+from featx.errors import ExtractionError, ImageError
 from featx.images import load_image
+from featx.inventory import Image, Inventory
+from featx.ledger import Ledger
 from featx.loading import load_batches
 from featx.stages import Stages
 from featx.store import estimate_file
@@ -33,66 +34,55 @@ class Shard:
 
     Attributes
     ----------
-    positions : ndarray of shape (n,), int64
-        Of the images in the dataset, ascending.
+    images : list of Image
     X : ndarray of shape (n, n_features), float32
-    failures : dict of int to ImageError
-        Of images met on the way.
+        Of these images.
+    failures : list of (Image, ImageError)
+        Met on the way.
     seconds : float
     device : str
     """
 
-    positions: npt.NDArray[np.int64]
+    images: list[Image]
     X: npt.NDArray[np.float32]
-    failures: dict[int, ImageError]
+    failures: list[tuple[Image, ImageError]]
     seconds: float
     device: str
 
 
 @dataclass
-class Computed:
-    """All that `run_shards` did.
+class Done:
+    """How much `run_shards` did: images with features, images without, seconds."""
 
-    Attributes
-    ----------
-    rows : dict of int to ndarray of shape (n_features,), float32
-        By position.
-    failures : dict of int to ImageError
-    seconds : float
-        Of decoding, computing and keeping.
-    """
-
-    rows: dict[int, npt.NDArray[np.float32]] = field(default_factory=dict)
-    failures: dict[int, ImageError] = field(default_factory=dict)
+    computed: int = 0
+    failed: int = 0
     seconds: float = 0.0
 
 
 def run_shards(
-    rows: HashedRows,
-    todo: Sequence[int],
+    ledger: Ledger,
     engine: Engine,
-    load: Callable[[int], npt.NDArray[np.uint8]],
+    load: Callable[[Image], npt.NDArray[np.uint8]],
     keep: Callable[[Shard], None],
     *,
     stages: Stages,
     num_workers: int,
     on_error: str,
     progress: bool,
-) -> Computed:
-    """Decode and run `todo`, giving every finished shard to `keep` before the next begins.
+) -> Done:
+    """Decode and run what is to do, giving every finished shard to `keep` before the next begins.
 
     A shard has at most SHARD_IMAGES images (or one batch, if that is more), and ends with the
     batch that brings it to SHARD_SECONDS seconds. Where a file cannot be read, one of the same
-    contents is tried instead.
+    contents is tried instead. No more than a shard is in memory.
 
     Parameters
     ----------
-    rows : HashedRows
-    todo : sequence of int
-        Positions in `rows`, ascending.
+    ledger : Ledger
+        Says what is to do; is told of images that fail, and by `keep` of the others.
     engine : Engine
     load : callable
-        Decodes the image at a position; raises ImageError.
+        Decodes an image; raises ImageError.
     keep : callable
     stages : Stages
         Counts "wait" (for decoded images), "network" and "keep", and "decode" beside them.
@@ -107,48 +97,57 @@ def run_shards(
     ExtractionError
         The network gave numbers that are not finite.
     """
-    done = Computed()
-    total = len(todo)
+    done = Done()
+    total = left = ledger.list_todo()
     begun = time.perf_counter()
     waiting = _Waiting(engine)
+    under_way: dict[int, Image] = {}
 
-    def load_timed(i: int) -> npt.NDArray[np.uint8]:
+    def list_positions() -> Iterator[int]:
+        for image in ledger.iterate_todo():
+            under_way[image.position] = image
+            yield image.position
+
+    def load_timed(position: int) -> npt.NDArray[np.uint8]:
         with stages.time_beside("decode"):
-            return load(i)
+            return load(under_way[position])
 
     def keep_timed(shard: Shard) -> None:
         with stages.time("keep"):
+            for image, error in shard.failures:
+                ledger.fail(image, error)
             keep(shard)
 
     try:
-        while todo:
+        while left:
             with (
-                tqdm(total=len(todo), unit="image", desc="extract", disable=not progress) as bar,
+                tqdm(total=left, unit="image", desc="extract", disable=not progress) as bar,
                 contextlib.closing(
-                    load_batches(load_timed, todo, engine.batch_size, num_workers)
+                    load_batches(load_timed, list_positions(), engine.batch_size, num_workers)
                 ) as batches,
             ):
                 for batch in stages.wait("wait", batches):
                     for position, error in batch.failures:
                         if on_error == "fail":
                             raise error
-                        waiting.failures[position] = error
-                    if len(batch.rows):
+                        waiting.failures.append((under_way.pop(position), error))
+                    images = [under_way.pop(position) for position in batch.rows.tolist()]
+                    if images:
                         with stages.time("network"):
                             X = engine.run(batch.pixels)
-                        _check_finite(X, [rows.dataset.paths[i] for i in batch.rows])
-                        waiting.add(batch.rows, X)
-                    bar.update(len(batch.rows) + len(batch.failures))
+                        _check_finite(X, images)
+                        waiting.add(images, X)
+                    bar.update(len(images) + len(batch.failures))
                     if waiting.is_full():
                         waiting.flush(keep_timed, done)
                 waiting.flush(keep_timed, done)
-            todo = _find_twins(rows, done)
+            left = ledger.list_twins()
     except KeyboardInterrupt:
         with contextlib.suppress(OSError):
             waiting.flush(keep_timed, done)
         log.warning(
             "interrupted: %d of %d images are kept; the same command goes on with the rest",
-            len(done.rows) + len(done.failures),
+            done.computed + done.failed,
             total,
         )
         raise
@@ -157,7 +156,7 @@ def run_shards(
 
 
 def decode_some(
-    rows: HashedRows, preprocessing: Preprocessing, most: int, decode: str = "exact"
+    inventory: Inventory, preprocessing: Preprocessing, most: int, decode: str = "exact"
 ) -> npt.NDArray[np.uint8]:
     """Pixels of the first images that can be decoded, for a probe; noise where none can.
 
@@ -167,9 +166,10 @@ def decode_some(
         n is at least 1 and at most `most`.
     """
     found = []
-    for i in range(min(most, len(rows.hashes))):
+    for image in inventory.first_images(most):
         with contextlib.suppress(ImageError):
-            found.append(load_image(rows.locate(i), preprocessing, decode=decode))
+            path = inventory.root / image.path
+            found.append(load_image(path, preprocessing, decode=decode))
     if found:
         return np.stack(found)
     side = preprocessing.crop
@@ -183,20 +183,6 @@ def estimate_shards(n_samples: int, n_features: int) -> int:
     return estimate_file(n_samples, n_features, path) + shards * estimate_file(0, n_features, path)
 
 
-def _find_twins(rows: HashedRows, done: Computed) -> list[int]:
-    """Positions to try instead: files with the contents of one that could not be read."""
-    away = [i for i, error in done.failures.items() if error.kind not in CONTENT_FAULTS]
-    if not away:
-        return []
-    digests = rows.hashes.tolist()
-    wanted = {digests[i] for i in away} - {digests[i] for i in done.rows}
-    twins: dict[str, int] = {}
-    for i, digest in enumerate(digests):
-        if digest in wanted and i not in done.failures:
-            twins.setdefault(digest, i)
-    return sorted(twins.values())
-
-
 class _Waiting:
     """What is computed and not yet kept."""
 
@@ -206,15 +192,15 @@ class _Waiting:
 
     def _start(self) -> None:
         self._begun = time.perf_counter()
-        self._positions: list[npt.NDArray[np.int64]] = [np.empty(0, np.int64)]
+        self._images: list[Image] = []
         self._parts = [np.empty((0, self._engine.feature_dim), np.float32)]
-        self.failures: dict[int, ImageError] = {}
+        self.failures: list[tuple[Image, ImageError]] = []
 
     def __len__(self) -> int:
-        return sum(map(len, self._positions)) + len(self.failures)
+        return len(self._images) + len(self.failures)
 
-    def add(self, positions: npt.NDArray[np.int64], X: npt.NDArray[np.float32]) -> None:
-        self._positions.append(positions)
+    def add(self, images: list[Image], X: npt.NDArray[np.float32]) -> None:
+        self._images += images
         self._parts.append(X)
 
     def is_full(self) -> bool:
@@ -223,26 +209,26 @@ class _Waiting:
         most = SHARD_IMAGES - self._engine.batch_size
         return len(self) > 0 and (len(self) > most or seconds >= SHARD_SECONDS)
 
-    def flush(self, keep: Callable[[Shard], None], done: Computed) -> None:
+    def flush(self, keep: Callable[[Shard], None], done: Done) -> None:
         if not len(self):
             return
         shard = Shard(
-            np.concatenate(self._positions),
+            self._images,
             np.concatenate(self._parts),
             self.failures,
             time.perf_counter() - self._begun,
             self._engine.device,
         )
         keep(shard)
-        done.rows.update(zip(shard.positions.tolist(), shard.X, strict=True))
-        done.failures.update(shard.failures)
+        done.computed += len(shard.images)
+        done.failed += len(shard.failures)
         self._start()
 
 
-def _check_finite(X: npt.NDArray[np.float32], names: list[str]) -> None:
+def _check_finite(X: npt.NDArray[np.float32], images: list[Image]) -> None:
     bad = ~np.isfinite(X).all(axis=1)
     if bad.any():
         raise ExtractionError(
-            f"the network gave NaN or infinite features for {names[int(np.argmax(bad))]}; none of "
-            "this shard was stored: check the weights and the device"
+            f"the network gave NaN or infinite features for {images[int(np.argmax(bad))].path}; "
+            "none of this shard was stored: check the weights and the device"
         )

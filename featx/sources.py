@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import csv
 import os
-from dataclasses import replace
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-import numpy as np
-
 from featx.config import IMAGE_SUFFIXES, SPLITS
-from featx.dataset import Dataset, check_splits, make_dataset
+from featx.dataset import Dataset
 from featx.errors import DatasetError
 from featx.files import check_replaceable, write_csv
-from featx.splits import NO_LABEL, assign_splits
+from featx.inventory import Inventory
+from featx.splits import NO_LABEL
 
 MANIFEST_COLUMNS = ("path", "label", "split")
 _SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "test": "test"}
@@ -24,6 +23,13 @@ _NAME_BYTES, _PATH_BYTES = 255, 4096
 def read_dataset(
     data: str | Path, split: str | None = None, root: str | Path | None = None
 ) -> Dataset:
+    """`read_inventory`, all of it in memory."""
+    return read_inventory(data, split, root).load()
+
+
+def read_inventory(
+    data: str | Path, split: str | None = None, root: str | Path | None = None
+) -> Inventory:
     """Find the images of `data`, their classes and their splits.
 
     Parameters
@@ -42,7 +48,7 @@ def read_dataset(
 
     Returns
     -------
-    Dataset
+    Inventory
 
     Raises
     ------
@@ -61,9 +67,10 @@ def read_dataset(
         found = _read_manifest(path, path.parent if root is None else Path(root))
         if root is None:
             _check_inside(found, path)
-    if not len(found) and not path.is_dir():
+    n_images = len(found)
+    if not n_images and not path.is_dir():
         raise DatasetError(f"{path} names no images: nothing follows its first line")
-    if not len(found):
+    if not n_images:
         raise DatasetError(
             f"no images in {path}: looked for {', '.join(sorted(IMAGE_SUFFIXES))} in "
             f"{path.name}/<class>/ and {path.name}/{{train,val,test}}/<class>/"
@@ -80,13 +87,10 @@ def read_dataset(
             )
         if not found.classes:
             raise DatasetError(f"{path} has no classes: --split {split} needs them")
-        names = [PurePosixPath(name).name for name in found.paths]
-        empty = [name[:-1] for name in found.ignored if name.endswith("/")]
-        splits = assign_splits(split, found.classes, found.targets, names, empty)
-        found = replace(found, splits=splits, split_rule=split)
+        found.assign_splits(split)
     elif found.split_rule == "none" and found.classes:
-        found = replace(found, splits=np.full(len(found), "train", dtype="<U5"))
-    check_splits(found)
+        found.set_all_train()
+    _check_splits(found)
     return found
 
 
@@ -106,17 +110,18 @@ def write_manifest(dataset: Dataset, path: Path, overwrite: bool = False) -> Non
     )
 
 
-def _scan_folder(root: Path) -> Dataset:
+def _scan_folder(root: Path) -> Inventory:
     folders = _subfolders(root)
     names = {folder.name for folder in folders}
     # A class may well be called "test": these are splits only where train holds class folders.
     split_form = "train" in names and _is_split(root)
-    rows: list[tuple[str, str, str]] = []  # split, class, path
-    ignored: list[str] = []
+    found = Inventory(root, "folders" if split_form else "none")
     if split_form:
         if {"val", "valid"} <= names:
             raise DatasetError(f"{root} has both val/ and valid/: keep one")
-        ignored += [f"{folder.name}/" for folder in folders if folder.name not in _SPLIT_FOLDERS]
+        for folder in folders:
+            if folder.name not in _SPLIT_FOLDERS:
+                found.ignore(f"{folder.name}/")
         folders = [folder for folder in folders if folder.name in _SPLIT_FOLDERS]
         parts = sorted(
             ((_SPLIT_FOLDERS[f.name], f) for f in folders), key=lambda p: SPLITS.index(p[0])
@@ -124,24 +129,35 @@ def _scan_folder(root: Path) -> Dataset:
         classes_of = [(split, c) for split, folder in parts for c in _subfolders(folder)]
     else:
         classes_of = [("", folder) for folder in folders]
+    n_images = 0
     for split, folder in classes_of:
-        images, others = list_images(folder)
         prefix = folder.relative_to(root).as_posix()
-        rows += [(split, folder.name, f"{prefix}/{name}") for name in images]
-        ignored += [f"{prefix}/{name}" for name in others]
-        if not images:
-            ignored.append(f"{prefix}/")
-    here, beside = list_images(root)
-    beside = [name for name in beside if name not in names]
-    if rows:
-        ignored += here + beside
-        return make_dataset(root, rows, "folders" if split_form else "none", ignored)
-    return make_dataset(root, [("", "", name) for name in here], "none", ignored + beside)
+        others: list[str] = []
+        here = found.add(
+            (split, folder.name, f"{prefix}/{name}", 0) for name in _find_images(folder, others)
+        )
+        for name in sorted(others):
+            found.ignore(f"{prefix}/{name}")
+        if not here:
+            found.ignore(f"{prefix}/")
+        n_images += here
+    beside: list[str] = []
+    if n_images:
+        beside = sorted(_find_images(root, beside)) + sorted(beside)
+    else:
+        found.add(("", "", name, 0) for name in _find_images(root, beside))
+        beside.sort()
+    for name in beside:
+        if name not in names:
+            found.ignore(name)
+    found.arrange()
+    return found
 
 
 def _is_split(root: Path) -> bool:
     """Whether train/ holds class folders and no images of its own."""
-    return bool(_subfolders(root / "train")) and not list_images(root / "train")[0]
+    train = root / "train"
+    return bool(_subfolders(train)) and next(_find_images(train, []), None) is None
 
 
 def _subfolders(folder: Path) -> list[Path]:
@@ -151,7 +167,13 @@ def _subfolders(folder: Path) -> list[Path]:
 
 def list_images(folder: Path) -> tuple[list[str], list[str]]:
     """Names of the images directly in `folder`, and of what else lies there, both sorted."""
-    images, others = [], []
+    others: list[str] = []
+    images = sorted(_find_images(folder, others))
+    return images, sorted(others)
+
+
+def _find_images(folder: Path, others: list[str]) -> Iterator[str]:
+    """Names of the images directly in `folder`, as they come; the rest's are put into `others`."""
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.startswith("."):
@@ -159,10 +181,9 @@ def list_images(folder: Path) -> tuple[list[str], list[str]]:
             suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122 (a Path per file is slow)
             # A dangling link counts as an image: it is reported as unreadable, not passed over.
             if suffix in IMAGE_SUFFIXES and not _is_folder(entry):
-                images.append(entry.name)
+                yield entry.name
             else:
                 others.append(entry.name)
-    return sorted(images), sorted(others)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -172,11 +193,9 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _read_manifest(path: Path, root: Path) -> Dataset:
+def _read_manifest(path: Path, root: Path) -> Inventory:
     if not root.is_dir():
         raise DatasetError(f"no such folder: {root}")
-    rows: list[tuple[str, str, str]] = []
-    seen: dict[str, int] = {}
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, strict=True)
@@ -186,32 +205,39 @@ def _read_manifest(path: Path, root: Path) -> Dataset:
                     f"{path} is not a manifest: its first line must name the columns path,label"
                     f"[,split]; it reads {','.join(columns)[:80]!r}"
                 )
-            has_split = "split" in columns
-            for row in reader:
-                line = reader.line_num
-                name = _manifest_path(row["path"] or "", root, f"{path}, line {line}")
-                if name in seen:
-                    raise DatasetError(
-                        f"{path}, line {line}: {name} stands in line {seen[name]} already"
-                    )
-                seen[name] = line
-                split = (row["split"] or "").strip() if has_split else ""
-                if split and split not in _SPLIT_FOLDERS:
-                    raise DatasetError(
-                        f"{path}, line {line}: split is {split!r}; expected train, val or test"
-                    )
-                label = (row["label"] or "").strip()
-                if "\0" in label:
-                    raise DatasetError(f"{path}, line {line}: the label has a NUL character in it")
-                rows.append((_SPLIT_FOLDERS.get(split, ""), label, name))
+            found = Inventory(root, "manifest" if "split" in columns else "none", path.stem)
+            n_images = found.add(_read_lines(reader, root, path))
     except (UnicodeDecodeError, csv.Error) as error:
         raise DatasetError(f"{path} is not a CSV manifest in UTF-8: {error}") from error
-    if rows and not any((root / name).exists() for _, _, name in rows):
+    if double := found.find_double():
+        name, first, again = double
+        raise DatasetError(f"{path}, line {again}: {name} stands in line {first} already")
+    found.arrange()
+    if n_images and not any((root / name).exists() for name in found.iterate_names()):
         raise DatasetError(
-            f"none of the {len(rows)} images of {path} is there, such as {rows[0][2]}; its paths "
-            f"are relative to {root}: --root names another folder"
+            f"none of the {n_images} images of {path} is there, such as "
+            f"{next(found.iterate_names())}; its paths are relative to {root}: --root names "
+            "another folder"
         )
-    return make_dataset(root, rows, "manifest" if has_split else "none", (), name=path.stem)
+    return found
+
+
+def _read_lines(
+    reader: csv.DictReader[str], root: Path, path: Path
+) -> Iterator[tuple[str, str, str, int]]:
+    """Split, label, path and number of every line of a manifest."""
+    for row in reader:
+        line = reader.line_num
+        name = _manifest_path(row["path"] or "", root, f"{path}, line {line}")
+        split = (row.get("split") or "").strip()
+        if split and split not in _SPLIT_FOLDERS:
+            raise DatasetError(
+                f"{path}, line {line}: split is {split!r}; expected train, val or test"
+            )
+        label = (row["label"] or "").strip()
+        if "\0" in label:
+            raise DatasetError(f"{path}, line {line}: the label has a NUL character in it")
+        yield _SPLIT_FOLDERS.get(split, ""), label, name, line
 
 
 def _manifest_path(text: str, root: Path, where: str) -> str:
@@ -240,11 +266,11 @@ def _manifest_path(text: str, root: Path, where: str) -> str:
     return path.as_posix()
 
 
-def _check_inside(found: Dataset, manifest: Path) -> None:
+def _check_inside(found: Inventory, manifest: Path) -> None:
     """Raise DatasetError where a link leads out of the root that nobody has named."""
     home = Path(os.path.realpath(found.root))
     folders: dict[str, bool] = {}
-    for name in found.paths:
+    for name in found.iterate_names():
         folder, _, _ = name.rpartition("/")
         if folder not in folders:
             real = os.path.realpath(found.root / folder)
@@ -257,4 +283,19 @@ def _check_inside(found: Dataset, manifest: Path) -> None:
             raise DatasetError(
                 f"{manifest}: {name} is a link that leads out of the manifest's root, "
                 f"{found.root}; --root {found.root} says that its links may be followed"
+            )
+
+
+def _check_splits(found: Inventory) -> None:
+    """Raise DatasetError where a split has a class that train has no image of."""
+    have = found.targets_by_split()
+    if not have["train"] - {NO_LABEL} and (have["val"] or have["test"]):
+        raise DatasetError(f"{found.root} has no labelled train images")
+    for split in ("val", "test"):
+        missing = sorted(have[split] - have["train"] - {NO_LABEL})
+        if missing:
+            names = ", ".join(found.classes[k] for k in missing)
+            raise DatasetError(
+                f"{found.root}: {split} has classes that train lacks: {names}; nothing could "
+                "ever learn them"
             )

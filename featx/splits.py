@@ -40,71 +40,61 @@ def parse_split(rule: str) -> tuple[int, int] | tuple[tuple[float, float, float]
     )
 
 
-def assign_splits(
+def check_first(
     rule: str,
+    parts: tuple[int, int],
     classes: Sequence[str],
-    targets: npt.NDArray[np.int64],
-    names: Sequence[str],
+    counts: Sequence[int],
     empty: Sequence[str] = (),
-) -> npt.NDArray[np.str_]:
-    """Split labelled images by a rule.
+) -> None:
+    """Raise DatasetError where classes have fewer images than ``first:N,M`` asks for.
 
     Parameters
     ----------
     rule : str
-        See `parse_split`.
+        For the message.
+    parts : (int, int)
+        N and M.
     classes : sequence of str
-    targets : ndarray of shape (n_samples,), int64
-        Index into `classes`.
-    names : sequence of str
-        File names, for the rule that goes by their order.
+    counts : sequence of int
+        Images of each class.
     empty : sequence of str
         Classes that are meant to be there and have no image.
-
-    Returns
-    -------
-    ndarray of shape (n_samples,), str
-
-    Raises
-    ------
-    DatasetError
-        Classes with fewer images than the rule asks for, with their counts.
     """
-    parsed = parse_split(rule)
-    splits = np.full(len(targets), "", dtype="<U5")
-    rows_of = [np.flatnonzero(targets == k) for k in range(len(classes))]
-    if isinstance(parsed[0], int):
-        n_train, n_val = parsed
-        short = [f"{name} has 0" for name in empty]
-        short += [
-            f"{name} has {len(rows)}"
-            for name, rows in zip(classes, rows_of, strict=True)
-            if len(rows) < n_train + n_val
-        ]
-        if short:
-            raise DatasetError(
-                f"--split {rule} asks for {n_train} + {n_val} = {n_train + n_val} images of each "
-                f"class, but {', '.join(short)}"
-            )
-        for rows in rows_of:
-            # In the order of file names, whatever folder or order they came in.
-            rows = rows[np.argsort(np.array([names[i] for i in rows.tolist()]), kind="stable")]
-            splits[rows] = "test"
-            splits[rows[:n_train]] = "train"
-            splits[rows[n_train : n_train + n_val]] = "val"
-        return splits
-    fractions, seed = parsed
-    rng = np.random.default_rng(seed)
-    for rows in rows_of:
-        sizes = _apportion(len(rows), fractions)
-        shuffled = rng.permutation(rows)
-        splits[shuffled] = np.repeat(np.array(SPLITS, dtype="<U5"), sizes)
-    for split, fraction in zip(SPLITS, fractions, strict=True):
-        there = set(targets[splits == split].tolist())
-        without = [name for k, name in enumerate(classes) if k not in there]
+    n_train, n_val = parts
+    wanted = n_train + n_val
+    named = [*((name, 0) for name in empty), *zip(classes, counts, strict=True)]
+    short = [f"{name} has {count}" for name, count in named if count < wanted]
+    if short:
+        raise DatasetError(
+            f"--split {rule} asks for {n_train} + {n_val} = {wanted} images of each class, but "
+            f"{', '.join(short)}"
+        )
+
+
+def apportion_classes(
+    rule: str,
+    classes: Sequence[str],
+    counts: Sequence[int],
+    fractions: tuple[float, float, float],
+) -> list[list[int]]:
+    """How many images of each class go into train, val and test.
+
+    Parameters
+    ----------
+    rule : str
+        For the warning where a split gets none of a class.
+    classes : sequence of str
+    counts : sequence of int
+        Images of each class.
+    fractions : (float, float, float)
+    """
+    shares = [_apportion(count, fractions) for count in counts]
+    for i, (split, fraction) in enumerate(zip(SPLITS, fractions, strict=True)):
+        without = [name for name, sizes in zip(classes, shares, strict=True) if not sizes[i]]
         if fraction > 0 and without:
             log.warning("--split %s leaves no %s image of %s", rule, split, ", ".join(without))
-    return splits
+    return shares
 
 
 def _apportion(n: int, fractions: tuple[float, float, float]) -> list[int]:

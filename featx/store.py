@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from featx.config import SCHEMA, SPLITS, Preprocessing
 from featx.container import (
+    Seal,
     Sealed,
     check_seal,
     open_sealed,
@@ -23,7 +24,7 @@ from featx.dataset import Fingerprint, Skipped
 from featx.errors import FeatureFileError
 from featx.features import TEXTS, FeatureFile, Features, Heading
 from featx.provenance import Provenance
-from featx.rows import Rows, State, StoredRows, decode_text, encode_text, iterate_slices
+from featx.rows import Rows, StoredRows, decode_text, encode_text, iterate_slices
 
 _KIND = "feature file"
 _SKIPPED = ("path", "digest", "kind", "reason")
@@ -33,7 +34,7 @@ _CHECKED = 1 << 12  # rows that are looked at together
 _NOT_OURS = (IndexError, KeyError, OSError, RecursionError, TypeError, ValueError)
 
 
-def write_features(features: Features, path: Path) -> None:
+def write_features(features: Features, path: Path) -> FeatureFile:
     """Write a feature file, whole or not at all.
 
     No time and no fact of the machine goes in: the same features give the same bytes.
@@ -48,12 +49,12 @@ def write_features(features: Features, path: Path) -> None:
         "targets": features.targets,
         **{name: encode_text(getattr(features, name)) for name in TEXTS},
     }
-    write_columns(path, columns, features.heading, features.fingerprint)
+    return write_columns(path, columns, features.heading, features.fingerprint)
 
 
 def write_columns(
     path: Path, columns: Mapping[str, Rows], heading: Heading, fingerprint: str
-) -> None:
+) -> FeatureFile:
     """`write_features` of rows that are not all in memory.
 
     Parameters
@@ -81,7 +82,9 @@ def write_columns(
         "versions": json.dumps(heading.versions, sort_keys=True),
         "complete": 1,
     }
-    write_sealed(path, _KIND, attributes, arrays, note=heading.provenance.key())
+    seal, stored = write_sealed(path, _KIND, attributes, arrays, note=heading.provenance.key())
+    lying = {name: stored[name] for name in columns}
+    return FeatureFile(path, lying, heading, fingerprint, seal.sha256)
 
 
 def estimate_file(
@@ -115,11 +118,11 @@ def open_features(path: Path) -> FeatureFile:
     FeatureFileError
         See `read_features`.
     """
-    state = check_seal(_existing(path), _KIND)
+    seal = check_seal(_existing(path), _KIND)
     with open_sealed(path) as sealed:
         _check_schema(sealed, path)
         try:
-            file = _read(sealed, path, state)
+            file = _read(sealed, path, seal)
         except _NOT_OURS as error:
             raise FeatureFileError(path, f"damaged: {error}") from error
     try:
@@ -192,11 +195,11 @@ def _check_schema(sealed: Sealed, path: Path) -> None:
         )
 
 
-def _read(sealed: Sealed, path: Path, state: State) -> FeatureFile:
+def _read(sealed: Sealed, path: Path, seal: Seal) -> FeatureFile:
     facts = sealed.attributes
     provenance = _read_provenance(sealed)
     columns = {
-        name: sealed.store_rows(name, path, state) for name in ("features", "targets", *TEXTS)
+        name: sealed.store_rows(name, path, seal.state) for name in ("features", "targets", *TEXTS)
     }
     X, targets = columns["features"], columns["targets"]
     if X.dtype not in (np.float32, np.float16) or targets.dtype != np.int64:
@@ -228,7 +231,7 @@ def _read(sealed: Sealed, path: Path, state: State) -> FeatureFile:
         ),
         versions={str(name): str(version) for name, version in versions.items()},
     )
-    return FeatureFile(path, columns, heading, str(facts["fingerprint"]))
+    return FeatureFile(path, columns, heading, str(facts["fingerprint"]), seal.sha256)
 
 
 def _check_values(file: FeatureFile) -> None:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from featx.cache import read_cost, read_image_cost
 from featx.candidates import Candidate, ExtractionCost
-from featx.contents import HashedRows
+from featx.costs import read_cost, read_image_cost
+from featx.dataset import HashedRows
 from featx.errors import ModelError
 from featx.features import Features
 from featx.files import hash_json

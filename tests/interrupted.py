@@ -11,10 +11,10 @@ import h5py
 from conftest import PROVENANCE, TINY, CountingEngine
 
 import featx.shards
-from featx.contents import hash_rows
+from featx.contents import hash_images
 from featx.errors import FeatxError
-from featx.extraction import extract_rows
-from featx.sources import read_dataset
+from featx.extraction import extract_inventory
+from featx.sources import read_inventory
 
 SHARD = 4  # images: a batch
 SPLIT = "first:2,1"
@@ -36,10 +36,12 @@ class SlowEngine(CountingEngine):
 
 def extract_once(root, output, engine=None, **options):
     """One whole extraction of the photographs with small shards."""
-    rows = hash_rows(read_dataset(root, SPLIT), "skip")
+    inventory = hash_images(read_inventory(root, SPLIT), "skip")
     defaults = {"output": output, "cache_dir": Path("cache"), "num_workers": 0}
     with mock.patch.object(featx.shards, "SHARD_IMAGES", SHARD):
-        return extract_rows(rows, engine or SlowEngine(), PROVENANCE, TINY, **(defaults | options))
+        return extract_inventory(
+            inventory, engine or SlowEngine(), PROVENANCE, TINY, **(defaults | options)
+        )
 
 
 def run_process(root, output, seen, seconds, started):

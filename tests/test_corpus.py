@@ -10,11 +10,11 @@ from odd_images import CORPUS, PNG, write_corpus
 from PIL import Image, ImageFile
 
 from featx.config import MAX_PIXELS
-from featx.contents import hash_rows
+from featx.contents import hash_images
 from featx.errors import DatasetError, ImageError
-from featx.extraction import extract_rows
+from featx.extraction import extract_inventory
 from featx.images import open_rgb, pixel_limit
-from featx.sources import read_dataset
+from featx.sources import read_inventory
 from featx.store import read_features
 
 # Pillow warns of EXIF that it cannot read, without a name, and decodes the picture.
@@ -49,11 +49,10 @@ def test_each_is_decoded_as_documented_or_refused_with_its_kind(corpus, name):
 
 
 def test_one_run_over_all_of_them(corpus, provenance, tmp_path):
-    rows = hash_rows(read_dataset(corpus), "skip")
+    inventory = hash_images(read_inventory(corpus), "skip")
     engine = CountingEngine()
-    done = extract_rows(
-        rows, engine, provenance, TINY, output=tmp_path / "F.h5", cache_dir=tmp_path, num_workers=2
-    )
+    options = {"output": tmp_path / "F.h5", "cache_dir": tmp_path, "num_workers": 2}
+    done = extract_inventory(inventory, engine, provenance, TINY, **options)
     found = read_features(tmp_path / "F.h5")
     listed = {one.path: one.kind for one in done.skipped_files}
     assert listed == {n: fate for n, (_, fate) in CORPUS.items() if isinstance(fate, str)}

@@ -10,14 +10,15 @@ import torch
 from conftest import TINY, CountingEngine, draw_photo
 
 from featx import images
-from featx.cache import cache_path, read_image_cost
-from featx.contents import hash_rows
+from featx.cache import cache_path
+from featx.contents import hash_images
+from featx.costs import read_image_cost
 from featx.engine import TorchEngine
 from featx.errors import DatasetError, ExtractionError, ImageError, OutputExistsError
-from featx.extraction import extract, extract_rows
+from featx.extraction import extract, extract_inventory
 from featx.openvino_engine import OpenVinoEngine
 from featx.provenance import Provenance
-from featx.sources import read_dataset
+from featx.sources import read_dataset, read_inventory
 from featx.store import cost_path, read_features
 from featx.weights import Weights, hash_state, save_weights
 
@@ -32,9 +33,9 @@ def work(photos, cache, counting, provenance):
     """Extract the photographs as they now are with the counting engine."""
 
     def run(split="first:4,2", engine=counting, provenance=provenance, root=photos, **options):
-        rows = hash_rows(read_dataset(root, split), options.get("on_error", "skip"))
+        inventory = hash_images(read_inventory(root, split), options.get("on_error", "skip"))
         defaults = {"output": None, "cache_dir": cache, "num_workers": 2}
-        return extract_rows(rows, engine, provenance, TINY, **(defaults | options))
+        return extract_inventory(inventory, engine, provenance, TINY, **(defaults | options))
 
     return run
 
@@ -97,8 +98,14 @@ PREPROCESSING = {
     "std": [0.2, 0.2, 0.2],
     "interpolation": "bicubic",
 }
+PARTS = {"preprocessing", "storage"}  # that are not just any text
 CHANGES = [
-    *((f.name, "changed") for f in fields(Provenance) if f.name != "preprocessing"),
+    *(
+        (f.name, "changed")
+        for f in fields(Provenance)
+        if f.name not in ("preprocessing", "storage")
+    ),
+    ("storage", "float16"),
     *(("preprocessing", {**TINY.to_dict(), key: value}) for key, value in PREPROCESSING.items()),
 ]
 
@@ -123,7 +130,8 @@ def test_every_field_of_the_provenance_makes_another_file(work, provenance, fiel
 def test_another_schema_makes_another_file(work, monkeypatch, tmp_path):
     first = work()
     work(output=tmp_path / "F.h5")
-    monkeypatch.setattr("featx.store.SCHEMA", 99)
+    for module in ("store", "provenance"):
+        monkeypatch.setattr(f"featx.{module}.SCHEMA", 99)
     engine = CountingEngine()
     done = work(engine=engine)
     assert (done.extracted, engine.images) == (27, 27)

@@ -19,13 +19,14 @@ FLOORS = [
     {"catalogue", "files", "splits", "loading", "scaling", "charts"},
     {"dataset", "images", "keras", "weights", "backbone", "rows", "locks", "metrics"}
     | {"classcharts"},
-    {"sources", "fetch", "engine", "openvino_engine", "layout", "provenance", "training"}
+    {"inventory", "fetch", "engine", "openvino_engine", "layout", "provenance", "training"}
     | {"search", "evaluation", "imagenet", "mapping", "page"},
-    {"container", "engines", "network", "prefix", "models", "linear", "logreg", "margins"}
-    | {"neighbours", "features"},
-    {"store", "contents", "candidates"},
-    {"cache", "checkpoints", "shards", "assembly", "recipes", "results"},
-    {"extraction", "finetuning", "doctor", "heads"},
+    {"sources", "container", "features", "engines", "network", "prefix", "models", "linear"}
+    | {"logreg", "margins", "neighbours", "selection"},
+    {"store", "contents", "ledger", "candidates"},
+    {"cache", "costs", "checkpoints", "shards", "recipes", "results"},
+    {"assembly", "finetuning", "doctor", "heads"},
+    {"extraction"},
     {"views", "learning", "prediction", "trainers"},
     {"comparison", "samples"},
     {"exhibits", "rendering"},

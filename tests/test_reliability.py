@@ -29,8 +29,9 @@ from interrupted import (
 
 import featx.shards
 from featx import extraction, images
-from featx.cache import read_image_cost
 from featx.checkpoints import Checkpoints
+from featx.contents import hash_images
+from featx.costs import read_image_cost
 from featx.errors import (
     FeatureFileError,
     FeatxError,
@@ -39,7 +40,8 @@ from featx.errors import (
     OutputExistsError,
     StorageError,
 )
-from featx.store import read_features
+from featx.sources import read_inventory
+from featx.store import open_features, read_features
 
 IMAGES = 6 * len(CLASSES)
 log = logging.getLogger("tests")
@@ -296,8 +298,9 @@ def test_shards_of_images_that_are_away_are_kept(root, clean, tmp_path):
         extract_once(root, path)
     for image in away:
         image.rename(tmp_path / image.parent.name)
-    found = read_features(path)
-    extraction._clear_finished(found, path)  # what a run does that finds all it needs in the file
+    # What a run does that finds all it needs in the file.
+    inventory = hash_images(read_inventory(root, interrupted.SPLIT), "skip")
+    extraction._clear_finished(open_features(path), inventory)
     assert list((tmp_path / "work" / "F.h5.parts").glob("0*.h5"))
     for image in away:
         (tmp_path / image.parent.name).rename(image)
@@ -321,8 +324,9 @@ def test_a_run_killed_before_it_cleared_up_has_its_cost(root, clean, tmp_path):
         pytest.raises(KeyboardInterrupt),
     ):
         extract_once(root, path)
-    found = read_features(path)
-    extraction._clear_finished(found, path)
+    found = open_features(path)
+    inventory = hash_images(read_inventory(root, interrupted.SPLIT), "skip")
+    extraction._clear_finished(found, inventory)
     assert {entry.name for entry in path.parent.iterdir()} == BESIDE
     assert read_image_cost(found)["seconds"] > 0
 

@@ -1,13 +1,25 @@
 import logging
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from featx.errors import DatasetError
-from featx.splits import assign_splits, find_untrainable, parse_split
+from featx.inventory import Inventory
+from featx.splits import find_untrainable, parse_split
 
 TARGETS = np.repeat([0, 1, 2], [20, 10, 3])
 NAMES = [f"{i}.jpg" for i in range(33)]
+
+
+def assign_splits(rule, classes, targets, names, empty=()):
+    """The splits of images whose paths are in the order of `targets`, whatever their names."""
+    found = Inventory(Path(), "none")
+    found.classes, found.empty = tuple(classes), list(empty)
+    paths = (f"{i:02d}/{name}".encode() for i, name in enumerate(names))
+    found.put((path, 3, k) for path, k in zip(paths, targets.tolist(), strict=True))
+    found.assign_splits(rule)
+    return found.load().splits
 
 
 def sizes(splits):

@@ -1,0 +1,320 @@
+"""The images of a dataset in a scratch database: millions of them, without an object for each.
+
+The database is SQLite's private temporary kind: it has no name, goes to disk where it outgrows its
+cache, and is gone with its process. Its table `images` has a row for each image:
+
+    position    from 0, in the dataset's order: by split, class and path
+    name        path relative to the root, forward slashes, as the file system's bytes
+    split       index into SPLITS; their number where the image is in none
+    target      index into the classes; -1 where the image has no label
+    digest      SHA-256 of the file's bytes; null until it was read, and where it could not be
+    inode, size, mtime, ctime, settled
+                what the system said of the file then, and whether that will tell of any change
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from featx.config import SPLITS
+from featx.dataset import Dataset, Fingerprint, HashedRows, Skipped
+from featx.splits import NO_LABEL, apportion_classes, check_first, parse_split
+from featx.text import as_text
+
+_NO_SPLIT = len(SPLITS)
+_NAMES = (*SPLITS, "")
+_BLOCK = 4096  # rows in memory at a time
+_CACHE_KIB = 32 << 10  # of the database, before it goes to disk
+
+
+class Image(NamedTuple):
+    """One image that was read.
+
+    Attributes
+    ----------
+    position : int
+        In the dataset.
+    path : str
+        Relative to the root.
+    digest : str
+        SHA-256 of its bytes, in hex.
+    target : int
+    split : str
+    """
+
+    position: int
+    path: str
+    digest: str
+    target: int
+    split: str
+
+
+class Inventory:
+    """Images by name, with their classes and splits, and once they were read with their hashes.
+
+    Parameters
+    ----------
+    root : Path
+        The folder that names are relative to.
+    rule : str
+        Where the splits come from; see `Dataset`.
+    name : str, optional
+        Of the data; None: the folder's.
+
+    Attributes
+    ----------
+    root, name, classes, split_rule
+        See `Dataset`.
+    db : sqlite3.Connection
+        For modules above; one thread's.
+    ignored, empty : list of str
+        Names of the first few things that are no images, and of class folders without any.
+    n_ignored : int
+    unread : list of Skipped
+        The images that could not be read; they have no digest.
+    read : int
+        How many files were read for their hashes.
+    """
+
+    def __init__(self, root: Path, rule: str, name: str | None = None) -> None:
+        self.root = root
+        self.name = as_text(name or root.resolve().name) or "images"
+        self.split_rule = rule
+        self.classes: tuple[str, ...] = ()
+        self.ignored: list[str] = []
+        self.empty: list[str] = []
+        self.n_ignored = 0
+        self.unread: list[Skipped] = []
+        self.read = 0
+        self.db = sqlite3.connect("", isolation_level=None)
+        for setting in (f"cache_size = -{_CACHE_KIB}", "journal_mode = OFF", "temp_store = FILE"):
+            self.db.execute(f"PRAGMA {setting}").fetchall()
+        self.db.execute("BEGIN")  # never ended: nothing is to survive
+        self.db.execute("CREATE TABLE found (split INT, label TEXT, name BLOB, line INT)")
+        self.db.execute(
+            "CREATE TABLE images (position INTEGER PRIMARY KEY, name BLOB, split INT, target INT, "
+            "digest BLOB, inode INT, size INT, mtime INT, ctime INT, settled INT)"
+        )
+
+    def __len__(self) -> int:
+        return self.count("SELECT count(*) FROM images")
+
+    # -- how it is filled
+
+    def add(self, rows: Iterable[tuple[str, str, str, int]]) -> int:
+        """Put in images, in any order: split, label, path, and the line that names it.
+
+        Returns
+        -------
+        int
+            How many they were.
+        """
+        before = self.db.total_changes
+        self.db.executemany(
+            "INSERT INTO found VALUES (?, ?, ?, ?)",
+            (
+                (_NAMES.index(split), as_text(label), os.fsencode(path), line)
+                for split, label, path, line in rows
+            ),
+        )
+        return self.db.total_changes - before
+
+    def put(self, rows: Iterable[tuple[bytes, int, int]]) -> None:
+        """Put in images that are in order already: name, split and target as `images` has them."""
+        self.db.executemany(
+            "INSERT INTO images (position, name, split, target) VALUES (?, ?, ?, ?)",
+            ((position, *row) for position, row in enumerate(rows, start=len(self))),
+        )
+
+    def ignore(self, name: str) -> None:
+        """Note something that is no image."""
+        self.n_ignored += 1
+        if name.endswith("/"):
+            self.empty.append(name[:-1])
+        if len(self.ignored) < _BLOCK:
+            self.ignored.append(name)
+
+    def find_double(self) -> tuple[str, int, int] | None:
+        """The first name that was added twice, with its first two lines."""
+        found = self.db.execute(
+            "SELECT name, min(line), max(line) FROM found GROUP BY name HAVING count(*) > 1 "
+            "ORDER BY 3 LIMIT 1"
+        ).fetchone()
+        return None if found is None else (os.fsdecode(found[0]), found[1], found[2])
+
+    def arrange(self) -> None:
+        """Bring what was added into the order that everything else relies on."""
+        self.classes = tuple(
+            label
+            for (label,) in self.db.execute(
+                "SELECT DISTINCT label FROM found WHERE label <> '' ORDER BY label"
+            )
+        )
+        self.db.execute("CREATE TABLE codes (label TEXT PRIMARY KEY, target INT) WITHOUT ROWID")
+        self.db.executemany(
+            "INSERT INTO codes VALUES (?, ?)", ((c, k) for k, c in enumerate(self.classes))
+        )
+        self.db.execute(
+            "INSERT INTO images (position, name, split, target) "
+            "SELECT row_number() OVER (ORDER BY split, label, name) - 1, name, split, "
+            f"coalesce(target, {NO_LABEL}) FROM found LEFT JOIN codes USING (label)"
+        )
+        self.db.execute("DROP TABLE found")
+
+    def assign_splits(self, rule: str) -> None:
+        """Split what has no splits by a rule; see `featx.sources.read_dataset`.
+
+        Raises
+        ------
+        DatasetError
+            Classes with fewer images than the rule asks for, with their counts.
+        """
+        parsed = parse_split(rule)
+        self.split_rule = rule
+        by_target = dict(self.db.execute("SELECT target, count(*) FROM images GROUP BY target"))
+        counts = [by_target.get(k, 0) for k in range(len(self.classes))]
+        if isinstance(parsed[0], int):
+            n_train, n_val = parsed
+            check_first(rule, (n_train, n_val), self.classes, counts, self.empty)
+            self.db.create_function("base", 1, os.path.basename, deterministic=True)
+            # In the order of file names, whatever folder or order they came in.
+            self.db.execute(
+                "CREATE TABLE ranks AS SELECT position, row_number() OVER "
+                "(PARTITION BY target ORDER BY base(name), position) AS place FROM images "
+                "WHERE target >= 0"
+            )
+            self.db.execute(
+                "UPDATE images SET split = CASE WHEN place <= :train THEN 0 "
+                "WHEN place <= :train + :val THEN 1 ELSE 2 END FROM ranks "
+                "WHERE ranks.position = images.position",
+                {"train": n_train, "val": n_val},
+            )
+            self.db.execute("DROP TABLE ranks")
+            return
+        fractions, seed = parsed
+        rng = np.random.default_rng(seed)
+        for k, sizes in enumerate(apportion_classes(rule, self.classes, counts, fractions)):
+            rows = self.db.execute(
+                "SELECT position FROM images WHERE target = ? ORDER BY position", (k,)
+            )
+            shuffled = rng.permutation(np.fromiter((p for (p,) in rows), np.int64, counts[k]))
+            codes = np.repeat(np.arange(len(SPLITS)), sizes)
+            self.db.executemany(
+                "UPDATE images SET split = ? WHERE position = ?",
+                zip(codes.tolist(), shuffled.tolist(), strict=True),
+            )
+
+    def set_all_train(self) -> None:
+        """What has classes and no splits is train."""
+        self.db.execute("UPDATE images SET split = 0")
+
+    def note_digests(self, rows: Iterable[tuple[bytes, int, int, int, int, bool, int]]) -> None:
+        """Record digest, inode, size, mtime, ctime and settled, each with its position."""
+        self.db.executemany(
+            "UPDATE images SET digest = ?, inode = ?, size = ?, mtime = ?, ctime = ?, settled = ? "
+            "WHERE position = ?",
+            rows,
+        )
+
+    # -- what it says
+
+    def count(self, query: str, values: Sequence[Any] = ()) -> int:
+        """The one number that a query gives."""
+        (number,) = self.db.execute(query, values).fetchone()
+        return int(number or 0)
+
+    def counts(self) -> dict[str, int]:
+        """How many images each split has; only splits that have any."""
+        found = dict(self.db.execute("SELECT split, count(*) FROM images GROUP BY split"))
+        return {name: found[k] for k, name in enumerate(SPLITS) if k in found}
+
+    def has_train_only(self) -> bool:
+        """Whether there are no splits but train."""
+        return set(self.counts()) <= {"train"}
+
+    def targets_by_split(self) -> dict[str, set[int]]:
+        """Which targets each split has images of."""
+        have: dict[str, set[int]] = {name: set() for name in _NAMES}
+        for split, target in self.db.execute("SELECT DISTINCT split, target FROM images"):
+            have[_NAMES[split]].add(target)
+        return have
+
+    def longest_name(self) -> int:
+        """Bytes of the longest name; at least 1."""
+        return max(1, self.count("SELECT max(length(name)) FROM images"))
+
+    def index_digests(self) -> None:
+        """Make looking for a digest fast, once the images were read."""
+        self.db.execute("CREATE INDEX IF NOT EXISTS by_digest ON images (digest)")
+
+    def iterate_names(self) -> Iterator[str]:
+        """All paths relative to the root, in order."""
+        for (name,) in self.db.execute("SELECT name FROM images ORDER BY position"):
+            yield os.fsdecode(name)
+
+    def iterate(self, rest: str, values: Sequence[Any] = ()) -> Iterator[Image]:
+        """Images, by all of a query that follows FROM images."""
+        query = f"SELECT position, name, digest, target, split FROM images {rest}"
+        for position, name, digest, target, split in self.db.execute(query, values):
+            yield Image(position, os.fsdecode(name), digest.hex(), target, _NAMES[split])
+
+    def first_images(self, most: int) -> list[Image]:
+        """The first images that were read."""
+        return list(self.iterate("WHERE digest IS NOT NULL ORDER BY position LIMIT ?", (most,)))
+
+    def fingerprint(self, but: Iterable[str] = ()) -> str:
+        """`Features.fingerprint` of all images that were read, but those of some digests."""
+        left_out = frozenset(but)
+        made = Fingerprint(self.classes)
+        images = self.iterate("WHERE digest IS NOT NULL ORDER BY position")
+        while block := list(islice(images, _BLOCK)):
+            rows = [image for image in block if image.digest not in left_out]
+            _, paths, hashes, targets, splits = zip(*rows, strict=True) if rows else [()] * 5
+            made.add(paths, hashes, targets, splits)
+        return made.hexdigest()
+
+    def load(self) -> Dataset:
+        """All of it in memory."""
+        dataset, _ = self._load("SELECT name, target, split, NULL FROM images ORDER BY position")
+        return dataset
+
+    def load_read(self) -> HashedRows:
+        """The images that were read, in memory, with their hashes."""
+        dataset, digests = self._load(
+            "SELECT name, target, split, digest FROM images WHERE digest IS NOT NULL "
+            "ORDER BY position"
+        )
+        hashes = np.array([digest.hex() for digest in digests], dtype="<U64")
+        return HashedRows(dataset, hashes, tuple(self.unread))
+
+    def _load(self, query: str) -> tuple[Dataset, list[bytes]]:
+        rows = self.db.execute(query).fetchall()
+        dataset = Dataset(
+            root=self.root,
+            name=self.name,
+            classes=self.classes,
+            paths=tuple(os.fsdecode(name) for name, _, _, _ in rows),
+            targets=np.array([target for _, target, _, _ in rows], dtype=np.int64),
+            splits=np.array([_NAMES[split] for _, _, split, _ in rows], dtype="<U5"),
+            split_rule=self.split_rule,
+            ignored=tuple(self.ignored),
+        )
+        return dataset, [digest for _, _, _, digest in rows]
+
+
+def take_inventory(dataset: Dataset) -> Inventory:
+    """The inventory of a dataset that is in memory, in its own order."""
+    made = Inventory(dataset.root, dataset.split_rule, dataset.name)
+    made.classes = dataset.classes
+    made.ignored, made.n_ignored = list(dataset.ignored), len(dataset.ignored)
+    names = (os.fsencode(path) for path in dataset.paths)
+    splits = (_NAMES.index(split) for split in dataset.splits.tolist())
+    made.put(zip(names, splits, dataset.targets.tolist(), strict=True))
+    return made
