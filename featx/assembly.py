@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,8 +16,8 @@ from featx.errors import CONTENT_FAULTS, ExtractionError
 from featx.features import FeatureFile, Features, Heading
 from featx.images import describe_colours, describe_decoder
 from featx.inventory import Inventory
-from featx.provenance import Provenance
-from featx.shards import Shard
+from featx.provenance import Choice, Provenance
+from featx.shards import Shard, decode_some
 from featx.stages import Stages
 
 if TYPE_CHECKING:
@@ -40,6 +40,52 @@ def make_provenance(
         precision=engine.precision,
         storage=storage,
     )
+
+
+def build_runner(
+    inventory: Inventory,
+    choice: Choice,
+    weights: str,
+    made: Provenance | None,
+    *,
+    device: str,
+    batch_size: int | None,
+    progress: bool,
+    stages: Stages,
+) -> tuple[Engine, Provenance]:
+    """The engine that runs the network as chosen, and what its features will say made them.
+
+    Parameters
+    ----------
+    inventory : Inventory
+        Whose first images are probed with, where there is something to probe.
+    choice : Choice
+    weights : str
+        See `featx.fetch.resolve_weights`.
+    made : Provenance or None
+        Of features of the same data; what is left open is taken from it.
+    device : {"auto", "cpu", "cuda"}
+    batch_size : int or None
+    progress : bool
+    stages : Stages
+        Counts "start".
+    """
+    # Here, since torch takes seconds to import, and who had nothing to compute is done by now.
+    from featx.engines import make_engine
+    from featx.fetch import resolve_weights
+
+    prefer = made.weights if made is not None and weights == "auto" else None
+    found = resolve_weights(weights, prefer=prefer, progress=progress)
+    found = replace(found, preprocessing=choice.frame(found.preprocessing))
+    with stages.time("start"):
+        engine = make_engine(
+            found,
+            choice.settle(made),
+            lambda most: decode_some(inventory, found.preprocessing, most, choice.decode),
+            device=device,
+            batch_size=batch_size,
+        )
+    return engine, make_provenance(found, engine, choice.decode, choice.storage)
 
 
 def make_heading(

@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+import numpy.typing as npt
+
 from featx.assembly import (
     Extraction,
+    build_runner,
     describe_stages,
     make_heading,
-    make_provenance,
     measure_stages,
     shard_features,
     summarise,
@@ -34,15 +36,21 @@ from featx.config import FEATURE_DIM, Preprocessing
 from featx.contents import hash_images, write_index
 from featx.costs import Reused, read_cost, write_cost
 from featx.dataset import Dataset
-from featx.errors import FeatureFileError, FeatxError, ImageError, OutputExistsError
+from featx.errors import (
+    DatasetError,
+    FeatureFileError,
+    FeatxError,
+    ImageError,
+    OutputExistsError,
+)
 from featx.features import FeatureFile
 from featx.files import check_space, check_writable, explain_full, resolve_output
 from featx.images import load_image, pixel_limit, read_decode
-from featx.inventory import Inventory, take_inventory
+from featx.inventory import Image, Inventory, take_inventory
 from featx.ledger import Ledger, count_held, count_removed
 from featx.machine import count_cores, describe_machine
 from featx.provenance import Choice, Provenance
-from featx.shards import Shard, decode_some, estimate_shards, run_shards
+from featx.shards import Shard, estimate_shards, run_shards
 from featx.sources import read_inventory
 from featx.stages import Stages
 from featx.store import estimate_file, parts_folder, write_columns
@@ -171,32 +179,26 @@ def extract(
             stages=stages,
             device=read_cost(found).get("device") or device,
         )
-    # Here, since torch takes seconds to import, and who had nothing to compute is done by now.
-    from featx.engines import make_engine
-    from featx.fetch import resolve_weights
-
     # Before weights are fetched and a network is built for nothing.
     place = target or home / "features.h5"
     size = estimate_file(len(inventory), FEATURE_DIM, inventory.longest_name(), storage)
     check_space(place, size, size)
     check_writable(place)
     made = find_making(same_data, opened)
-    prefer = made.weights if made is not None and weights == "auto" else None
-    resolved = resolve_weights(weights, prefer=prefer, progress=progress)
-    resolved = replace(resolved, preprocessing=choice.frame(resolved.preprocessing))
-    with stages.time("start"):
-        runner = make_engine(
-            resolved,
-            choice.settle(made),
-            lambda most: decode_some(inventory, resolved.preprocessing, most, decode),
-            device=device,
-            batch_size=batch_size,
-        )
+    runner, provenance = build_runner(
+        inventory,
+        choice,
+        weights,
+        made,
+        device=device,
+        batch_size=batch_size,
+        progress=progress,
+        stages=stages,
+    )
     return extract_inventory(
         inventory,
         runner,
-        make_provenance(resolved, runner, decode, storage),
-        resolved.preprocessing,
+        provenance,
         output=target,
         cache_dir=home,
         num_workers=count_cores() if num_workers is None else num_workers,
@@ -213,10 +215,9 @@ def extract_inventory(
     inventory: Inventory,
     engine: Engine,
     provenance: Provenance,
-    preprocessing: Preprocessing,
     *,
     output: Path | None,
-    cache_dir: Path,
+    cache_dir: Path | None,
     num_workers: int,
     on_error: str = "skip",
     overwrite: bool = False,
@@ -224,6 +225,7 @@ def extract_inventory(
     progress: bool = False,
     stages: Stages | None = None,
     opened: Opened | None = None,
+    fixed: bool = False,
 ) -> Extraction:
     """`extract` with everything resolved: the files hashed, the engine built.
 
@@ -232,24 +234,36 @@ def extract_inventory(
     inventory : Inventory
     engine : Engine
     provenance : Provenance
-    preprocessing : Preprocessing
+    output : Path or None
+    cache_dir : Path or None
+        None: nothing is taken from a cache, and there is an `output`.
     stages : Stages, optional
         Of what went into the above, which belongs to the extraction's cost.
     opened : Opened, optional
         Feature files that were read already.
-    output, cache_dir, num_workers, on_error, overwrite, lock, progress
+    fixed : bool
+        The images are a part of others and were listed before: one that has other bytes now, or is
+        gone, is an error; that none can be decoded is none.
+    num_workers, on_error, overwrite, lock, progress
         See `extract`.
+
+    Raises
+    ------
+    DatasetError
+        `fixed`, and an image is not what it was.
     """
     stages, opened = stages or Stages(), opened or Opened()
     started = time.perf_counter() - stages.total
     decode = read_decode(provenance.decoder)
-    path = output or cache_path(inventory, provenance, cache_dir)
+    preprocessing = Preprocessing.from_dict(provenance.preprocessing)
+    home = cache_dir or find_cache_dir()
+    path = output or cache_path(inventory, provenance, home)
     parts = parts_folder(path)
     dim, storage = engine.feature_dim, provenance.storage
     size = estimate_file(len(inventory), dim, inventory.longest_name(), storage)
     check_space(path, size, size)
     if output is None:
-        prepare_cache(cache_dir)
+        prepare_cache(home)
     check_writable(path)
     kept = f"what was done is kept in {parts}; make room, and the same command goes on"
     with explain_full(path, size, kept), open_checkpoints(path, lock=lock) as checkpoints:
@@ -272,7 +286,8 @@ def extract_inventory(
             )
         if before is not None and before.provenance == provenance:
             reused.take(before, read_cost(before))
-        for file in open_made_alike(provenance, cache_dir, path, opened):
+        alike = () if cache_dir is None else open_made_alike(provenance, home, path, opened)
+        for file in alike:
             reused.take(file, read_cost(file))
         ledger.start()
         if on_error == "fail" and (error := ledger.find_failure()):
@@ -291,12 +306,19 @@ def extract_inventory(
             }
             ledger.take(checkpoints.keep(shard_features(shard, inventory, provenance), cost))
 
+        def load(image: Image) -> npt.NDArray[np.uint8]:
+            where = inventory.root / image.path
+            try:
+                return load_image(where, preprocessing, image.digest, decode)
+            except ImageError as error:
+                if fixed and error.kind == "unreadable":
+                    raise DatasetError(f"{where} is not what it was when it was planned") from error
+                raise
+
         done = run_shards(
             ledger,
             engine,
-            lambda image: load_image(
-                inventory.root / image.path, preprocessing, image.digest, decode
-            ),
+            load,
             keep,
             stages=stages,
             num_workers=num_workers,
@@ -304,7 +326,7 @@ def extract_inventory(
             progress=progress,
         )
         with stages.time("write"):
-            gathered = ledger.gather(dim, storage)
+            gathered = ledger.gather(dim, storage, empty_ok=fixed)
             fingerprint = gathered.fingerprint()
             seconds = time.perf_counter() - started
             # What it cost first: once the file is there, nothing is left to tell.

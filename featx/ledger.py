@@ -153,18 +153,19 @@ class Ledger:
 
     # -- what comes out
 
-    def gather(self, feature_dim: int, storage: str) -> Gathered:
+    def gather(self, feature_dim: int, storage: str, empty_ok: bool = False) -> Gathered:
         """The columns of all images that have features, in the dataset's order.
 
         Parameters
         ----------
         feature_dim : int
         storage : {"float32", "float16"}
+        empty_ok : bool
 
         Raises
         ------
         ExtractionError
-            There is no image that has.
+            There is no image that has, and `empty_ok` is False.
         """
         found = Selection(
             self.inventory,
@@ -172,7 +173,7 @@ class Ledger:
             "ORDER BY position",
         )
         skipped = self._list_skipped()
-        if not len(found) and skipped:
+        if not len(found) and not empty_ok:
             shown = "; ".join(f"{one.path}: {one.reason}" for one in skipped[:3])
             raise ExtractionError(f"none of {len(skipped)} images could be decoded ({shown})")
         return Gathered(self, found, self._sources, skipped, feature_dim, storage)

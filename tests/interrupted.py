@@ -8,7 +8,7 @@ from pathlib import Path
 from unittest import mock
 
 import h5py
-from conftest import PROVENANCE, TINY, CountingEngine
+from conftest import PROVENANCE, CountingEngine
 
 import featx.shards
 from featx.contents import hash_images
@@ -40,7 +40,7 @@ def extract_once(root, output, engine=None, **options):
     defaults = {"output": output, "cache_dir": Path("cache"), "num_workers": 0}
     with mock.patch.object(featx.shards, "SHARD_IMAGES", SHARD):
         return extract_inventory(
-            inventory, engine or SlowEngine(), PROVENANCE, TINY, **(defaults | options)
+            inventory, engine or SlowEngine(), PROVENANCE, **(defaults | options)
         )
 
 

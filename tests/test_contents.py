@@ -4,7 +4,7 @@ import shutil
 import h5py
 import numpy as np
 import pytest
-from conftest import TINY, CountingEngine, draw_photo, reseal
+from conftest import CountingEngine, draw_photo, reseal
 
 from featx import contents
 from featx.container import write_sealed
@@ -121,7 +121,7 @@ def test_ten_of_ten_thousand(tmp_path, provenance, settled):
         os.link(folder / f"{i % 100:05d}.png", folder / f"{i:05d}.png")
     engine = CountingEngine()
     options = {"output": tmp_path / "F.h5", "cache_dir": tmp_path, "num_workers": 0}
-    extract_inventory(look(folder), engine, provenance, TINY, **options)
+    extract_inventory(look(folder), engine, provenance, **options)
     assert engine.images == 100
     for i in range(10):
         draw_photo(folder / f"new{i}.png", 1, i, size=(24, 24))
@@ -129,7 +129,7 @@ def test_ten_of_ten_thousand(tmp_path, provenance, settled):
         (folder / f"{i:05d}.png").unlink()
     inventory = look(folder, tmp_path / "F.h5")
     assert inventory.read == 10 + 3 * 99  # what lost a name has another time of change
-    done = extract_inventory(inventory, engine, provenance, TINY, **options)
+    done = extract_inventory(inventory, engine, provenance, **options)
     assert engine.images == 110
     assert (done.images, done.extracted, done.reused, done.removed) == (10_007, 10, 9_997, 3)
 

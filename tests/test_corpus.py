@@ -5,7 +5,7 @@ import os
 
 import numpy as np
 import pytest
-from conftest import TINY, CountingEngine
+from conftest import CountingEngine
 from odd_images import CORPUS, PNG, write_corpus
 from PIL import Image, ImageFile
 
@@ -52,7 +52,7 @@ def test_one_run_over_all_of_them(corpus, provenance, tmp_path):
     inventory = hash_images(read_inventory(corpus), "skip")
     engine = CountingEngine()
     options = {"output": tmp_path / "F.h5", "cache_dir": tmp_path, "num_workers": 2}
-    done = extract_inventory(inventory, engine, provenance, TINY, **options)
+    done = extract_inventory(inventory, engine, provenance, **options)
     found = read_features(tmp_path / "F.h5")
     listed = {one.path: one.kind for one in done.skipped_files}
     assert listed == {n: fate for n, (_, fate) in CORPUS.items() if isinstance(fate, str)}

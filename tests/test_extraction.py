@@ -35,7 +35,7 @@ def work(photos, cache, counting, provenance):
     def run(split="first:4,2", engine=counting, provenance=provenance, root=photos, **options):
         inventory = hash_images(read_inventory(root, split), options.get("on_error", "skip"))
         defaults = {"output": None, "cache_dir": cache, "num_workers": 2}
-        return extract_inventory(inventory, engine, provenance, TINY, **(defaults | options))
+        return extract_inventory(inventory, engine, provenance, **(defaults | options))
 
     return run
 
