@@ -18,6 +18,8 @@ from .extract import extract
 from .finetune import finetune
 from .fit import fit
 from .info import info
+from .merge import merge
+from .plan import plan
 from .predict import predict
 from .verify import verify
 from .weights import weights
@@ -62,6 +64,8 @@ for _command in (
     fit,
     finetune,
     compare,
+    plan,
+    merge,
     predict,
     info,
     verify,

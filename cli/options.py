@@ -15,6 +15,7 @@ from featx.config import BATCH_SIZE, CUDA_BATCH_SIZE, EPOCHS, MAX_SKIPPED
 from featx.text import printable
 
 if TYPE_CHECKING:
+    from featx.assembly import Extraction
     from featx.dataset import Skipped
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -58,8 +59,9 @@ max_skipped_option = click.option(
     help="Fraction of images beyond which skipping means exit code 3.",
 )
 
-data_options = _stack(
-    click.argument("data", metavar="DATA", type=click.Path()),
+data_argument = click.argument("data", metavar="DATA", type=click.Path())
+
+source_options = _stack(
     click.option(
         "--split",
         metavar="SPEC",
@@ -87,6 +89,8 @@ data_options = _stack(
         help="fast decodes JPEGs of more than twice the size needed at reduced scale.",
     ),
 )
+
+data_options = _stack(data_argument, source_options)
 
 device_option = click.option(
     "--device",
@@ -120,7 +124,7 @@ cache_dir_option = click.option(
     help="Where features are kept.  [default: FEATX_CACHE, else ./cache]",
 )
 
-extract_options = _stack(
+engine_options = _stack(
     click.option(
         "--engine",
         type=click.Choice(["auto", "torch", "openvino"]),
@@ -137,21 +141,33 @@ extract_options = _stack(
         help="Of the computation; auto takes bf16 where a probe finds it as good and faster; fp16 "
         "is for CUDA.",
     ),
-    batch_size_option,
-    cache_dir_option,
-    click.option(
-        "--rehash",
-        is_flag=True,
-        help="Read every image again instead of trusting size and times of those known.",
-    ),
-    click.option(
-        "--no-lock",
-        "lock",
-        is_flag=True,
-        default=True,
-        flag_value=False,
-        help="Do without a lock, where the file system has none and nothing else writes there.",
-    ),
+)
+
+storage_option = click.option(
+    "--storage",
+    type=click.Choice(["float32", "float16"]),
+    default="float32",
+    show_default=True,
+    help="Of the stored numbers; float16 halves the file and keeps three digits.",
+)
+
+rehash_option = click.option(
+    "--rehash",
+    is_flag=True,
+    help="Read every image again instead of trusting size and times of those known.",
+)
+
+lock_option = click.option(
+    "--no-lock",
+    "lock",
+    is_flag=True,
+    default=True,
+    flag_value=False,
+    help="Do without a lock, where the file system has none and nothing else writes there.",
+)
+
+extract_options = _stack(
+    engine_options, batch_size_option, cache_dir_option, rehash_option, lock_option
 )
 
 overwrite_option = click.option(
@@ -301,10 +317,25 @@ def finish_skipped(skipped: Sequence[Skipped], total: int, max_skipped: float) -
         click.echo(printable(f"skipped {one.path}: {one.reason}"), err=True)
     if len(skipped) > _SHOWN:
         click.echo(f"skipped {len(skipped) - _SHOWN} more (--json lists them all)", err=True)
-    if total and len(skipped) / total > max_skipped:
+    check_skipped(len(skipped), total, max_skipped)
+
+
+def check_skipped(skipped: int, total: int, max_skipped: float) -> None:
+    """Exit with 3 where too many of all images were skipped."""
+    if total and skipped / total > max_skipped:
         click.echo(
-            f"{len(skipped)} of {total} images were skipped, more than --max-skipped "
+            f"{skipped} of {total} images were skipped, more than --max-skipped "
             f"{max_skipped:g} allows: exit code 3",
             err=True,
         )
         click.get_current_context().exit(3)
+
+
+def describe_extraction(done: Extraction) -> str:
+    """What an extraction did, in a line."""
+    speed = f", {done.images_per_second:.1f} images/s" if done.images_per_second else ""
+    return (
+        f"{done.features}: {done.images} images, {done.extracted} extracted, {done.reused} reused, "
+        f"{done.removed} removed, {len(done.skipped_files)} skipped ({done.seconds:.3g} s{speed}; "
+        f"{done.weights}, {done.engine} {done.precision} on {done.device})"
+    )

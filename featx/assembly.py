@@ -25,20 +25,27 @@ if TYPE_CHECKING:
     from featx.weights import Weights
 
 
-def make_provenance(
-    weights: Weights, engine: Engine, decode: str = "exact", storage: str = "float32"
-) -> Provenance:
-    """All that decides an image's features under these weights, this engine and decoding."""
+def make_provenance(weights: Weights, engine: str, choice: Choice) -> Provenance:
+    """All that decides an image's features.
+
+    Parameters
+    ----------
+    weights : Weights
+    engine : str
+        Its name with its version.
+    choice : Choice
+        Whose precision is settled.
+    """
     return Provenance(
         backbone=BACKBONE,
         weights=weights.name,
         weights_sha256=weights.sha256,
         preprocessing=weights.preprocessing.to_dict(),
-        decoder=describe_decoder(decode),
+        decoder=describe_decoder(choice.decode),
         colours=describe_colours(),
-        engine=engine.name,
-        precision=engine.precision,
-        storage=storage,
+        engine=engine,
+        precision=choice.precision,
+        storage=choice.storage,
     )
 
 
@@ -85,7 +92,8 @@ def build_runner(
             device=device,
             batch_size=batch_size,
         )
-    return engine, make_provenance(found, engine, choice.decode, choice.storage)
+    made_with = replace(choice, precision=engine.precision)
+    return engine, make_provenance(found, engine.name, made_with)
 
 
 def make_heading(

@@ -118,6 +118,19 @@ def find_making(candidates: Iterable[Path], opened: Opened | None = None) -> Pro
     return None
 
 
+def open_before(path: Path, opened: Opened, refuse: bool) -> FeatureFile | None:
+    """What the file holds now; one that cannot be read is refused, or made again and said so."""
+    if not path.exists():
+        return None
+    try:
+        return opened.open(path)
+    except FeatureFileError as error:
+        if refuse:
+            raise OutputExistsError(path, (error.reason,)) from error
+        log.warning("not reused: %s", error)
+        return None
+
+
 def refuse_other(
     where: Path,
     there: Sequence[FeatureFile],

@@ -45,6 +45,8 @@ SCHEMA = 2  # of the feature file
 SHARD_IMAGES = 512
 SHARD_SECONDS = 30.0
 MODEL_SCHEMA = 2
+PLAN_SCHEMA = 1
+PLAN_SHARD_IMAGES = 10_000  # of a shard that one machine computes
 
 CONNECT_SECONDS = 8.0  # before a host counts as out of reach
 

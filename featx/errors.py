@@ -51,6 +51,14 @@ class DeviceError(FeatxError, RuntimeError):
     """A device that this machine does not have."""
 
 
+class PlanError(FeatxError, ValueError):
+    """A plan that is none of ours, does not fit this machine, or whose shards are not all there."""
+
+
+class RunnerError(FeatxError, RuntimeError):
+    """A cluster that cannot be reached, or work on it that failed."""
+
+
 class ExtractionError(FeatxError, RuntimeError):
     """An extraction that cannot finish."""
 

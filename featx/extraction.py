@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import time
 from pathlib import Path
@@ -24,37 +23,30 @@ from featx.cache import (
     Opened,
     cache_path,
     find_cache_dir,
-    find_finished,
     find_making,
-    list_same_data,
+    open_before,
     open_made_alike,
     prepare_cache,
     refuse_other,
 )
 from featx.checkpoints import open_checkpoints
 from featx.config import FEATURE_DIM, Preprocessing
-from featx.contents import hash_images, write_index
 from featx.costs import Reused, read_cost, write_cost
 from featx.dataset import Dataset
 from featx.errors import (
     DatasetError,
-    FeatureFileError,
-    FeatxError,
     ImageError,
-    OutputExistsError,
 )
-from featx.features import FeatureFile
-from featx.files import check_space, check_writable, explain_full, resolve_output
-from featx.images import load_image, pixel_limit, read_decode
-from featx.inventory import Image, Inventory, take_inventory
+from featx.files import check_space, check_writable, explain_full
+from featx.images import load_image, read_decode
+from featx.inventory import Image, Inventory
 from featx.ledger import Ledger, count_held, count_removed
+from featx.lookup import look_up, note_index
 from featx.machine import count_cores, describe_machine
 from featx.provenance import Choice, Provenance
 from featx.shards import Shard, estimate_shards, run_shards
-from featx.sources import read_inventory
 from featx.stages import Stages
 from featx.store import estimate_file, parts_folder, write_columns
-from featx.text import printable
 
 if TYPE_CHECKING:
     from featx.engine import Engine
@@ -147,53 +139,36 @@ def extract(
     ExtractionError
         No image could be decoded, or the network gave numbers that are not finite.
     """
-    if isinstance(data, Dataset):
-        inventory = take_inventory(data)
-    else:
-        inventory = read_inventory(data, split, root)
-    _note_ignored(inventory)
-    pixel_limit()  # what it says of a wrong setting is better said now
-    target = None if output is None else resolve_output(Path(output))
-    home = find_cache_dir(cache_dir)
-    stages = Stages()
-    decode = "exact" if view else decode
-    choice = Choice(engine, precision, decode, protocol, view, storage)
-    opened = Opened()
-    with stages.time("find"):
-        same_data = list_same_data(inventory, home, target)
-        hash_images(inventory, on_error, () if rehash else same_data)
-        usable = same_data if target is None else [path for path in same_data if path == target]
-        found = find_finished(inventory, usable, weights, choice, opened)
-    if found is not None:
-        if on_error == "fail":
-            _fail_on_skipped(found, inventory.root)
-        _clear_finished(found, inventory)
-        if inventory.read:
-            _note_index(inventory, found.path)
-        return summarise(
-            found,
-            extracted=0,
-            removed=0,
-            seconds=stages.total,
-            speed=None,
-            stages=stages,
-            device=read_cost(found).get("device") or device,
-        )
+    asked = look_up(
+        data,
+        Choice(engine, precision, "exact" if view else decode, protocol, view, storage),
+        output=output,
+        weights=weights,
+        split=split,
+        root=root,
+        device=device,
+        on_error=on_error,
+        cache_dir=cache_dir,
+        rehash=rehash,
+    )
+    if asked.found is not None:
+        return asked.found
+    inventory, target, home = asked.inventory, asked.output, asked.cache_dir
     # Before weights are fetched and a network is built for nothing.
     place = target or home / "features.h5"
     size = estimate_file(len(inventory), FEATURE_DIM, inventory.longest_name(), storage)
     check_space(place, size, size)
     check_writable(place)
-    made = find_making(same_data, opened)
+    made = find_making(asked.same_data, asked.opened)
     runner, provenance = build_runner(
         inventory,
-        choice,
+        asked.choice,
         weights,
         made,
         device=device,
         batch_size=batch_size,
         progress=progress,
-        stages=stages,
+        stages=asked.stages,
     )
     return extract_inventory(
         inventory,
@@ -206,8 +181,8 @@ def extract(
         overwrite=overwrite,
         lock=lock,
         progress=progress,
-        stages=stages,
-        opened=opened,
+        stages=asked.stages,
+        opened=asked.opened,
     )
 
 
@@ -267,7 +242,7 @@ def extract_inventory(
     check_writable(path)
     kept = f"what was done is kept in {parts}; make room, and the same command goes on"
     with explain_full(path, size, kept), open_checkpoints(path, lock=lock) as checkpoints:
-        before = _open_before(path, opened, refuse=output is not None and not overwrite)
+        before = open_before(path, opened, refuse=output is not None and not overwrite)
         shards = [shard for shard, _ in checkpoints.shards]
         # What the cache names, it names by folder and provenance: there is nothing to mix up.
         if output is not None and not overwrite:
@@ -312,7 +287,10 @@ def extract_inventory(
                 return load_image(where, preprocessing, image.digest, decode)
             except ImageError as error:
                 if fixed and error.kind == "unreadable":
-                    raise DatasetError(f"{where} is not what it was when it was planned") from error
+                    raise DatasetError(
+                        f"{where} is not what it was when the plan was made ({error.reason}): "
+                        "featx plan … --overwrite makes it anew"
+                    ) from error
                 raise
 
         done = run_shards(
@@ -332,7 +310,8 @@ def extract_inventory(
             # What it cost first: once the file is there, nothing is left to tell.
             cost = {"seconds": seconds} | measure_stages(stages)
             write_cost(path, fingerprint, reused.cost, cost, done.computed, engine.device)
-            _note_index(inventory, path)
+            if not fixed:
+                note_index(inventory, path)
             heading = make_heading(inventory, provenance, gathered.skipped)
             removed = 0 if before is None else count_removed(before, inventory)
             file = write_columns(path, gathered.columns, heading, fingerprint)
@@ -349,50 +328,3 @@ def extract_inventory(
         stages=stages,
         device=engine.device,
     )
-
-
-def _open_before(path: Path, opened: Opened, refuse: bool) -> FeatureFile | None:
-    """What the file holds now; one that cannot be read is refused, or made again and said so."""
-    if not path.exists():
-        return None
-    try:
-        return opened.open(path)
-    except FeatureFileError as error:
-        if refuse:
-            raise OutputExistsError(path, (error.reason,)) from error
-        log.warning("not reused: %s", error)
-        return None
-
-
-def _clear_finished(found: FeatureFile, inventory: Inventory) -> None:
-    """Remove the shards of a run that was killed between its last two steps.
-
-    Only where all of them are in the file, which holds just that inventory: others may be of
-    images that are away for a while.
-    """
-    if not parts_folder(found.path).is_dir():
-        return
-    with contextlib.suppress(FeatxError, OSError), open_checkpoints(found.path) as checkpoints:
-        shards = [shard for shard, _ in checkpoints.shards]
-        held, kept = count_held(shards, inventory)
-        if held == kept and all(shard.provenance == found.provenance for shard in shards):
-            checkpoints.discard()
-
-
-def _note_index(inventory: Inventory, path: Path) -> None:
-    """Keep what the system said of the images: a convenience, so a failure is no failure."""
-    try:
-        write_index(inventory, path)
-    except (FeatureFileError, OSError) as error:
-        log.debug("the next run reads every image again: %s", error)
-
-
-def _fail_on_skipped(found: FeatureFile, root: Path) -> None:
-    for one in found.heading.skipped:
-        raise ImageError(str(root / one.path), one.reason, one.kind)
-
-
-def _note_ignored(inventory: Inventory) -> None:
-    if inventory.n_ignored:
-        named = ", ".join([*inventory.ignored[:3], *["…"][: inventory.n_ignored > 3]])
-        log.info("ignored, since no images: %d (%s)", inventory.n_ignored, printable(named))

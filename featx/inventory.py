@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import islice, repeat
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,7 +29,7 @@ from featx.splits import NO_LABEL, apportion_classes, check_first, parse_split
 from featx.text import as_text
 
 _NO_SPLIT = len(SPLITS)
-_NAMES = (*SPLITS, "")
+SPLIT_NAMES = (*SPLITS, "")  # by code
 _BLOCK = 4096  # rows in memory at a time
 _CACHE_KIB = 32 << 10  # of the database, before it goes to disk
 
@@ -72,6 +72,8 @@ class Inventory:
     ----------
     root, name, classes, split_rule
         See `Dataset`.
+    source : str
+        What was named to have it.
     db : sqlite3.Connection
         For modules above; one thread's.
     ignored, empty : list of str
@@ -86,6 +88,7 @@ class Inventory:
     def __init__(self, root: Path, rule: str, name: str | None = None) -> None:
         self.root = root
         self.name = as_text(name or root.resolve().name) or "images"
+        self.source = str(root)
         self.split_rule = rule
         self.classes: tuple[str, ...] = ()
         self.ignored: list[str] = []
@@ -120,16 +123,16 @@ class Inventory:
         self.db.executemany(
             "INSERT INTO found VALUES (?, ?, ?, ?)",
             (
-                (_NAMES.index(split), as_text(label), os.fsencode(path), line)
+                (SPLIT_NAMES.index(split), as_text(label), os.fsencode(path), line)
                 for split, label, path, line in rows
             ),
         )
         return self.db.total_changes - before
 
-    def put(self, rows: Iterable[tuple[bytes, int, int]]) -> None:
-        """Put in images that are in order already: name, split and target as `images` has them."""
+    def put(self, rows: Iterable[tuple[bytes, int, int, bytes | None]]) -> None:
+        """Put in images that are in order already: name, split, target, digest as in `images`."""
         self.db.executemany(
-            "INSERT INTO images (position, name, split, target) VALUES (?, ?, ?, ?)",
+            "INSERT INTO images (position, name, split, target, digest) VALUES (?, ?, ?, ?, ?)",
             ((position, *row) for position, row in enumerate(rows, start=len(self))),
         )
 
@@ -241,9 +244,9 @@ class Inventory:
 
     def targets_by_split(self) -> dict[str, set[int]]:
         """Which targets each split has images of."""
-        have: dict[str, set[int]] = {name: set() for name in _NAMES}
+        have: dict[str, set[int]] = {name: set() for name in SPLIT_NAMES}
         for split, target in self.db.execute("SELECT DISTINCT split, target FROM images"):
-            have[_NAMES[split]].add(target)
+            have[SPLIT_NAMES[split]].add(target)
         return have
 
     def longest_name(self) -> int:
@@ -254,31 +257,32 @@ class Inventory:
         """Make looking for a digest fast, once the images were read."""
         self.db.execute("CREATE INDEX IF NOT EXISTS by_digest ON images (digest)")
 
-    def iterate_names(self) -> Iterator[str]:
-        """All paths relative to the root, in order."""
-        for (name,) in self.db.execute("SELECT name FROM images ORDER BY position"):
+    def index_names(self) -> None:
+        """Make looking for a name fast."""
+        self.db.execute("CREATE INDEX IF NOT EXISTS by_name ON images (name)")
+
+    def iterate_names(self, where: str = "") -> Iterator[str]:
+        """Paths relative to the root, in order."""
+        for (name,) in self.db.execute(f"SELECT name FROM images {where} ORDER BY position"):
             yield os.fsdecode(name)
 
     def iterate(self, rest: str, values: Sequence[Any] = ()) -> Iterator[Image]:
         """Images, by all of a query that follows FROM images."""
         query = f"SELECT position, name, digest, target, split FROM images {rest}"
         for position, name, digest, target, split in self.db.execute(query, values):
-            yield Image(position, os.fsdecode(name), digest.hex(), target, _NAMES[split])
+            yield Image(position, os.fsdecode(name), digest.hex(), target, SPLIT_NAMES[split])
 
     def first_images(self, most: int) -> list[Image]:
         """The first images that were read."""
         return list(self.iterate("WHERE digest IS NOT NULL ORDER BY position LIMIT ?", (most,)))
 
-    def fingerprint(self, but: Iterable[str] = ()) -> str:
-        """`Features.fingerprint` of all images that were read, but those of some digests."""
-        left_out = frozenset(but)
-        made = Fingerprint(self.classes)
-        images = self.iterate("WHERE digest IS NOT NULL ORDER BY position")
-        while block := list(islice(images, _BLOCK)):
-            rows = [image for image in block if image.digest not in left_out]
-            _, paths, hashes, targets, splits = zip(*rows, strict=True) if rows else [()] * 5
-            made.add(paths, hashes, targets, splits)
-        return made.hexdigest()
+    def fingerprint(self) -> str:
+        """`Features.fingerprint` of all images that were read."""
+        return fingerprint_images(self.classes, self.iterate_read())
+
+    def iterate_read(self) -> Iterator[Image]:
+        """All images that were read, in order."""
+        return self.iterate("WHERE digest IS NOT NULL ORDER BY position")
 
     def load(self) -> Dataset:
         """All of it in memory."""
@@ -302,7 +306,7 @@ class Inventory:
             classes=self.classes,
             paths=tuple(os.fsdecode(name) for name, _, _, _ in rows),
             targets=np.array([target for _, target, _, _ in rows], dtype=np.int64),
-            splits=np.array([_NAMES[split] for _, _, split, _ in rows], dtype="<U5"),
+            splits=np.array([SPLIT_NAMES[split] for _, _, split, _ in rows], dtype="<U5"),
             split_rule=self.split_rule,
             ignored=tuple(self.ignored),
         )
@@ -315,6 +319,15 @@ def take_inventory(dataset: Dataset) -> Inventory:
     made.classes = dataset.classes
     made.ignored, made.n_ignored = list(dataset.ignored), len(dataset.ignored)
     names = (os.fsencode(path) for path in dataset.paths)
-    splits = (_NAMES.index(split) for split in dataset.splits.tolist())
-    made.put(zip(names, splits, dataset.targets.tolist(), strict=True))
+    splits = (SPLIT_NAMES.index(split) for split in dataset.splits.tolist())
+    made.put(zip(names, splits, dataset.targets.tolist(), repeat(None), strict=False))
     return made
+
+
+def fingerprint_images(classes: Sequence[str], images: Iterator[Image]) -> str:
+    """`Features.fingerprint` of these images."""
+    made = Fingerprint(classes)
+    while block := list(islice(images, _BLOCK)):
+        _, paths, hashes, targets, splits = zip(*block, strict=True)
+        made.add(paths, hashes, targets, splits)
+    return made.hexdigest()

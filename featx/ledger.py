@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from featx.config import SPLITS
 from featx.dataset import Fingerprint, Skipped
 from featx.errors import CONTENT_FAULTS, ExtractionError, ImageError
 from featx.features import FeatureFile
-from featx.inventory import Image, Inventory
+from featx.inventory import Image, Inventory, fingerprint_images
 from featx.rows import Rows, StoredRows, decode_text, iterate_slices
 from featx.selection import Selection
 
@@ -82,6 +83,14 @@ class Ledger:
         self._db.execute(
             "INSERT OR REPLACE INTO failed VALUES (?, ?, ?)",
             (image.position, error.kind, error.reason),
+        )
+
+    def skip(self, one: Skipped) -> None:
+        """Note an image that was skipped elsewhere for a fault that is not its content's."""
+        self.inventory.index_names()
+        self._db.execute(
+            "INSERT OR REPLACE INTO failed SELECT position, ?, ? FROM images WHERE name = ?",
+            (one.kind, one.reason, one.path.encode()),
         )
 
     def start(self) -> None:
@@ -263,24 +272,29 @@ class _FeatureRows:
         return X
 
 
-def holds(file: FeatureFile, inventory: Inventory) -> bool:
-    """Whether a file has these images, all of them and no others, but for those it had to skip."""
-    but = {one.digest for one in file.heading.skipped if one.digest}
-    if but:
-        inventory.index_digests()
-    expected = {(one.path, one.digest) for one in inventory.unread}
-    expected |= _find_paths(inventory, but)
-    listed = {(one.path, one.digest) for one in file.heading.skipped}
-    return listed == expected and file.fingerprint == inventory.fingerprint(but)
+def holds(file: FeatureFile, inventory: Inventory, retry: bool = True) -> bool:
+    """Whether a file has these images, all of them and no others, but for those it had to skip.
 
+    Parameters
+    ----------
+    file : FeatureFile
+    inventory : Inventory
+    retry : bool
+        An image that was skipped for a fault that is not its content's is to be tried again.
+    """
+    listed = {one.path: one.digest for one in file.heading.skipped}
+    left_out = {one.path for one in inventory.unread}
 
-def _find_paths(inventory: Inventory, digests: Iterable[str]) -> set[tuple[str, str]]:
-    """(path, hash) of every image with one of some contents."""
-    return {
-        (image.path, digest)
-        for digest in digests
-        for image in inventory.iterate("WHERE digest = ?", (bytes.fromhex(digest),))
-    }
+    def iterate_held() -> Iterator[Image]:
+        for image in inventory.iterate_read():
+            digest = listed.get(image.path)
+            if digest == image.digest or (digest == "" and not retry):
+                left_out.add(image.path)
+            else:
+                yield image
+
+    found = fingerprint_images(inventory.classes, iterate_held())
+    return file.fingerprint == found and left_out == listed.keys()
 
 
 def count_held(files: Iterable[FeatureFile], inventory: Inventory) -> tuple[int, int]:
@@ -305,22 +319,53 @@ def count_removed(before: FeatureFile, inventory: Inventory) -> int:
 
     A renamed file and one with new contents are not; of two identical files, one that went is.
     """
+    _load_former(inventory, iterate_names(before.columns, len(before)))
+    return inventory.count(
+        "SELECT sum(max(gone.n - coalesce(come.n, 0), 0)) FROM "
+        f"(SELECT digest, count(*) AS n FROM former WHERE {_GONE} GROUP BY digest) AS gone "
+        "LEFT JOIN (SELECT digest, count(*) AS n FROM images WHERE digest IS NOT NULL AND "
+        f"{_NEW} GROUP BY digest) AS come USING (digest)"
+    )
+
+
+def find_changes(former: Iterable[tuple[bytes, bytes]], inventory: Inventory) -> tuple[str, ...]:
+    """What has become of some images, each given by name and digest, in a few clauses.
+
+    Where the inventory was not read, only names are compared.
+    """
+    _load_former(inventory, former)
+    other = "EXISTS (SELECT 1 FROM former WHERE former.name = images.name AND {})".format(
+        "former.digest <> images.digest"
+    )
+    said = []
+    for one, many, table, where in (
+        ("image is new", "images are new", "images", _NEW),
+        ("image is gone", "images are gone", "former", _GONE),
+        ("image has other bytes", "images have other bytes", "images", other),
+    ):
+        n, first = inventory.db.execute(
+            f"SELECT count(*), min(name) FROM {table} WHERE {where}"
+        ).fetchone()
+        if n:
+            shown = os.fsdecode(first) + ", …" * (n > 1)
+            said.append(f"{n} {one if n == 1 else many} ({shown})")
+    return tuple(said)
+
+
+def iterate_names(columns: Mapping[str, Rows], n: int) -> Iterator[tuple[bytes, bytes]]:
+    """Name and digest of each row of columns of a feature file."""
+    for some in iterate_slices(n, _BLOCK):
+        hashes = decode_text(columns["hashes"][some]).tolist()
+        yield from zip(columns["paths"][some].tolist(), map(bytes.fromhex, hashes), strict=True)
+
+
+_GONE = "NOT EXISTS (SELECT 1 FROM images WHERE images.name = former.name)"
+_NEW = "NOT EXISTS (SELECT 1 FROM former WHERE former.name = images.name)"
+
+
+def _load_former(inventory: Inventory, rows: Iterable[tuple[bytes, bytes]]) -> None:
     db = inventory.db
     db.execute("DROP TABLE IF EXISTS former")
     db.execute("CREATE TABLE former (name BLOB PRIMARY KEY, digest BLOB) WITHOUT ROWID")
-    for some in iterate_slices(len(before), _BLOCK):
-        names = before.columns["paths"][some].tolist()
-        hashes = decode_text(before.columns["hashes"][some]).tolist()
-        db.executemany(
-            "INSERT OR IGNORE INTO former VALUES (?, ?)",
-            zip(names, map(bytes.fromhex, hashes), strict=True),
-        )
-    db.execute("CREATE INDEX by_name ON images (name)")
-    return inventory.count(
-        "SELECT sum(max(gone.n - coalesce(come.n, 0), 0)) FROM "
-        "(SELECT digest, count(*) AS n FROM former WHERE NOT EXISTS "
-        "(SELECT 1 FROM images WHERE images.name = former.name) GROUP BY digest) AS gone "
-        "LEFT JOIN (SELECT digest, count(*) AS n FROM images WHERE digest IS NOT NULL AND "
-        "NOT EXISTS (SELECT 1 FROM former WHERE former.name = images.name) GROUP BY digest) "
-        "AS come USING (digest)"
-    )
+    db.executemany("INSERT OR IGNORE INTO former VALUES (?, ?)", rows)
+    inventory.index_names()

@@ -67,6 +67,7 @@ def read_inventory(
         found = _read_manifest(path, path.parent if root is None else Path(root))
         if root is None:
             _check_inside(found, path)
+    found.source = str(path)
     n_images = len(found)
     if not n_images and not path.is_dir():
         raise DatasetError(f"{path} names no images: nothing follows its first line")

@@ -24,12 +24,13 @@ FLOORS = [
     {"sources", "container", "features", "engines", "network", "prefix", "models", "linear"}
     | {"logreg", "margins", "neighbours", "selection"},
     {"store", "contents", "ledger", "candidates"},
-    {"cache", "costs", "checkpoints", "shards", "recipes", "results"},
+    {"cache", "costs", "checkpoints", "shards", "recipes", "results"} | {"plans"},
     {"assembly", "finetuning", "doctor", "heads"},
+    {"lookup", "planning"},
     {"extraction"},
-    {"views", "learning", "prediction", "trainers"},
-    {"comparison", "samples"},
-    {"exhibits", "rendering"},
+    {"sharding", "merging", "views", "learning", "prediction", "trainers"},
+    {"comparison", "samples", "ray_runner"},
+    {"exhibits", "rendering", "distribution"},
     {"wording"},
     {"report"},
 ]

@@ -1,0 +1,55 @@
+"""`featx merge`."""
+
+from __future__ import annotations
+
+import click
+
+from .options import (
+    cache_dir_option,
+    describe_extraction,
+    finish_skipped,
+    lock_option,
+    max_skipped_option,
+    overwrite_option,
+    say,
+    speech_options,
+    start_speaking,
+)
+
+
+@click.command()
+@click.argument("plan", metavar="DIR", type=click.Path(file_okay=False))
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False),
+    metavar="F.h5",
+    help="The feature file.  [default: a name of its own in the cache folder]",
+)
+@cache_dir_option
+@lock_option
+@max_skipped_option
+@overwrite_option
+@speech_options
+def merge(
+    plan: str,
+    output: str | None,
+    cache_dir: str | None,
+    lock: bool,
+    max_skipped: float,
+    overwrite: bool,
+    as_json: bool,
+    verbose: bool,
+    quiet: bool,
+) -> None:
+    """Check every shard of the plan in DIR and write the one feature file.
+
+    A shard that is missing, damaged or of something else is named, with the command that computes
+    it. The file is byte for byte the one that featx extract makes of the same images alone.
+    """
+    start_speaking(verbose, quiet)
+    from featx.merging import merge
+
+    done = merge(plan, output, cache_dir=cache_dir, overwrite=overwrite, lock=lock)
+    say(as_json, done.to_dict(), describe_extraction(done))
+    finish_skipped(done.skipped_files, done.images + len(done.skipped_files), max_skipped)

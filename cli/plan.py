@@ -1,0 +1,82 @@
+"""`featx plan`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from featx.config import PLAN_SHARD_IMAGES
+
+from .options import (
+    batch_size_option,
+    cache_dir_option,
+    check_skipped,
+    data_options,
+    device_option,
+    engine_options,
+    overwrite_option,
+    protocol_option,
+    rehash_option,
+    say,
+    speech_options,
+    start_speaking,
+    storage_option,
+)
+
+
+@click.command()
+@data_options
+@click.option(
+    "-o",
+    "--output",
+    "folder",
+    type=click.Path(file_okay=False),
+    required=True,
+    metavar="DIR",
+    help="Where the plan goes.",
+)
+@click.option(
+    "--shard-size",
+    type=click.IntRange(1),
+    default=PLAN_SHARD_IMAGES,
+    show_default=True,
+    metavar="N",
+    help="Images of a shard.",
+)
+@protocol_option
+@engine_options
+@storage_option
+@batch_size_option
+@device_option
+@cache_dir_option
+@rehash_option
+@overwrite_option
+@speech_options
+def plan(
+    as_json: bool, verbose: bool, quiet: bool, max_skipped: float, folder: str, **options: Any
+) -> None:
+    """Cut the extraction of DATA into shards that any machine computes, in any order.
+
+    \b
+    featx plan photos --split 0.7,0.1,0.2 -o plan      find, hash and list the images
+    featx extract --plan plan --shard 7                compute one shard, anywhere
+    featx merge plan -o F.h5                           check them all and write one file
+
+    DATA is as for featx extract. The folder has to be in sight of every machine that computes, and
+    so have the images. --device cuda plans for GPUs that need not be here.
+    """
+    progress = start_speaking(verbose, quiet)
+    from featx.planning import make_plan
+
+    made = make_plan(options.pop("data"), folder, progress=progress, **options)
+    shards = len(made.shards)
+    text = (
+        f"{folder}: {made.images} images in {shards} shard{'s' * (shards != 1)} of at most "
+        f"{made.shard_size} ({made.provenance.weights}, {made.provenance.engine} "
+        f"{made.provenance.precision})\n"
+        f"next: featx extract --plan {folder} --shard I for I from 0 to {shards - 1}, then "
+        f"featx merge {folder} -o F.h5"
+    )
+    say(as_json, made.to_dict(), text)
+    check_skipped(made.skipped, made.images, max_skipped)

@@ -1,0 +1,166 @@
+"""The shards of a plan put together."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from featx.assembly import Extraction, make_heading, summarise
+from featx.cache import (
+    Opened,
+    cache_path,
+    find_cache_dir,
+    open_before,
+    prepare_cache,
+    refuse_other,
+)
+from featx.costs import Reused, read_cost, write_cost
+from featx.errors import DatasetError, FeatureFileError, PlanError
+from featx.features import FeatureFile
+from featx.files import check_space, check_writable, explain_full, resolve_output
+from featx.ledger import Ledger, count_removed, find_changes, holds
+from featx.locks import do_without_lock, hold_lock
+from featx.plans import Plan, iterate_lists, read_all, read_plan, read_shard
+from featx.sources import read_inventory
+from featx.stages import Stages
+from featx.store import estimate_file, open_features, parts_folder, write_columns
+
+log = logging.getLogger(__name__)
+_SHOWN = 5  # shards named one by one
+
+
+def merge(
+    folder: str | Path,
+    output: str | Path | None = None,
+    *,
+    cache_dir: str | Path | None = None,
+    overwrite: bool = False,
+    lock: bool = True,
+) -> Extraction:
+    """Check every shard of a plan and write the one feature file.
+
+    It is byte for byte the file that `featx.extraction.extract` makes of the same images alone.
+
+    Parameters
+    ----------
+    folder : path
+        Of the plan.
+    output : path, optional
+        None: a name of its own in the cache folder.
+    cache_dir, overwrite, lock
+        See `featx.extraction.extract`.
+
+    Returns
+    -------
+    Extraction
+
+    Raises
+    ------
+    PlanError
+        A shard is missing, damaged, or is not of this plan.
+    OutputExistsError, LockedError, StorageError
+        See `featx.extraction.extract`.
+    """
+    started = time.perf_counter()
+    plan = read_plan(folder)
+    inventory = read_all(plan)
+    if inventory.fingerprint() != plan.fingerprint:
+        raise PlanError(f"{plan.folder}: its lists do not have the fingerprint that it names")
+    home = find_cache_dir(cache_dir)
+    path = (
+        cache_path(inventory, plan.provenance, home)
+        if output is None
+        else resolve_output(Path(output))
+    )
+    stages = Stages()
+    with stages.time("find"):
+        files = _open_shards(plan)
+        _note_changes(plan)
+    dim = files[0].columns["features"].shape[1]
+    size = estimate_file(len(inventory), dim, inventory.longest_name(), plan.provenance.storage)
+    check_space(path, size, size)
+    if output is None:
+        prepare_cache(home)
+    check_writable(path)
+    parts = parts_folder(path)
+    kept = f"all shards are kept in {plan.folder}; make room, and the same command goes on"
+    with explain_full(path, size, kept), hold_lock(parts, path) if lock else do_without_lock(parts):
+        before = open_before(path, Opened(), refuse=output is not None and not overwrite)
+        if before is not None and output is not None and not overwrite:
+            refuse_other(path, [before], inventory, plan.provenance)
+        ledger = Ledger(inventory)
+        reused = Reused(ledger)
+        for file in files:
+            reused.take(file, read_cost(file))
+            for one in file.heading.skipped:
+                if not one.digest:
+                    ledger.skip(one)
+        ledger.start()
+        with stages.time("write"):
+            gathered = ledger.gather(dim, plan.provenance.storage)
+            fingerprint = gathered.fingerprint()
+            write_cost(path, fingerprint, reused.cost, {}, 0, "")
+            heading = make_heading(inventory, plan.provenance, gathered.skipped)
+            removed = 0 if before is None else count_removed(before, inventory)
+            file = write_columns(path, gathered.columns, heading, fingerprint)
+    return summarise(
+        file,
+        extracted=0,
+        removed=removed,
+        seconds=time.perf_counter() - started,
+        speed=None,
+        stages=stages,
+        device=reused.cost.get("device", ""),
+    )
+
+
+def _open_shards(plan: Plan) -> list[FeatureFile]:
+    """All shards' features, each checked against its list and the plan."""
+    files, wrong = [], []
+    for shard in range(len(plan.shards)):
+        path = plan.features_path(shard)
+        try:
+            file = open_features(path)
+            if differences := plan.provenance.differences(file.provenance):
+                raise FeatureFileError(path, f"made otherwise ({'; '.join(differences)})")
+            if not holds(file, read_shard(plan, shard), retry=False):
+                raise FeatureFileError(path, "of other images than the plan's")
+            files.append(file)
+        except FeatureFileError as error:
+            wrong.append((shard, "not there" if not path.exists() else error.reason))
+    if not wrong:
+        return files
+    shown = "; ".join(
+        f"shard {shard} is {reason} (featx extract --plan {plan.folder} --shard {shard})"
+        for shard, reason in wrong[:_SHOWN]
+    )
+    rest = [shard for shard, _ in wrong[_SHOWN:]]
+    more = f"; and shards {_name_shards(rest)}" if rest else ""
+    raise PlanError(
+        f"{plan.folder}: {len(wrong)} of {len(plan.shards)} shards are not done: {shown}{more}"
+    )
+
+
+def _name_shards(shards: Sequence[int]) -> str:
+    """Numbers, runs of them shortened: "3, 5-9"."""
+    parts: list[list[int]] = []
+    for shard in shards:
+        if parts and shard == parts[-1][-1] + 1:
+            parts[-1].append(shard)
+        else:
+            parts.append([shard])
+    return ", ".join(str(p[0]) if len(p) == 1 else f"{p[0]}-{p[-1]}" for p in parts)
+
+
+def _note_changes(plan: Plan) -> None:
+    """Warn where the data has other images by now, as far as names tell and it is in sight."""
+    try:
+        now = read_inventory(
+            plan.data, plan.split, plan.root if Path(plan.data).is_file() else None
+        )
+    except (DatasetError, OSError):
+        return
+    for said in find_changes(iterate_lists(plan), now):
+        log.warning("%s: since the plan was made, %s", plan.folder, said)

@@ -1,0 +1,221 @@
+"""Planning: images are found, hashed and cut into shards; how features are made is settled."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from featx.assembly import build_runner, make_provenance
+from featx.cache import find_cache_dir, find_making, list_same_data
+from featx.config import CUDA_BATCH_SIZE, PLAN_SHARD_IMAGES
+from featx.container import write_sealed
+from featx.contents import hash_images
+from featx.errors import DeviceError, OutputExistsError, PlanError
+from featx.files import check_own_folder, hash_json, write_json
+from featx.inventory import Inventory
+from featx.ledger import find_changes
+from featx.machine import describe_engine
+from featx.plans import LIST_KIND, MARK, UNREAD, Plan, describe_plan, iterate_lists, read_plan
+from featx.provenance import Choice, Provenance
+from featx.rows import Rows, encode_text, iterate_slices
+from featx.selection import Selection
+from featx.sources import read_inventory
+from featx.stages import Stages
+from featx.text import as_text
+
+log = logging.getLogger(__name__)
+
+# What else two plans are compared by.
+_COMPARED = ("root", "dataset", "split_rule", "weights", "batch_size", "on_error", "shard_size")
+
+
+def make_plan(
+    data: str | Path | Inventory,
+    folder: str | Path,
+    *,
+    split: str | None = None,
+    root: str | Path | None = None,
+    weights: str = "auto",
+    device: str = "auto",
+    engine: str = "auto",
+    precision: str = "fp32",
+    decode: str = "exact",
+    protocol: str = "none",
+    storage: str = "float32",
+    batch_size: int | None = None,
+    on_error: str = "skip",
+    shard_size: int = PLAN_SHARD_IMAGES,
+    cache_dir: str | Path | None = None,
+    overwrite: bool = False,
+    rehash: bool = False,
+    progress: bool = False,
+) -> Plan:
+    """Find and hash the images of `data`, settle how features are made, and cut it into shards.
+
+    Parameters
+    ----------
+    data, split, root
+        See `featx.sources.read_inventory`; or an inventory that was hashed.
+    folder : path
+        Where the plan goes.
+    weights, engine, precision, decode, protocol, storage, batch_size, on_error, cache_dir, rehash
+        See `featx.extraction.extract`.
+    device : {"auto", "cpu", "cuda"}
+        Where the shards will be computed. "cuda" need not be here: the engine is torch then.
+    shard_size : int
+        Images of a shard.
+    overwrite : bool
+        Replace a plan of something else, or of the same data before it changed. Features that its
+        shards have already are used where they fit.
+    progress : bool
+
+    Returns
+    -------
+    Plan
+
+    Raises
+    ------
+    DatasetError, WeightsError, DeviceError, ImageError
+    OutputExistsError
+        The folder holds something else, or a plan of data that has changed since, and `overwrite`
+        is False.
+    """
+    folder = Path(folder)
+    before = None if overwrite else _read_before(folder)
+    inventory = data if isinstance(data, Inventory) else read_inventory(data, split, root)
+    same_data = list_same_data(inventory, find_cache_dir(cache_dir))
+    if inventory is not data:
+        hash_images(inventory, on_error, () if rehash else same_data)
+    choice = Choice(engine, precision, decode, protocol, storage=storage)
+    made = find_making(same_data) if before is None else before.provenance
+    provenance, batch_size = _settle(
+        inventory, choice, weights, made, device=device, batch_size=batch_size, progress=progress
+    )
+    plan = Plan(
+        folder=folder,
+        data=str(Path(inventory.source).resolve()),
+        root=str(inventory.root.resolve()),
+        split=split,
+        dataset=inventory.name,
+        split_rule=inventory.split_rule,
+        classes=inventory.classes,
+        weights=str(Path(weights).resolve()) if Path(weights).is_file() else provenance.weights,
+        choice=replace(choice, engine=provenance.engine.split()[0], precision=provenance.precision),
+        provenance=provenance,
+        batch_size=batch_size,
+        on_error=on_error,
+        shard_size=shard_size,
+        images=len(inventory),
+        skipped=len(inventory.unread),
+        fingerprint=inventory.fingerprint(),
+    )
+    if before is not None:
+        if replace(before, shards=()) == plan:
+            log.info("%s is this plan already", folder)
+            return before
+        raise OutputExistsError(folder, _find_differences(before, plan, inventory))
+    return _write_plan(plan, inventory)
+
+
+def _read_before(folder: Path) -> Plan | None:
+    """The plan that is there; a folder of something else is refused."""
+    check_own_folder(folder, MARK)
+    if not (folder / MARK).exists():
+        return None
+    try:
+        return read_plan(folder)
+    except PlanError as error:
+        raise OutputExistsError(folder, (str(error),)) from error
+
+
+def _settle(
+    inventory: Inventory,
+    choice: Choice,
+    weights: str,
+    made: Provenance | None,
+    *,
+    device: str,
+    batch_size: int | None,
+    progress: bool,
+) -> tuple[Provenance, int]:
+    """What all shards' features will be made by, and the images of a forward pass."""
+    from featx.engine import choose_device
+    from featx.fetch import resolve_weights
+
+    try:
+        choose_device(device)
+    except DeviceError:
+        # Planned on a machine without the GPUs that the shards are for.
+        if choice.engine == "openvino" or choice.precision == "auto":
+            raise
+        found = resolve_weights(weights, progress=progress)
+        found = replace(found, preprocessing=choice.frame(found.preprocessing))
+        return (
+            make_provenance(found, describe_engine("torch"), choice),
+            batch_size or CUDA_BATCH_SIZE,
+        )
+    engine, provenance = build_runner(
+        inventory,
+        choice,
+        weights,
+        made,
+        device=device,
+        batch_size=batch_size,
+        progress=progress,
+        stages=Stages(),
+    )
+    return provenance, engine.batch_size
+
+
+def _find_differences(before: Plan, plan: Plan, inventory: Inventory) -> tuple[str, ...]:
+    """In what the plan that is there differs from the one that is asked for."""
+    found = list(before.provenance.differences(plan.provenance))
+    for name in (
+        "root",
+        "dataset",
+        "split_rule",
+        "weights",
+        "batch_size",
+        "on_error",
+        "shard_size",
+    ):
+        mine, theirs = getattr(before, name), getattr(plan, name)
+        if mine != theirs:
+            found.append(f"{name}: {mine} → {theirs}")
+    found += find_changes(iterate_lists(before), inventory)
+    return tuple(found) or ("it differs",)
+
+
+def _write_plan(plan: Plan, inventory: Inventory) -> Plan:
+    """Cut the images into shards, a list for each; plan.json last, since it makes them count."""
+    (plan.folder / MARK).unlink(missing_ok=True)
+    hashes: list[str] = []
+    unread = {one.path: one for one in inventory.unread}
+    for some in iterate_slices(len(inventory), plan.shard_size):
+        where = f"position >= {some.start} AND position < {some.stop}"
+        chosen = Selection(
+            inventory, f"SELECT position FROM images WHERE {where} AND digest IS NOT NULL"
+        )
+        left_out = [
+            unread[as_text(name)]
+            for name in inventory.iterate_names(f"WHERE {where} AND digest IS NULL")
+        ]
+        columns: dict[str, Rows] = {
+            "paths": chosen.text("name"),
+            "splits": chosen.numbers("split"),
+            "targets": chosen.numbers("target"),
+            "hashes": chosen.text("lower(hex(digest))"),
+            "sizes": chosen.numbers("size"),
+        }
+        for name in UNREAD:
+            values = np.array([getattr(one, name) for one in left_out], dtype=np.str_)
+            columns[f"unread_{name}s"] = encode_text(values)
+        seal, _ = write_sealed(plan.list_path(len(hashes)), LIST_KIND, {}, columns)
+        hashes.append(seal.sha256)
+    plan = replace(plan, shards=tuple(hashes))
+    facts = describe_plan(plan)
+    write_json(plan.folder / MARK, {**facts, "sha256": hash_json(facts)})
+    return plan

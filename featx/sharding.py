@@ -1,0 +1,187 @@
+"""A plan carried out: the features of its shards, one at a time."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from featx.assembly import Extraction, build_runner, summarise
+from featx.costs import read_cost
+from featx.errors import DatasetError, FeatureFileError, PlanError
+from featx.extraction import extract_inventory
+from featx.features import FeatureFile
+from featx.inventory import Inventory
+from featx.ledger import holds
+from featx.machine import count_cores, describe_engine
+from featx.plans import Plan, open_list, read_plan, read_shard
+from featx.rows import decode_text, iterate_slices
+from featx.stages import Stages
+from featx.store import open_features
+
+if TYPE_CHECKING:
+    from featx.engine import Engine
+
+log = logging.getLogger(__name__)
+_SHOWN = 5  # shards named one by one
+_BLOCK = 4096  # rows in memory at a time
+
+
+class ShardWorker:
+    """Computes shards of one plan, with one network for all of them.
+
+    Parameters
+    ----------
+    plan : Plan or path of its folder
+    root : path, optional
+        Where the images are on this machine; None: where they were when the plan was made.
+    weights : str, optional
+        Where the parameters are on this machine; None: by the plan's own name.
+    device, num_workers, lock, progress
+        See `featx.extraction.extract`.
+
+    Raises
+    ------
+    PlanError
+        There is no such plan, or it is damaged.
+    """
+
+    def __init__(
+        self,
+        plan: Plan | str | Path,
+        *,
+        root: str | Path | None = None,
+        weights: str | None = None,
+        device: str = "auto",
+        num_workers: int | None = None,
+        lock: bool = True,
+        progress: bool = False,
+    ) -> None:
+        self.plan = plan if isinstance(plan, Plan) else read_plan(plan)
+        self._root = Path(self.plan.root) if root is None else Path(root)
+        self._weights, self._device = weights, device
+        self._num_workers = count_cores() if num_workers is None else num_workers
+        self._lock, self._progress = lock, progress
+        self._engine: Engine | None = None
+
+    def extract(self, shard: int) -> Extraction:
+        """Compute one shard, from 0; one that is done already is left as it is.
+
+        Raises
+        ------
+        PlanError
+            No such shard, damage, or a machine that would make other features.
+        DatasetError
+            The shard's images are not what they were.
+        WeightsError, DeviceError, LockedError, StorageError, ImageError
+            See `featx.extraction.extract`.
+        """
+        plan, stages = self.plan, Stages()
+        inventory = read_shard(plan, shard, self._root)
+        with stages.time("find"):
+            done = _find_done(plan, shard, inventory)
+        if done is not None:
+            return summarise(
+                done,
+                extracted=0,
+                removed=0,
+                seconds=stages.total,
+                speed=None,
+                stages=stages,
+                device=read_cost(done).get("device") or self._device,
+            )
+        with stages.time("find"):
+            _check_unchanged(plan, shard, self._root)
+        if self._engine is None:
+            self._engine = _build_engine(
+                plan, inventory, self._weights, self._device, self._progress
+            )
+        return extract_inventory(
+            inventory,
+            self._engine,
+            plan.provenance,
+            output=plan.features_path(shard),
+            cache_dir=None,
+            num_workers=self._num_workers,
+            on_error=plan.on_error,
+            overwrite=True,  # what an older plan left there is ours, and used where it fits
+            lock=self._lock,
+            progress=self._progress,
+            stages=stages,
+            fixed=True,
+        )
+
+
+def _check_unchanged(plan: Plan, shard: int, root: Path) -> None:
+    """Raise DatasetError where images of a shard are gone, or are not as long as they were.
+
+    That the bytes are those that were hashed is seen when they are decoded.
+    """
+    columns = open_list(plan, shard)
+    gone, changed = [], []
+    for some in iterate_slices(len(columns["paths"]), _BLOCK):
+        names, sizes = decode_text(columns["paths"][some]), columns["sizes"][some]
+        for name, size in zip(names.tolist(), sizes.tolist(), strict=True):
+            try:
+                found = (root / name).stat()
+            except OSError:
+                gone.append(name)
+            else:
+                changed += [name] * (found.st_size != size)
+    said = [
+        f"{len(names)} {what} ({', '.join(names[:3])}{', …' * (len(names) > 3)})"
+        for what, names in (("gone or unreadable", gone), ("of another size", changed))
+        if names
+    ]
+    if said:
+        raise DatasetError(
+            f"{root} has changed since {plan.folder} was made: of shard {shard}, "
+            f"{' and '.join(said)}; featx plan … --overwrite makes it anew (shards whose images "
+            "are as they were stay done), --root names another folder"
+        )
+
+
+def _build_engine(
+    plan: Plan, inventory: Inventory, weights: str | None, device: str, progress: bool
+) -> Engine:
+    """The engine that a plan asks for.
+
+    Raises
+    ------
+    PlanError
+        What this machine would make differs from what the plan asks for.
+    """
+    if describe_engine(plan.choice.engine) != plan.provenance.engine:
+        here = describe_engine(plan.choice.engine) or f"no {plan.choice.engine}"
+        raise PlanError(
+            f"{plan.folder} asks for {plan.provenance.engine} and this machine has {here}: install "
+            "the same everywhere, or plan again with --overwrite"
+        )
+    engine, provenance = build_runner(
+        inventory,
+        plan.choice,
+        weights or plan.weights,
+        None,
+        device=device,
+        batch_size=plan.batch_size,
+        progress=progress,
+        stages=Stages(),
+    )
+    differences = plan.provenance.differences(provenance)
+    if differences:
+        raise PlanError(
+            f"this machine would make other features than {plan.folder} asks for "
+            f"({'; '.join(differences)}): install the same everywhere, or plan again with "
+            "--overwrite"
+        )
+    return engine
+
+
+def _find_done(plan: Plan, shard: int, inventory: Inventory) -> FeatureFile | None:
+    """A shard's features, where they are what the plan asks for."""
+    try:
+        found = open_features(plan.features_path(shard))
+    except FeatureFileError:
+        return None
+    fits = found.provenance == plan.provenance and holds(found, inventory, retry=False)
+    return found if fits else None

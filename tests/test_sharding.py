@@ -1,0 +1,275 @@
+"""Plans: shards computed apart, in any order, twice, by several processes, are one file."""
+
+import json
+import logging
+import shutil
+
+import numpy as np
+import pytest
+from conftest import PROVENANCE, CountingEngine, draw_photo
+
+from featx import planning, sharding
+from featx.contents import hash_images
+from featx.errors import DatasetError, OutputExistsError, PlanError
+from featx.extraction import extract, extract_inventory
+from featx.merging import merge
+from featx.planning import make_plan
+from featx.plans import read_plan
+from featx.sharding import ShardWorker
+from featx.sources import read_inventory
+from featx.store import read_features
+
+SPLIT = "first:4,2"
+
+
+@pytest.fixture
+def root(photos):
+    """Thirty images: two of the same bytes far from each other, one empty, one link to nowhere."""
+    shutil.copy(photos / "cat" / "00.jpg", photos / "owl" / "copy.jpg")
+    (photos / "dog" / "broken.jpg").write_bytes(b"")
+    (photos / "dog" / "gone.jpg").symlink_to("nowhere")
+    return photos
+
+
+@pytest.fixture
+def engine(monkeypatch):
+    """Plans and shards by the engine that counts."""
+    counting = CountingEngine()
+    monkeypatch.setattr(planning, "_settle", lambda *_, **__: (PROVENANCE, counting.batch_size))
+    monkeypatch.setattr(sharding, "_build_engine", lambda *_: counting)
+    return counting
+
+
+@pytest.fixture
+def plan(root, engine, tmp_path):
+    return make_plan(root, tmp_path / "plan", split=SPLIT, shard_size=7)
+
+
+def extract_shard(plan, shard, **options):
+    return ShardWorker(plan, **options).extract(shard)
+
+
+def extract_alone(root, path):
+    inventory = hash_images(read_inventory(root, SPLIT), "skip")
+    options = {"output": path, "cache_dir": path.parent, "num_workers": 1}
+    extract_inventory(inventory, CountingEngine(), PROVENANCE, **options)
+    return path.read_bytes()
+
+
+def test_shards_in_any_order_are_one_file(root, plan, engine, tmp_path):
+    assert (plan.images, plan.skipped, len(plan.shards)) == (30, 1, 5)
+    for shard in (3, 0, 4, 2, 1):
+        done = extract_shard(plan.folder, shard)
+        assert done.extracted == done.images
+    assert engine.images == 28
+    again = extract_shard(plan, 3)  # twice is harmless, and costs nothing
+    assert (again.extracted, again.images, engine.images) == (0, 7, 28)
+    done = merge(plan.folder, tmp_path / "F.h5")
+    assert (done.images, len(done.skipped_files)) == (28, 2)
+    assert (tmp_path / "F.h5").read_bytes() == extract_alone(root, tmp_path / "alone" / "F.h5")
+    assert merge(plan.folder, tmp_path / "F.h5").fingerprint == done.fingerprint
+    cost = json.loads((tmp_path / "F.h5.cost.json").read_text())
+    assert (cost["images"], cost["device"]) == (27, "cpu")  # one of them twice
+
+
+def test_the_network_itself(stored, photos, tmp_path):
+    options = {"split": SPLIT, "batch_size": 4, "engine": "torch"}
+    alone = extract(photos, output=tmp_path / "F.h5", **options).features.read_bytes()
+    plan = make_plan(photos, tmp_path / "plan", shard_size=10, **options)
+    for shard in range(3):
+        extract_shard(plan, shard, num_workers=shard)
+    merged = merge(plan.folder, tmp_path / "M.h5")
+    assert merged.features.read_bytes() == alone
+    assert (merged.engine, merged.weights) == (plan.provenance.engine, "imagenet1k-v1")
+    half = make_plan(photos, tmp_path / "half", shard_size=30, storage="float16", **options)
+    extract_shard(half, 0)
+    whole, stored_half = (read_features(p).X for p in (tmp_path / "F.h5", half.features_path(0)))
+    assert stored_half.stored == np.float16
+    assert np.array_equal(stored_half[:], whole[:].astype(np.float16).astype(np.float32))
+
+
+def test_a_killed_shard_goes_on(plan, engine, monkeypatch):
+    monkeypatch.setattr("featx.shards.SHARD_IMAGES", 4)
+    real, seen = engine.run, []
+
+    def run(pixels):
+        seen.append(len(pixels))
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        return real(pixels)
+
+    monkeypatch.setattr(engine, "run", run)
+    with pytest.raises(KeyboardInterrupt):
+        extract_shard(plan, 0)
+    done = extract_shard(plan, 0)
+    assert (done.extracted, done.images, engine.images) == (3, 7, 7)
+
+
+def test_what_is_not_done_is_named_with_its_command(plan, tmp_path, caplog):
+    for shard in (0, 1, 2, 4):
+        extract_shard(plan, shard)
+    where = plan.folder
+    with pytest.raises(
+        PlanError,
+        match=rf"1 of 5 shards are not done: shard 3 is not there "
+        rf"\(featx extract --plan {where} --shard 3\)$",
+    ):
+        merge(where, tmp_path / "F.h5")
+    extract_shard(plan, 3)
+    data = bytearray(plan.features_path(1).read_bytes())
+    data[len(data) // 2] ^= 1
+    plan.features_path(1).write_bytes(data)
+    shutil.copy(plan.features_path(0), plan.features_path(2))  # whole, but another shard's
+    with pytest.raises(PlanError) as caught:
+        merge(where, tmp_path / "F.h5")
+    said = str(caught.value)
+    assert "2 of 5" in said
+    assert "shard 1 is damaged: its bytes are not those that were written" in said
+    assert f"shard 2 is of other images than the plan's (featx extract --plan {where}" in said
+    assert not (tmp_path / "F.h5").exists()
+    for shard in (1, 2):
+        assert extract_shard(plan, shard).extracted > 0
+    merge(where, tmp_path / "F.h5")
+
+
+def test_a_shard_made_otherwise_is_refused(root, plan, engine, monkeypatch, tmp_path):
+    for shard in range(5):
+        extract_shard(plan, shard)
+    other = make_plan(root, tmp_path / "other", split=SPLIT, shard_size=7)
+    object.__setattr__(other, "provenance", PROVENANCE.__class__(**{
+        **PROVENANCE.to_dict(), "precision": "bf16"}))  # fmt: skip
+    extract_shard(other, 2)
+    shutil.copy(other.features_path(2), plan.features_path(2))
+    with pytest.raises(PlanError, match=r"shard 2 is made otherwise \(precision: fp32 → bf16\)"):
+        merge(plan.folder, tmp_path / "F.h5")
+
+
+def test_data_that_has_changed_since(root, plan, engine, tmp_path, caplog):
+    extract_shard(plan, 0)
+    path = root / "dog" / "01.png"
+    before = path.read_bytes()
+    path.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))  # the same size
+    with pytest.raises(DatasetError, match=r"dog/01.png is not what it was when the plan was made"):
+        extract_shard(plan, 1)
+    path.write_bytes(before + b"x")
+    (root / "dog" / "00.jpg").unlink()
+    with pytest.raises(
+        DatasetError,
+        match=r"photos has changed since .*plan was made: of shard 1, 1 gone or unreadable "
+        r"\(dog/00.jpg\) and 1 of another size \(dog/01.png\); featx plan … --overwrite",
+    ):
+        extract_shard(plan, 1)
+    draw_photo(root / "cat" / "new.png", 0, 77)
+    with pytest.raises(
+        OutputExistsError,
+        match=r"1 image is new \(cat/new.png\); 1 image is gone \(dog/00.jpg\); "
+        r"1 image has other bytes \(dog/01.png\)",
+    ):
+        make_plan(root, plan.folder, split=SPLIT, shard_size=7)
+    engine.images = 0
+    again = make_plan(root, plan.folder, split=SPLIT, shard_size=7, overwrite=True)
+    for shard in range(len(again.shards)):
+        extract_shard(again, shard)
+    # What shard 0 had done is used where it is still shard 0's.
+    assert engine.images == 28 - 7
+    merge(plan.folder, tmp_path / "F.h5")
+    assert (tmp_path / "F.h5").read_bytes() == extract_alone(root, tmp_path / "alone" / "F.h5")
+    (root / "cat" / "new.png").unlink()
+    merge(plan.folder, tmp_path / "G.h5")
+    (said,) = (m for m in caplog.messages if "since the plan was made," in m)
+    assert said == f"{plan.folder}: since the plan was made, 1 image is gone (cat/new.png)"
+
+
+def test_a_plan_is_made_once(root, plan, caplog):
+    caplog.set_level(logging.INFO)
+    assert make_plan(root, plan.folder, split=SPLIT, shard_size=7) == plan == read_plan(plan.folder)
+    assert f"{plan.folder} is this plan already" in caplog.messages
+    with pytest.raises(OutputExistsError, match=r"split_rule: first:4,2 → first:5,2"):
+        make_plan(root, plan.folder, split="first:5,2", shard_size=7)
+    with pytest.raises(OutputExistsError, match=r"shard_size: 7 → 8"):
+        make_plan(root, plan.folder, split=SPLIT, shard_size=8)
+    with pytest.raises(OutputExistsError, match="a folder with other files"):
+        make_plan(root, root, split=SPLIT)
+
+
+def test_other_folders_and_machines(root, plan, engine, monkeypatch, tmp_path):
+    moved = tmp_path / "elsewhere"
+    shutil.copytree(root, moved, symlinks=True)
+    shutil.rmtree(root)
+    with pytest.raises(DatasetError, match=r"7 gone or unreadable .*--root names another folder"):
+        extract_shard(plan, 0)
+    for shard in range(5):
+        extract_shard(plan, shard, root=moved)
+    assert merge(plan.folder, tmp_path / "F.h5").images == 28
+    monkeypatch.undo()
+    with pytest.raises(PlanError, match=r"asks for counting 1 and this machine has"):
+        extract_shard(make_other_engine(plan), 1, root=moved)
+
+
+def make_other_engine(plan):
+    plan.features_path(1).unlink()
+    return plan
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda plan: (plan.folder / "plan.json").unlink(), r"no plan in .*featx plan DATA -o"),
+        (lambda plan: (plan.folder / "plan.json").write_text("[" * 100_000), "cannot be read"),
+        (
+            lambda plan: (plan.folder / "plan.json").write_text('{"schema": 99}'),
+            "no plan of schema",
+        ),
+        (lambda plan: edit_plan(plan, "batch_size", 5), r"damaged \(SHA-256\)"),
+        (lambda plan: plan.list_path(1).unlink(), "no such file"),
+        (lambda plan: shutil.copy(plan.list_path(0), plan.list_path(1)), "not the list that"),
+        (lambda plan: plan.list_path(1).write_bytes(b"rubbish"), "not a shard list"),
+    ],
+)
+def test_a_damaged_plan_is_refused(plan, damage, said):
+    damage(plan)
+    with pytest.raises(PlanError, match=said):
+        extract_shard(plan.folder, 1)
+
+
+def edit_plan(plan, key, value):
+    path = plan.folder / "plan.json"
+    facts = json.loads(path.read_text())
+    path.write_text(json.dumps({**facts, key: value}))
+
+
+def test_shards_that_are_not_there(plan):
+    with pytest.raises(PlanError, match=r"has 5 shards, from 0 to 4: there is no shard 5"):
+        extract_shard(plan, 5)
+
+
+def test_a_shard_without_any_picture(photos, engine, tmp_path):
+    for path in (photos / "cat").iterdir():
+        path.write_text(f"no image {path}")
+    plan = make_plan(photos, tmp_path / "plan", split=SPLIT, shard_size=9)
+    assert [extract_shard(plan, shard).images for shard in range(3)] == [0, 9, 9]
+    assert merge(plan.folder, tmp_path / "F.h5").images == 18
+    assert len(read_features(tmp_path / "F.h5").skipped) == 9
+
+
+def test_a_picture_that_is_too_large_here_does_not_keep_a_plan_from_ending(
+    photos, engine, tmp_path, monkeypatch
+):
+    draw_photo(photos / "cat" / "large.png", 0, 50, size=(300, 300))
+    plan = make_plan(photos, tmp_path / "plan", split=SPLIT, shard_size=10)
+    monkeypatch.setenv("FEATX_MAX_PIXELS", "20000")
+    for shard in range(3):
+        extract_shard(plan, shard)
+    assert extract_shard(plan, 0).extracted == 0
+    done = merge(plan.folder, tmp_path / "F.h5")
+    assert [(one.path, one.kind) for one in done.skipped_files] == [("cat/large.png", "too-large")]
+
+
+def test_gpus_that_are_elsewhere(stored, photos, tmp_path, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    plan = make_plan(photos, tmp_path / "plan", split=SPLIT, device="cuda", precision="fp16")
+    assert (plan.choice.engine, plan.provenance.precision, plan.batch_size) == (
+        "torch",
+        "fp16",
+        128,
+    )
