@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class Stages:
-    """Wall seconds of a run's stages, one after the other, and thread seconds beside them.
+    """Wall seconds of a run's stages, in turn or one within another, and thread seconds beside.
 
     Attributes
     ----------
@@ -34,13 +34,18 @@ class Stages:
 
     @contextmanager
     def time(self, name: str) -> Iterator[None]:
-        """Count what runs inside."""
-        begun = time.perf_counter()
+        """Count what runs inside, but for what a stage within it counts."""
+        begun, before = time.perf_counter(), self.total
         try:
             yield
         finally:
-            now = time.perf_counter() - begun
+            now = time.perf_counter() - begun - (self.total - before)
             self.seconds[name] = self.seconds.get(name, 0.0) + now
+
+    def take(self) -> dict[str, float]:
+        """The seconds so far; from here on they are counted anew."""
+        taken, self.seconds = self.seconds, {}
+        return taken
 
     @contextmanager
     def time_beside(self, name: str) -> Iterator[None]:

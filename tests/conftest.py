@@ -113,6 +113,18 @@ def stored(tiny_file, tmp_path, monkeypatch):
     return folder
 
 
+@pytest.fixture
+def clock(monkeypatch):
+    """Time that passes only when it is told to."""
+    now = [0.0]
+    monkeypatch.setattr("time.perf_counter", lambda: now[0])
+
+    def pass_(seconds):
+        now[0] += seconds
+
+    return pass_
+
+
 class CountingEngine:
     """Features without a network: means of a few patches, and a count of the images seen."""
 

@@ -3,21 +3,8 @@ import threading
 
 import pytest
 
-from featx import stages as module
 from featx.assembly import describe_stages
 from featx.stages import Stages
-
-
-@pytest.fixture
-def clock(monkeypatch):
-    """Time that passes only when it is told to."""
-    now = [0.0]
-    monkeypatch.setattr(module.time, "perf_counter", lambda: now[0])
-
-    def pass_(seconds):
-        now[0] += seconds
-
-    return pass_
 
 
 def test_stages_add_up(clock):
@@ -37,6 +24,29 @@ def test_stages_add_up(clock):
         raise KeyError
     assert stages.seconds == {"wait": 7.0, "network": 30.0, "keep": 0.5}
     assert stages.total == 37.5
+
+
+def test_a_second_belongs_to_the_innermost_stage(clock):
+    stages = Stages()
+
+    def load():
+        for _ in range(2):
+            clock(3)
+            with stages.time("network"):
+                clock(20)
+                with contextlib.suppress(KeyError), stages.time("keep"):
+                    clock(1)
+                    raise KeyError
+            yield 0
+
+    for _ in stages.wait("wait", load()):
+        clock(100)
+    assert stages.seconds == {"keep": 2.0, "network": 40.0, "wait": 6.0}
+    assert stages.take() == {"keep": 2.0, "network": 40.0, "wait": 6.0}
+    with stages.time("wait"):
+        clock(1)
+    assert stages.take() == {"wait": 1.0}
+    assert stages.seconds == {}
 
 
 def test_threads_lose_no_second_of_each_other(clock):
