@@ -38,6 +38,7 @@ from featx.network import CACHEABLE, TRAINED, ImageBatches, TunedNetwork
 from featx.prefix import PrefixBatches, PrefixFile, row_bytes
 from featx.search import as_scores, fit_temperature, temper
 from featx.sources import read_dataset
+from featx.stages import Stages
 from featx.text import format_bytes, printable
 from featx.training import Batches, score_softmax, train_softmax
 from featx.weights import Weights
@@ -184,7 +185,12 @@ def finetune_rows(
     weight = None
     if recipe["class_weight"] == "balanced":
         weight = compute_class_weight("balanced", classes=np.unique(y_train), y=y_train)
-    with full_float32(), flush_denormals(), _keep_prefix(network, images, recipe, folder) as splits:
+    stages = Stages()
+    with (
+        full_float32(),
+        flush_denormals(),
+        _keep_prefix(network, images, recipe, folder, stages) as splits,
+    ):
         training = train_softmax(
             network,
             splits,
@@ -195,6 +201,7 @@ def finetune_rows(
             copy_state=network.copy_state,
             device=place,
             class_weight=weight,
+            stages=stages,
             name=train,
             progress=progress,
         )
@@ -203,7 +210,7 @@ def finetune_rows(
         plain = (
             replace(images["train"], augment_seed=None) if recipe["augment"] else splits["train"]
         )
-        on_train = score_softmax(network, plain, recipe["batch_size"], place)
+        on_train = score_softmax(network, plain, recipe["batch_size"], place, stages)
     scores = {
         name: score_labels(images[name].y.numpy(), p.argmax(axis=1))
         for name, p in ({"train": on_train} | training.probabilities).items()
@@ -235,6 +242,8 @@ def finetune_rows(
                 **{key: recipe[key] for key in ("augment", "prefix_cache", "class_weight")},
                 "calibrated": recipe["calibrate"],
                 "temperature": temperature,
+                # Of train, by the kept model: after the seconds, as for heads.
+                "scoring": stages.take(),
             },
         ),
         arrays={name: tensor.numpy() for name, tensor in training.state.items()},
@@ -246,7 +255,11 @@ def finetune_rows(
 
 @contextlib.contextmanager
 def _keep_prefix(
-    network: TunedNetwork, images: dict[str, ImageBatches], recipe: dict[str, Any], folder: Path
+    network: TunedNetwork,
+    images: dict[str, ImageBatches],
+    recipe: dict[str, Any],
+    folder: Path,
+    stages: Stages,
 ) -> Iterator[Mapping[str, Batches]]:
     """The splits as the network is to see them: as images, or as what its frozen part gave.
 
@@ -274,8 +287,9 @@ def _keep_prefix(
     ):
         for name, one in images.items():
             splits[name] = PrefixBatches(
-                one, lambda pixels: network.prefix(pixels.to(device)), file, first, one.num_workers
-            )
+                one, lambda pixels: network.prefix(pixels.to(device)), file, first,
+                one.num_workers, stages,
+            )  # fmt: skip
             first += len(one.y)
         yield splits
 

@@ -20,6 +20,7 @@ from featx.config import MODEL_SCHEMA
 from featx.errors import ModelError, OutputExistsError
 from featx.files import check_writable, hash_json, write_whole
 from featx.metrics import Score, describe_scores
+from featx.stages import add_seconds
 from featx.training import Epoch
 
 _MARK = "featx-model"
@@ -37,7 +38,8 @@ class Outcome:
     probabilities : dict of str to ndarray of shape (n_samples, n_classes)
         Of val and test, in the dataset's order.
     seconds : float
-        Wall time of all fitting: scaling and search, or all epochs.
+        Wall time of all fitting: scaling and search, or all epochs. What scores the result comes
+        after it.
     trainable_parameters : int
         Numbers that the training decided.
     machine : str
@@ -66,11 +68,22 @@ class Outcome:
             return None
         return sum(epoch.seconds for epoch in self.history) / len(self.history)
 
+    @property
+    def decode(self) -> float | None:
+        """Of the seconds, waited for images; see `featx.training.Epoch`."""
+        return add_seconds(epoch.decode for epoch in self.history)
+
+    @property
+    def network(self) -> float | None:
+        """Of the seconds, in the network; see `featx.training.Epoch`."""
+        return add_seconds(epoch.network for epoch in self.history)
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON values, without the probabilities."""
         return {
             **describe_scores(self.scores),
             "fit_seconds": self.seconds,
+            "seconds": {"decode": self.decode, "network": self.network, "fit": self.seconds},
             "seconds_per_epoch": self.seconds_per_epoch,
             "trainable_parameters": self.trainable_parameters,
             "machine": self.machine,
@@ -89,6 +102,7 @@ class Outcome:
         counts, intervals, means = (rest.pop(k) for k in ("counts", "ci95", "mean_per_class"))
         for derived in ("accuracy", "seconds_per_epoch", "epochs"):
             del rest[derived]
+        rest.pop("seconds", None)  # derived, too, and not in the first files of this schema
         return cls(
             scores={
                 name: Score(count["correct"], count["total"], tuple(intervals[name]), means[name])

@@ -16,6 +16,7 @@ import torch
 from featx.errors import ModelError
 from featx.files import write_bytes_at
 from featx.loading import load_batches
+from featx.stages import Stages
 from featx.training import Batches
 
 _DTYPE = np.dtype(np.float16)
@@ -75,6 +76,8 @@ class PrefixBatches:
         The file's row of the split's first image.
     num_workers : int
         Threads that read ahead.
+    stages : Stages
+        Counts the prefix as "network" and writing it as "keep".
     """
 
     def __init__(
@@ -84,12 +87,14 @@ class PrefixBatches:
         file: PrefixFile,
         first: int,
         num_workers: int,
+        stages: Stages,
     ) -> None:
         self._images = images
         self._prefix = prefix
         self._file = file
         self._first = first
         self._num_workers = num_workers
+        self._stages = stages
         self._filled = False
 
     @property
@@ -112,15 +117,17 @@ class PrefixBatches:
     ) -> Iterator[npt.NDArray[np.float16]]:
         start = 0
         for pixels in self._images.iterate(order, batch_size, epoch):
-            found = self._prefix(pixels).half().cpu().permute(0, 2, 3, 1)
+            with self._stages.time("network"):  # of a GPU, too: .cpu() waits for it
+                found = self._prefix(pixels).half().cpu().permute(0, 2, 3, 1)
             if not torch.isfinite(found).all():
                 raise ModelError(
                     "the frozen part of the network gives numbers beyond 65504, which the prefix "
                     "cache cannot hold: say --prefix-cache off"
                 )
             rows: npt.NDArray[np.float16] = found.contiguous().numpy()
-            for i, row in zip(order[start : start + len(rows)].tolist(), rows, strict=True):
-                self._file.write(self._first + i, row)
+            with self._stages.time("keep"):
+                for i, row in zip(order[start : start + len(rows)].tolist(), rows, strict=True):
+                    self._file.write(self._first + i, row)
             start += len(rows)
             yield rows
 

@@ -44,7 +44,13 @@ def render_model(model: Model) -> str:
     if outcome.best_epoch is not None:
         facts.append(f"epoch {outcome.best_epoch} of {len(outcome.history)}")
         facts.append(f"{format_seconds(outcome.seconds_per_epoch)} s/epoch")
-    facts.append(f"{format_seconds(outcome.seconds)} s in all")
+    parts = (
+        f" ({format_seconds(outcome.decode)} waiting for images, "
+        f"{format_seconds(outcome.network)} in the network)"
+        if outcome.network is not None
+        else ""
+    )
+    facts.append(f"{format_seconds(outcome.seconds)} s in all{parts}")
     return f"{model.name}: {', '.join(facts)}\n\n{table}\n\nmodel: {printable(str(model.path))}"
 
 

@@ -11,6 +11,13 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
+def add_seconds(parts: Iterable[float | None]) -> float | None:
+    """The sum; None where a part is unknown, or there is none."""
+    each = list(parts)
+    known = [one for one in each if one is not None]
+    return sum(known) if known and len(known) == len(each) else None
+
+
 class Stages:
     """Wall seconds of a run's stages, in turn or one within another, and thread seconds beside.
 

@@ -19,6 +19,8 @@ from torch import nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from featx.stages import Stages
+
 log = logging.getLogger(__name__)
 
 
@@ -35,12 +37,19 @@ class Epoch:
     loss, accuracy : dict of str to float
         By split. Loss is the mean cross-entropy in nats, accuracy a fraction in [0, 1]. Those of
         train are taken during the epoch, while the parameters move; the others after it.
+    decode : float or None
+        Of the seconds, waited for inputs: images to be decoded, or what a prefix cache holds of
+        them to be read. None where that was not measured, as on features.
+    network : float or None
+        Of the seconds, in the network: forward, backward, steps, scores.
     """
 
     epoch: int
     seconds: float
     loss: dict[str, float]
     accuracy: dict[str, float]
+    decode: float | None = None
+    network: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
@@ -118,6 +127,7 @@ def train_softmax(
     copy_state: Callable[[], dict[str, torch.Tensor]],
     device: torch.device | None = None,
     class_weight: npt.NDArray[np.floating] | None = None,
+    stages: Stages | None = None,
     name: str | None = None,
     progress: bool = False,
 ) -> Training:
@@ -139,6 +149,9 @@ def train_softmax(
         Where inputs go; None: the CPU.
     class_weight : ndarray of shape (n_classes,), optional
         What a train image of each class weighs in the gradient. The history counts all alike.
+    stages : Stages, optional
+        Counts "decode" (waiting for inputs) and "network", which then are in the history; what
+        else is counted by it while inputs are waited for is neither. None: they are left out.
     name : str, optional
         Say after every epoch how this one does; None: say nothing.
     progress : bool
@@ -149,6 +162,7 @@ def train_softmax(
     Training
     """
     device = device or torch.device("cpu")
+    counted = Stages() if stages is None else stages
     history: list[Epoch] = []
     best: tuple[float, float] | None = None
     best_epoch, state, probabilities = 0, {}, {}
@@ -160,14 +174,16 @@ def train_softmax(
         started = time.perf_counter()
         loss, accuracy, found = {}, {}, {}
         loss["train"], accuracy["train"] = _train_epoch(
-            module, splits["train"], optimizer, batch_size, [seed, epoch], device, weight, bar
-        )
+            module, splits["train"], optimizer, batch_size, [seed, epoch], device, weight, counted,
+            bar,
+        )  # fmt: skip
         for split in others:
             loss[split], accuracy[split], found[split] = _score_split(
-                module, splits[split], batch_size, device, bar
+                module, splits[split], batch_size, device, counted, bar
             )
-        seconds = time.perf_counter() - started
-        history.append(Epoch(epoch, seconds, loss, accuracy))
+        seconds, parts = time.perf_counter() - started, counted.take()
+        spent = {} if stages is None else {part: parts[part] for part in ("decode", "network")}
+        history.append(Epoch(epoch, seconds, loss, accuracy, **spent))
         if name is not None:
             told = ", ".join(f"{s} {loss[s]:.3f} {100 * accuracy[s]:.1f} %" for s in splits)
             log.info("%s: epoch %d/%d, %.3g s: %s", name, epoch, epochs, seconds, told)
@@ -180,10 +196,13 @@ def train_softmax(
 
 
 def score_softmax(
-    module: nn.Module, data: Batches, batch_size: int, device: torch.device
+    module: nn.Module, data: Batches, batch_size: int, device: torch.device, stages: Stages
 ) -> npt.NDArray[np.float32]:
-    """Probabilities of one split's samples, shape (n_samples, n_classes), in their order."""
-    return _score_split(module, data, batch_size, device, tqdm(disable=True))[2]
+    """Probabilities of one split's samples, shape (n_samples, n_classes), in their order.
+
+    `stages` counts as for `train_softmax`.
+    """
+    return _score_split(module, data, batch_size, device, stages, tqdm(disable=True))[2]
 
 
 def _train_epoch(
@@ -194,38 +213,49 @@ def _train_epoch(
     seed: list[int],
     device: torch.device,
     weight: torch.Tensor | None,
+    stages: Stages,
     bar: tqdm[Any],
 ) -> tuple[float, float]:
     module.train()
     n = len(data.y)
     order = np.random.default_rng(seed).permutation(n)
     total, correct, start = 0.0, 0, 0
-    for inputs in data.iterate(order, batch_size, seed[-1]):
-        y = data.y[order[start : start + len(inputs)]].to(device)
-        start += len(inputs)
-        optimizer.zero_grad(set_to_none=True)
-        logits = module(inputs.to(device))
-        losses = F.cross_entropy(logits, y, reduction="none")
-        weighted = losses if weight is None else losses * weight[y]
-        weighted.mean().backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        total += losses.sum().item()
-        correct += int((logits.argmax(1) == y).sum())
+    for inputs in stages.wait("decode", data.iterate(order, batch_size, seed[-1])):
+        with stages.time("network"):
+            y = data.y[order[start : start + len(inputs)]].to(device)
+            start += len(inputs)
+            optimizer.zero_grad(set_to_none=True)
+            logits = module(inputs.to(device))
+            losses = F.cross_entropy(logits, y, reduction="none")
+            weighted = losses if weight is None else losses * weight[y]
+            weighted.mean().backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            # A GPU works behind the host's back; these wait for it, the step included, before the
+            # clock is read.
+            total += losses.sum().item()
+            correct += int((logits.argmax(1) == y).sum())
         bar.update(len(y))
     return total / n, correct / n
 
 
 @torch.no_grad()
 def _score_split(
-    module: nn.Module, data: Batches, batch_size: int, device: torch.device, bar: tqdm[Any]
+    module: nn.Module,
+    data: Batches,
+    batch_size: int,
+    device: torch.device,
+    stages: Stages,
+    bar: tqdm[Any],
 ) -> tuple[float, float, npt.NDArray[np.float32]]:
     module.eval()
     order = np.arange(len(data.y))
     parts = []
-    for inputs in data.iterate(order, batch_size, 0):
-        parts.append(module(inputs.to(device)).cpu())
+    for inputs in stages.wait("decode", data.iterate(order, batch_size, 0)):
+        with stages.time("network"):
+            parts.append(module(inputs.to(device)).cpu())
         bar.update(len(inputs))
-    logits = torch.cat(parts)
-    loss = float(F.cross_entropy(logits.double(), data.y))
-    accuracy = float((logits.argmax(1) == data.y).double().mean())
-    return loss, accuracy, logits.softmax(1).numpy()
+    with stages.time("network"):
+        logits = torch.cat(parts)
+        loss = float(F.cross_entropy(logits.double(), data.y))
+        accuracy = float((logits.argmax(1) == data.y).double().mean())
+        return loss, accuracy, logits.softmax(1).numpy()

@@ -1,4 +1,5 @@
 import json
+import re
 
 
 def test_finetune(run, photos, stored, tmp_path):
@@ -21,10 +22,17 @@ def test_finetune(run, photos, stored, tmp_path):
         "trainable_parameters",
     }  # fmt: skip
     assert (values["train"], values["epochs"], values["trainable_parameters"]) == ("fc", 2, 6147)
-    assert set(values["history"][0]) == {"epoch", "seconds", "loss", "accuracy"}
+    assert set(values["history"][0]) == {
+        "epoch", "seconds", "loss", "accuracy", "decode", "network",
+    }  # fmt: skip
+    for epoch in values["history"]:
+        assert 0 < epoch["decode"] + epoch["network"] <= epoch["seconds"]
+    assert set(values["seconds"]) == {"decode", "network", "fit"}
     assert json.loads((tmp_path / "run" / "history.json").read_text()) == values
     again = run(*words)
     assert again.stdout.startswith("fc: 6,147 parameters, epoch ")
+    told = r" s in all \([\d.e-]+ waiting for images, [\d.e-]+ in the network\)\n"
+    assert re.search(told, again.stdout)
     other = run(*words, "--train", "last3")
     assert other.exit_code == 1
     assert "train: fc → last3" in other.stderr

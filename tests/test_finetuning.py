@@ -19,6 +19,7 @@ from featx.models import read_model
 from featx.network import TRAINED, ImageBatches, TunedNetwork
 from featx.prefix import PrefixBatches, PrefixFile
 from featx.sources import read_dataset
+from featx.stages import Stages
 
 
 @pytest.fixture
@@ -247,7 +248,7 @@ def test_a_prefix_is_read_as_it_was_computed_but_for_float16(tiny_weights, photo
     paths = tuple(sorted(photos.glob("*/*.jpg"))[:7])
     images = ImageBatches(paths, torch.zeros(7, dtype=torch.int64), tiny_weights.preprocessing, 2)
     with contextlib.closing(PrefixFile(tmp_path, network.prefix_shape(64))) as file:
-        batches = PrefixBatches(images, network.prefix, file, 3, 2)
+        batches = PrefixBatches(images, network.prefix, file, 3, 2, Stages())
         orders = [np.array([5, 0, 3, 6, 1, 2, 4]), np.array([2, 6, 4])]
         for epoch, order in enumerate([orders[0], *orders]):
             seen = torch.cat(list(batches.iterate(order, 3, epoch)))
@@ -255,6 +256,52 @@ def test_a_prefix_is_read_as_it_was_computed_but_for_float16(tiny_weights, photo
             assert seen.is_contiguous(memory_format=torch.channels_last)
             assert torch.allclose(seen, network.prefix(pixels), rtol=1e-3, atol=1e-4)
             assert torch.equal(seen, seen.half().float())
+
+
+def test_a_prefix_takes_the_networks_seconds_and_its_file_none(clock, monkeypatch, tmp_path):
+    class Pixels:
+        y = torch.zeros(5, dtype=torch.int64)
+
+        def iterate(self, order, batch_size, epoch):
+            for start in range(0, len(order), batch_size):
+                clock(2)
+                yield torch.zeros(len(order[start : start + batch_size]), 4, 1, 1)
+
+    # A GPU's results are due when the CPU wants them.
+    cpu, write, read = torch.Tensor.cpu, PrefixFile.write, PrefixFile.read
+    monkeypatch.setattr(torch.Tensor, "cpu", lambda self: clock(10) or cpu(self))
+    monkeypatch.setattr(PrefixFile, "write", lambda *row: clock(3) or write(*row))
+    monkeypatch.setattr(PrefixFile, "read", lambda *row: clock(1) or read(*row))
+    stages = Stages()
+    with contextlib.closing(PrefixFile(tmp_path, (1, 1, 4))) as file:
+        batches = PrefixBatches(Pixels(), lambda pixels: pixels, file, 0, 0, stages)
+        for spent in ({"network": 20.0, "keep": 15.0, "decode": 4.0}, {"decode": 5.0}):
+            for _ in stages.wait("decode", batches.iterate(np.arange(5), 3, 1)):
+                clock(100)
+            assert stages.take() == spent
+
+
+@pytest.mark.parametrize("train", ["fc", "layer4"])
+def test_seconds_of_a_run(tune, monkeypatch, clock, train):
+    """27 images, 12 of them in train; three batches of these, and of val and test two each."""
+    forward, prefix = TunedNetwork.forward, TunedNetwork.prefix
+    monkeypatch.setattr("featx.network.load_image", lambda *a, **k: clock(1) or load_image(*a, **k))
+    monkeypatch.setattr(TunedNetwork, "forward", lambda *a: clock(10) or forward(*a))
+    monkeypatch.setattr(TunedNetwork, "prefix", lambda *a: clock(100) or prefix(*a))
+    model, _ = tune(train=train, num_workers=0)
+    parts = [(e.seconds, e.decode, e.network) for e in model.outcome.history]
+    outcome = read_model(model.path).outcome
+    assert outcome.history == model.outcome.history
+    if train == "fc":
+        assert parts == [(97.0, 27.0, 70.0)] * 2
+        assert (outcome.decode, outcome.network, outcome.seconds) == (54.0, 140.0, 194.0)
+        assert outcome.details["scoring"] == {"decode": 12.0, "network": 30.0}
+    else:  # the first epoch runs the frozen part, the second reads what it gave
+        assert parts == [(797.0, 27.0, 770.0), (70.0, 0.0, 70.0)]
+        assert outcome.details["scoring"] == {"decode": 0.0, "network": 30.0}
+    assert model.to_dict()["seconds"] == {
+        "decode": outcome.decode, "network": outcome.network, "fit": outcome.seconds,
+    }  # fmt: skip
 
 
 def test_the_boundary_is_where_training_begins(tiny_weights, photos):

@@ -2,11 +2,14 @@ import json
 
 import numpy as np
 import pytest
+from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from featx.config import MODEL_SCHEMA
 from featx.errors import ModelError
-from featx.models import read_model
+from featx.metrics import score_labels
+from featx.models import Model, Outcome, read_model, write_model
+from featx.training import Epoch
 
 
 @pytest.mark.parametrize(
@@ -34,3 +37,41 @@ def test_no_file_and_no_safetensors(tmp_path):
     (tmp_path / "m.safetensors").write_bytes(b"\x80\x04.")
     with pytest.raises(ModelError, match="is not a model file"):
         read_model(tmp_path / "m.safetensors")
+
+
+def make_model(parts):
+    """A network that was trained for as many epochs as there are parts of one's seconds."""
+    history = tuple(
+        Epoch(i, 9.0, {"train": 0.5}, {"train": 1.0}, *p) for i, p in enumerate(parts, 1)
+    )
+    y = np.array([0, 1])
+    outcome = Outcome(
+        {"test": score_labels(y, y)}, {"test": np.eye(2)}, 18.0, 3, "here", history, 1, {"C": None}
+    )
+    return Model("network", "fc", ("a", "b"), {}, {"seed": 0}, outcome, {"w": np.zeros(3)})
+
+
+def test_seconds_are_kept_by_their_parts(tmp_path):
+    written = write_model(make_model([(2.0, 6.5), (1.0, 7.5)]), tmp_path / "m.safetensors")
+    outcome = read_model(tmp_path / "m.safetensors").outcome
+    assert (outcome.decode, outcome.network) == (3.0, 14.0)
+    assert outcome.history == written.outcome.history
+    assert outcome.details == {"C": None}
+    assert make_model([(2.0, 6.5), ()]).outcome.decode is None
+    assert make_model([]).outcome.network is None
+
+
+def test_a_model_without_the_parts_is_read_still(tmp_path):
+    path = write_model(make_model([(2.0, 6.5), (1.0, 7.5)]), tmp_path / "new.safetensors").path
+    with safe_open(path, framework="np") as file:
+        facts = json.loads(file.metadata()["featx-model"])
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    del facts["outcome"]["seconds"]
+    for epoch in facts["outcome"]["history"]:
+        del epoch["decode"], epoch["network"]
+    before = tmp_path / "before.safetensors"
+    save_file(arrays, before, metadata={"featx-model": json.dumps(facts)})
+    outcome = read_model(before).outcome
+    assert (outcome.seconds, outcome.seconds_per_epoch) == (18.0, 9.0)
+    assert (outcome.decode, outcome.network) == (None, None)
+    assert outcome.to_dict()["seconds"] == {"decode": None, "network": None, "fit": 18.0}

@@ -4,7 +4,7 @@ import threading
 import pytest
 
 from featx.assembly import describe_stages
-from featx.stages import Stages
+from featx.stages import Stages, add_seconds
 
 
 def test_stages_add_up(clock):
@@ -47,6 +47,13 @@ def test_a_second_belongs_to_the_innermost_stage(clock):
         clock(1)
     assert stages.take() == {"wait": 1.0}
     assert stages.seconds == {}
+
+
+def test_a_sum_with_an_unknown_part_is_unknown():
+    assert add_seconds([1.0, 2.5]) == 3.5
+    assert add_seconds([0.0]) == 0.0
+    assert add_seconds([1.0, None]) is None
+    assert add_seconds([]) is None
 
 
 def test_threads_lose_no_second_of_each_other(clock):
