@@ -16,6 +16,7 @@ from featx.evaluation import Evaluation
 from featx.metrics import holm, log_loss, mcnemar
 from featx.models import Model, Outcome
 from featx.search import as_scores, fit_temperature
+from featx.stages import add_seconds
 
 # Seconds that differ by less than a tenth are the same: they vary by more from run to run.
 _SAME_COST = 1.1
@@ -45,14 +46,10 @@ class ExtractionCost:
     def __add__(self, other: ExtractionCost) -> ExtractionCost:
         return ExtractionCost(
             self.seconds + other.seconds,
-            _add(self.decode, other.decode),
-            _add(self.network, other.network),
+            add_seconds([self.decode, other.decode]),
+            add_seconds([self.network, other.network]),
             self.machine if self.machine == other.machine else "several",
         )
-
-
-def _add(a: float | None, b: float | None) -> float | None:
-    return None if a is None or b is None else a + b
 
 
 @dataclass(frozen=True)
@@ -134,18 +131,19 @@ class Candidate:
 
     def to_dict(self) -> dict[str, Any]:
         """One entry of "candidates" in results.json."""
-        values = self.outcome.to_dict()
         cost = self.extraction
+        # Of a frozen candidate the parts of the extraction, of a fine-tuned one those of the fit.
+        parts = cost or self.outcome
         return {
             "name": self.name,
             "kind": self.kind,
-            **values,
+            **self.outcome.to_dict(),
             "evaluation": {split: one.to_dict() for split, one in self.evaluations.items()},
             "seconds": {
                 "extract": cost.seconds if cost else None,
-                "decode": cost.decode if cost else None,
-                "network": cost.network if cost else None,
-                "fit": values.pop("fit_seconds"),
+                "decode": parts.decode,
+                "network": parts.network,
+                "fit": self.outcome.seconds,
             },
             "kept_bytes": self.kept_bytes,
             "seeds": {

@@ -276,7 +276,10 @@ def plot_reliability(candidate: Mapping[str, Any]) -> Chart | None:
 
 
 def plot_seconds(candidates: Rows) -> Chart | None:
-    """Seconds of each candidate, stacked from their parts; None where none are known."""
+    """Seconds of each candidate, stacked from their parts; None where none are known.
+
+    What is split is the extraction, or the fit of a fine-tuned network, which has none.
+    """
     parts = {
         "decode": "#56B4E9", "network": "#0072B2", "rest": "#999999", "extract": "#0072B2",
         "fit": "#E69F00",
@@ -285,9 +288,10 @@ def plot_seconds(candidates: Rows) -> Chart | None:
     for candidate in candidates:
         seconds = candidate.get("seconds") or {}
         if seconds.get("decode") is not None or seconds.get("network") is not None:
+            whole = "fit" if candidate.get("kind") == "finetuned" else "extract"
             known = (seconds.get("decode") or 0.0) + (seconds.get("network") or 0.0)
-            rest = max(0.0, (seconds.get("extract") or 0.0) - known)
-            seconds = {**seconds, "extract": None, "rest": rest}
+            rest = max(0.0, (seconds.get(whole) or 0.0) - known)
+            seconds = {**seconds, whole: None, "rest": rest}
         values += [
             {"name": candidate["name"], "part": part, "seconds": seconds[part]}
             for part in parts

@@ -16,7 +16,15 @@ import altair
 import vl_convert
 from jinja2 import ChainableUndefined, Environment, FileSystemLoader
 
-from featx.charts import CONFIG, FONT, plot_epochs, plot_learning, plot_reliability, plot_seconds
+from featx.charts import (
+    CONFIG,
+    FONT,
+    plot_epochs,
+    plot_learning,
+    plot_reliability,
+    plot_seconds,
+    say_number,
+)
 from featx.classcharts import (
     DRAWN_CLASSES,
     MAP_CLASSES,
@@ -65,6 +73,7 @@ def render_page(results: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
         config=CONFIG,
         font=FONT,
         provenance=_list_provenance(facts),
+        epochs=_list_epochs(facts),
         map_by_class=len(facts["classes"]) <= MAP_CLASSES,
         policy=f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
         f"script-src {' '.join(map(hash_script, (_FIRST, library, script)))}; "
@@ -143,6 +152,21 @@ def _sort_pairs(facts: Mapping[str, Any]) -> dict[str, list[str]]:
     first = [pair["text"] for pair in pairs if best in (pair["a"], pair["b"])]
     rest = [pair["text"] for pair in pairs if best not in (pair["a"], pair["b"])]
     return {"first": first, "rest": rest} if first else {"first": rest[:5], "rest": rest[5:]}
+
+
+def _list_epochs(facts: Mapping[str, Any]) -> dict[str, list[tuple[str, ...]]]:
+    """Seconds of every epoch and what they went into, as rows, of whom that is known."""
+    tables = {}
+    for candidate in facts["candidates"]:
+        rows = []
+        for epoch in candidate.get("history") or []:
+            seconds, decode, network = (epoch.get(k) for k in ("seconds", "decode", "network"))
+            if seconds is not None and decode is not None and network is not None:
+                parts = (decode, network, max(0.0, seconds - decode - network), seconds)
+                rows.append((str(epoch["epoch"]), *(say_number(part, 2) for part in parts)))
+        if rows:
+            tables[candidate["name"]] = rows
+    return tables
 
 
 def _list_provenance(facts: Mapping[str, Any]) -> list[tuple[str, str]]:

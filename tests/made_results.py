@@ -81,6 +81,8 @@ def make_candidate(rng, name, kind, accuracy, fit, n):
         {
             "epoch": epoch,
             "seconds": fit / 15,
+            "decode": 0.1 * fit / 15 if tuned else None,
+            "network": 0.88 * fit / 15 if tuned else None,
             "loss": {
                 s: a + 2.2 * 0.7**epoch for s, a in zip(SPLITS, (0.01, 0.11, 0.09), strict=True)
             },
@@ -103,8 +105,8 @@ def make_candidate(rng, name, kind, accuracy, fit, n):
         "chosen": {"value": 0.0178, "name": "C", "by": "val"} if name == "logreg" else None,
         "seconds": {
             "extract": None if tuned else 40.0,
-            "decode": None if tuned else 6.2,
-            "network": None if tuned else 32.4,
+            "decode": 0.1 * fit if tuned else 6.2,
+            "network": 0.88 * fit if tuned else 32.4,
             "fit": fit,
         },
         "seconds_per_epoch": None if name == "logreg" else fit / 15,

@@ -13,6 +13,7 @@ from featx.candidates import (
 )
 from featx.metrics import holm, mcnemar, score_labels
 from featx.models import Model, Outcome
+from featx.training import Epoch
 
 Y = np.arange(40) % 2
 
@@ -126,6 +127,11 @@ def test_costs():
     assert head["seconds"] == {"extract": 10.0, "decode": 2.0, "network": 7.0, "fit": 1.0}
     assert network["seconds"] == {"extract": None, "decode": None, "network": None, "fit": 1.0}
     assert head["kept_bytes"] == 48
+    tuned = make("fc", (), seconds=20.0, extract=None)
+    epochs = (Epoch(1, 12.0, {}, {}, 4.0, 7.0), Epoch(2, 8.0, {}, {}, 1.0, 6.5))
+    object.__setattr__(tuned.outcome, "history", epochs)
+    parts = {"extract": None, "decode": 5.0, "network": 13.5, "fit": 20.0}
+    assert tuned.to_dict()["seconds"] == parts
     both = ExtractionCost(10.0, 2.0, 7.0) + ExtractionCost(5.0, None, 4.0)
     assert both == ExtractionCost(15.0, None, 11.0)
     assert Pair("a", "b", 1, 2, 0.5, 1.0).to_dict()["only_b"] == 2

@@ -50,7 +50,12 @@ def test_all_candidates_on_the_same_images(do, photos, tmp_path):
     assert values["candidates"][0]["seconds"]["extract"] > 0
     seconds = values["candidates"][0]["seconds"]
     assert 0 < seconds["decode"] + seconds["network"] <= seconds["extract"]
-    assert values["candidates"][2]["seconds"]["extract"] is None
+    for entry in values["candidates"][2:]:
+        seconds = entry["seconds"]
+        assert seconds["extract"] is None
+        assert 0 < seconds["decode"] + seconds["network"] <= seconds["fit"]
+        for part in ("decode", "network"):
+            assert seconds[part] == pytest.approx(sum(e[part] for e in entry["history"]))
     assert values["candidates"][0]["seconds_per_epoch"] is None
     assert values["candidates"][1]["trainable_parameters"] == 2049 * 3
     assert values["best"] in {c.name for c in found.candidates}

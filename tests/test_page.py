@@ -208,7 +208,36 @@ def test_scales_and_tables_of_the_charts():
     seconds = plot_seconds(results["candidates"])
     assert seconds.head == ("candidate", "decode", "network", "rest", "fit")
     assert seconds.rows[0] == ("logreg", "6.20", "32.40", "1.40", "0.41")
-    assert seconds.rows[2] == ("last layer", "–", "–", "–", "212.00")
+    assert seconds.rows[2] == ("last layer", "21.20", "186.56", "4.24", "–")
+
+
+def test_bars_of_seconds_add_up_to_what_a_candidate_cost():
+    results, _ = make_results()
+    candidates = results["candidates"]
+    before = {**candidates[3], "name": "before"}  # from a time when a fit was not split
+    before["seconds"] |= {"decode": None, "network": None}
+    total = {}
+    for value in plot_seconds([*candidates[:3], before]).spec["datasets"]["values"]:
+        total[value["name"]] = total.get(value["name"], 0.0) + value["seconds"]
+    assert total == pytest.approx(
+        {"logreg": 40.41, "linear head": 42.13, "last layer": 212.0, "before": 618.0}
+    )
+    only = plot_seconds([before])
+    assert (only.head, only.rows) == (("candidate", "fit"), [("before", "618.00")])
+
+
+def test_seconds_of_each_epoch():
+    results, _ = make_results()
+    page = render_page(results, {})
+    shown = page[page.index("<summary>Seconds of each epoch") : page.index('id="provenance"')]
+    assert shown.count("<caption>") == 2
+    assert "<caption>last stage: seconds of each epoch</caption>" in shown
+    row = '<th scope="row">15</th><td>4.12</td><td>36.26</td><td>0.82</td><td>41.20</td>'
+    assert row in shown
+    for candidate in results["candidates"]:
+        for epoch in candidate["history"]:
+            del epoch["decode"], epoch["network"]
+    assert "Seconds of each epoch" not in render_page(results, {})
 
 
 def test_confusion_by_number_of_classes():
