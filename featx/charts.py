@@ -124,12 +124,14 @@ def _plot_history(
 ) -> Chart:
     what = "loss (nats)" if measure == "loss" else "accuracy (%)"
     splits = [s for s in SPLITS if any(v["split"] == s for v in values)]
+    # No more ticks than epochs: between two of them it would count one twice.
+    ticks = max(1, min(6, len({v["epoch"] for v in values}) - 1))
     base = alt.Chart().encode(
         x=alt.X(
             "epoch:Q",
             title="epoch",
             scale=alt.Scale(zero=False, nice=False, padding=8),
-            axis=alt.Axis(tickMinStep=1, tickCount=6, format="d", grid=False),
+            axis=alt.Axis(tickCount=ticks, format="d", grid=False),
         ),
         y=alt.Y(
             "value:Q", title=what, scale=alt.Scale(domain=domain, zero=False), axis=_few_ticks()

@@ -196,10 +196,15 @@ def plot_map(points: Rows, classes: Sequence[str]) -> Chart:
             ),
         )
     )
-    # A tooltip's "image" becomes a picture, and a missing one a broken picture: so two layers.
+    # A tooltip's "image" becomes a picture, and a missing one a broken picture: so two layers, but
+    # none without a point, of which the library would warn on the browser's console.
     layers = alt.layer(
-        base.transform_filter("!isValid(datum.image)").encode(tooltip=tip),
-        base.transform_filter("isValid(datum.image)").encode(tooltip=["image:N", *tip]),
+        *(
+            base.transform_filter(f"{'!' * (not pictured)}isValid(datum.image)").encode(
+                tooltip=["image:N"] * pictured + tip
+            )
+            for pictured in sorted({"image" in value for value in values})
+        )
     )
     rows = [
         (p["path"], p["truth"], p["predicted"], f"{p['x']:.3g}", f"{p['y']:.3g}") for p in points

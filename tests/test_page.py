@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from made_results import make_least, make_results
+from made_results import make_least, make_picture, make_results
 
 from featx.charts import plot_epochs, plot_seconds
 from featx.classcharts import list_confused, plot_confusion
@@ -369,6 +369,28 @@ def test_pointing_at_the_map_shows_the_picture(show, full):
     page.locator("#places-1 .layer_0_marks path").nth(3).hover()
     page.wait_for_function("() => !document.querySelector('.vg-tooltip.visible img')")
     assert ".jpg" in tooltip.inner_text()
+
+
+@pytest.mark.parametrize("pictured", [True, False])
+def test_every_picture_or_none(show, pictured):
+    results, _ = make_results()
+    paths = [one["path"] for one in results["map"]["points"]]
+    page = show(render_page(results, dict.fromkeys(paths, make_picture()) if pictured else {}))
+    assert page.locator("#places-1 .mark-symbol.role-mark path").count() == 120
+    page.locator("#places-1 .role-mark path").first.hover()
+    page.locator(".vg-tooltip.visible").wait_for()
+    assert page.locator(".vg-tooltip.visible img").count() == pictured
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3])
+def test_few_epochs_are_counted_once(show, epochs):
+    results, _ = make_results(points=0)
+    for candidate in results["candidates"]:
+        candidate |= {"history": candidate["history"][:epochs], "best_epoch": 1}
+    page = show(render_page(results, {}))
+    axis = page.locator("#loss-1 .role-axis").filter(has_text="epoch")
+    labels = axis.locator(".role-axis-label text").all_text_contents()
+    assert labels == ["1", "2", "3"][:epochs]
 
 
 def test_hostile_names_are_read_and_not_run(show, hostile):
