@@ -51,8 +51,12 @@ def write_whole(path: Path) -> Iterator[Path]:
     """
     temporary = _make_beside(path)
     try:
+        mode = stat.S_IMODE(temporary.stat().st_mode)
         yield temporary
         with temporary.open("rb+") as file:
+            # Who writes by name may have put a file there that others cannot read: safetensors.
+            if stat.S_IMODE(os.fstat(file.fileno()).st_mode) != mode:
+                os.fchmod(file.fileno(), mode)
             sync(file.fileno())
         temporary.replace(path)
         fsync_folder(path.parent)

@@ -27,7 +27,11 @@ def test_whole_or_not_at_all(tmp_path):
 def test_a_result_is_as_readable_as_any_file(tmp_path):
     (tmp_path / "plain").touch()
     write_json(tmp_path / "x.json", {"ä": 1})
-    modes = {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("plain", "x.json")}
+    with write_whole(tmp_path / "replaced") as temporary:
+        temporary.with_name("own").touch(0o600)
+        temporary.with_name("own").replace(temporary)
+    names = ("plain", "x.json", "replaced")
+    modes = {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in names}
     assert len(modes) == 1
     assert (tmp_path / "x.json").read_text("utf-8") == '{\n  "ä": 1\n}\n'
 
