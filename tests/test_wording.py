@@ -68,6 +68,14 @@ def test_when_extraction_has_paid():
         "Extraction paid for itself after 1.5 epochs of fc (24 s against 16 s an epoch)."
     ]
     assert say_costs([network]) == []
+    network.outcome.details["prefix_cache"] = True
+    for first, epochs in ((48.0, "0.5"), (20.0, "2.0")):
+        epoch = [Epoch(i, s, {}, {}) for i, s in enumerate((first, 3.0, 5.0), 1)]
+        object.__setattr__(network.outcome, "history", tuple(epoch))
+        assert say_costs([head, network]) == [
+            f"Extraction paid for itself after {epochs} epochs of fc (24 s against {first:.0f} s "
+            "for the first epoch and 4 s for each later one)."
+        ]
     object.__setattr__(head.extraction, "machine", "a GPU")
     assert say_costs([head, network]) == [
         "Extraction was measured on a GPU, fc on here: their seconds cannot be compared."
