@@ -14,9 +14,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import itertools
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,7 +29,7 @@ import numpy.typing as npt
 from h5py import h5a, h5d, h5l, h5o, h5s, h5t
 
 from featx.errors import FeatureFileError
-from featx.files import open_regular, write_bytes, write_whole
+from featx.files import begin_sync, open_regular, write_bytes, write_whole
 from featx.layout import USER_BLOCK, lay_out
 from featx.rows import (
     Rows,
@@ -40,7 +42,7 @@ from featx.rows import (
 )
 from featx.text import say_error
 
-_SLICE = 4 << 20  # bytes that are written at a time
+SLICE = 4 << 20  # bytes that are read or written at a time
 _MEMBERS = 64  # more arrays or attributes than we ever write
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
@@ -77,15 +79,18 @@ def write_sealed(
     """
     layout, places = lay_out(attributes, arrays)
     digest = hashlib.sha256(_note_line(note))
-    with write_whole(path) as temporary:
+    with write_whole(path) as temporary, ThreadPoolExecutor(1) as hashing:
         handle = os.open(temporary, os.O_RDWR | getattr(os, "O_BINARY", 0))
         try:
             write_bytes(handle, bytes(USER_BLOCK))
             position = USER_BLOCK
             for offset, name in places:
-                for part in (layout.read_range(position, offset), *_slices(arrays[name])):
-                    digest.update(part)
+                before: list[bytes | memoryview] = [layout.read_range(position, offset)]
+                for part in itertools.chain(before, _slices(arrays[name])):
+                    hashed = hashing.submit(digest.update, part)
                     write_bytes(handle, part)
+                    begin_sync(handle, len(part))
+                    hashed.result()
                 position = offset + count_bytes(arrays[name])
             rest = layout.read_range(position, layout.size)
             digest.update(rest)
@@ -112,16 +117,25 @@ class Seal(NamedTuple):
     sha256: str
 
 
-def check_seal(path: Path, kind: str) -> Seal:
-    """Read all of a file's bytes and raise FeatureFileError unless they are those written."""
+def check_seal(path: Path, kind: str, look: Callable[[memoryview], None] | None = None) -> Seal:
+    """Read all of a file's bytes and raise FeatureFileError unless they are those written.
+
+    Parameters
+    ----------
+    path : Path
+    kind : str
+        See `write_sealed`.
+    look : callable, optional
+        Is shown, and may not keep, what follows the user block: `SLICE` bytes at a time, in order,
+        while they are hashed; so that what is asked of all bytes need not read them again.
+    """
     with _open(path) as file:
         head = _read_head(file, path, kind)
         note = _parse_note(head)
         found = os.fstat(file.fileno())
         size = found.st_size
         digest = hashlib.sha256(_note_line(note))
-        while part := file.read(_SLICE):
-            digest.update(part)
+        _hash_rest(file, digest.update, look)
     if head == _head(kind, note, digest.hexdigest(), size):
         return Seal(file_state(found), digest.hexdigest())
     expected = head.partition(b"\nbytes ")[2].split(b"\n")[0].decode("ascii", "replace")
@@ -250,11 +264,31 @@ def _check_type(found: h5t.TypeID, label: str) -> None:
         raise TypeError(f"{label} is of a type that ours never are")
 
 
-def _slices(rows: Rows) -> Iterator[bytes]:
+def _hash_rest(
+    file: io.BufferedReader,
+    update: Callable[[memoryview], None],
+    look: Callable[[memoryview], None] | None,
+) -> None:
+    """Hash the rest of a file in a thread, which Python's lock does not hold up, and read ahead."""
+    buffers = memoryview(bytearray(SLICE)), memoryview(bytearray(SLICE))
+    hashed: Future[None] | None = None
+    with ThreadPoolExecutor(1) as hashing:
+        for buffer in itertools.cycle(buffers):
+            part = buffer[: file.readinto(buffer)]
+            if part and look:
+                look(part)
+            if hashed:
+                hashed.result()
+            if not part:
+                return
+            hashed = hashing.submit(update, part)
+
+
+def _slices(rows: Rows) -> Iterator[memoryview]:
     n = rows.shape[0]
-    step = max(1, _SLICE // max(1, count_bytes(rows) // max(1, n)))
+    step = max(1, SLICE // max(1, count_bytes(rows) // max(1, n)))
     for some in iterate_slices(n, step):
-        yield np.asarray(rows[some]).tobytes()
+        yield np.ascontiguousarray(rows[some]).reshape(-1).view(np.uint8).data
 
 
 def _open(path: Path) -> io.BufferedReader:

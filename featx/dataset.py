@@ -129,7 +129,8 @@ def fingerprint_rows(
 ) -> str:
     """`Fingerprint`, in hex, of rows that are all at hand."""
     made = Fingerprint(classes)
-    made.add(paths, hashes, targets, splits)
+    # Lists, since numpy's own kind of text is slow to go through.
+    made.add(np.asarray(paths).tolist(), hashes.tolist(), targets.tolist(), splits.tolist())
     return made.hexdigest()
 
 

@@ -94,6 +94,14 @@ def sync(handle: int) -> None:
         fcntl.fcntl(handle, fcntl.F_FULLFSYNC)  # fsync there stops at the drive's cache
 
 
+def begin_sync(handle: int, n: int) -> None:
+    """Have the disk begin with the last `n` bytes written, of many, so that `sync` waits less."""
+    if n and hasattr(os, "posix_fadvise"):
+        # On Linux this starts writing what is dirty, and what is being written stays in memory.
+        start = os.lseek(handle, 0, os.SEEK_CUR) - n
+        os.posix_fadvise(handle, start, n, os.POSIX_FADV_DONTNEED)
+
+
 def write_bytes(handle: int, data: bytes | memoryview) -> None:
     """Write all of `data` to an open file; a system may take a part at a time."""
     left = memoryview(data).cast("B")
@@ -216,8 +224,12 @@ def fsync_folder(folder: Path) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented UTF-8 JSON, whole or not at all."""
-    with write_whole(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    write_text(path, format_json(value))
+
+
+def format_json(value: Any) -> str:
+    """The text that `write_json` writes."""
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
 
 
 def write_text(path: Path, text: str) -> None:
@@ -228,7 +240,13 @@ def write_text(path: Path, text: str) -> None:
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Write a table as UTF-8 CSV, whole or not at all; its first line is bare column names."""
-    with write_whole(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+    with write_whole(path) as temporary:
+        fill_csv(temporary, columns, rows)
+
+
+def fill_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write the same to a file that someone else makes whole."""
+    with path.open("w", encoding="utf-8", newline="") as file:
         bare = csv.writer(file, lineterminator="\n")
         quoted = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
         bare.writerow(columns)

@@ -17,6 +17,7 @@ from featx.files import open_regular
 
 # Rows that lie closer together than this, in bytes, are read in one go with what is between them.
 _GAP = 1 << 16
+_MOST = 1 << 25  # bytes that are read in one go, and that the system is asked for ahead of that
 
 State = tuple[int, int, int]
 
@@ -115,9 +116,9 @@ class StoredRows:
             raise IndexError(f"row {flat.max() if flat.max() >= n else at.min()} of {n}")
         order, inverse = np.unique(flat, return_inverse=True)
         rows = np.empty((len(order), *self.shape[1:]), self.dtype)
-        # Neighbours are read together.
-        gap = max(1, _GAP // max(1, self._row_bytes))
-        cuts = np.flatnonzero(np.diff(order) > gap) + 1
+        # Neighbours are read together, but not a whole file for every other row of it.
+        gap, most = (max(1, some // max(1, self._row_bytes)) for some in (_GAP, _MOST))
+        cuts = np.flatnonzero((np.diff(order) > gap) | (np.diff(order // most) > 0)) + 1
         parts = np.split(order, cuts)
         ranges = [(int(part[0]), int(part[-1]) + 1) for part in parts]
         done = 0
@@ -144,17 +145,37 @@ class StoredRows:
         with open_regular(self.path) as file:
             if file_state(os.fstat(file.fileno())) != self.state:
                 raise FeatureFileError(self.path, "it was changed or replaced while it was in use")
+            raw: Any = file.raw  # a buffer would read more than a short row each time
+            asking = _ask_ahead(file.fileno(), self._row_bytes, self.offset, ranges)
             for start, stop in ranges:
+                next(asking, None)
                 found = np.empty((stop - start, *self.shape[1:]), self.stored)
                 if found.size:
-                    file.seek(self.offset + start * self._row_bytes)
+                    raw.seek(self.offset + start * self._row_bytes)
                     left = found.reshape(-1).view(np.uint8).data
                     while left:
-                        n = file.readinto(left)
+                        n = raw.readinto(left)
                         if not n:
                             raise FeatureFileError(self.path, "damaged: it ends too early")
                         left = left[n:]
                 yield found.astype(self.dtype, copy=False)
+
+
+def _ask_ahead(
+    handle: int, row_bytes: int, offset: int, ranges: Sequence[tuple[int, int]]
+) -> Iterator[None]:
+    """Before each range have the system fetch some that follow, so that a disk has many at once."""
+    if len(ranges) < 2 or not hasattr(os, "posix_fadvise"):
+        return
+    following = iter(ranges)
+    ahead = 0  # bytes
+    for start, stop in ranges:
+        while ahead < _MOST and (coming := next(following, None)):
+            place, size = offset + coming[0] * row_bytes, (coming[1] - coming[0]) * row_bytes
+            os.posix_fadvise(handle, place, size, os.POSIX_FADV_WILLNEED)
+            ahead += size
+        yield
+        ahead -= (stop - start) * row_bytes
 
 
 def file_state(found: os.stat_result) -> State:
@@ -171,6 +192,15 @@ def iterate_slices(n: int, step: int) -> Iterator[slice]:
     """Slices of `step` rows that cover `n`."""
     for start in range(0, n, step):
         yield slice(start, min(n, start + step))
+
+
+def all_finite(values: npt.NDArray[Any]) -> bool:
+    """Whether no float16 or float32 of these is NaN or infinite."""
+    if values.dtype != np.float16:
+        return bool(np.isfinite(values).all())
+    # numpy has no fast way for halves: infinity and NaN are those whose exponent is all ones.
+    exponents = values.view(np.uint16) & 0x7C00
+    return not exponents.size or int(exponents.max()) < 0x7C00
 
 
 def encode_text(values: npt.NDArray[np.str_]) -> npt.NDArray[np.bytes_]:

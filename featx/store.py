@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import numpy.typing as npt
 
 from featx.config import SCHEMA, SPLITS, Preprocessing
 from featx.container import (
+    SLICE,
     Seal,
     Sealed,
     check_seal,
@@ -23,12 +23,20 @@ from featx.container import (
 from featx.dataset import Fingerprint, Skipped
 from featx.errors import FeatureFileError
 from featx.features import TEXTS, FeatureFile, Features, Heading
+from featx.layout import USER_BLOCK
 from featx.provenance import Provenance
-from featx.rows import Rows, StoredRows, decode_text, encode_text, iterate_slices
+from featx.rows import (
+    Rows,
+    StoredRows,
+    all_finite,
+    count_bytes,
+    encode_text,
+    iterate_slices,
+)
 
 _KIND = "feature file"
 _SKIPPED = ("path", "digest", "kind", "reason")
-_DIGEST = re.compile("[0-9a-f]{64}")
+_DIGITS = b"0123456789abcdef"
 _CHECKED = 1 << 12  # rows that are looked at together
 # What reading a file that someone else has sealed may end in.
 _NOT_OURS = (IndexError, KeyError, OSError, RecursionError, TypeError, ValueError)
@@ -118,7 +126,8 @@ def open_features(path: Path) -> FeatureFile:
     FeatureFileError
         See `read_features`.
     """
-    seal = check_seal(_existing(path), _KIND)
+    seen = _Seen()
+    seal = check_seal(_existing(path), _KIND, seen.look)
     with open_sealed(path) as sealed:
         _check_schema(sealed, path)
         try:
@@ -126,7 +135,7 @@ def open_features(path: Path) -> FeatureFile:
         except _NOT_OURS as error:
             raise FeatureFileError(path, f"damaged: {error}") from error
     try:
-        _check_values(file)
+        _check_values(file, seen)
     except ValueError as error:
         if isinstance(error, FeatureFileError):
             raise
@@ -234,22 +243,45 @@ def _read(sealed: Sealed, path: Path, seal: Seal) -> FeatureFile:
     return FeatureFile(path, columns, heading, str(facts["fingerprint"]), seal.sha256)
 
 
-def _check_values(file: FeatureFile) -> None:
+class _Seen:
+    """Where a file has no NaN and no infinity, whatever type it is of, seen as it was hashed."""
+
+    def __init__(self) -> None:
+        self._finite: dict[np.dtype[Any], list[bool]] = {np.dtype(t): [] for t in ("f2", "f4")}
+
+    def look(self, part: memoryview) -> None:
+        for dtype, finite in self._finite.items():
+            n = len(part) // dtype.itemsize
+            finite.append(all_finite(np.frombuffer(part, dtype, n)))
+
+    def finite(self, rows: StoredRows, some: slice) -> bool:
+        """Whether these rows are, with what else lies in the same parts of the file."""
+        row = count_bytes(rows) // len(rows)
+        start = rows.offset - USER_BLOCK
+        if start % rows.dtype.itemsize:
+            return False
+        first, last = (start + some.start * row) // SLICE, (start + some.stop * row - 1) // SLICE
+        return all(self._finite[rows.dtype][first : last + 1])
+
+
+def _check_values(file: FeatureFile, seen: _Seen) -> None:
     """Raise ValueError unless every row is one of ours and together they have the fingerprint."""
     fingerprint = Fingerprint(file.heading.classes)
     for some in iterate_slices(len(file), _CHECKED):
         targets = file.columns["targets"][some]
         if not -1 <= targets.min() <= targets.max() < len(file.heading.classes):
             raise ValueError(f"targets from {targets.min()} to {targets.max()}")
-        text = {name: decode_text(file.columns[name][some]) for name in TEXTS}
-        strange = set(text["splits"].tolist()) - {*SPLITS, ""}
+        raw = {name: file.columns[name][some].tolist() for name in TEXTS}
+        text = {name: list(map(bytes.decode, values)) for name, values in raw.items()}
+        strange = set(text["splits"]) - {*SPLITS, ""}
         if strange:
             raise ValueError(f"splits {sorted(strange)}")
-        if not all(map(_DIGEST.fullmatch, text["hashes"].tolist())):
+        if {*map(len, raw["hashes"])} != {64} or b"".join(raw["hashes"]).translate(None, _DIGITS):
             raise ValueError("hashes that are none")
-        if not np.isfinite(file.columns["features"][some]).all():
+        X = file.columns["features"]
+        if not seen.finite(X, some) and not all_finite(X[some]):
             raise ValueError("features that are NaN or infinite")
-        fingerprint.add(text["paths"], text["hashes"], targets, text["splits"])
+        fingerprint.add(text["paths"], text["hashes"], targets.tolist(), text["splits"])
     if fingerprint.hexdigest() != file.fingerprint:
         raise ValueError("its rows do not have the fingerprint it names")
 

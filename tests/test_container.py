@@ -157,6 +157,15 @@ def test_a_slice_at_a_time(path):
         assert sealed.arrays["x"][-1].tolist() == [2_999_999, -2_999_999]
 
 
+def test_all_that_is_hashed_can_be_looked_at(path, monkeypatch):
+    monkeypatch.setattr("featx.container.SLICE", 1000)
+    write_sealed(path, "test file", {}, {"x": np.arange(5000)})
+    parts = []
+    check_seal(path, "test file", lambda part: parts.append(bytes(part)))
+    assert b"".join(parts) == path.read_bytes()[512:]
+    assert {len(part) for part in parts[:-1]} == {1000}
+
+
 def test_text_that_cannot_be_kept_is_refused():
     with pytest.raises(ValueError, match="NUL"):
         encode_text(np.array(["a\0b", "c"]))

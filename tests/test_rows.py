@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from featx import rows as rows_module
 from featx.errors import FeatureFileError
-from featx.rows import StoredRows, count_bytes, file_state
+from featx.rows import StoredRows, all_finite, count_bytes, file_state
 
 
 @pytest.fixture
@@ -41,6 +42,38 @@ def test_rows_are_those_of_numpy(stored, key):
     found = rows[key]
     assert found.dtype == np.float32
     assert np.array_equal(found, X[key].astype(np.float32))
+
+
+@pytest.mark.parametrize("most", [1, 1000, 1 << 25])
+def test_scattered_rows_whatever_is_read_and_asked_for_at_a_time(stored, monkeypatch, most):
+    X, rows = stored
+    monkeypatch.setattr(rows_module, "_MOST", most)
+    for gap in (1, 300, 1 << 16):
+        monkeypatch.setattr(rows_module, "_GAP", gap)
+        for key in (np.arange(0, 3000, 2), np.arange(3000) % 3 > 0, np.array([2999, 7, 8, 7])):
+            assert np.array_equal(rows[key], X[key].astype(np.float32))
+
+
+def test_a_third_of_the_rows_takes_no_more_than_some_memory(stored, monkeypatch):
+    X, rows = stored
+    monkeypatch.setattr(rows_module, "_MOST", 10_000)
+    ranges = []
+    real = StoredRows._read
+    monkeypatch.setattr(
+        StoredRows, "_read", lambda self, asked: ranges.extend(asked) or real(self, asked)
+    )
+    assert np.array_equal(rows[np.arange(3000) % 3 == 0], X[::3].astype(np.float32))
+    assert max(stop - start for start, stop in ranges) <= 100
+
+
+def test_finite_is_what_numpy_says():
+    halves = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+    singles = np.array([0, -1, np.inf, -np.inf, np.nan, 3.4e38, -1e-45], np.float32)
+    for values in (halves, singles):
+        finite = np.isfinite(values)
+        assert [all_finite(values[i : i + 1]) for i in range(len(values))] == finite.tolist()
+        assert all_finite(values[finite])
+        assert all_finite(values[:0])
 
 
 def test_what_an_array_is_asked(stored):

@@ -8,6 +8,7 @@ from conftest import reseal
 from featx.dataset import Skipped
 from featx.errors import FeatureFileError
 from featx.features import Features
+from featx.rows import StoredRows
 from featx.store import read_features, read_provenance, write_features
 
 
@@ -168,6 +169,54 @@ def test_a_file_that_others_sealed_is_refused_all_the_same(features, tmp_path, c
     with pytest.raises(FeatureFileError, match=rf"(?i){message}") as caught:
         read_features(path)
     assert caught.value.path == path
+
+
+@pytest.mark.parametrize("storage", ["float32", "float16"])
+def test_one_value_that_is_none_is_found_anywhere(features, tmp_path, monkeypatch, storage):
+    # Parts so small that rows begin and end within them, beside text and targets of -1.
+    monkeypatch.setattr("featx.container.SLICE", 1 << 10)
+    monkeypatch.setattr("featx.store.SLICE", 1 << 10)
+    monkeypatch.setattr("featx.store._CHECKED", 7)
+    path = tmp_path / "F.h5"
+    many = np.arange(60) % 5
+    columns = {n: getattr(features, n)[many] for n in ("targets", "splits", "paths", "hashes")}
+    provenance = replace(features.provenance, storage=storage)
+    X = np.random.default_rng(0).normal(size=(60, 50)).astype(np.float32)
+    write_features(replace(features, X=X, provenance=provenance, **columns), path)
+    with h5py.File(path) as file:
+        offset = file["features"].id.get_offset()
+    whole = path.read_bytes()
+    read_features(path)
+    size = np.dtype(storage).itemsize
+    for at in (0, 1, 255, 256, 511, 512, 1500, 2998, 2999):
+        for value in (np.nan, np.inf, -np.inf):
+            bad = bytearray(whole)
+            bad[offset + at * size : offset + at * size + size] = np.array(value, storage).tobytes()
+            path.write_bytes(bad)
+            reseal(path, "feature file", provenance.key())
+            with pytest.raises(FeatureFileError, match="features that are NaN or infinite"):
+                read_features(path)
+
+
+def test_finite_features_are_read_once(features, tmp_path, monkeypatch):
+    monkeypatch.setattr("featx.container.SLICE", 1 << 12)
+    monkeypatch.setattr("featx.store.SLICE", 1 << 12)
+    monkeypatch.setattr("featx.store._CHECKED", 10)
+    path = tmp_path / "F.h5"
+    many = np.arange(200) % 5
+    columns = {n: getattr(features, n)[many] for n in ("targets", "splits", "paths", "hashes")}
+    X = np.random.default_rng(0).normal(size=(200, 1000)).astype(np.float32)
+    write_features(replace(features, X=X, **columns), path)
+    read = []
+    real = StoredRows._read
+    monkeypatch.setattr(
+        StoredRows,
+        "_read",
+        lambda self, asked: read.extend(asked if self.ndim == 2 else ()) or real(self, asked),
+    )
+    read_features(path)
+    # Those that share a part of the file with something else.
+    assert sum(stop - start for start, stop in read) <= 20
 
 
 def test_hdf5_never_sees_what_is_not_sealed(features, tmp_path, monkeypatch):
