@@ -14,6 +14,7 @@ from .compare import compare
 from .data import data
 from .demo import demo
 from .doctor import doctor
+from .export import export
 from .extract import extract
 from .finetune import finetune
 from .fit import fit
@@ -69,6 +70,7 @@ for _command in (
     predict,
     info,
     verify,
+    export,
     weights,
     data,
     demo,

@@ -67,6 +67,10 @@ class StorageError(FeatxError, OSError):
     """No room for what is to be written."""
 
 
+class ExportError(FeatxError, RuntimeError):
+    """An export that cannot be done as it was asked for."""
+
+
 class LockedError(FeatxError, BlockingIOError):
     """An output that another process is at work on, or a place where nothing can be locked."""
 

@@ -24,7 +24,8 @@ FLOORS = [
     {"sources", "container", "features", "engines", "network", "prefix", "models", "linear"}
     | {"logreg", "margins", "neighbours", "selection"},
     {"store", "contents", "ledger", "candidates"},
-    {"cache", "costs", "checkpoints", "shards", "recipes", "results"} | {"plans"},
+    {"cache", "costs", "checkpoints", "shards", "recipes", "results", "export"}
+    | {"plans"},
     {"assembly", "finetuning", "doctor", "heads"},
     {"lookup", "planning"},
     {"extraction"},
@@ -36,7 +37,7 @@ FLOORS = [
 ]
 FLOOR_OF = {name: i for i, floor in enumerate(FLOORS) for name in floor}
 MODULES = sorted(p.stem for p in LIBRARY.glob("*.py") if p.stem != "__init__")
-HEAVY = {"torch", "torchvision", "sklearn", "h5py", "scipy", "altair", "vl_convert"}
+HEAVY = {"torch", "torchvision", "sklearn", "h5py", "scipy", "altair", "vl_convert", "pyarrow"}
 
 
 def imported(path):
