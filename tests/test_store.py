@@ -30,6 +30,13 @@ def features(provenance):
     )
 
 
+def with_rows(features, X, **changes):
+    """Those five images over and over, with other features."""
+    many = np.arange(len(X)) % 5
+    columns = {n: getattr(features, n)[many] for n in ("targets", "splits", "paths", "hashes")}
+    return replace(features, X=X, **columns, **changes)
+
+
 def test_round_trip(features, tmp_path):
     path = tmp_path / "F.h5"
     write_features(features, path)
@@ -81,10 +88,8 @@ def test_many_classes_fit(features, tmp_path):
 def test_every_flipped_bit_and_every_cut_is_found(features, tmp_path):
     path = tmp_path / "F.h5"
     rng = np.random.default_rng(0)
-    many = np.arange(200) % 5
-    columns = {n: getattr(features, n)[many] for n in ("targets", "splits", "paths", "hashes")}
     X = rng.normal(size=(200, 2048)).astype(np.float32)
-    write_features(replace(features, X=X, **columns), path)
+    write_features(with_rows(features, X), path)
     whole = path.read_bytes()
     assert len(whole) > 400 * 4096
     flips = {*range(0, len(whole), 4096), *rng.integers(0, len(whole), 400).tolist()}
@@ -178,11 +183,9 @@ def test_one_value_that_is_none_is_found_anywhere(features, tmp_path, monkeypatc
     monkeypatch.setattr("featx.store.SLICE", 1 << 10)
     monkeypatch.setattr("featx.store._CHECKED", 7)
     path = tmp_path / "F.h5"
-    many = np.arange(60) % 5
-    columns = {n: getattr(features, n)[many] for n in ("targets", "splits", "paths", "hashes")}
     provenance = replace(features.provenance, storage=storage)
     X = np.random.default_rng(0).normal(size=(60, 50)).astype(np.float32)
-    write_features(replace(features, X=X, provenance=provenance, **columns), path)
+    write_features(with_rows(features, X, provenance=provenance), path)
     with h5py.File(path) as file:
         offset = file["features"].id.get_offset()
     whole = path.read_bytes()
@@ -203,10 +206,8 @@ def test_finite_features_are_read_once(features, tmp_path, monkeypatch):
     monkeypatch.setattr("featx.store.SLICE", 1 << 12)
     monkeypatch.setattr("featx.store._CHECKED", 10)
     path = tmp_path / "F.h5"
-    many = np.arange(200) % 5
-    columns = {n: getattr(features, n)[many] for n in ("targets", "splits", "paths", "hashes")}
     X = np.random.default_rng(0).normal(size=(200, 1000)).astype(np.float32)
-    write_features(replace(features, X=X, **columns), path)
+    write_features(with_rows(features, X), path)
     read = []
     real = StoredRows._read
     monkeypatch.setattr(
