@@ -24,8 +24,7 @@ FLOORS = [
     {"sources", "container", "features", "engines", "network", "prefix", "models", "linear"}
     | {"logreg", "margins", "neighbours", "selection"},
     {"store", "contents", "ledger", "candidates"},
-    {"cache", "costs", "checkpoints", "shards", "recipes", "results", "export"}
-    | {"plans"},
+    {"cache", "costs", "checkpoints", "shards", "recipes", "results", "export"} | {"plans"},
     {"assembly", "finetuning", "doctor", "heads"},
     {"lookup", "planning"},
     {"extraction"},
