@@ -6,6 +6,7 @@ import importlib.metadata
 import importlib.util
 import os
 import platform
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -14,6 +15,56 @@ def count_cores() -> int:
     import joblib  # here, since it takes longer to import than to ask
 
     return int(joblib.cpu_count())
+
+
+def measure_memory(proc: Path = Path("/proc/self")) -> int:
+    """Bytes of memory that this process may use: by its control groups, or that there are.
+
+    A group's limit holds for all groups below it, so that the smallest on the way to the root is
+    the one that counts. See cgroups(7) and proc_pid_mountinfo(5).
+
+    Parameters
+    ----------
+    proc : Path
+        Where the kernel describes the process.
+    """
+    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    for folder, name in _find_groups(proc):
+        try:
+            limits.append(int((folder / name).read_text("ascii")))
+        except (OSError, ValueError):
+            continue  # no such file at the root; "max"
+    return min(limits)
+
+
+def _find_groups(proc: Path) -> Iterator[tuple[Path, str]]:
+    """Folders of the memory control groups that the process is in, and their file of the limit."""
+    try:
+        groups = (proc / "cgroup").read_text("utf-8").splitlines()
+        mounts = (proc / "mountinfo").read_text("utf-8").splitlines()
+    except OSError:
+        return  # no Linux
+    places: dict[str, str] = {}
+    for line in groups:
+        _, controllers, place = line.split(":", 2)
+        places |= {one: place for one in controllers.split(",") if one in ("", "memory")}
+    for line in mounts:
+        fields, _, rest = line.partition(" - ")
+        root, mount = fields.split()[3:5]
+        kind, _, options = rest.split(" ", 2)
+        if kind == "cgroup2" and "" in places:
+            place, name = places[""], "memory.max"
+        elif kind == "cgroup" and "memory" in options.split(",") and "memory" in places:
+            place, name = places["memory"], "memory.limit_in_bytes"
+        else:
+            continue
+        inside = Path(place)
+        if inside.is_relative_to(root):  # what is mounted may be a part of the tree
+            inside = inside.relative_to(root)
+        folder = Path(mount) / str(inside).lstrip("/")
+        for one in (folder, *folder.parents):
+            if one.is_relative_to(mount):
+                yield one, name
 
 
 def is_limited() -> bool:

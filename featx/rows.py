@@ -114,7 +114,8 @@ class StoredRows:
         flat = np.where(at < 0, at + n, at).reshape(-1)
         if flat.min() < 0 or flat.max() >= n:
             raise IndexError(f"row {flat.max() if flat.max() >= n else at.min()} of {n}")
-        order, inverse = np.unique(flat, return_inverse=True)
+        ascending = bool((flat[1:] > flat[:-1]).all())
+        order, inverse = (flat, None) if ascending else np.unique(flat, return_inverse=True)
         rows = np.empty((len(order), *self.shape[1:]), self.dtype)
         # Neighbours are read together, but not a whole file for every other row of it.
         gap, most = (max(1, some // max(1, self._row_bytes)) for some in (_GAP, _MOST))
@@ -125,7 +126,7 @@ class StoredRows:
         for part, (first, _), found in zip(parts, ranges, self._read(ranges), strict=True):
             rows[done : done + len(part)] = found[part - first]
             done += len(part)
-        picked: npt.NDArray[Any] = rows[inverse]
+        picked: npt.NDArray[Any] = rows if inverse is None else rows[inverse]
         return picked.reshape(*at.shape, *self.shape[1:])
 
     def __array__(

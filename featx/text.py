@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+_BINARY_UNITS = {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
+
 
 def format_bytes(n: int) -> str:
     """A size for people, in powers of 1000: "1.5 GB"."""
@@ -11,6 +16,23 @@ def format_bytes(n: int) -> str:
             return f"{size:.3g} {unit}"
         size /= 1000
     return f"{size:.3g} TB"
+
+
+def parse_bytes(text: str) -> int:
+    """The inverse: "3GB", "500 MB", "2GiB" or plain bytes, at least 1.
+
+    Raises
+    ------
+    ValueError
+        It is none of these.
+    """
+    found = re.fullmatch(
+        r"(\d{1,18}|\d{0,18}\.\d{1,18})\s*([kmgt]?i?)(b|bytes)?", text.strip().lower()
+    )
+    units = _UNITS | _BINARY_UNITS
+    if not found or found[2] not in units or not (size := int(float(found[1]) * units[found[2]])):
+        raise ValueError(f"{text!r} is no size: say 3GB, 500MB, 2GiB or a number of bytes")
+    return size
 
 
 def format_seconds(seconds: float | None) -> str:
