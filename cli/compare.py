@@ -15,6 +15,7 @@ from .options import (
     extract_options,
     finish_skipped,
     head_options,
+    max_memory_option,
     overwrite_option,
     prefix_cache_option,
     protocol_option,
@@ -43,6 +44,7 @@ from .options import (
 )
 @head_options
 @train_options
+@max_memory_option
 @click.option(
     "--seeds",
     type=click.IntRange(1),

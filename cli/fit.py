@@ -10,6 +10,7 @@ import click
 from .options import (
     HEADS,
     head_options,
+    max_memory_option,
     overwrite_option,
     say,
     speech_options,
@@ -38,6 +39,7 @@ from .options import (
     help="Of --clf imagenet: where the last layer is.  [default: by the features' own name]",
 )
 @train_options
+@max_memory_option
 @click.option(
     "-o",
     "--output",

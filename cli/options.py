@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from featx.config import BATCH_SIZE, CUDA_BATCH_SIZE, EPOCHS, MAX_SKIPPED
-from featx.text import printable
+from featx.config import BATCH_SIZE, CUDA_BATCH_SIZE, EPOCHS, MAX_SKIPPED, MEMORY_SHARE
+from featx.text import parse_bytes, printable
 
 if TYPE_CHECKING:
     from featx.assembly import Extraction
@@ -32,6 +32,13 @@ def _check_split(ctx: click.Context, param: click.Parameter, value: str | None) 
         except DatasetError as error:
             raise click.BadParameter(str(error)) from error
     return value
+
+
+def _check_size(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
+    try:
+        return None if value is None else parse_bytes(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 def _stack(*options: Callable[[F], F]) -> Callable[[F], F]:
@@ -227,6 +234,14 @@ head_options = _stack(
         show_default=True,
         help="How features are scaled; learned from train alone.",
     ),
+)
+
+max_memory_option = click.option(
+    "--max-memory",
+    metavar="SIZE",
+    callback=_check_size,
+    help="What fitting a head may take, such as 3GB, 500MB or 2GiB; larger features are read in "
+    f"blocks.  [default: {100 * MEMORY_SHARE:.0f} % of what the process may use]",
 )
 
 prefix_cache_option = click.option(

@@ -15,7 +15,7 @@ from featx.candidates import Candidate, Pair, Verdict, choose_best, judge, pair_
 from featx.catalogue import RECIPES
 from featx.config import CURVE_DRAWS, EPOCHS, PROTOCOLS, SPLITS
 from featx.dataset import Dataset, HashedRows, check_trainable
-from featx.errors import DatasetError, ModelError, OutputExistsError, WeightsError
+from featx.errors import BudgetError, DatasetError, ModelError, OutputExistsError, WeightsError
 from featx.evaluation import evaluate
 from featx.extraction import extract
 from featx.features import Features
@@ -141,6 +141,7 @@ def compare(
     cache_dir: str | Path | None = None,
     rehash: bool = False,
     lock: bool = True,
+    max_memory: int | None = None,
     output: str | Path | None = None,
     overwrite: bool = False,
     progress: bool = False,
@@ -177,8 +178,8 @@ def compare(
     data, split, root, weights, device, engine, precision, decode, batch_size, num_workers
     on_error, cache_dir, rehash, lock
         See `featx.extraction.extract`.
-    seed, progress
-        See `featx.heads.fit`.
+    seed, max_memory, progress
+        See `featx.heads.fit`. Of the default heads those that need more memory are left out.
 
     Returns
     -------
@@ -235,13 +236,13 @@ def compare(
     }  # fmt: skip
     fitting = {**training, "C": C, "scale": scale, "refit": published}
     tuning = {**training, "augment": augment, "prefix_cache": prefix_cache, "decode": decode}
-    trainer = HeadTrainer(folder, features, seeds, options["weights"])
+    trainer = HeadTrainer(folder, features, seeds, options["weights"], max_memory)
     candidates = []
     for name in dict.fromkeys(heads):
         try:
             candidates.append(trainer.make(name, fitting))
         except (ModelError, WeightsError) as error:
-            if name != "imagenet" or clf is not None:
+            if clf is not None or not (name == "imagenet" or isinstance(error, BudgetError)):
                 raise
             log.warning("left out: %s", error)
             continue
@@ -252,7 +253,7 @@ def compare(
         workers = count_cores() if num_workers is None else num_workers
         tuner = NetworkTrainer(folder, rows, network, seeds, device, workers, progress)
         candidates += [tuner.make(name, tuning) for name in dict.fromkeys(networks)]
-    truth = {split: features.split(split)[1] for split in ("val", "test")}
+    truth = {split: features.targets[features.rows(split)] for split in ("val", "test")}
     candidates = [
         replace(
             c,
@@ -273,7 +274,9 @@ def compare(
         paired=paired,
         verdict=judge(candidates, paired, choose_best(candidates, truth["val"])),
         known=find_known(features.classes) if features.provenance.weights in RECIPES else {},
-        learning=keep_curves(folder / "learning.json", features, plain, seed, options["weights"])
+        learning=keep_curves(
+            folder / "learning.json", features, plain, seed, options["weights"], max_memory
+        )
         if learning_curves and plain
         else (),
         options={

@@ -40,6 +40,12 @@ CURVE_SIZES = (1, 2, 5, 10, 20)  # train images per class
 CURVE_DRAWS = 5
 MAX_SKIPPED = 0.05  # fraction of images that may be skipped before the exit code says so
 
+# Where features are more than memory holds.
+MEMORY_SHARE = 0.6  # of the memory that the process may use, unless --max-memory says otherwise
+BLOCK_BYTES = 1 << 24  # of float32 rows that are read together: 2048 rows of 2048 features
+SHUFFLE_CHUNK = 16  # rows that are read together in a random place
+SHUFFLE_BUFFER = 4096  # rows among which batches are drawn: 256 chunks
+
 SCHEMA = 2  # of the feature file
 # What a killed extraction repeats at most.
 SHARD_IMAGES = 512

@@ -107,3 +107,7 @@ class OutputExistsError(FeatxError, FileExistsError):
 
 class ModelError(FeatxError, ValueError):
     """A model file that cannot be read, or that does not fit the features it meets."""
+
+
+class BudgetError(ModelError, MemoryError):
+    """A head that needs more memory than it may have, whichever way it reads its features."""

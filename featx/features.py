@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from featx.blocks import Blocks
 from featx.config import SCHEMA
 from featx.dataset import Skipped, fingerprint_rows
 from featx.provenance import Provenance
@@ -104,6 +105,11 @@ class Features:
         """X and y of one split's labelled rows."""
         rows = self.rows(name)
         return self.X[rows], self.targets[rows]
+
+    def split_blocks(self, name: str) -> tuple[Blocks, npt.NDArray[np.int64]]:
+        """`split` that leaves X where it is."""
+        rows = self.rows(name)
+        return Blocks((self.X,), rows), self.targets[rows]
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import softmax
 
-from featx.config import EPOCHS, SPLITS
+from featx.blocks import Samples, gather
+from featx.budget import describe_reading
+from featx.config import EPOCHS
 from featx.errors import FeatureFileError, ModelError
 from featx.features import Features
 from featx.fetch import resolve_weights
@@ -21,11 +24,21 @@ from featx.machine import describe_machine
 from featx.metrics import score_labels
 from featx.models import Model, Outcome, check_place, write_model
 from featx.neighbours import NeighboursFit
-from featx.recipes import GRIDS, Trained, make_recipe, stack_views, train_head
+from featx.recipes import (
+    GRIDS,
+    Trained,
+    make_recipe,
+    plan_reading,
+    stack_views,
+    take_splits,
+    train_head,
+)
 from featx.scaling import Scaler
 from featx.search import Fit, LinearFit
 from featx.splits import find_untrainable
 from featx.store import read_features
+
+log = logging.getLogger(__name__)
 
 Matrix = npt.NDArray[np.floating]
 Labels = npt.NDArray[np.int64]
@@ -50,10 +63,18 @@ class Head:
     fit: Fit
     temperature: float = 1.0
 
-    def predict_proba(self, X: Matrix) -> npt.NDArray[np.float64]:
-        """Probabilities, shape (n_samples, n_classes), float64."""
-        scores = self.fit.decide(self.scaler.apply(X))
-        probabilities: npt.NDArray[np.float64] = softmax(scores / self.temperature, axis=1)
+    def predict_proba(self, X: Samples) -> Matrix:
+        """Probabilities, shape (n_samples, n_classes), float64; of Blocks float32."""
+        return gather(self.scaler.apply(X), self._predict)
+
+    def predict(self, X: Samples) -> Labels:
+        """Codes of the most probable classes, shape (n_samples,)."""
+        return gather(self.scaler.apply(X), lambda rows: self._predict(rows).argmax(axis=1))
+
+    def _predict(self, scaled: Matrix) -> npt.NDArray[np.float64]:
+        probabilities: npt.NDArray[np.float64] = softmax(
+            self.fit.decide(scaled) / self.temperature, axis=1
+        )
         return probabilities
 
     def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
@@ -62,7 +83,7 @@ class Head:
         if isinstance(self.fit, LinearFit):
             return arrays | {"coef": self.fit.coef, "intercept": self.fit.intercept}
         if isinstance(self.fit, NeighboursFit):
-            return arrays | {"X": self.fit.X, "y": self.fit.y}
+            return arrays | {"X": np.asarray(self.fit.X), "y": self.fit.y}
         assert isinstance(self.fit, ImagenetFit)
         layer = self.fit.layer
         return arrays | {
@@ -83,6 +104,7 @@ def fit(
     refit: bool = False,
     views: Sequence[Features] = (),
     weights: str | None = None,
+    max_memory: int | None = None,
     output: str | Path | None = None,
     overwrite: bool = False,
 ) -> Model:
@@ -117,6 +139,10 @@ def fit(
         makes them.
     weights : str, optional
         Of imagenet: where the last layer is to be had; None: by the features' own name.
+    max_memory : int, optional
+        Bytes that fitting may take, beside what Python and its libraries do. Features for which
+        that is too little are read in blocks, as often as the head needs them. None:
+        `featx.config.MEMORY_SHARE` of what the process may use.
     output : path, optional
         Write the model there.
     overwrite : bool
@@ -134,6 +160,8 @@ def fit(
     ModelError
         An unknown choice, a C that is not positive, weights other than the features', `calibrate`
         or `refit` without val.
+    BudgetError
+        `max_memory` is too little even for reading in blocks, or for a head that cannot.
     OutputExistsError
         `output` holds something else and `overwrite` is False.
     """
@@ -143,10 +171,11 @@ def fit(
         raise FeatureFileError(where, reason)
     recipe = make_recipe(
         held, clf, C=C, scale=scale, epochs=epochs, seed=seed, class_weight=class_weight,
-        calibrate=calibrate, refit=refit, views=views,
+        calibrate=calibrate, refit=refit, views=views, max_memory=max_memory,
     )  # fmt: skip
-    data = {split: held.split(split) for split in SPLITS}
-    data = {split: (X, y) for split, (X, y) in data.items() if len(y)}
+    reading = plan_reading(held, recipe, views, max_memory)
+    log.debug("%s", describe_reading(reading, max_memory is not None))
+    data = take_splits(held, reading.in_blocks)
     for wish in ("calibrate", "refit"):
         if recipe[wish] and "val" not in data:
             raise ModelError(f"{where} has no val images, and {wish} needs them: give a split")
@@ -154,12 +183,15 @@ def fit(
         check_place(Path(output), recipe, overwrite)
     layer = read_last_layer(held, weights) if clf == "imagenet" else None
     started = time.perf_counter()
-    trained = train_head(data, recipe, layer, stack_views(held, views if recipe["views"] else ()))
+    more = stack_views(held, views if recipe["views"] else (), reading.in_blocks)
+    trained = train_head(data, recipe, layer, more)
     seconds = time.perf_counter() - started
     head = Head(clf, held.classes, trained.scaler, trained.search.fit, trained.search.temperature)
-    found = {split: head.predict_proba(X) for split, (X, _) in data.items()}
+    found = {s: head.predict_proba(X) for s, (X, _) in data.items() if s != "train"}
     if trained.before is not None:  # val belongs to what it learned from by now
         found["val"] = trained.before
+    labels = {s: p.argmax(axis=1) for s, p in found.items()}
+    labels["train"] = head.predict(data["train"][0])
     model = Model(
         kind="head",
         name=clf,
@@ -167,8 +199,8 @@ def fit(
         provenance=held.provenance.to_dict(),
         recipe=recipe,
         outcome=Outcome(
-            scores={s: score_labels(data[s][1], p.argmax(axis=1)) for s, p in found.items()},
-            probabilities={split: p for split, p in found.items() if split != "train"},
+            scores={s: score_labels(y, labels[s]) for s, (_, y) in data.items()},
+            probabilities=found,
             seconds=seconds,
             trainable_parameters=_count_parameters(head.fit),
             machine=describe_machine(),

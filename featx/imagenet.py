@@ -12,6 +12,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.special import log_softmax, logsumexp, softmax
 from torchvision.models import ResNet50_Weights
 
+from featx.blocks import Samples, average_classes
 from featx.errors import ModelError
 from featx.weights import Weights
 
@@ -85,7 +86,7 @@ class ImagenetFit:
         return scores
 
 
-def map_classes(layer: LastLayer, X: Matrix, y: Labels) -> ImagenetFit:
+def map_classes(layer: LastLayer, X: Samples, y: Labels) -> ImagenetFit:
     """Let train say which of the user's classes each ImageNet class stands for.
 
     Each ImageNet class goes to the class whose train images it is most probable for, on average;
@@ -95,18 +96,16 @@ def map_classes(layer: LastLayer, X: Matrix, y: Labels) -> ImagenetFit:
     Parameters
     ----------
     layer : LastLayer
-    X : ndarray of shape (n_samples, n_features)
+    X : ndarray or Blocks of shape (n_samples, n_features)
         Train's features, not scaled.
     y : ndarray of shape (n_samples,), int64
         Codes 0 to n_classes - 1, each at least once.
     """
-    probabilities = softmax(layer.log_proba(X), axis=1)
-    n_classes = int(y.max()) + 1
-    means = np.stack([probabilities[y == k].mean(axis=0) for k in range(n_classes)])
+    means = average_classes(X, y, lambda rows: softmax(layer.log_proba(rows), axis=1))
     stands_for = means.argmax(axis=0)
     rows, columns = linear_sum_assignment(means, maximize=True)
     stands_for[columns] = rows
-    return ImagenetFit(layer, stands_for.astype(np.int64), n_classes)
+    return ImagenetFit(layer, stands_for.astype(np.int64), len(means))
 
 
 def find_known(classes: Sequence[str]) -> dict[str, str]:

@@ -11,13 +11,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from featx.config import CURVE_DRAWS, CURVE_SIZES, SPLITS
+from featx.blocks import Samples, gather
+from featx.config import CURVE_DRAWS, CURVE_SIZES
+from featx.errors import BudgetError
 from featx.features import Features
 from featx.files import hash_json, write_json
 from featx.heads import read_last_layer
 from featx.imagenet import LastLayer
 from featx.models import Model
-from featx.recipes import GRIDS, train_head
+from featx.recipes import GRIDS, plan_reading, take_splits, train_head
 
 # Of a grid, in the draws: every so manieth value, so that many small fits stay quick.
 _THINNED = {"C": 4, "alpha": 2, "k": 1, "shrink": 1}
@@ -65,6 +67,7 @@ def draw_curves(
     draws: int = CURVE_DRAWS,
     seed: int = 0,
     weights: str | None = None,
+    max_memory: int | None = None,
 ) -> list[CurvePoint]:
     """Train heads on a few images of each class, several times; score test.
 
@@ -80,11 +83,12 @@ def draw_curves(
         Images per class; those that no class has more of are left out.
     draws : int
     seed : int
-    weights : str, optional
+    weights, max_memory
         See `featx.heads.fit`.
     """
-    data = {split: features.split(split) for split in SPLITS}
-    data = {split: (X, y) for split, (X, y) in data.items() if len(y)}
+    data = take_splits(
+        features, any(_needs_blocks(features, model, max_memory) for model in models)
+    )
     X, y = data["train"]
     counts = np.bincount(y)
     layer = (
@@ -100,7 +104,8 @@ def draw_curves(
         recipe = _thin(model.recipe)
         for size in used:
             accuracies = tuple(
-                _score(data | {"train": (X[here], y[here])}, recipe, layer) for here in rows[size]
+                _score(data | {"train": (np.asarray(X[here]), y[here])}, recipe, layer)
+                for here in rows[size]
             )
             points.append(CurvePoint(model.name, size, len(rows[size][0]), False, accuracies))
         # A head that was refitted on val learned from more than train.
@@ -114,7 +119,12 @@ def draw_curves(
 
 
 def keep_curves(
-    path: Path, features: Features, models: Sequence[Model], seed: int, weights: str | None
+    path: Path,
+    features: Features,
+    models: Sequence[Model],
+    seed: int,
+    weights: str | None,
+    max_memory: int | None = None,
 ) -> tuple[CurvePoint, ...]:
     """`draw_curves`, or what it found for the same models before, as `path` keeps it."""
     key = hash_json([[model.recipe for model in models], CURVE_SIZES, CURVE_DRAWS, seed])
@@ -127,9 +137,16 @@ def keep_curves(
             )
     except (OSError, ValueError, KeyError, TypeError):
         pass  # not there, or not ours: drawn again
-    points = draw_curves(features, models, seed=seed, weights=weights)
+    points = draw_curves(features, models, seed=seed, weights=weights, max_memory=max_memory)
     write_json(path, {"key": key, "points": [vars(point) for point in points]})
     return tuple(points)
+
+
+def _needs_blocks(features: Features, model: Model, max_memory: int | None) -> bool:
+    try:
+        return plan_reading(features, model.recipe, (), max_memory).in_blocks
+    except BudgetError:
+        return True  # a head that was trained where there was more; a few images it can learn
 
 
 def _draw_rows(
@@ -150,12 +167,14 @@ def _thin(recipe: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _score(
-    data: Mapping[str, tuple[npt.NDArray[np.floating], npt.NDArray[np.int64]]],
+    data: Mapping[str, tuple[Samples, npt.NDArray[np.int64]]],
     recipe: Mapping[str, Any],
     layer: LastLayer | None,
 ) -> float:
     X_test, y_test = data["test"]
     known = {split: part for split, part in data.items() if split != "test"}
     trained = train_head(known, recipe, layer if recipe["clf"] == "imagenet" else None)
-    predicted = trained.search.fit.decide(trained.scaler.apply(X_test)).argmax(axis=1)
+    predicted = gather(
+        trained.scaler.apply(X_test), lambda rows: trained.search.fit.decide(rows).argmax(axis=1)
+    )
     return float((predicted == y_test).mean())

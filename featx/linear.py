@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,53 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from featx import config
+from featx.blocks import Blocks, Samples
 from featx.config import EPOCHS, HEAD_LEARNING_RATE, TRAIN_BATCH_SIZE
-from featx.training import Batches, FeatureBatches, make_linear, train_softmax
+from featx.rows import iterate_slices
+from featx.training import Batches, FeatureBatches, make_linear, permute, train_softmax
 
 Matrix = npt.NDArray[np.floating]
 Labels = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class BlockBatches:
+    """Rows that are read while they are needed; X is Blocks of shape (n_samples, n_features)."""
+
+    X: Blocks
+    y: torch.Tensor
+
+    def iterate(self, order: Labels, batch_size: int, epoch: int) -> Iterator[torch.Tensor]:
+        """See `featx.training.Batches.iterate`."""
+        # A buffer of whole batches is read in the order of the file.
+        step = max(1, config.SHUFFLE_BUFFER // batch_size) * batch_size
+        for some in iterate_slices(len(order), step):
+            wanted = order[some]
+            here = np.sort(wanted)
+            held, places = np.asarray(self.X[here]), np.searchsorted(here, wanted)
+            for batch in iterate_slices(len(wanted), batch_size):
+                yield torch.from_numpy(held[places[batch]])
+
+
+def draw_chunks(rng: np.random.Generator, n: int) -> Labels:
+    """An order of n rows in which a file can be read in pieces.
+
+    Chunks of `featx.config.SHUFFLE_CHUNK` neighbours come in any order; those that fill a buffer of
+    `featx.config.SHUFFLE_BUFFER` rows are shuffled together, row by row. Each row comes once.
+    """
+    chunk, buffer = config.SHUFFLE_CHUNK, config.SHUFFLE_BUFFER
+    chunks = rng.permutation(-(-n // chunk))
+    parts = []
+    for some in iterate_slices(len(chunks), max(1, buffer // chunk)):
+        rows = (chunks[some, None] * chunk + np.arange(chunk)).ravel()
+        parts.append(rng.permutation(rows[rows < n]))
+    return np.concatenate(parts)
+
+
+def describe_order() -> dict[str, int]:
+    """What decides the order of `draw_chunks` beside the generator, for a recipe."""
+    return {"chunk": config.SHUFFLE_CHUNK, "buffer": config.SHUFFLE_BUFFER}
 
 
 class LinearClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -60,13 +103,17 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.class_weight = class_weight
 
     def fit(
-        self, X: Matrix, y: npt.ArrayLike, others: Mapping[str, tuple[Matrix, Labels]] | None = None
+        self,
+        X: Samples,
+        y: npt.ArrayLike,
+        others: Mapping[str, tuple[Samples, Labels]] | None = None,
     ) -> LinearClassifier:
         """Train on X, y.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or Blocks of shape (n_samples, n_features)
+            The batches of Blocks come in the order of `draw_chunks`, others in any.
         y : array-like of shape (n_samples,)
         others : mapping of str to (X, y), optional
             More splits to score after every epoch; one called "val" chooses the epoch.
@@ -80,18 +127,17 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ValueError
             As scikit-learn's own classifiers do for input that cannot be learnt from.
         """
-        X, y = validate_data(self, X, y, dtype=np.float32)
+        if isinstance(X, Blocks):
+            self.n_features_in_ = X.shape[1]
+        else:
+            X, y = validate_data(self, X, y, dtype=np.float32)
         check_classification_targets(y)
         self.classes_, codes = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(f"needs two or more classes; the data has one class: {self.classes_}")
-        splits: dict[str, Batches] = {
-            "train": FeatureBatches(torch.from_numpy(X), torch.from_numpy(codes))
-        }
+        splits = {"train": _make_batches(X, codes)}
         for name, (X_other, y_other) in (others or {}).items():
-            X_other = np.ascontiguousarray(X_other, np.float32)
-            codes_other = np.searchsorted(self.classes_, y_other)
-            splits[name] = FeatureBatches(torch.from_numpy(X_other), torch.from_numpy(codes_other))
+            splits[name] = _make_batches(X_other, np.searchsorted(self.classes_, y_other))
         layer = make_linear(X.shape[1], len(self.classes_), self.seed)
         training = train_softmax(
             layer,
@@ -101,6 +147,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             batch_size=self.batch_size,
             seed=self.seed,
             class_weight=self._weigh(y),
+            draw_order=draw_chunks if isinstance(X, Blocks) else permute,
             copy_state=lambda: {k: v.detach().clone() for k, v in layer.state_dict().items()},
         )
         self.history_, self.best_epoch_ = training.history, training.best_epoch
@@ -137,3 +184,10 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _validate(self, X: Matrix) -> Matrix:
         checked: Matrix = validate_data(self, X, dtype=np.float32, reset=False)
         return checked
+
+
+def _make_batches(X: Samples, codes: Labels) -> Batches:
+    y = torch.from_numpy(codes)
+    if isinstance(X, Blocks):
+        return BlockBatches(X, y)
+    return FeatureBatches(torch.from_numpy(np.ascontiguousarray(X, np.float32)), y)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
-from threadpoolctl import ThreadpoolController
 
+from featx.blocks import Blocks, Samples
 from featx.config import MAX_ITER, TOLERANCE
+from featx.descent import fit_blocks, limit_scipy
 from featx.search import LinearFit, Search, search_in_span, spread_classes
 
 Matrix = npt.NDArray[np.floating]
@@ -21,9 +20,9 @@ Labels = npt.NDArray[np.int64]
 
 
 def search_logreg(
-    X: Matrix,
+    X: Samples,
     y: Labels,
-    val: tuple[Matrix, Labels] | None,
+    val: tuple[Samples, Labels] | None,
     grid: Sequence[float],
     seed: int = 0,
     *,
@@ -36,7 +35,8 @@ def search_logreg(
     The search runs on centred columns: the intercept is not penalised, so a shift of X moves the
     intercept and nothing else, while L-BFGS needs some twenty times fewer steps on ResNet50's
     features, none of which is ever negative. With fewer rows than columns it also runs in the
-    rows' own span; see `featx.search.span_rows`.
+    rows' own span; see `featx.search.span_rows`. Of Blocks scikit-learn cannot learn it: there
+    `featx.descent.fit_blocks` finds the same optimum.
 
     Parameters
     ----------
@@ -53,8 +53,13 @@ def search_logreg(
         Its fit is a `LinearFit` of X's own columns.
     """
 
-    def fit_path(X: Matrix, y: Labels, grid: Sequence[float]) -> Iterator[LinearFit]:
-        return _fit_path(X, y, grid, class_weight)
+    def fit_path(X: Samples, y: Labels, grid: Sequence[float]) -> Iterator[LinearFit]:
+        if not isinstance(X, Blocks):
+            yield from _fit_path(X, y, grid, class_weight)
+            return
+        fits = fit_blocks(X, y, grid, class_weight, max_iter=MAX_ITER, tolerance=TOLERANCE)
+        for coef, intercept, converged, n_iter in fits:
+            yield LinearFit(*spread_classes(coef, intercept), converged, n_iter)
 
     return search_in_span(
         fit_path, X, y, val, grid, default=1.0, seed=seed, calibrate=calibrate, origin=origin
@@ -77,13 +82,13 @@ def _fit_path(
     )
     X32, X64 = X.astype(np.float32), X.astype(np.float64, copy=False)
     for C in grid:
-        with _one_thread_for_scipy(), warnings.catch_warnings():
+        with limit_scipy(), warnings.catch_warnings():
             # That it stops short of the tolerance, where rounding ends it, is what `exact` mends.
             warnings.simplefilter("ignore", ConvergenceWarning)
             rough.set_params(C=C).fit(X32, y)
         exact.coef_ = rough.coef_.astype(np.float64)
         exact.intercept_ = rough.intercept_.astype(np.float64)
-        with _one_thread_for_scipy(), warnings.catch_warnings(record=True) as said:
+        with limit_scipy(), warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
             exact.set_params(C=C).fit(X64, y)
         for warning in said:
@@ -95,20 +100,3 @@ def _fit_path(
         rough.intercept_ = intercept.astype(np.float32)
         # Of two classes: the sigmoid of z is the softmax of (0, z).
         yield LinearFit(*spread_classes(coef, intercept), converged, n_iter)
-
-
-def _one_thread_for_scipy() -> AbstractContextManager[object]:
-    """Keep scipy's BLAS, where it is not numpy's, to one thread.
-
-    L-BFGS takes turns between the two at every step, and the idle threads of one take the cores
-    from the other: on two cores a step on 600 x 600 numbers took 12 ms with them and 1.2 ms
-    without, one on 12,000 x 2048 took 297 and 255 ms.
-    """
-    controller = ThreadpoolController()
-    wheels = [
-        library.filepath
-        for library in controller.lib_controllers
-        if any(part.startswith("scipy") for part in Path(library.filepath).parts[-3:-1])
-    ]
-    limiter: AbstractContextManager[object] = controller.select(filepath=wheels).limit(limits=1)
-    return limiter

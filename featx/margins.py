@@ -1,7 +1,7 @@
 """Linear heads whose scores are no logits: support vectors, ridge, nearest centroid.
 
-All of them are scikit-learn's. What they give becomes probabilities by one temperature, which
-held-out images decide.
+All of them are scikit-learn's, or of Blocks what scikit-learn's would be by the sums of
+`featx.sums`. What they give becomes probabilities by one temperature, which held-out images decide.
 """
 
 from __future__ import annotations
@@ -17,17 +17,19 @@ from sklearn.linear_model import RidgeClassifier
 from sklearn.neighbors import NearestCentroid
 from sklearn.svm import LinearSVC
 
+from featx.blocks import Blocks, Samples, average_classes
 from featx.config import MAX_ITER
+from featx.errors import BudgetError
 from featx.search import LinearFit, Search, search_grid, search_in_span, spread_classes
+from featx.sums import shrink_centroids, solve_ridge
 
-Matrix = npt.NDArray[np.floating]
 Labels = npt.NDArray[np.int64]
 
 
 def search_svm(
-    X: Matrix,
+    X: Samples,
     y: Labels,
-    val: tuple[Matrix, Labels] | None,
+    val: tuple[Samples, Labels] | None,
     grid: Sequence[float],
     seed: int = 0,
     *,
@@ -46,7 +48,14 @@ def search_svm(
     grid : sequence of float
         Ascending values of C.
     class_weight : {"balanced"}, optional
+
+    Raises
+    ------
+    BudgetError
+        X is Blocks: liblinear needs all rows at hand.
     """
+    if isinstance(X, Blocks):
+        raise BudgetError("svm cannot read its features in blocks: take logreg or ridge")
 
     def make(C: float) -> Any:
         return LinearSVC(
@@ -57,9 +66,9 @@ def search_svm(
 
 
 def search_ridge(
-    X: Matrix,
+    X: Samples,
     y: Labels,
-    val: tuple[Matrix, Labels] | None,
+    val: tuple[Samples, Labels] | None,
     grid: Sequence[float],
     seed: int = 0,
     *,
@@ -79,13 +88,19 @@ def search_ridge(
     def make(alpha: float) -> Any:
         return RidgeClassifier(alpha=alpha, class_weight=class_weight)
 
-    return _search_linear(make, X, y, val, grid, default=1000.0, seed=seed, origin=origin)
+    def fit_blocks(X: Blocks, y: Labels, grid: Sequence[float]) -> Iterator[LinearFit]:
+        for coef, intercept in solve_ridge(X, y, grid, class_weight):
+            yield LinearFit(*spread_classes(coef, intercept))
+
+    return _search_linear(
+        make, X, y, val, grid, default=1000.0, seed=seed, origin=origin, fit_blocks=fit_blocks
+    )
 
 
 def search_centroid(
-    X: Matrix,
+    X: Samples,
     y: Labels,
-    val: tuple[Matrix, Labels] | None,
+    val: tuple[Samples, Labels] | None,
     grid: Sequence[float],
     seed: int = 0,
     *,
@@ -104,9 +119,13 @@ def search_centroid(
         Thresholds of shrinking (Tibshirani et al. 2002), 0 for none; descending.
     """
 
-    def fit_path(X: Matrix, y: Labels, grid: Sequence[float]) -> Iterator[LinearFit]:
+    def fit_path(X: Samples, y: Labels, grid: Sequence[float]) -> Iterator[LinearFit]:
+        if isinstance(X, Blocks):
+            for means in shrink_centroids(X, y, grid):
+                yield LinearFit(2 * means, -(means**2).sum(axis=1))
+            return
         X = X.astype(np.float64)
-        plain = np.stack([X[y == k].mean(axis=0) for k in range(int(y.max()) + 1)])
+        plain = average_classes(X, y)
         # Shrinking divides by a feature's deviation within the classes.
         varies = (plain[y] != X).any(axis=0)
         for threshold in grid:
@@ -123,18 +142,23 @@ def search_centroid(
 
 def _search_linear(
     make: Callable[[float], Any],
-    X: Matrix,
+    X: Samples,
     y: Labels,
-    val: tuple[Matrix, Labels] | None,
+    val: tuple[Samples, Labels] | None,
     grid: Sequence[float],
     *,
     default: float,
     seed: int,
     origin: Labels | None,
+    fit_blocks: Callable[[Blocks, Labels, Sequence[float]], Iterator[LinearFit]] | None = None,
 ) -> Search:
     """Search for an estimator of scikit-learn's with coef_ and intercept_, in the rows' span."""
 
-    def fit_path(X: Matrix, y: Labels, grid: Sequence[float]) -> Iterator[LinearFit]:
+    def fit_path(X: Samples, y: Labels, grid: Sequence[float]) -> Iterator[LinearFit]:
+        if isinstance(X, Blocks):
+            assert fit_blocks is not None
+            yield from fit_blocks(X, y, grid)
+            return
         for value in grid:
             with warnings.catch_warnings(record=True) as said:
                 warnings.simplefilter("always")

@@ -154,7 +154,7 @@ def predict(
     return Predictions(tuple(predictions), skipped)
 
 
-def predict_features(model: str | Path, features: Features) -> npt.NDArray[np.float64]:
+def predict_features(model: str | Path, features: Features) -> npt.NDArray[np.floating]:
     """Probabilities, shape (n_samples, n_classes), of a head for features that are there already.
 
     Raises

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from featx.blocks import Blocks, Samples, gather, join_rows
+from featx.budget import Reading, choose_reading
 from featx.config import (
     C_GRID,
     CENTROID_GRID,
@@ -18,6 +20,7 @@ from featx.config import (
     MAX_ITER,
     NEIGHBOURS_GRID,
     RIDGE_GRID,
+    SPLITS,
     SVM_GRID,
     TOLERANCE,
     TRAIN_BATCH_SIZE,
@@ -25,7 +28,7 @@ from featx.config import (
 from featx.errors import ModelError
 from featx.features import Features
 from featx.imagenet import LastLayer, map_classes
-from featx.linear import LinearClassifier
+from featx.linear import LinearClassifier, describe_order
 from featx.logreg import search_logreg
 from featx.margins import search_centroid, search_ridge, search_svm
 from featx.neighbours import search_neighbours
@@ -62,13 +65,20 @@ def make_recipe(
     calibrate: bool = False,
     refit: bool = False,
     views: Sequence[Features] = (),
+    max_memory: int | None = None,
 ) -> dict[str, Any]:
     """All that decides what `fit` finds, as JSON values.
+
+    The memory is not in it: whether features are kept there or read in blocks, a head's optimum is
+    the same but for rounding. Only linear has no optimum that it reaches: its batches come in
+    another order where it reads in blocks, as another seed's would, and `order` says so then.
 
     Raises
     ------
     ModelError
         A choice that does not exist, or that this head does not know.
+    BudgetError
+        Linear would need more than `max_memory`.
     """
     if clf not in CLASSIFIERS:
         raise ModelError(f"unknown clf {clf!r}: say one of {', '.join(CLASSIFIERS)}")
@@ -100,7 +110,35 @@ def make_recipe(
             "batch_size": TRAIN_BATCH_SIZE,
             "learning_rate": HEAD_LEARNING_RATE,
         }
+        if plan_reading(features, recipe, views, max_memory).in_blocks:
+            recipe["order"] = describe_order()
     return recipe
+
+
+def plan_reading(
+    features: Features,
+    recipe: Mapping[str, Any],
+    views: Sequence[Features] = (),
+    max_memory: int | None = None,
+) -> Reading:
+    """`choose_reading` for a recipe."""
+    clf = recipe["clf"]
+    return choose_reading(
+        features,
+        clf,
+        scale=recipe["scale"],
+        values=len(recipe[GRIDS[clf][0]]) if clf in GRIDS else 1,
+        refit=recipe["refit"],
+        views=views if recipe["views"] else (),
+        max_memory=max_memory,
+    )
+
+
+def take_splits(features: Features, in_blocks: bool) -> dict[str, tuple[Samples, Labels]]:
+    """X and y of the labelled rows of each split that has any."""
+    take = features.split_blocks if in_blocks else features.split
+    data = {split: take(split) for split in SPLITS}
+    return {split: (X, y) for split, (X, y) in data.items() if len(y)}
 
 
 @dataclass(frozen=True)
@@ -111,14 +149,14 @@ class Trained:
     scaler: Scaler
     history: tuple[Epoch, ...] = ()
     best_epoch: int | None = None
-    before: npt.NDArray[np.float64] | None = None
+    before: Matrix | None = None
 
 
 def train_head(
-    data: Mapping[str, tuple[Matrix, Labels]],
+    data: Mapping[str, tuple[Samples, Labels]],
     recipe: Mapping[str, Any],
     layer: LastLayer | None = None,
-    more: tuple[Matrix, Labels] | None = None,
+    more: tuple[Samples, Labels] | None = None,
 ) -> Trained:
     """Train one head as a recipe of `make_recipe` says.
 
@@ -136,7 +174,7 @@ def train_head(
     origin: Labels | None = None
     if more is not None:
         origin = np.concatenate([np.arange(len(y)), more[1]])
-        X, y = np.concatenate([X, more[0]]), y[origin]
+        X, y = join_rows([X, more[0]]), y[origin]
     scaler = fit_scaler(recipe["scale"], X)
     if layer is not None:
         return Trained(Search(map_classes(layer, X, y), 0.0, "nothing is chosen"), scaler)
@@ -148,7 +186,7 @@ def train_head(
     if not recipe["refit"]:
         return Trained(found, scaler)
     before = found.predict_proba(scaled["val"][0])
-    both = np.concatenate([X, data["val"][0]]), np.concatenate([y, data["val"][1]])
+    both = join_rows([X, data["val"][0]]), np.concatenate([y, data["val"][1]])
     scaler = fit_scaler(recipe["scale"], both[0])
     name, _ = GRIDS[recipe["clf"]]
     again = _search(scaler.apply(both[0]), both[1], None, {**recipe, name: [found.value]}, None)
@@ -158,9 +196,9 @@ def train_head(
 
 
 def _search(
-    X: Matrix,
+    X: Samples,
     y: Labels,
-    val: tuple[Matrix, Labels] | None,
+    val: tuple[Samples, Labels] | None,
     recipe: Mapping[str, Any],
     origin: Labels | None,
 ) -> Search:
@@ -182,9 +220,9 @@ def _search(
 
 
 def _train_linear(
-    X: Matrix,
+    X: Samples,
     y: Labels,
-    others: Mapping[str, tuple[Matrix, Labels]],
+    others: Mapping[str, tuple[Samples, Labels]],
     recipe: Mapping[str, Any],
     scaler: Scaler,
 ) -> Trained:
@@ -200,15 +238,15 @@ def _train_linear(
     temperature = 1.0
     if recipe["calibrate"]:
         X_val, y_val = others["val"]
-        temperature = fit_temperature(fitted.decide(X_val), y_val)
+        temperature = fit_temperature(gather(X_val, fitted.decide), y_val)
     chosen_by = "val" if "val" in others else "the last epoch"
     search = Search(fitted, float(linear.best_epoch_), chosen_by, temperature)
     return Trained(search, scaler, linear.history_, linear.best_epoch_)
 
 
 def stack_views(
-    features: Features, views: Sequence[Features]
-) -> tuple[npt.NDArray[np.float32], Labels] | None:
+    features: Features, views: Sequence[Features], in_blocks: bool = False
+) -> tuple[Samples, Labels] | None:
     """Rows of views, and which of train's labelled rows each shows; None where there are none.
 
     A view that could not be computed of an image is left out.
@@ -216,10 +254,12 @@ def stack_views(
     if not views:
         return None
     train = features.hashes[features.rows("train")].tolist()
-    parts, origins = [], []
+    parts: list[Samples] = []
+    origins = []
     for view in views:
         row_of = {digest: row for row, digest in enumerate(view.hashes.tolist())}
         here = [i for i, digest in enumerate(train) if digest in row_of]
-        parts.append(view.X[[row_of[train[i]] for i in here]])
+        rows = np.array([row_of[train[i]] for i in here], dtype=np.int64)
+        parts.append(Blocks((view.X,), rows) if in_blocks else view.X[rows])
         origins.append(np.array(here, dtype=np.int64))
-    return np.concatenate(parts), np.concatenate(origins)
+    return join_rows(parts), np.concatenate(origins)

@@ -56,7 +56,7 @@ def make_results(comparison: Comparison) -> dict[str, Any]:
     """All that the page shows, as JSON values: what ``featx compare --json`` prints."""
     values = comparison.to_dict()
     chosen = next(c for c in comparison.candidates if c.name == comparison.verdict.choose)
-    total = len(comparison.features.split("test")[1])
+    total = len(comparison.features.rows("test"))
     values["verdict"] |= {"sentences": say_verdict(comparison)}
     values["notes"] = list_notes(comparison)
     values["cost"] = {"sentences": say_costs(comparison.candidates)}
@@ -75,7 +75,7 @@ def make_results(comparison: Comparison) -> dict[str, Any]:
 def render_text(comparison: Comparison) -> str:
     """All that a terminal shows of a comparison, without the files."""
     verdict = comparison.verdict
-    total = len(comparison.features.split("test")[1])
+    total = len(comparison.features.rows("test"))
     about_best = [p for p in comparison.paired if verdict.best in (p.a, p.b)]
     left = len(comparison.paired) - len(about_best)
     lines = [

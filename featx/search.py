@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -12,11 +12,15 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 from sklearn.model_selection import StratifiedKFold
 
+from featx.blocks import Blocks, Samples, average_columns, gather
 from featx.config import FOLDS
 from featx.metrics import log_loss
+from featx.rows import iterate_slices
 
 Matrix = npt.NDArray[np.floating]
 Labels = npt.NDArray[np.int64]
+
+_JUDGED = 1 << 22  # scores that are made probabilities together
 
 
 class Fit(Protocol):
@@ -32,6 +36,9 @@ class Fit(Protocol):
 
     def decide(self, X: Matrix) -> npt.NDArray[np.float64]:
         """A score for every class, shape (n_samples, n_classes); the highest is predicted."""
+
+
+FitPath = Callable[[Any, Labels, Sequence[float]], Iterable[Fit]]
 
 
 @dataclass(frozen=True)
@@ -78,8 +85,11 @@ class Span:
     mean: npt.NDArray[np.float64]
     basis: npt.NDArray[np.float64] | None
 
-    def project(self, X: Matrix) -> npt.NDArray[np.float64]:
+    def project(self, X: Samples) -> Samples:
         """Rows' coordinates, shape (n_samples, n_dims)."""
+        return X.map(self._project) if isinstance(X, Blocks) else self._project(X)
+
+    def _project(self, X: Matrix) -> npt.NDArray[np.float64]:
         centred: npt.NDArray[np.float64] = X - self.mean
         return centred if self.basis is None else centred @ self.basis
 
@@ -89,16 +99,16 @@ class Span:
         return replace(fit, coef=coef, intercept=fit.intercept - coef @ self.mean)
 
 
-def span_rows(X: Matrix) -> Span:
-    """Find the span of rows.
+def span_rows(X: Samples) -> Span:
+    """Find the span of rows; of Blocks only their mean.
 
     An L2 penalty keeps the optimum of a linear classifier in the span of its rows, so that with
     fewer rows than columns solving there, on U·S of the singular value decomposition X = U·S·Vᵀ,
     and mapping back by V gives the same classifier (Hastie and Tibshirani 2004) with far fewer
     unknowns.
     """
-    mean = X.mean(axis=0, dtype=np.float64)
-    if X.shape[0] >= X.shape[1]:
+    mean = average_columns(X)
+    if isinstance(X, Blocks) or X.shape[0] >= X.shape[1]:
         return Span(mean, None)
     _, _, Vt = np.linalg.svd(X - mean, full_matrices=False)
     return Span(mean, Vt.T)
@@ -124,19 +134,22 @@ class Search:
     chosen_by: str
     temperature: float = 1.0
 
-    def predict_proba(self, X: Matrix) -> npt.NDArray[np.float64]:
+    def predict_proba(self, X: Samples) -> Matrix:
         """Probabilities, shape (n_samples, n_classes)."""
-        probabilities: npt.NDArray[np.float64] = softmax(
-            self.fit.decide(X) / self.temperature, axis=1
-        )
-        return probabilities
+        return gather(X, lambda rows: softmax(self.fit.decide(rows) / self.temperature, axis=1))
+
+
+def decide_each(fits: Sequence[Fit], X: Samples) -> Iterator[Matrix]:
+    """Scores of the same rows by one fit after the other."""
+    for fit in fits:
+        yield gather(X, fit.decide)
 
 
 def search_grid(
-    fit_path: Callable[[Matrix, Labels, Sequence[float]], Iterable[Fit]],
-    X: Matrix,
+    fit_path: FitPath,
+    X: Samples,
     y: Labels,
-    val: tuple[Matrix, Labels] | None,
+    val: tuple[Samples, Labels] | None,
     grid: Sequence[float],
     *,
     default: float,
@@ -144,6 +157,7 @@ def search_grid(
     tempered: bool = False,
     calibrate: bool = False,
     origin: Labels | None = None,
+    decide: Callable[[Sequence[Any], Samples], Iterator[Matrix]] = decide_each,
 ) -> Search:
     """Fit a head for every value and choose by accuracy, then log-loss, then the grid's order.
 
@@ -151,7 +165,7 @@ def search_grid(
     ----------
     fit_path : callable
         From X, y and the grid to one `Fit` for each value, in the grid's order.
-    X : ndarray of shape (n_samples, n_features)
+    X : ndarray or Blocks of shape (n_samples, n_features)
     y : ndarray of shape (n_samples,), int64
         Codes 0 to n_classes - 1, each at least once.
     val : (X, y) or None
@@ -169,6 +183,8 @@ def search_grid(
     origin : ndarray of shape (n_samples,), int64, optional
         For rows that show the same image: the row that is the image itself; those rows are their
         own. Folds keep them together and are scored on images themselves.
+    decide : callable
+        See `decide_each`, for heads whose fits share some of that work.
 
     Returns
     -------
@@ -177,46 +193,49 @@ def search_grid(
     fits = list(fit_path(X, y, grid))
     own = np.arange(len(y)) if origin is None else np.flatnonzero(origin == np.arange(len(y)))
     smallest = int(np.bincount(y[own]).min())
-    held: list[tuple[list[npt.NDArray[np.float64]], Labels]] = []  # scores for each value; truth
+    held: list[tuple[list[Fit], Samples, Labels]] = []  # fits for each value; what they are held to
     if val is not None:
-        held.append(([fit.decide(val[0]) for fit in fits], val[1]))
+        held.append((fits, *val))
     elif smallest > 1 and (len(grid) > 1 or tempered or calibrate):
         folds = StratifiedKFold(min(FOLDS, smallest), shuffle=True, random_state=seed)
         for inside, outside in folds.split(own, y[own]):
             rows = own[inside] if origin is None else np.flatnonzero(np.isin(origin, own[inside]))
             scored = own[outside]
-            path = fit_path(X[rows], y[rows], grid)
-            held.append(([fit.decide(X[scored]) for fit in path], y[scored]))
-    temperatures = [1.0] * len(grid)
-    if held and (tempered or calibrate):
-        truth = np.concatenate([y_held for _, y_held in held])
-        temperatures = [
-            fit_temperature(np.concatenate([scores[i] for scores, _ in held]), truth)
-            for i in range(len(grid))
-        ]
+            held.append((list(fit_path(X[rows], y[rows], grid)), X[scored], y[scored]))
+
+    def measure_temperature(parts: Sequence[Matrix]) -> float:
+        return fit_temperature(np.concatenate(parts), np.concatenate([y for _, _, y in held]))
+
+    temperatures, judged = [1.0] * len(grid), []
+    if held and (tempered or len(grid) > 1):
+        # Value by value, so that the scores of one are all that is there at a time.
+        for i, parts in enumerate(zip(*(decide(f, X_) for f, X_, _ in held), strict=True)):
+            temperatures[i] = measure_temperature(parts) if tempered else 1.0
+            judged.append(
+                [
+                    judge_scores(scores, y_held, temperatures[i])
+                    for scores, (_, _, y_held) in zip(parts, held, strict=True)
+                ]
+            )
     if len(grid) == 1:
         chosen, chosen_by = 0, "given"
     elif held:
         chosen_by = "val" if val is not None else "folds of train"
-        judged = [
-            [
-                judge_scores(scores[i] / (temperatures[i] if tempered else 1.0), y_held)
-                for i in range(len(grid))
-            ]
-            for scores, y_held in held
-        ]
-        chosen = choose_value(judged)
+        chosen = choose_value(list(zip(*judged, strict=True)))
     else:
         chosen_by = "default: a class has one image, so there are no folds"
         chosen = min(range(len(grid)), key=lambda i: abs(grid[i] - default))
+    if held and calibrate and not tempered:
+        parts = tuple(next(decide(f[chosen : chosen + 1], X_)) for f, X_, _ in held)
+        temperatures[chosen] = measure_temperature(parts)
     return Search(fits[chosen], float(grid[chosen]), chosen_by, temperatures[chosen])
 
 
 def search_in_span(
-    fit_path: Callable[[Matrix, Labels, Sequence[float]], Iterable[LinearFit]],
-    X: Matrix,
+    fit_path: FitPath,
+    X: Samples,
     y: Labels,
-    val: tuple[Matrix, Labels] | None,
+    val: tuple[Samples, Labels] | None,
     grid: Sequence[float],
     **options: Any,
 ) -> Search:
@@ -232,10 +251,20 @@ def search_in_span(
     return replace(found, fit=span.restore(found.fit))
 
 
-def judge_scores(scores: npt.NDArray[np.float64], y: Labels) -> tuple[float, float]:
-    """(accuracy, log-loss of the softmax)."""
-    accuracy = float((scores.argmax(axis=1) == y).mean())
-    return accuracy, log_loss(y, softmax(scores, axis=1))
+def judge_scores(scores: Matrix, y: Labels, temperature: float = 1.0) -> tuple[float, float]:
+    """(accuracy, log-loss) of the softmax at a temperature."""
+    right, own = [], []
+    for some in _slice_scores(scores):
+        scaled = scores[some] / temperature
+        right.append(scaled.argmax(axis=1) == y[some])
+        own.append(softmax(scaled, axis=1)[np.arange(len(scaled)), y[some]])
+    # Of the true class alone, as if it were the only one.
+    loss = log_loss(np.zeros_like(y), np.concatenate(own)[:, None])
+    return float(np.concatenate(right).mean()), loss
+
+
+def _slice_scores(scores: Matrix) -> Iterator[slice]:
+    return iterate_slices(len(scores), max(1, _JUDGED // scores.shape[1]))
 
 
 def choose_value(parts: Sequence[Sequence[tuple[float, float]]]) -> int:
@@ -261,15 +290,20 @@ def fit_temperature(scores: Matrix, y: Labels) -> float:
     scores : ndarray of shape (n_samples, n_classes)
     y : ndarray of shape (n_samples,), int64
     """
-    scores = scores.astype(np.float64)
     n, n_classes = scores.shape
-    target = np.full((n, n_classes), 1.0 / (n + 2) / (n_classes - 1))
-    target[np.arange(n), y] = (n + 1.0) / (n + 2)
-    spread = float(np.ptp(scores, axis=1).max()) or 1.0
+    high, low = (n + 1.0) / (n + 2), 1.0 / (n + 2) / (n_classes - 1)
+    lowest, highest = scores.min(axis=1), scores.max(axis=1)
+    spread = float((highest.astype(np.float64) - lowest).max()) or 1.0
 
     def loss(log_temperature: float) -> float:
-        scaled = log_softmax(scores / (spread * np.exp(log_temperature)), axis=1)
-        return float(-(target * scaled).sum(axis=1).mean())
+        parts = []
+        for some in _slice_scores(scores):
+            part = scores[some].astype(np.float64)
+            target = np.full(part.shape, low)
+            target[np.arange(len(part)), y[some]] = high
+            scaled = log_softmax(part / (spread * np.exp(log_temperature)), axis=1)
+            parts.append(-(target * scaled).sum(axis=1))
+        return float(np.concatenate(parts).mean())
 
     # In units of the widest range of scores: from a softmax of hundreds to one that is flat.
     found = minimize_scalar(loss, bounds=(-8.0, 8.0), method="bounded", options={"xatol": 1e-6})

@@ -36,12 +36,15 @@ class HeadTrainer:
         Of what is random: from the seed that is asked for on.
     weights : str
         Where ImageNet's last layer is to be had.
+    max_memory : int or None
+        See `featx.heads.fit`.
     """
 
     folder: Path
     features: Features
     seeds: int
     weights: str
+    max_memory: int | None = None
 
     def make(
         self, name: str, training: Mapping[str, Any], views: Sequence[Features] = ()
@@ -58,11 +61,13 @@ class HeadTrainer:
         return Candidate(model, cost, others=others, views=len(views))
 
     def _train(self, name: str, training: Mapping[str, Any], views: Sequence[Features]) -> Model:
-        recipe = make_recipe(self.features, name, views=views, **training)
+        recipe = make_recipe(
+            self.features, name, views=views, max_memory=self.max_memory, **training
+        )
         path = self.folder / f"{name}-{hash_json(recipe)[:8]}.safetensors"
         return _reuse(path, recipe) or fit(
-            self.features, name, views=views, weights=self.weights, output=path, overwrite=True,
-            **training,
+            self.features, name, views=views, weights=self.weights, max_memory=self.max_memory,
+            output=path, overwrite=True, **training,
         )  # fmt: skip
 
 

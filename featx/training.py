@@ -105,6 +105,11 @@ class FeatureBatches:
             yield self.X[torch.from_numpy(order[start : start + batch_size])]
 
 
+def permute(rng: np.random.Generator, n: int) -> npt.NDArray[np.int64]:
+    """Any order of n samples."""
+    return rng.permutation(n)
+
+
 def make_linear(n_features: int, n_classes: int, seed: int) -> nn.Linear:
     """A linear layer that starts uniform in ±1/sqrt(n_features), torch's usual, from a seed."""
     generator = torch.Generator().manual_seed(seed)
@@ -128,6 +133,7 @@ def train_softmax(
     device: torch.device | None = None,
     class_weight: npt.NDArray[np.floating] | None = None,
     stages: Stages | None = None,
+    draw_order: Callable[[np.random.Generator, int], npt.NDArray[np.int64]] = permute,
     name: str | None = None,
     progress: bool = False,
 ) -> Training:
@@ -142,7 +148,7 @@ def train_softmax(
     optimizer : torch.optim.Optimizer
     epochs, batch_size : int
     seed : int
-        Of the batch order: epoch e takes `numpy.random.default_rng([seed, e]).permutation(n)`.
+        Of the batch order: epoch e draws it by `numpy.random.default_rng([seed, e])`.
     copy_state : callable
         Gives a copy of the tensors that training moves.
     device : torch.device, optional
@@ -152,6 +158,8 @@ def train_softmax(
     stages : Stages, optional
         Counts "decode" (waiting for inputs) and "network", which then are in the history; what
         else is counted by it while inputs are waited for is neither. None: they are left out.
+    draw_order : callable
+        From a generator and the number of train samples to their order, each once.
     name : str, optional
         Say after every epoch how this one does; None: say nothing.
     progress : bool
@@ -174,8 +182,8 @@ def train_softmax(
         started = time.perf_counter()
         loss, accuracy, found = {}, {}, {}
         loss["train"], accuracy["train"] = _train_epoch(
-            module, splits["train"], optimizer, batch_size, [seed, epoch], device, weight, counted,
-            bar,
+            module, splits["train"], optimizer, batch_size, [seed, epoch], draw_order, device,
+            weight, counted, bar,
         )  # fmt: skip
         for split in others:
             loss[split], accuracy[split], found[split] = _score_split(
@@ -211,6 +219,7 @@ def _train_epoch(
     optimizer: torch.optim.Optimizer,
     batch_size: int,
     seed: list[int],
+    draw_order: Callable[[np.random.Generator, int], npt.NDArray[np.int64]],
     device: torch.device,
     weight: torch.Tensor | None,
     stages: Stages,
@@ -218,7 +227,7 @@ def _train_epoch(
 ) -> tuple[float, float]:
     module.train()
     n = len(data.y)
-    order = np.random.default_rng(seed).permutation(n)
+    order = draw_order(np.random.default_rng(seed), n)
     total, correct, start = 0.0, 0, 0
     for inputs in stages.wait("decode", data.iterate(order, batch_size, seed[-1])):
         with stages.time("network"):

@@ -16,21 +16,21 @@ COMMANDS = Path(featx.cli.__file__).parent
 # As docs/architecture.md draws it. A module imports from floors below its own alone.
 FLOORS = [
     {"errors", "config", "machine", "stages", "text"},
-    {"catalogue", "files", "splits", "loading", "scaling", "charts"},
+    {"catalogue", "files", "splits", "loading", "charts"},
     {"dataset", "images", "keras", "weights", "backbone", "rows", "locks", "metrics"}
     | {"classcharts"},
     {"inventory", "fetch", "engine", "openvino_engine", "layout", "provenance", "training"}
-    | {"search", "evaluation", "imagenet", "mapping", "page"},
-    {"sources", "container", "features", "engines", "network", "prefix", "models", "linear"}
-    | {"logreg", "margins", "neighbours", "selection"},
-    {"store", "contents", "ledger", "candidates"},
-    {"cache", "costs", "checkpoints", "shards", "recipes", "results", "export"} | {"plans"},
+    | {"evaluation", "blocks", "mapping", "page"},
+    {"sources", "selection", "container", "features", "engines", "network", "prefix", "models"}
+    | {"search", "scaling", "descent", "sums", "linear", "imagenet"},
+    {"store", "contents", "ledger", "candidates", "logreg", "margins", "neighbours", "budget"},
+    {"cache", "costs", "checkpoints", "shards", "plans", "recipes", "results", "export"},
     {"assembly", "finetuning", "doctor", "heads"},
     {"lookup", "planning"},
     {"extraction"},
     {"sharding", "merging", "views", "learning", "prediction", "trainers"},
     {"comparison", "samples", "ray_runner"},
-    {"exhibits", "rendering", "distribution"},
+    {"distribution", "exhibits", "rendering"},
     {"wording"},
     {"report"},
 ]

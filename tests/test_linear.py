@@ -1,10 +1,13 @@
 import numpy as np
 import pytest
+import torch
 from sklearn.base import clone
 from sklearn.datasets import make_blobs
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from featx.linear import LinearClassifier
+from featx import config
+from featx.blocks import Blocks
+from featx.linear import BlockBatches, LinearClassifier, draw_chunks
 
 
 # Enough steps for the checks' tiny problems; the defaults are for thousands of features.
@@ -57,3 +60,46 @@ def test_balanced_weights_are_images_repeated():
     repeated = LinearClassifier(**options).fit(X[[0, 1, 2, 2]], y[[0, 1, 2, 2]])
     assert np.allclose(balanced.coef_, repeated.coef_, atol=1e-6)
     assert not np.allclose(balanced.coef_, LinearClassifier(**options).fit(X, y).coef_)
+
+
+@pytest.mark.parametrize("n", [1, 4, 69, 1000])
+def test_an_order_in_chunks_has_every_row_once(n, monkeypatch):
+    monkeypatch.setattr(config, "SHUFFLE_CHUNK", 4)
+    monkeypatch.setattr(config, "SHUFFLE_BUFFER", 40)
+    first, again, other = (draw_chunks(np.random.default_rng([0, e]), n) for e in (1, 1, 2))
+    assert np.array_equal(np.sort(first), np.arange(n))
+    assert np.array_equal(first, again)
+    assert n == 1 or not np.array_equal(first, other)
+    if n == 1000:  # a buffer holds whole chunks, from all over
+        for start in range(0, n, 40):
+            part = np.sort(first[start : start + 40])
+            assert np.array_equal(part, (part[::4, None] + np.arange(4)).ravel())
+        assert np.ptp(first[:40]) > 500
+
+
+def test_batches_of_blocks_are_those_rows(monkeypatch):
+    monkeypatch.setattr(config, "BLOCK_BYTES", 4 * 6 * 7)
+    monkeypatch.setattr(config, "SHUFFLE_CHUNK", 4)
+    monkeypatch.setattr(config, "SHUFFLE_BUFFER", 30)
+    X = np.random.default_rng(0).normal(size=(101, 6)).astype(np.float32)
+    rows = np.random.default_rng(1).permutation(101)[:90]
+    batches = BlockBatches(Blocks((X,), rows), torch.arange(90))
+    order = draw_chunks(np.random.default_rng(2), 90)
+    found = list(batches.iterate(order, 8, 1))
+    assert [len(batch) for batch in found] == [8] * 11 + [2]
+    assert np.array_equal(torch.cat(found).numpy(), X[rows[order]])
+
+
+def test_epochs_over_blocks_learn_the_same():
+    X, y = make_blobs(300, 5, centers=3, cluster_std=3.0, random_state=0)
+    X = X.astype(np.float32)
+    options = {"epochs": 40, "learning_rate": 0.01, "class_weight": "balanced"}
+    blocks = Blocks((X,), np.arange(300))
+    whole = LinearClassifier(**options).fit(X, y)
+    parts, again = (LinearClassifier(**options).fit(blocks, y) for _ in range(2))
+    assert np.array_equal(parts.coef_, again.coef_)
+    assert np.abs(parts.predict_proba(X) - whole.predict_proba(X)).max() < 0.1
+    assert parts.n_features_in_ == 5
+    scored = LinearClassifier(**options).fit(blocks, y, {"val": (blocks[:50], y[:50])})
+    ranks = [(e.accuracy["val"], -e.loss["val"]) for e in scored.history_]
+    assert scored.best_epoch_ == 1 + ranks.index(max(ranks))
