@@ -11,6 +11,7 @@ from pathlib import Path
 
 import joblib
 import numpy as np
+from tqdm import tqdm
 
 from featx.container import check_seal, open_sealed, write_sealed
 from featx.dataset import Dataset, HashedRows, Skipped
@@ -58,7 +59,10 @@ def write_index(inventory: Inventory, path: Path) -> None:
 
 
 def hash_images(
-    inventory: Inventory, on_error: str, known_beside: Iterable[Path] = ()
+    inventory: Inventory,
+    on_error: str,
+    known_beside: Iterable[Path] = (),
+    progress: bool = False,
 ) -> Inventory:
     """Hash every file of an inventory, in threads, but those that did not change since they were.
 
@@ -70,6 +74,8 @@ def hash_images(
         List a file that cannot be read, or stop.
     known_beside : iterable of Path
         Feature files whose indexes are believed; of several entries for a name the first.
+    progress : bool
+        Show a bar on stderr.
 
     Returns
     -------
@@ -83,9 +89,13 @@ def hash_images(
     """
     _learn(inventory, known_beside)
     n = len(inventory)
-    with joblib.Parallel(n_jobs=count_cores(), prefer="threads", batch_size=64) as reading:
+    with (
+        joblib.Parallel(n_jobs=count_cores(), prefer="threads", batch_size=64) as reading,
+        tqdm(total=n, unit="image", desc="find", disable=not progress, leave=False) as bar,
+    ):
         for some in iterate_slices(n, _BLOCK):
             _hash_block(inventory, some, on_error, reading)
+            bar.update(min(some.stop, n) - some.start)
     inventory.unread.sort()
     return inventory
 

@@ -79,6 +79,7 @@ def extract_distributed(
         on_error=on_error,
         cache_dir=cache_dir,
         rehash=rehash,
+        progress=progress,
     )
     if asked.found is not None:
         return asked.found

@@ -150,6 +150,7 @@ def extract(
         on_error=on_error,
         cache_dir=cache_dir,
         rehash=rehash,
+        progress=progress,
     )
     if asked.found is not None:
         return asked.found

@@ -17,6 +17,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice, repeat
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +26,7 @@ import numpy as np
 
 from featx.config import SPLITS
 from featx.dataset import Dataset, Fingerprint, HashedRows, Skipped
+from featx.errors import StorageError
 from featx.splits import NO_LABEL, apportion_classes, check_first, parse_split
 from featx.text import as_text
 
@@ -54,6 +56,32 @@ class Image(NamedTuple):
     digest: str
     target: int
     split: str
+
+
+class _Scratch(sqlite3.Connection):
+    """A connection that says in featx's words where there is no room for the database."""
+
+    def execute(self, *args: Any) -> sqlite3.Cursor:
+        with _explain_full():
+            return super().execute(*args)
+
+    def executemany(self, *args: Any) -> sqlite3.Cursor:
+        with _explain_full():
+            return super().executemany(*args)
+
+
+@contextmanager
+def _explain_full() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        # An I/O error has more than one code: the lowest byte tells.
+        if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+            raise
+        raise StorageError(
+            f"no room for the list of images, some hundred bytes each ({error}): make room where "
+            "temporary files go, or name another place by SQLITE_TMPDIR"
+        ) from error
 
 
 class Inventory:
@@ -96,7 +124,7 @@ class Inventory:
         self.n_ignored = 0
         self.unread: list[Skipped] = []
         self.read = 0
-        self.db = sqlite3.connect("", isolation_level=None)
+        self.db = sqlite3.connect("", isolation_level=None, factory=_Scratch)
         for setting in (f"cache_size = -{_CACHE_KIB}", "journal_mode = OFF", "temp_store = FILE"):
             self.db.execute(f"PRAGMA {setting}").fetchall()
         self.db.execute("BEGIN")  # never ended: nothing is to survive

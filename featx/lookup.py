@@ -82,6 +82,7 @@ def look_up(
     on_error: str,
     cache_dir: str | Path | None,
     rehash: bool,
+    progress: bool,
 ) -> Asked:
     """Find and hash the images, and a file that holds just them; see `extract`."""
     if isinstance(data, Dataset):
@@ -95,7 +96,7 @@ def look_up(
     stages, opened = Stages(), Opened()
     with stages.time("find"):
         same_data = list_same_data(inventory, home, target)
-        hash_images(inventory, on_error, () if rehash else same_data)
+        hash_images(inventory, on_error, () if rehash else same_data, progress)
         usable = same_data if target is None else [path for path in same_data if path == target]
         found = find_finished(inventory, usable, weights, choice, opened)
     asked = Asked(inventory, choice, target, home, same_data, opened, stages)

@@ -88,7 +88,7 @@ def make_plan(
     inventory = data if isinstance(data, Inventory) else read_inventory(data, split, root)
     same_data = list_same_data(inventory, find_cache_dir(cache_dir))
     if inventory is not data:
-        hash_images(inventory, on_error, () if rehash else same_data)
+        hash_images(inventory, on_error, () if rehash else same_data, progress)
     choice = Choice(engine, precision, decode, protocol, storage=storage)
     made = find_making(same_data) if before is None else before.provenance
     provenance, batch_size = _settle(

@@ -9,6 +9,7 @@ from conftest import PROVENANCE, CountingEngine, draw_photo
 from PIL import Image
 
 from featx.contents import hash_images
+from featx.errors import StorageError
 from featx.extraction import extract_inventory
 from featx.inventory import Inventory, take_inventory
 from featx.sources import read_dataset, read_inventory
@@ -48,6 +49,13 @@ def test_a_name_that_stands_twice():
     made = Inventory(Path(), "manifest")
     made.add([("", "a", "x.png", 2), ("", "a", "y.png", 3), ("", "b", "x.png", 9)])
     assert made.find_double() == ("x.png", 2, 9)
+
+
+def test_no_room_for_the_list_is_said(photos):
+    made = Inventory(Path(), "none")
+    made.db.execute("PRAGMA max_page_count = 20")
+    with pytest.raises(StorageError, match=r"no room for the list of images, .*SQLITE_TMPDIR"):
+        made.add(("", "a", f"{i:0100d}.png", 0) for i in range(10_000))
 
 
 class Wide(CountingEngine):
