@@ -2,7 +2,8 @@
 
     python benchmarks/scale.py memory --images 2000      peak memory at 2,000 and at 20,000 images
     python benchmarks/scale.py plan --files 1000000      scanning, hashing and cutting into shards
-    python benchmarks/scale.py merge --shards 100        putting shards of 10,000 images together
+    python benchmarks/scale.py merge --shards 20         putting shards of 10,000 images together
+    python benchmarks/scale.py decode --photos DIR/*/*   milliseconds of one core for a photograph
 
 Every figure is of a child process of its own. The network is replaced by averages of pixels, since
 it is not what grows; all else is featx's own code. JSON goes to standard output.
@@ -29,10 +30,11 @@ from featx.contents import hash_images
 from featx.engine import TorchEngine  # noqa: F401 (what a real extraction has in memory, too)
 from featx.extraction import extract_inventory
 from featx.features import Heading
+from featx.images import load_image
 from featx.machine import describe_machine
 from featx.merging import merge
 from featx.planning import make_plan
-from featx.plans import open_list, read_plan
+from featx.plans import open_list, read_plan, read_shard
 from featx.provenance import Provenance
 from featx.sources import read_inventory
 from featx.store import write_columns
@@ -148,20 +150,43 @@ def write_shards(folder):
             "paths": columns["paths"],
             "hashes": columns["hashes"],
         }
-        from featx.plans import read_shard
-
         fingerprint = read_shard(made, shard).fingerprint()
         heading = Heading(made.classes, made.provenance, made.dataset, made.split_rule)
         write_columns(made.features_path(shard), rows, heading, fingerprint)
 
 
+def time_decoding(photos, folder):
+    """Milliseconds of one core to decode photographs of two usual sizes; medians of five rounds."""
+    found = {}
+    for name, size in (("500x375", (500, 375)), ("256 on the short side", None)):
+        paths = []
+        for i, photo in enumerate(photos):
+            with Image.open(photo) as image:
+                scale = 256 / min(image.size)
+                small = tuple(round(scale * side) for side in image.size)
+                image.convert("RGB").resize(size or small, Image.Resampling.BICUBIC).save(
+                    folder / f"{name}-{i}.jpg", quality=90
+                )
+            paths.append(folder / f"{name}-{i}.jpg")
+        rounds = []
+        for _ in range(5):
+            begun = time.process_time()
+            for path in paths:
+                load_image(path, TORCHVISION_V1)
+            rounds.append(1000 * (time.process_time() - begun) / len(paths))
+        kilobytes = sum(path.stat().st_size for path in paths) / len(paths) / 1000
+        found[name] = {"ms": sorted(rounds)[2], "kilobytes": kilobytes}
+    return found
+
+
 def main():
     """Run what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=["memory", "plan", "merge"])
+    parser.add_argument("what", choices=["memory", "plan", "merge", "decode"])
     parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--files", type=int, default=1_000_000)
-    parser.add_argument("--shards", type=int, default=100)
+    parser.add_argument("--shards", type=int, default=20)
+    parser.add_argument("--photos", type=Path, nargs="*", default=[])
     parser.add_argument("--folder", type=Path)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=args.folder) as name:
@@ -180,6 +205,8 @@ def main():
             write_files(home / "data", args.files)
             found["scan"] = measure(scan, home / "data")
             found["plan"] = measure(plan, home / "data", home / "plan")
+        elif args.what == "decode":
+            found |= time_decoding(args.photos, home)
         else:
             write_files(home / "data", args.shards * 10_000)
             measure(plan, home / "data", home / "plan")
