@@ -69,7 +69,7 @@ class MadeRows:
             first, last = chunk * CHUNK, min((chunk + 1) * CHUNK, len(self.targets))
             rng = np.random.default_rng([self.seed, chunk])
             noise = rng.standard_normal((last - first, FEATURE_DIM), dtype=np.float32)
-            made = np.abs(noise + centres[self.targets[first:last]].astype(np.float32))
+            made = 2 + noise + centres[self.targets[first:last]].astype(np.float32)
             yield made[max(start - first, 0) : stop - first].astype(self.dtype)
 
 

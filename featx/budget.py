@@ -132,8 +132,8 @@ def estimate_blocks(clf: str, size: Size) -> int:
     square = 8 * d * d
     head = {
         # The covariance with its decomposition; places and gradients that L-BFGS remembers.
-        "logreg": 5 * square + 8 * k * d * 32,
-        "ridge": 5 * square,
+        "logreg": 2 * square + 8 * k * d * 32,
+        "ridge": 2 * square,
         "linear": 4 * config.SHUFFLE_BUFFER * d + 4 * k * d * 6,
         "knn": 4 * d * size.train + 12 * block**2 + 24 * _WIDEST * size.val,
         "imagenet": block * config.IMAGENET_CLASSES * 8 * 4,

@@ -248,6 +248,8 @@ def compare(
             continue
         if seen and name != "imagenet":
             candidates.append(trainer.make(name, fitting, seen))
+    if not candidates and not networks:
+        raise ModelError("nothing is left to compare: every head was left out")
     if networks:
         network = _resolve_same(options["weights"], features, extraction, protocol)
         workers = count_cores() if num_workers is None else num_workers

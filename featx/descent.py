@@ -105,7 +105,8 @@ class BlockLogistic:
         for here, block in self.X:
             weighted = block * root[self.y[here], None]
             total += weighted.T @ weighted
-        return total / self.total
+        total /= self.total
+        return total
 
 
 @dataclass(frozen=True)
@@ -176,7 +177,7 @@ def fit_blocks(
     """
     objective = BlockLogistic(X, y, class_weight)
     with limit_scipy():
-        s, V = eigh(objective.covariance())
+        s, V = eigh(objective.covariance(), overwrite_a=True)
     coef = np.zeros((objective.n_outputs, X.shape[1]))
     intercept = np.zeros(objective.n_outputs)
     spread = (1 - 1 / objective.n_classes) / objective.n_classes

@@ -51,7 +51,8 @@ def solve_ridge(
     mean = by_class.sum(axis=0) / total
     target = 2 * each / total - 1  # its mean
     products = 2 * by_class - (1 + target)[:, None] * by_class.sum(axis=0)
-    s, V = eigh(squares - total * np.outer(mean, mean))
+    squares -= np.outer(total * mean, mean)
+    s, V = eigh(squares, overwrite_a=True)
     if len(counts) == 2:
         products, target = products[1:], target[1:]
     rotated = products @ V

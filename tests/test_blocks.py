@@ -171,7 +171,7 @@ def test_views_are_read_in_blocks_too(provenance, tmp_path, clf):
 def test_a_head_without_blocks_says_what_to_take(provenance, tmp_path):
     features = write(make_features(provenance, 100), tmp_path)
     with pytest.raises(
-        BudgetError, match=r"^svm needs \d+ kB for these features, --max-memory is "
+        BudgetError, match=r"^svm needs [\d.]+ kB for these features, --max-memory is "
     ):
         fit(features, "svm", max_memory=20_000)
     with pytest.raises(

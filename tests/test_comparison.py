@@ -6,7 +6,7 @@ from conftest import draw_photo
 from sklearn.linear_model import LogisticRegression
 
 from featx.comparison import compare
-from featx.errors import DatasetError, ModelError, OutputExistsError, WeightsError
+from featx.errors import BudgetError, DatasetError, ModelError, OutputExistsError, WeightsError
 from featx.sources import read_dataset
 from featx.store import read_features, read_provenance
 from featx.wording import list_notes
@@ -279,3 +279,11 @@ def test_images_in_train_and_test_are_said(do, photos):
     found = do(baseline=())
     assert found.to_dict()["dataset"]["in_train"] == {"val": 0, "test": 1}
     assert any("1 test images are in train as well" in note for note in list_notes(found))
+
+
+def test_heads_that_need_more_memory_are_left_out_or_refused(do, caplog):
+    with pytest.raises(BudgetError, match=r"ridge needs .* for these features, in blocks still"):
+        do(clf=("ridge",), baseline=(), max_memory=100_000)
+    with pytest.raises(ModelError, match="nothing is left to compare"):
+        do(clf=None, baseline=(), max_memory=100_000)
+    assert "left out: svm needs" in caplog.text
