@@ -16,7 +16,7 @@ def info(features: Path, as_json: bool, verbose: bool, quiet: bool) -> None:
     """Say what a feature file holds and how its features were made."""
     start_speaking(verbose, quiet)
     from featx.rendering import render_features
-    from featx.store import read_features
+    from featx.store import open_features
 
-    held = read_features(features)
+    held = open_features(features)
     say(as_json, held.to_dict(), render_features(held))

@@ -24,12 +24,12 @@ def verify(features: tuple[Path, ...], as_json: bool, verbose: bool, quiet: bool
     """
     start_speaking(verbose, quiet)
     from featx.errors import FeatureFileError
-    from featx.store import read_features
+    from featx.store import open_features
 
     results = []
     for path in features:
         try:
-            images, reason = len(read_features(path).X), None
+            images, reason = len(open_features(path)), None
         except FeatureFileError as error:
             images, reason = None, error.reason
         results.append({"features": str(path), "images": images, "reason": reason})

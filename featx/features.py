@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,9 +15,10 @@ from featx.blocks import Blocks
 from featx.config import SCHEMA
 from featx.dataset import Skipped, fingerprint_rows
 from featx.provenance import Provenance
-from featx.rows import State, StoredRows, decode_text
+from featx.rows import State, StoredRows, decode_text, iterate_slices
 
 TEXTS = ("splits", "paths", "hashes")  # columns of text
+_COUNTED = 1 << 14  # rows at a time
 
 
 @dataclass(frozen=True)
@@ -73,29 +75,6 @@ class Features:
             self.skipped,
             self.versions,
         )
-
-    def to_dict(self) -> dict[str, Any]:
-        """The JSON object of ``featx info --json``: all but the rows."""
-        counts: dict[str, dict[str, int]] = {}
-        for split in dict.fromkeys(self.splits.tolist()):
-            y = self.targets[self.splits == split]
-            names = [(name, int((y == k).sum())) for k, name in enumerate(self.classes)]
-            counts[split] = dict(names) if names else {"": len(y)}
-        return {
-            "features": str(self.path),
-            "dataset": self.dataset,
-            "images": len(self.X),
-            "feature_dim": self.X.shape[1],
-            "classes": list(self.classes),
-            "split": self.split_rule,
-            "counts": counts,
-            "skipped": len(self.skipped),
-            "skipped_files": [one.to_dict() for one in self.skipped],
-            "fingerprint": self.fingerprint,
-            "schema": SCHEMA,
-            **self.provenance.to_dict(),
-            "versions": self.versions,
-        }
 
     def rows(self, split: str) -> npt.NDArray[np.int64]:
         """Where one split's labelled rows are, ascending."""
@@ -158,6 +137,37 @@ class FeatureFile:
     def provenance(self) -> Provenance:
         """What made the features."""
         return self.heading.provenance
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON object of ``featx info --json``: all but the rows."""
+        heading = self.heading
+        return {
+            "features": str(self.path),
+            "dataset": heading.dataset,
+            "images": len(self),
+            "feature_dim": self.columns["features"].shape[1],
+            "classes": list(heading.classes),
+            "split": heading.split_rule,
+            "counts": self._count_images(),
+            "skipped": len(heading.skipped),
+            "skipped_files": [one.to_dict() for one in heading.skipped],
+            "fingerprint": self.fingerprint,
+            "schema": SCHEMA,
+            **self.provenance.to_dict(),
+            "versions": heading.versions,
+        }
+
+    def _count_images(self) -> dict[str, dict[str, int]]:
+        """How many images each class has in each split, in the order of the rows."""
+        found: Counter[tuple[str, int]] = Counter()
+        for some in iterate_slices(len(self), _COUNTED):
+            splits = decode_text(self.columns["splits"][some]).tolist()
+            found.update(zip(splits, self.columns["targets"][some].tolist(), strict=True))
+        counts: dict[str, dict[str, int]] = {}
+        for split in dict.fromkeys(split for split, _ in found):
+            names = [(name, found[split, k]) for k, name in enumerate(self.heading.classes)]
+            counts[split] = dict(names) if names else {"": found[split, -1]}
+        return counts
 
     def load(self) -> Features:
         """All but the features themselves in memory."""

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tabulate import tabulate
 
-from featx.features import Features
-from featx.metrics import Score
-from featx.models import Model
-from featx.prediction import Prediction
 from featx.text import format_seconds, printable
+
+if TYPE_CHECKING:  # most of them take seconds to import
+    from featx.features import FeatureFile
+    from featx.metrics import Score
+    from featx.models import Model
+    from featx.prediction import Prediction
 
 
 def format_score(score: Score) -> str:
@@ -66,17 +68,17 @@ def render_predictions(predictions: Sequence[Prediction]) -> str:
     return tabulate(rows, headers, disable_numparse=True, colalign=align)
 
 
-def render_features(features: Features) -> str:
+def render_features(features: FeatureFile) -> str:
     """What a feature file holds, in a few lines."""
     facts = features.to_dict()
-    n_classes = len(features.classes)
-    names = ", ".join(printable(name) for name in features.classes[:10])
+    classes, n_classes = facts["classes"], len(facts["classes"])
+    names = ", ".join(printable(name) for name in classes[:10])
     counts = [
         f"{sum(per_class.values())} {split or 'in no split'}"
         for split, per_class in facts["counts"].items()
     ]
     rows = [
-        ["dataset", f"{printable(features.dataset)} (split {features.split_rule})"],
+        ["dataset", f"{printable(facts['dataset'])} (split {facts['split']})"],
         ["images", f"{facts['images']}: {', '.join(counts)}; {facts['skipped']} skipped"],
         ["classes", f"{n_classes}: {names}{', …' if n_classes > 10 else ''}"],
         ["features", f"{facts['feature_dim']} numbers per image, {facts['storage']}"],
