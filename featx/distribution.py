@@ -14,7 +14,7 @@ from featx.lookup import Asked, look_up
 from featx.merging import merge
 from featx.planning import make_plan
 from featx.provenance import Choice
-from featx.ray_runner import run_with_ray
+from featx.ray_runner import find_address, import_ray, run_with_ray
 
 
 def extract_distributed(
@@ -68,6 +68,7 @@ def extract_distributed(
         See `featx.ray_runner.run_with_ray`.
     """
     started = time.perf_counter()
+    import_ray(find_address(address))  # before any work for a cluster that is not there
     asked = look_up(
         data,
         Choice(engine, precision, decode, protocol, storage=storage),

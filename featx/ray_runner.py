@@ -62,7 +62,7 @@ def run_with_ray(
     RunnerError
         Ray is not installed, the address does not answer, or a shard failed.
     """
-    with _connect(address or os.environ.get("RAY_ADDRESS")) as ray:
+    with _connect(find_address(address)) as ray:
         actors = _start_actors(ray, plan, workers, device, num_workers, lock)
         shards = iter(range(len(plan.shards)))
         under_way: dict[Any, tuple[Any, int]] = {}
@@ -96,25 +96,13 @@ def run_with_ray(
 @contextmanager
 def _connect(address: str | None) -> Iterator[Any]:
     """Ray, connected to a cluster; let go of in the end."""
+    ray = import_ray(address)
     alone = address in (None, "local")
-    # Both are read when Ray is imported: it would report its use over the internet, and a cluster
-    # of one machine would listen to others.
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    if alone:
-        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-    try:
-        import ray
-    except ImportError as error:
-        raise RunnerError("--runner ray needs Ray: pip install 'featx[ray]'") from error
-
-    if address not in (None, "auto", "local"):
-        _check_answers(str(address))
     begun = not ray.is_initialized()
     # Ray prints what its nodes say; standard output is for results.
     with contextlib.redirect_stdout(sys.stderr):
         if begun:
-            logging.getLogger("ray").setLevel(logging.ERROR if alone else logging.WARNING)
-            quiet: dict[str, Any] = {"log_to_driver": False}
+            quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
             quiet |= {"include_dashboard": False} if alone else {}
             try:
                 ray.init(address=address, **quiet)
@@ -126,6 +114,33 @@ def _connect(address: str | None) -> Iterator[Any]:
         finally:
             if begun:
                 ray.shutdown()
+
+
+def import_ray(address: str | None) -> Any:
+    """Ray itself, once it is sure in seconds that something answers at an address.
+
+    Raises
+    ------
+    RunnerError
+        Ray is not installed, or nothing does.
+    """
+    # Both are read when Ray is imported: it would report its use over the internet, and a cluster
+    # of one machine would listen to others.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if address in (None, "local"):
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    try:
+        import ray
+    except ImportError as error:
+        raise RunnerError("--runner ray needs Ray: pip install 'featx[ray]'") from error
+    if address not in (None, "auto", "local"):
+        _check_answers(str(address))
+    return ray
+
+
+def find_address(address: str | None) -> str | None:
+    """The address of a cluster: the one given, else RAY_ADDRESS; None: this machine alone."""
+    return address or os.environ.get("RAY_ADDRESS") or None
 
 
 def _check_answers(address: str) -> None:
@@ -158,7 +173,12 @@ def _start_actors(
     if not gpus:  # an actor has to fit on one node
         most = max(int(node["Resources"].get("CPU", 1)) for node in ray.nodes() if node["Alive"])
         cores = min(cores, most)
-    log.info("ray: %d workers with %s each on %d nodes", wanted, _say(cores, gpus), nodes)
+    log.info(
+        "ray: %s with %s each on %s",
+        _say(wanted, "worker"),
+        _say(cores, "core") + " and a GPU" * bool(gpus),
+        _say(nodes, "node"),
+    )
     remote = ray.remote(
         num_gpus=min(1, gpus),
         num_cpus=cores,
@@ -170,8 +190,8 @@ def _start_actors(
     return [remote.remote(plan, device, num_workers, lock) for _ in range(wanted)]
 
 
-def _say(cores: int, gpus: int) -> str:
-    return f"{cores} core{'s' * (cores != 1)}{' and a GPU' * bool(gpus)}"
+def _say(n: int, what: str) -> str:
+    return f"{n} {what}{'s' * (n != 1)}"
 
 
 class _Actor:
