@@ -11,6 +11,7 @@ import numpy as np
 
 from featx import __version__
 from featx.config import BACKBONE
+from featx.costs import read_cost
 from featx.dataset import Skipped
 from featx.errors import CONTENT_FAULTS, ExtractionError
 from featx.features import FeatureFile, Features, Heading
@@ -222,6 +223,19 @@ def summarise(
         precision=file.provenance.precision,
         device=device,
         fingerprint=file.fingerprint,
+    )
+
+
+def summarise_found(file: FeatureFile, stages: Stages, device: str) -> Extraction:
+    """`Extraction` that found all in a file; where it was computed, as far as that is known."""
+    return summarise(
+        file,
+        extracted=0,
+        removed=0,
+        seconds=stages.total,
+        speed=None,
+        stages=stages,
+        device=read_cost(file).get("device") or device,
     )
 
 

@@ -7,25 +7,12 @@ import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from featx.assembly import (
-    Extraction,
-    summarise,
-)
-from featx.cache import (
-    Opened,
-    find_cache_dir,
-    find_finished,
-    list_same_data,
-)
+from featx.assembly import Extraction, summarise_found
+from featx.cache import Opened, find_cache_dir, find_finished, list_same_data
 from featx.checkpoints import open_checkpoints
 from featx.contents import hash_images, write_index
-from featx.costs import read_cost
 from featx.dataset import Dataset
-from featx.errors import (
-    FeatureFileError,
-    FeatxError,
-    ImageError,
-)
+from featx.errors import FeatureFileError, FeatxError, ImageError
 from featx.features import FeatureFile
 from featx.files import resolve_output
 from featx.images import pixel_limit
@@ -107,16 +94,7 @@ def look_up(
     clear_finished(found, inventory)
     if inventory.read:
         note_index(inventory, found.path)
-    done = summarise(
-        found,
-        extracted=0,
-        removed=0,
-        seconds=stages.total,
-        speed=None,
-        stages=stages,
-        device=read_cost(found).get("device") or device,
-    )
-    return replace(asked, found=done)
+    return replace(asked, found=summarise_found(found, stages, device))
 
 
 def clear_finished(found: FeatureFile, inventory: Inventory) -> None:

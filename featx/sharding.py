@@ -6,8 +6,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from featx.assembly import Extraction, build_runner, summarise
-from featx.costs import read_cost
+from featx.assembly import Extraction, build_runner, summarise_found
 from featx.errors import DatasetError, FeatureFileError, PlanError
 from featx.extraction import extract_inventory
 from featx.features import FeatureFile
@@ -81,15 +80,7 @@ class ShardWorker:
         with stages.time("find"):
             done = _find_done(plan, shard, inventory)
         if done is not None:
-            return summarise(
-                done,
-                extracted=0,
-                removed=0,
-                seconds=stages.total,
-                speed=None,
-                stages=stages,
-                device=read_cost(done).get("device") or self._device,
-            )
+            return summarise_found(done, stages, self._device)
         with stages.time("find"):
             _check_unchanged(plan, shard, self._root)
         if self._engine is None:
