@@ -15,6 +15,7 @@ from .options import (
     describe_extraction,
     device_options,
     extract_options,
+    features_output_option,
     finish_skipped,
     overwrite_option,
     protocol_option,
@@ -45,13 +46,7 @@ def _check_shard(ctx: click.Context, param: click.Parameter, value: str | None) 
 @click.command()
 @click.argument("data", metavar="[DATA]", required=False, type=click.Path())
 @source_options
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(dir_okay=False),
-    metavar="F.h5",
-    help="The feature file.  [default: a name of its own in the cache folder]",
-)
+@features_output_option
 @click.option(
     "--plan",
     metavar="DIR",

@@ -7,6 +7,7 @@ import click
 from .options import (
     cache_dir_option,
     describe_extraction,
+    features_output_option,
     finish_skipped,
     lock_option,
     max_skipped_option,
@@ -19,13 +20,7 @@ from .options import (
 
 @click.command()
 @click.argument("plan", metavar="DIR", type=click.Path(file_okay=False))
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(dir_okay=False),
-    metavar="F.h5",
-    help="The feature file.  [default: a name of its own in the cache folder]",
-)
+@features_output_option
 @cache_dir_option
 @lock_option
 @max_skipped_option

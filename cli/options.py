@@ -99,6 +99,14 @@ source_options = _stack(
 
 data_options = _stack(data_argument, source_options)
 
+features_output_option = click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False),
+    metavar="F.h5",
+    help="The feature file.  [default: a name of its own in the cache folder]",
+)
+
 device_option = click.option(
     "--device",
     type=click.Choice(["auto", "cpu", "cuda"]),

@@ -80,11 +80,8 @@ def build_runner(
     """
     # Here, since torch takes seconds to import, and who had nothing to compute is done by now.
     from featx.engines import make_engine
-    from featx.fetch import resolve_weights
 
-    prefer = made.weights if made is not None and weights == "auto" else None
-    found = resolve_weights(weights, prefer=prefer, progress=progress)
-    found = replace(found, preprocessing=choice.frame(found.preprocessing))
+    found = resolve_framed(choice, weights, made, progress)
     with stages.time("start"):
         engine = make_engine(
             found,
@@ -95,6 +92,17 @@ def build_runner(
         )
     made_with = replace(choice, precision=engine.precision)
     return engine, make_provenance(found, engine.name, made_with)
+
+
+def resolve_framed(
+    choice: Choice, weights: str, made: Provenance | None, progress: bool
+) -> Weights:
+    """Weights with their preprocessing as chosen; see `build_runner`."""
+    from featx.fetch import resolve_weights
+
+    prefer = made.weights if made is not None and weights == "auto" else None
+    found = resolve_weights(weights, prefer=prefer, progress=progress)
+    return replace(found, preprocessing=choice.frame(found.preprocessing))
 
 
 def make_heading(

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from featx.config import SCHEMA
 from featx.errors import ExportError, OutputExistsError
 from featx.features import FeatureFile
 from featx.files import (
@@ -213,7 +212,7 @@ def export_parquet(
             writer.write_table(pa.table(columns, schema), ROW_GROUP)
             out.flush()
             begin_sync(out.fileno(), out.tell() - before)
-        writer.add_key_value_metadata({_KEY: json.dumps(_describe(file))})
+        writer.add_key_value_metadata({_KEY: json.dumps(file.describe())})
     return (_written("parquet", path),)
 
 
@@ -256,7 +255,7 @@ def export_npy(
                 write_bytes(out.fileno(), part)
                 begin_sync(out.fileno(), len(part))
         fill_csv(table, _TABLE, _table_rows(file))
-        about.write_text(format_json(_describe(file)), "utf-8")
+        about.write_text(format_json(file.describe()), "utf-8")
     return tuple(map(_written, ("npy", "csv", "json"), paths))
 
 
@@ -287,23 +286,6 @@ def _check_distinct(paths: Sequence[Path]) -> None:
         seen.add(real)
 
 
-def _describe(file: FeatureFile) -> dict[str, Any]:
-    """What is said of all rows, under the names that ``featx info --json`` has."""
-    heading = file.heading
-    return {
-        "dataset": heading.dataset,
-        "images": len(file),
-        "feature_dim": file.columns["features"].shape[1],
-        "classes": list(heading.classes),
-        "split": heading.split_rule,
-        "skipped": len(heading.skipped),
-        "fingerprint": file.fingerprint,
-        "schema": SCHEMA,
-        **heading.provenance.to_dict(),
-        "versions": heading.versions,
-    }
-
-
 def _claim(paths: Sequence[Path], found: Any, file: FeatureFile, overwrite: bool) -> None:
     """Raise OutputExistsError where one of `paths` is there and not an export of such features."""
     there = [path for path in paths if path.exists()]
@@ -311,7 +293,7 @@ def _claim(paths: Sequence[Path], found: Any, file: FeatureFile, overwrite: bool
         return
     if not isinstance(found, dict) or "fingerprint" not in found:
         raise OutputExistsError(there[0], ("not a file that featx exported",))
-    asked = _describe(file)
+    asked = file.describe()
     wrong = [k for k in _IDENTITY if found.get(k) != asked[k]]
     if wrong:
         raise OutputExistsError(there[0], tuple(f"{k}: {found.get(k)} → {asked[k]}" for k in wrong))

@@ -140,17 +140,23 @@ class FeatureFile:
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON object of ``featx info --json``: all but the rows."""
-        heading = self.heading
         return {
             "features": str(self.path),
+            **self.describe(),
+            "counts": self._count_images(),
+            "skipped_files": [one.to_dict() for one in self.heading.skipped],
+        }
+
+    def describe(self) -> dict[str, Any]:
+        """What is said of all rows together, as JSON values."""
+        heading = self.heading
+        return {
             "dataset": heading.dataset,
             "images": len(self),
             "feature_dim": self.columns["features"].shape[1],
             "classes": list(heading.classes),
             "split": heading.split_rule,
-            "counts": self._count_images(),
             "skipped": len(heading.skipped),
-            "skipped_files": [one.to_dict() for one in heading.skipped],
             "fingerprint": self.fingerprint,
             "schema": SCHEMA,
             **self.provenance.to_dict(),

@@ -18,7 +18,7 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import islice, repeat
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,7 +30,6 @@ from featx.errors import StorageError
 from featx.splits import NO_LABEL, apportion_classes, check_first, parse_split
 from featx.text import as_text
 
-_NO_SPLIT = len(SPLITS)
 SPLIT_NAMES = (*SPLITS, "")  # by code
 _BLOCK = 4096  # rows in memory at a time
 _CACHE_KIB = 32 << 10  # of the database, before it goes to disk
@@ -157,10 +156,11 @@ class Inventory:
         )
         return self.db.total_changes - before
 
-    def put(self, rows: Iterable[tuple[bytes, int, int, bytes | None]]) -> None:
-        """Put in images that are in order already: name, split, target, digest as in `images`."""
+    def put(self, rows: Iterable[tuple[bytes, int, int, bytes | None, int | None]]) -> None:
+        """Put in images in order: name, split, target, digest and size as `images` has them."""
         self.db.executemany(
-            "INSERT INTO images (position, name, split, target, digest) VALUES (?, ?, ?, ?, ?)",
+            "INSERT INTO images (position, name, split, target, digest, size) "
+            "VALUES (?, ?, ?, ?, ?, ?)",
             ((position, *row) for position, row in enumerate(rows, start=len(self))),
         )
 
@@ -261,15 +261,6 @@ class Inventory:
         (number,) = self.db.execute(query, values).fetchone()
         return int(number or 0)
 
-    def counts(self) -> dict[str, int]:
-        """How many images each split has; only splits that have any."""
-        found = dict(self.db.execute("SELECT split, count(*) FROM images GROUP BY split"))
-        return {name: found[k] for k, name in enumerate(SPLITS) if k in found}
-
-    def has_train_only(self) -> bool:
-        """Whether there are no splits but train."""
-        return set(self.counts()) <= {"train"}
-
     def targets_by_split(self) -> dict[str, set[int]]:
         """Which targets each split has images of."""
         have: dict[str, set[int]] = {name: set() for name in SPLIT_NAMES}
@@ -293,6 +284,13 @@ class Inventory:
         """Paths relative to the root, in order."""
         for (name,) in self.db.execute(f"SELECT name FROM images {where} ORDER BY position"):
             yield os.fsdecode(name)
+
+    def iterate_sizes(self) -> Iterator[tuple[str, int]]:
+        """Path and size in bytes of every image that was read, in order."""
+        for name, size in self.db.execute(
+            "SELECT name, size FROM images WHERE digest IS NOT NULL ORDER BY position"
+        ):
+            yield os.fsdecode(name), size
 
     def iterate(self, rest: str, values: Sequence[Any] = ()) -> Iterator[Image]:
         """Images, by all of a query that follows FROM images."""
@@ -348,7 +346,8 @@ def take_inventory(dataset: Dataset) -> Inventory:
     made.ignored, made.n_ignored = list(dataset.ignored), len(dataset.ignored)
     names = (os.fsencode(path) for path in dataset.paths)
     splits = (SPLIT_NAMES.index(split) for split in dataset.splits.tolist())
-    made.put(zip(names, splits, dataset.targets.tolist(), repeat(None), strict=False))
+    rows = zip(names, splits, dataset.targets.tolist(), strict=True)
+    made.put((*row, None, None) for row in rows)
     return made
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -59,16 +60,14 @@ class Ledger:
         """Note the features in a file of those contents that have none yet; how many they are."""
         before = self._db.total_changes
         source = len(self._sources)
-        for some in iterate_slices(len(file), _BLOCK):
-            digests = map(bytes.fromhex, decode_text(file.columns["hashes"][some]).tolist())
-            self._db.executemany(
-                "INSERT OR IGNORE INTO known SELECT :digest, :source, :place "
-                "WHERE EXISTS (SELECT 1 FROM images WHERE digest = :digest)",
-                (
-                    {"digest": digest, "source": source, "place": some.start + i}
-                    for i, digest in enumerate(digests)
-                ),
-            )
+        self._db.executemany(
+            "INSERT OR IGNORE INTO known SELECT :digest, :source, :place "
+            "WHERE EXISTS (SELECT 1 FROM images WHERE digest = :digest)",
+            (
+                {"digest": digest, "source": source, "place": place}
+                for place, digest in enumerate(iterate_digests(file.columns["hashes"]))
+            ),
+        )
         new = self._db.total_changes - before
         self._sources.append(file.columns["features"])
         for one in file.heading.skipped:
@@ -149,10 +148,6 @@ class Ledger:
             return None
         name, kind, reason = row
         return ImageError(str(self.inventory.root / name.decode()), reason, kind)
-
-    def count_done(self) -> int:
-        """Contents that have features."""
-        return self.inventory.count("SELECT count(*) FROM known")
 
     def _list(self, query: str) -> int:
         self._db.execute("DROP TABLE IF EXISTS todo")
@@ -304,11 +299,8 @@ def count_held(files: Iterable[FeatureFile], inventory: Inventory) -> tuple[int,
     db.execute("DROP TABLE IF EXISTS held")
     db.execute("CREATE TABLE held (digest BLOB PRIMARY KEY) WITHOUT ROWID")
     for file in files:
-        for some in iterate_slices(len(file), _BLOCK):
-            hashes = decode_text(file.columns["hashes"][some]).tolist()
-            db.executemany(
-                "INSERT OR IGNORE INTO held VALUES (?)", ((bytes.fromhex(h),) for h in hashes)
-            )
+        digests = iterate_digests(file.columns["hashes"])
+        db.executemany("INSERT OR IGNORE INTO held VALUES (?)", ((one,) for one in digests))
     kept = "WHERE EXISTS (SELECT 1 FROM images WHERE images.digest = held.digest)"
     n_held, n_kept = (inventory.count(f"SELECT count(*) FROM held {x}") for x in ("", kept))
     return n_held, n_kept
@@ -319,7 +311,11 @@ def count_removed(before: FeatureFile, inventory: Inventory) -> int:
 
     A renamed file and one with new contents are not; of two identical files, one that went is.
     """
-    _load_former(inventory, iterate_names(before.columns, len(before)))
+    names = chain.from_iterable(
+        before.columns["paths"][some].tolist() for some in iterate_slices(len(before), _BLOCK)
+    )
+    digests = iterate_digests(before.columns["hashes"])
+    _load_former(inventory, zip(names, digests, strict=True))
     return inventory.count(
         "SELECT sum(max(gone.n - coalesce(come.n, 0), 0)) FROM "
         f"(SELECT digest, count(*) AS n FROM former WHERE {_GONE} GROUP BY digest) AS gone "
@@ -328,12 +324,13 @@ def count_removed(before: FeatureFile, inventory: Inventory) -> int:
     )
 
 
-def find_changes(former: Iterable[tuple[bytes, bytes]], inventory: Inventory) -> tuple[str, ...]:
-    """What has become of some images, each given by name and digest, in a few clauses.
+def find_changes(former: Inventory, inventory: Inventory) -> tuple[str, ...]:
+    """What has become of the images of an inventory since, in a few clauses.
 
-    Where the inventory was not read, only names are compared.
+    Where the later one was not read, only names are compared.
     """
-    _load_former(inventory, former)
+    read = ((os.fsencode(i.path), bytes.fromhex(i.digest)) for i in former.iterate_read())
+    _load_former(inventory, chain(read, ((one.path.encode(), b"") for one in former.unread)))
     other = "EXISTS (SELECT 1 FROM former WHERE former.name = images.name AND {})".format(
         "former.digest <> images.digest"
     )
@@ -352,11 +349,10 @@ def find_changes(former: Iterable[tuple[bytes, bytes]], inventory: Inventory) ->
     return tuple(said)
 
 
-def iterate_names(columns: Mapping[str, Rows], n: int) -> Iterator[tuple[bytes, bytes]]:
-    """Name and digest of each row of columns of a feature file."""
-    for some in iterate_slices(n, _BLOCK):
-        hashes = decode_text(columns["hashes"][some]).tolist()
-        yield from zip(columns["paths"][some].tolist(), map(bytes.fromhex, hashes), strict=True)
+def iterate_digests(hashes: Rows) -> Iterator[bytes]:
+    """The digests in a file's column of hashes."""
+    for some in iterate_slices(hashes.shape[0], _BLOCK):
+        yield from map(bytes.fromhex, decode_text(hashes[some]).tolist())
 
 
 _GONE = "NOT EXISTS (SELECT 1 FROM images WHERE images.name = former.name)"

@@ -20,9 +20,10 @@ from featx.costs import Reused, read_cost, write_cost
 from featx.errors import DatasetError, FeatureFileError, PlanError
 from featx.features import FeatureFile
 from featx.files import check_space, check_writable, explain_full, resolve_output
+from featx.inventory import Inventory
 from featx.ledger import Ledger, count_removed, find_changes, holds
 from featx.locks import do_without_lock, hold_lock
-from featx.plans import Plan, iterate_lists, read_all, read_plan, read_shard
+from featx.plans import Plan, read_all, read_plan, read_shard
 from featx.sources import read_inventory
 from featx.stages import Stages
 from featx.store import estimate_file, open_features, parts_folder, write_columns
@@ -77,7 +78,7 @@ def merge(
     stages = Stages()
     with stages.time("find"):
         files = _open_shards(plan)
-        _note_changes(plan)
+        _note_changes(plan, inventory)
     dim = files[0].columns["features"].shape[1]
     size = estimate_file(len(inventory), dim, inventory.longest_name(), plan.provenance.storage)
     check_space(path, size, size)
@@ -154,7 +155,7 @@ def _name_shards(shards: Sequence[int]) -> str:
     return ", ".join(str(p[0]) if len(p) == 1 else f"{p[0]}-{p[-1]}" for p in parts)
 
 
-def _note_changes(plan: Plan) -> None:
+def _note_changes(plan: Plan, planned: Inventory) -> None:
     """Warn where the data has other images by now, as far as names tell and it is in sight."""
     try:
         now = read_inventory(
@@ -162,5 +163,5 @@ def _note_changes(plan: Plan) -> None:
         )
     except (DatasetError, OSError):
         return
-    for said in find_changes(iterate_lists(plan), now):
+    for said in find_changes(planned, now):
         log.warning("%s: since the plan was made, %s", plan.folder, said)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from featx.assembly import build_runner, make_provenance
+from featx.assembly import build_runner, make_provenance, resolve_framed
 from featx.cache import find_cache_dir, find_making, list_same_data
 from featx.config import CUDA_BATCH_SIZE, PLAN_SHARD_IMAGES
 from featx.container import write_sealed
@@ -18,7 +18,7 @@ from featx.files import check_own_folder, hash_json, write_json
 from featx.inventory import Inventory
 from featx.ledger import find_changes
 from featx.machine import describe_engine
-from featx.plans import LIST_KIND, MARK, UNREAD, Plan, describe_plan, iterate_lists, read_plan
+from featx.plans import LIST_KIND, MARK, UNREAD, Plan, describe_plan, read_all, read_plan
 from featx.provenance import Choice, Provenance
 from featx.rows import Rows, encode_text, iterate_slices
 from featx.selection import Selection
@@ -143,7 +143,6 @@ def _settle(
 ) -> tuple[Provenance, int]:
     """What all shards' features will be made by, and the images of a forward pass."""
     from featx.engine import choose_device
-    from featx.fetch import resolve_weights
 
     try:
         choose_device(device)
@@ -151,8 +150,7 @@ def _settle(
         # Planned on a machine without the GPUs that the shards are for.
         if choice.engine == "openvino" or choice.precision == "auto":
             raise
-        found = resolve_weights(weights, progress=progress)
-        found = replace(found, preprocessing=choice.frame(found.preprocessing))
+        found = resolve_framed(choice, weights, None, progress)
         return (
             make_provenance(found, describe_engine("torch"), choice),
             batch_size or CUDA_BATCH_SIZE,
@@ -173,19 +171,11 @@ def _settle(
 def _find_differences(before: Plan, plan: Plan, inventory: Inventory) -> tuple[str, ...]:
     """In what the plan that is there differs from the one that is asked for."""
     found = list(before.provenance.differences(plan.provenance))
-    for name in (
-        "root",
-        "dataset",
-        "split_rule",
-        "weights",
-        "batch_size",
-        "on_error",
-        "shard_size",
-    ):
+    for name in _COMPARED:
         mine, theirs = getattr(before, name), getattr(plan, name)
         if mine != theirs:
             found.append(f"{name}: {mine} → {theirs}")
-    found += find_changes(iterate_lists(before), inventory)
+    found += find_changes(read_all(before), inventory)
     return tuple(found) or ("it differs",)
 
 

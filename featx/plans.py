@@ -7,8 +7,8 @@ which images it has, `features/` the shards' feature files as they come. Nothing
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from featx.dataset import Skipped
 from featx.errors import FeatureFileError, PlanError
 from featx.files import hash_json
 from featx.inventory import Inventory
-from featx.ledger import iterate_names
+from featx.ledger import iterate_digests
 from featx.provenance import Choice, Provenance
 from featx.rows import StoredRows, decode_text, iterate_slices
 
@@ -105,14 +105,6 @@ class Plan:
         }
 
 
-def iterate_lists(plan: Plan) -> Iterator[tuple[bytes, bytes]]:
-    """Name and digest of every image of a plan; no digest where it could not be read."""
-    for shard in range(len(plan.shards)):
-        columns = open_list(plan, shard)
-        yield from iterate_names(columns, len(columns["paths"]))
-        yield from ((name, b"") for name in columns["unread_paths"][:].tolist())
-
-
 def describe_plan(plan: Plan) -> dict[str, Any]:
     """What plan.json holds, but for the hash of it all."""
     facts = {"schema": PLAN_SCHEMA, **asdict(plan)}
@@ -166,10 +158,10 @@ def read_shard(plan: Plan, shard: int, root: Path | None = None) -> Inventory:
     PlanError
         There is no such shard, or its list is damaged.
     """
-    return _fill(start_inventory(plan, root), plan, shard)
+    return _fill(_start(plan, root), plan, shard)
 
 
-def start_inventory(plan: Plan, root: Path | None = None) -> Inventory:
+def _start(plan: Plan, root: Path | None = None) -> Inventory:
     """An inventory without images, of what the plan is of."""
     made = Inventory(root or Path(plan.root), plan.split_rule, plan.dataset)
     made.classes = plan.classes
@@ -184,7 +176,7 @@ def read_all(plan: Plan) -> Inventory:
     PlanError
         A list is damaged.
     """
-    made = start_inventory(plan)
+    made = _start(plan)
     for shard in range(len(plan.shards)):
         _fill(made, plan, shard)
     return made
@@ -192,12 +184,12 @@ def read_all(plan: Plan) -> Inventory:
 
 def _fill(inventory: Inventory, plan: Plan, shard: int) -> Inventory:
     columns = open_list(plan, shard)
+    digests = iterate_digests(columns["hashes"])
     for some in iterate_slices(len(columns["paths"]), _BLOCK):
-        names, splits, targets = (
-            columns[name][some].tolist() for name in ("paths", "splits", "targets")
+        names, splits, targets, sizes = (
+            columns[name][some].tolist() for name in ("paths", "splits", "targets", "sizes")
         )
-        digests = map(bytes.fromhex, decode_text(columns["hashes"][some]).tolist())
-        inventory.put(zip(names, splits, targets, digests, strict=True))
+        inventory.put(zip(names, splits, targets, islice(digests, len(names)), sizes, strict=True))
     texts = (decode_text(columns[f"unread_{name}s"][:]).tolist() for name in UNREAD)
     inventory.unread += (
         Skipped(path, "", kind, reason) for path, kind, reason in zip(*texts, strict=True)

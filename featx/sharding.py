@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,17 +12,12 @@ from featx.features import FeatureFile
 from featx.inventory import Inventory
 from featx.ledger import holds
 from featx.machine import count_cores, describe_engine
-from featx.plans import Plan, open_list, read_plan, read_shard
-from featx.rows import decode_text, iterate_slices
+from featx.plans import Plan, read_plan, read_shard
 from featx.stages import Stages
 from featx.store import open_features
 
 if TYPE_CHECKING:
     from featx.engine import Engine
-
-log = logging.getLogger(__name__)
-_SHOWN = 5  # shards named one by one
-_BLOCK = 4096  # rows in memory at a time
 
 
 class ShardWorker:
@@ -82,7 +76,7 @@ class ShardWorker:
         if done is not None:
             return summarise_found(done, stages, self._device)
         with stages.time("find"):
-            _check_unchanged(plan, shard, self._root)
+            _check_unchanged(plan, shard, inventory)
         if self._engine is None:
             self._engine = _build_engine(
                 plan, inventory, self._weights, self._device, self._progress
@@ -103,22 +97,20 @@ class ShardWorker:
         )
 
 
-def _check_unchanged(plan: Plan, shard: int, root: Path) -> None:
+def _check_unchanged(plan: Plan, shard: int, inventory: Inventory) -> None:
     """Raise DatasetError where images of a shard are gone, or are not as long as they were.
 
     That the bytes are those that were hashed is seen when they are decoded.
     """
-    columns = open_list(plan, shard)
     gone, changed = [], []
-    for some in iterate_slices(len(columns["paths"]), _BLOCK):
-        names, sizes = decode_text(columns["paths"][some]), columns["sizes"][some]
-        for name, size in zip(names.tolist(), sizes.tolist(), strict=True):
-            try:
-                found = (root / name).stat()
-            except OSError:
-                gone.append(name)
-            else:
-                changed += [name] * (found.st_size != size)
+    for name, size in inventory.iterate_sizes():
+        try:
+            found = (inventory.root / name).stat()
+        except OSError:
+            gone.append(name)
+            continue
+        if found.st_size != size:
+            changed.append(name)
     said = [
         f"{len(names)} {what} ({', '.join(names[:3])}{', …' * (len(names) > 3)})"
         for what, names in (("gone or unreadable", gone), ("of another size", changed))
@@ -126,7 +118,7 @@ def _check_unchanged(plan: Plan, shard: int, root: Path) -> None:
     ]
     if said:
         raise DatasetError(
-            f"{root} has changed since {plan.folder} was made: of shard {shard}, "
+            f"{inventory.root} has changed since {plan.folder} was made: of shard {shard}, "
             f"{' and '.join(said)}; featx plan … --overwrite makes it anew (shards whose images "
             "are as they were stay done), --root names another folder"
         )

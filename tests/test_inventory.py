@@ -20,7 +20,7 @@ def test_an_inventory_is_the_dataset(photos):
     taken = take_inventory(dataset)
     assert taken.load().paths == dataset.paths
     assert len(taken) == 27
-    assert taken.counts() == dataset.counts()
+    assert taken.load().counts() == dataset.counts()
     hashed, scanned = hash_images(taken, "skip"), hash_images(
         read_inventory(photos, "0.5,0.2,0.3@7"), "skip"
     )  # fmt: skip

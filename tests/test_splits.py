@@ -17,7 +17,7 @@ def assign_splits(rule, classes, targets, names, empty=()):
     found = Inventory(Path(), "none")
     found.classes, found.empty = tuple(classes), list(empty)
     paths = (f"{i:02d}/{name}".encode() for i, name in enumerate(names))
-    found.put((path, 3, k, None) for path, k in zip(paths, targets.tolist(), strict=True))
+    found.put((path, 3, k, None, None) for path, k in zip(paths, targets.tolist(), strict=True))
     found.assign_splits(rule)
     return found.load().splits
 
