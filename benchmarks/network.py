@@ -19,7 +19,7 @@ import numpy as np
 import torch
 import torchvision
 
-from featx.backbone import FrozenBackbone, build_resnet50
+from featx.backbone import FrozenBackbone, build_network
 from featx.config import TORCHVISION_V1
 from featx.engine import TorchEngine
 from featx.machine import has_openvino
@@ -51,7 +51,7 @@ def main() -> None:
             first[name] = time.perf_counter() - begun
 
     def eager(channels_last: bool) -> Callable[[], Any]:
-        network = build_resnet50(state, stride_in_1x1=False)
+        network = build_network(state, stride_in_1x1=False)
         x = torch.from_numpy(pixels).permute(0, 3, 1, 2).float().contiguous()
         if channels_last:
             network, x = (thing.to(memory_format=torch.channels_last) for thing in (network, x))
@@ -59,7 +59,7 @@ def main() -> None:
 
     def compiled() -> Callable[[], Any]:
         network = torch.compile(
-            FrozenBackbone(build_resnet50(state, stride_in_1x1=False), TORCHVISION_V1),
+            FrozenBackbone(build_network(state, stride_in_1x1=False), TORCHVISION_V1),
             options={"freezing": True},
         )
         x = torch.from_numpy(pixels)

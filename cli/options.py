@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from featx.config import BATCH_SIZE, CUDA_BATCH_SIZE, EPOCHS, MAX_SKIPPED, MEMORY_SHARE
+from featx.config import (
+    BACKBONE,
+    BACKBONES,
+    BATCH_SIZE,
+    CUDA_BATCH_SIZE,
+    EPOCHS,
+    MAX_SKIPPED,
+    MEMORY_SHARE,
+)
 from featx.text import parse_bytes, printable
 
 if TYPE_CHECKING:
@@ -50,6 +58,15 @@ def _stack(*options: Callable[[F], F]) -> Callable[[F], F]:
     return decorate
 
 
+backbone_option = click.option(
+    "--backbone",
+    type=click.Choice(list(BACKBONES)),
+    default=BACKBONE,
+    show_default=True,
+    metavar="NAME",
+    help=f"The network: {', '.join(BACKBONES)}.",
+)
+
 weights_option = click.option(
     "--weights",
     default="auto",
@@ -79,6 +96,7 @@ source_options = _stack(
     click.option(
         "--root", metavar="DIR", type=click.Path(), help="What a manifest's paths are relative to."
     ),
+    backbone_option,
     weights_option,
     click.option(
         "--on-error",

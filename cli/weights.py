@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from featx.config import BACKBONES
+
 from .options import say, speech_options, start_speaking
 
 
@@ -27,13 +29,19 @@ def list_(as_json: bool, verbose: bool, quiet: bool) -> None:
 
 @weights.command()
 @click.argument("name", default="auto")
+@click.option(
+    "--backbone",
+    type=click.Choice(list(BACKBONES)),
+    metavar="NAME",
+    help="The network that auto or a short name is about.  [default: resnet50]",
+)
 @speech_options
-def fetch(name: str, as_json: bool, verbose: bool, quiet: bool) -> None:
-    """Fetch NAME (imagenet1k-v1, imagenet1k-v2, keras-imagenet or auto), unless it is stored."""
+def fetch(name: str, backbone: str | None, as_json: bool, verbose: bool, quiet: bool) -> None:
+    """Fetch the weights NAME, unless they are stored: auto, or what featx weights list shows."""
     progress = start_speaking(verbose, quiet)
     from featx.fetch import resolve_weights
 
-    had = resolve_weights(name, progress=progress)
+    had = resolve_weights(name, progress=progress, backbone=backbone)
     values = {"name": had.name, "path": str(had.path), "sha256": had.sha256, "source": had.source}
     say(as_json, values, f"{had.name}: {had.path} (sha256 {had.sha256})")
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from featx import __version__
-from featx.config import BACKBONE
 from featx.costs import read_cost
 from featx.dataset import Skipped
 from featx.errors import CONTENT_FAULTS, ExtractionError
@@ -38,7 +37,7 @@ def make_provenance(weights: Weights, engine: str, choice: Choice) -> Provenance
         Whose precision is settled.
     """
     return Provenance(
-        backbone=BACKBONE,
+        backbone=weights.backbone,
         weights=weights.name,
         weights_sha256=weights.sha256,
         preprocessing=weights.preprocessing.to_dict(),
@@ -101,7 +100,7 @@ def resolve_framed(
     from featx.fetch import resolve_weights
 
     prefer = made.weights if made is not None and weights == "auto" else None
-    found = resolve_weights(weights, prefer=prefer, progress=progress)
+    found = resolve_weights(weights, prefer=prefer, progress=progress, backbone=choice.backbone)
     return replace(found, preprocessing=choice.frame(found.preprocessing))
 
 

@@ -1,4 +1,4 @@
-"""The network: torchvision's ResNet50 without its last layer, to be tuned or frozen."""
+"""The network: a ResNet of torchvision's without its last layer, to be tuned or frozen."""
 
 from __future__ import annotations
 
@@ -9,44 +9,53 @@ import torch
 import torchvision
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
-from torchvision.models.resnet import Bottleneck
+from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
-from featx.config import FEATURE_DIM, IMAGENET_CLASSES, Preprocessing
+from featx.config import BACKBONE, IMAGENET_CLASSES, Preprocessing
 
 
-def empty_state() -> dict[str, torch.Tensor]:
-    """ResNet50's parameter names with their shapes and dtypes, as tensors without storage."""
+def empty_state(backbone: str = BACKBONE) -> dict[str, torch.Tensor]:
+    """A network's parameter names with their shapes and dtypes, as tensors without storage."""
+    return dict(_make_empty(backbone).state_dict())
+
+
+def _make_empty(backbone: str) -> ResNet:
     with torch.device("meta"):
-        return dict(torchvision.models.resnet50(num_classes=IMAGENET_CLASSES).state_dict())
+        made: ResNet = torchvision.models.get_model(
+            backbone, weights=None, num_classes=IMAGENET_CLASSES
+        )
+    return made
 
 
-def build_resnet50(state: Mapping[str, torch.Tensor], stride_in_1x1: bool) -> nn.Module:
+def build_network(
+    state: Mapping[str, torch.Tensor], stride_in_1x1: bool = False, backbone: str = BACKBONE
+) -> ResNet:
     """The pretrained network without its last layer, in eval mode.
 
     Parameters
     ----------
     state : mapping of str to Tensor
-        A checked state dict of `torchvision.models.resnet50`; ``fc.*`` is not used.
+        A checked state dict of that network; ``fc.*`` is not used.
     stride_in_1x1 : bool
         True for the original ResNet, whose down-sampling blocks stride in the first 1x1
         convolution (He et al. 2016, Keras); False for torchvision's "v1.5", which strides in the
         3x3.
+    backbone : str
+        A key of `featx.config.BACKBONES`.
 
     Returns
     -------
-    nn.Module
-        From (n, 3, height, width) float32 to (n, 2048) float32.
+    ResNet
+        From (n, 3, height, width) float32 to (n, feature_dim) float32.
     """
-    with torch.device("meta"):
-        network = torchvision.models.resnet50(num_classes=IMAGENET_CLASSES)
+    network = _make_empty(backbone)
     network.fc = nn.Identity()
     own = {name: tensor.clone() for name, tensor in state.items() if not name.startswith("fc.")}
     network.load_state_dict(own, assign=True, strict=True)
     if stride_in_1x1:
         for stage in (network.layer2, network.layer3, network.layer4):
             stage[0].conv1.stride, stage[0].conv2.stride = (2, 2), (1, 1)
-    module: nn.Module = network
-    return module.eval()
+    return network.eval()
 
 
 @contextmanager
@@ -95,8 +104,6 @@ class Normalise(nn.Module):
 class FrozenBackbone(nn.Module):
     """Pixels to features: normalising, the frozen network with batch norm folded, no last layer."""
 
-    feature_dim = FEATURE_DIM
-
     def __init__(self, network: nn.Module, preprocessing: Preprocessing) -> None:
         super().__init__()
         self.normalise = Normalise(preprocessing)
@@ -110,7 +117,7 @@ class FrozenBackbone(nn.Module):
         return self
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """(n, height, width, 3) uint8 to (n, 2048) float32."""
+        """(n, height, width, 3) uint8 to (n, feature_dim) float32."""
         features: torch.Tensor = self.network(self.normalise(pixels))
         return features
 
@@ -118,13 +125,19 @@ class FrozenBackbone(nn.Module):
 def fold_batch_norm(network: nn.Module) -> nn.Module:
     """Fold every batch norm of a torchvision ResNet in eval mode into its convolution, in place."""
     for block in network.modules():
-        if isinstance(block, Bottleneck):
-            for k in (1, 2, 3):
-                _fold(block, f"conv{k}", f"bn{k}")
+        if isinstance(block, (BasicBlock, Bottleneck)):
+            for conv, norm in name_layers(block):
+                _fold(block, conv, norm)
             if block.downsample is not None:
                 _fold(block.downsample, "0", "1")
     _fold(network, "conv1", "bn1")
     return network
+
+
+def name_layers(block: nn.Module) -> list[tuple[str, str]]:
+    """A block's convolutions, each with its batch norm, in the order in which they run."""
+    names = [name for name, _ in block.named_children() if name.startswith("conv")]
+    return [(name, name.replace("conv", "bn")) for name in sorted(names)]
 
 
 def _fold(parent: nn.Module, conv: str, norm: str) -> None:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from featx.catalogue import RECIPES, read_stored_hash
+from featx.catalogue import RECIPES, name_weights, read_stored_hash
 from featx.dataset import Dataset
 from featx.errors import FeatureFileError, OutputExistsError
 from featx.features import FeatureFile
@@ -81,6 +81,7 @@ def find_finished(
 
     Weights known by name have one hash and one preprocessing; a local file must be read first.
     """
+    weights = name_weights(weights, choice.backbone)
     if weights != "auto" and weights not in RECIPES:
         return None
     for candidate in candidates:

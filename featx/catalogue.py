@@ -11,7 +11,7 @@ from typing import Any
 import platformdirs
 from safetensors import SafetensorError, safe_open
 
-from featx.config import KERAS, TORCHVISION_V1, TORCHVISION_V2, Preprocessing
+from featx.config import BACKBONE, BACKBONES, KERAS, TORCHVISION_V1, TORCHVISION_V2, Preprocessing
 from featx.errors import WeightsError
 
 WEIGHTS_MARK = "featx-weights"  # where a stored file's header holds its facts
@@ -25,16 +25,63 @@ class Recipe:
     preprocessing: Preprocessing
     stride_in_1x1: bool
     about: str
+    backbone: str = BACKBONE
 
 
-# In the order that "auto" tries them.
-RECIPES = {
-    "imagenet1k-v1": Recipe(TORCHVISION_V1, False, "torchvision's first, top-1 76.1 % on ImageNet"),
-    "keras-imagenet": Recipe(KERAS, True, "Keras', by way of npm, top-1 74.9 % on ImageNet"),
-    "imagenet1k-v2": Recipe(
-        TORCHVISION_V2, False, "torchvision's second, top-1 80.9 % on ImageNet"
-    ),
+# Top-1 on ImageNet of torchvision's first and second weights, in per cent; its own figures.
+_TOP1 = {
+    "resnet18": (69.8,),
+    "resnet34": (73.3,),
+    "resnet50": (76.1, 80.9),
+    "resnet101": (77.4, 81.9),
+    "resnet152": (78.3, 82.3),
+    "resnext50_32x4d": (77.6, 81.2),
+    "resnext101_32x8d": (79.3, 82.8),
+    "resnext101_64x4d": (83.2,),
+    "wide_resnet50_2": (78.5, 81.6),
+    "wide_resnet101_2": (78.8, 82.5),
 }
+# Whose first weights came from the recipe of the others' second ones.
+_LATE = ("resnext101_64x4d",)
+
+
+def _list_recipes() -> dict[str, Recipe]:
+    recipes: dict[str, Recipe] = {}
+    for backbone in sorted(BACKBONES, key=BACKBONE.__ne__):  # the default first
+        prefix = "" if backbone == BACKBONE else f"{backbone}-"
+        for k, top1 in enumerate(_TOP1[backbone]):
+            told = f"torchvision's {('first', 'second')[k]}, top-1 {top1} % on ImageNet"
+            seen = TORCHVISION_V2 if k or backbone in _LATE else TORCHVISION_V1
+            recipes[f"{prefix}imagenet1k-v{k + 1}"] = Recipe(seen, False, told, backbone)
+        if backbone == BACKBONE:
+            told = "Keras', by way of npm, top-1 74.9 % on ImageNet"
+            recipes["keras-imagenet"] = Recipe(KERAS, True, told, backbone)
+    return recipes
+
+
+# By full name.
+RECIPES = _list_recipes()
+# What "auto" takes of those that are stored, in this order; what is not stored it fetches in the
+# same order, but for the last.
+_AUTO = ("imagenet1k-v1", "keras-imagenet", "imagenet1k-v2")
+
+
+def name_weights(name: str, backbone: str) -> str:
+    """The full name of a network's weights: ResNet50's go by their own name alone."""
+    full = name if backbone == BACKBONE else f"{backbone}-{name}"
+    return full if full in RECIPES else name
+
+
+def check_backbone(name: str) -> None:
+    """Raise WeightsError where there is no network of that name."""
+    if name not in BACKBONES:
+        raise WeightsError(f"unknown backbone {name!r}: say one of {', '.join(BACKBONES)}")
+
+
+def list_auto(backbone: str) -> list[str]:
+    """Full names of the weights that "auto" may take for a network, the first first."""
+    names = [name_weights(name, backbone) for name in _AUTO]
+    return [name for name in names if RECIPES[name].backbone == backbone]
 
 
 def find_weights_dir() -> Path:
@@ -52,10 +99,22 @@ def stored_path(name: str) -> Path:
 def read_stored_hash(name: str) -> str | None:
     """The hash that the stored weights of this name were stored with; None where there is none."""
     try:
-        with safe_open(stored_path(name), framework="np") as file:
-            return str(json.loads((file.metadata() or {})[WEIGHTS_MARK])["sha256"])
+        return str(_read_facts(stored_path(name))["sha256"])
     except (SafetensorError, OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _read_backbone(path: Path) -> str | None:
+    """The network that stored weights say they are of; None where they say nothing."""
+    try:
+        return str(_read_facts(path).get("backbone", BACKBONE))
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _read_facts(path: Path) -> Any:
+    with safe_open(path, framework="np") as file:
+        return json.loads((file.metadata() or {})[WEIGHTS_MARK])
 
 
 def list_stored() -> list[tuple[str, Path]]:
@@ -73,6 +132,7 @@ def describe_weights() -> list[dict[str, Any]]:
     return [
         {
             "name": name,
+            "backbone": _read_backbone(stored[name]) if name in stored else RECIPES[name].backbone,
             "stored": name in stored,
             "path": str(stored.get(name, stored_path(name))),
             "about": RECIPES[name].about if name in RECIPES else "put there by hand",

@@ -13,7 +13,7 @@ import numpy as np
 from featx.assembly import Extraction
 from featx.candidates import Candidate, Pair, Verdict, choose_best, judge, pair_candidates
 from featx.catalogue import RECIPES
-from featx.config import CURVE_DRAWS, EPOCHS, PROTOCOLS, SPLITS
+from featx.config import BACKBONE, CURVE_DRAWS, EPOCHS, PROTOCOLS, SPLITS
 from featx.dataset import Dataset, HashedRows, check_trainable
 from featx.errors import BudgetError, DatasetError, ModelError, OutputExistsError, WeightsError
 from featx.evaluation import evaluate
@@ -125,6 +125,7 @@ def compare(
     views: int = 0,
     seeds: int = 1,
     learning_curves: bool = True,
+    backbone: str = BACKBONE,
     weights: str = "auto",
     split: str | None = None,
     root: str | Path | None = None,
@@ -175,7 +176,7 @@ def compare(
         The comparison's folder; None: results/NAME.
     overwrite : bool
         Use an `output` that holds the comparison of another dataset.
-    data, split, root, weights, device, engine, precision, decode, batch_size, num_workers
+    data, split, root, backbone, weights, device, engine, precision, decode, batch_size, num_workers
     on_error, cache_dir, rehash, lock
         See `featx.extraction.extract`.
     seed, max_memory, progress
@@ -212,10 +213,10 @@ def compare(
         raise OutputExistsError(folder, ("the manifest that is compared on",))
     claim_folder(folder, dataset, output is not None, overwrite)
     options: dict[str, Any] = {
-        "weights": weights, "device": device, "engine": engine, "precision": precision,
-        "decode": decode, "protocol": protocol, "num_workers": num_workers, "on_error": on_error,
-        "cache_dir": cache_dir, "batch_size": batch_size, "rehash": rehash, "lock": lock,
-        "progress": progress,
+        "backbone": backbone, "weights": weights, "device": device, "engine": engine,
+        "precision": precision, "decode": decode, "protocol": protocol,
+        "num_workers": num_workers, "on_error": on_error, "cache_dir": cache_dir,
+        "batch_size": batch_size, "rehash": rehash, "lock": lock, "progress": progress,
     }  # fmt: skip
     extraction = extract(dataset, **options)
     log.info("features: %s", extraction.features)
@@ -294,6 +295,7 @@ def _settle(features: Features, weights: str) -> dict[str, str]:
     """Options with which the same features are made again."""
     made = features.provenance
     return {
+        "backbone": made.backbone,
         "weights": made.weights if made.weights in RECIPES else weights,
         "engine": made.engine.split()[0],
         "precision": made.precision,
@@ -304,7 +306,7 @@ def _resolve_same(
     weights: str, features: Features, extraction: Extraction, protocol: str
 ) -> Weights:
     """The weights that made the features, framed as the features' images were."""
-    network = resolve_weights(weights)
+    network = resolve_weights(weights, backbone=features.provenance.backbone)
     if network.sha256 != features.provenance.weights_sha256:
         raise ModelError(
             f"{extraction.features} was made by other weights than {network.name} holds now: "
@@ -317,7 +319,7 @@ def _check_names(heads: Sequence[str], networks: Sequence[str]) -> None:
     if not heads and not networks:
         raise ModelError("nothing to compare: name a head (--clf) or a baseline (--baseline)")
     for names, known, what in (
-        (heads, CLASSIFIERS, "clf"), (networks, tuple(TRAINED), "baseline")
+        (heads, CLASSIFIERS, "clf"), (networks, TRAINED, "baseline")
     ):  # fmt: skip
         if unknown := [name for name in names if name not in known]:
             raise ModelError(f"unknown {what} {unknown[0]!r}: say one of {', '.join(known)}")

@@ -5,8 +5,22 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+# Networks by torchvision's names, and the channels after their last stage, which are the features:
+# He et al. 2016, table 1; ResNeXt: Xie et al. 2017; Wide ResNet: Zagoruyko and Komodakis 2016.
+BACKBONES = {
+    "resnet18": 512,
+    "resnet34": 512,
+    "resnet50": 2048,
+    "resnet101": 2048,
+    "resnet152": 2048,
+    "resnext50_32x4d": 2048,
+    "resnext101_32x8d": 2048,
+    "resnext101_64x4d": 2048,
+    "wide_resnet50_2": 2048,
+    "wide_resnet101_2": 2048,
+}
 BACKBONE = "resnet50"
-FEATURE_DIM = 2048  # channels after layer4 of ResNet50: He et al. 2016, table 1
+FEATURE_DIM = BACKBONES[BACKBONE]
 IMAGENET_CLASSES = 1000
 
 DECODES = ("exact", "fast")

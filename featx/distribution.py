@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from featx.assembly import Extraction
-from featx.config import PLAN_SHARD_IMAGES
+from featx.config import BACKBONE, PLAN_SHARD_IMAGES
 from featx.files import hash_json
 from featx.lookup import Asked, look_up
 from featx.merging import merge
@@ -24,6 +24,7 @@ def extract_distributed(
     workers: int | None = None,
     shard_size: int = PLAN_SHARD_IMAGES,
     output: str | Path | None = None,
+    backbone: str = BACKBONE,
     weights: str = "auto",
     split: str | None = None,
     root: str | Path | None = None,
@@ -53,9 +54,9 @@ def extract_distributed(
         See `featx.ray_runner.run_with_ray`.
     shard_size : int
         Images of a shard.
-    data, output, weights, split, root, device, engine, precision, decode, protocol, storage
+    data, output, backbone, weights, split, root, device, engine, precision, decode, protocol
         See `featx.extraction.extract`.
-    batch_size, num_workers, on_error, cache_dir, overwrite, rehash, lock, progress
+    storage, batch_size, num_workers, on_error, cache_dir, overwrite, rehash, lock, progress
         See `featx.extraction.extract`.
 
     Returns
@@ -71,7 +72,7 @@ def extract_distributed(
     import_ray(find_address(address))  # before any work for a cluster that is not there
     asked = look_up(
         data,
-        Choice(engine, precision, decode, protocol, storage=storage),
+        Choice(engine, precision, decode, protocol, storage=storage, backbone=backbone),
         output=output,
         weights=weights,
         split=split,
@@ -89,6 +90,7 @@ def extract_distributed(
         asked.inventory,
         folder,
         split=split,
+        backbone=backbone,
         weights=weights,
         device=device,
         engine=engine,

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from featx.backbone import FrozenBackbone, build_resnet50, flush_denormals
-from featx.config import BATCH_SIZE, FEATURE_DIM
+from featx.backbone import FrozenBackbone, build_network, flush_denormals
+from featx.config import BATCH_SIZE
 from featx.errors import DeviceError
 from featx.loading import pad_batch
 from featx.machine import count_cores, describe_engine
@@ -74,7 +74,7 @@ def limit_threads() -> None:
 
 
 class TorchEngine:
-    """ResNet50 under torch: folded, channels_last, without gradients.
+    """The network under torch: folded, channels_last, without gradients.
 
     Parameters
     ----------
@@ -90,8 +90,6 @@ class TorchEngine:
         The device is not there, or does not compute in that precision.
     """
 
-    feature_dim = FEATURE_DIM
-
     def __init__(
         self,
         weights: Weights,
@@ -101,13 +99,14 @@ class TorchEngine:
     ) -> None:
         self.name = describe_engine("torch")
         self.batch_size = batch_size
+        self.feature_dim = weights.feature_dim
         self.precision = precision
         self._device = choose_device(device)
         self.device = self._device.type
         if precision == "fp16" and self.device == "cpu":
             raise DeviceError("--precision fp16 is for CUDA; on a CPU say bf16, fp32 or auto")
         limit_threads()
-        network = build_resnet50(weights.state, weights.stride_in_1x1)
+        network = build_network(weights.state, weights.stride_in_1x1, weights.backbone)
         self._backbone = FrozenBackbone(network, weights.preprocessing).to(self._device)
 
     @torch.inference_mode()

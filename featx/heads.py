@@ -224,7 +224,7 @@ def read_last_layer(features: Features, weights: str | None = None) -> LastLayer
         They cannot be had.
     """
     made = features.provenance
-    found = resolve_weights(weights or made.weights)
+    found = resolve_weights(weights or made.weights, backbone=made.backbone)
     if found.sha256 != made.weights_sha256:
         raise ModelError(
             f"the features were made by {made.weights} ({made.weights_sha256[:12]}), and "

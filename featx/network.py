@@ -12,29 +12,37 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
+from torchvision.models.resnet import ResNet
 
-from featx.backbone import Normalise, build_resnet50, list_blocks
-from featx.config import FEATURE_DIM, HEAD_LEARNING_RATE, TUNE_LEARNING_RATE, Preprocessing
+from featx.backbone import Normalise, build_network, list_blocks, name_layers
+from featx.config import HEAD_LEARNING_RATE, TUNE_LEARNING_RATE, Preprocessing
 from featx.images import load_augmented, load_image
 from featx.loading import load_batches
 from featx.training import make_linear
 from featx.weights import Weights
 
-# What each mode trains, besides the new last layer. A convolution and the batch norm behind it
-# count as one layer, since they fold into one: "last3" is layer4.2.conv2, layer4.2.conv3 and fc.
-TRAINED = {
-    "fc": (),
-    "last3": ("layer4.2.conv2", "layer4.2.bn2", "layer4.2.conv3", "layer4.2.bn3"),
-    "layer4": ("layer4",),
-    "all": ("",),
-}
+# What moves: the new last layer alone; with the last two convolutions; with the last stage; all.
+TRAINED = ("fc", "last3", "layer4", "all")
 # Where so much is frozen that keeping what it gives is worth the room; with "fc" alone that would
 # be the features, and the other road.
 CACHEABLE = ("layer4", "last3")
 
 
+def list_trained(network: ResNet, train: str) -> tuple[str, ...]:
+    """Names of the modules that a mode trains besides the new last layer.
+
+    A convolution and the batch norm behind it count as one layer, since they fold into one: of
+    ResNet50 "last3" is layer4.2.conv2, layer4.2.conv3 and the new layer.
+    """
+    if train == "last3":
+        block = len(network.layer4) - 1
+        last = name_layers(network.layer4[block])[-2:]
+        return tuple(f"layer4.{block}.{name}" for layer in last for name in layer)
+    return {"fc": (), "layer4": ("layer4",), "all": ("",)}[train]
+
+
 class TunedNetwork(nn.Module):
-    """Pixels to logits: normalising, ResNet50, a new linear layer; all but a part of it frozen.
+    """Pixels to logits: normalising, the network, a new linear layer; all but a part of it frozen.
 
     The frozen part stays in eval mode whatever is asked, so that neither its parameters nor its
     running statistics move.
@@ -44,7 +52,7 @@ class TunedNetwork(nn.Module):
     weights : Weights
     n_classes : int
     train : str
-        A key of `TRAINED`.
+        One of `TRAINED`.
     seed : int
         Of the new layer's first parameters: the same as `LinearClassifier` has for this seed.
     """
@@ -52,15 +60,16 @@ class TunedNetwork(nn.Module):
     def __init__(self, weights: Weights, n_classes: int, train: str, seed: int) -> None:
         super().__init__()
         self.normalise = Normalise(weights.preprocessing)
-        network = build_resnet50(weights.state, weights.stride_in_1x1)
+        network = build_network(weights.state, weights.stride_in_1x1, weights.backbone)
         self.network = network.to(memory_format=torch.channels_last)
-        self.head = make_linear(FEATURE_DIM, n_classes, seed)
+        self.head = make_linear(weights.feature_dim, n_classes, seed)
         self.network.requires_grad_(False)
-        self._tuned = [self.network.get_submodule(name) for name in TRAINED[train]]
+        moving = list_trained(self.network, train)
+        self._tuned = [self.network.get_submodule(name) for name in moving]
         for module in self._tuned:
             module.requires_grad_(True)
         self._n_frozen = sum(1 for _ in itertools.takewhile(_is_frozen, list_blocks(self.network)))
-        names = tuple(f"network.{name}".rstrip(".") + "." for name in TRAINED[train])
+        names = tuple(f"network.{name}".rstrip(".") + "." for name in moving)
         self._moving = tuple(n for n in self.state_dict() if n.startswith(("head.", *names)))
 
     def train(self, mode: bool = True) -> TunedNetwork:

@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
-from torchvision.models.resnet import Bottleneck
+from torchvision.models.resnet import BasicBlock, Bottleneck
 
-from featx.backbone import FrozenBackbone, build_resnet50, flush_denormals, list_blocks
-from featx.config import BATCH_SIZE, FEATURE_DIM
+from featx.backbone import FrozenBackbone, build_network, flush_denormals, list_blocks, name_layers
+from featx.config import BATCH_SIZE
 from featx.errors import DeviceError
 from featx.loading import pad_batch
 from featx.machine import count_cores, describe_engine, has_openvino, is_limited
@@ -21,7 +21,7 @@ _PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
 
 
 class OpenVinoEngine:
-    """ResNet50 under OpenVINO on the CPU, from the very module that the torch engine runs.
+    """The network under OpenVINO on the CPU, from the very module that the torch engine runs.
 
     The graph is built operation by operation: OpenVINO's own conversion traces the module, which
     takes a hundred times as long as this and more than anything else before the first batch.
@@ -40,7 +40,6 @@ class OpenVinoEngine:
     """
 
     device = "cpu"
-    feature_dim = FEATURE_DIM
 
     def __init__(
         self, weights: Weights, batch_size: int = BATCH_SIZE, precision: str = "fp32"
@@ -53,13 +52,16 @@ class OpenVinoEngine:
 
         self.name = describe_engine("openvino")
         self.batch_size = batch_size
+        self.feature_dim = weights.feature_dim
         self.precision = precision
         core = openvino.Core()
         if precision != "fp32" and not _has_precision(core, precision):
             raise DeviceError(f"--precision {precision}: this processor does not compute in it")
-        network = build_resnet50(weights.state, weights.stride_in_1x1)
+        network = build_network(weights.state, weights.stride_in_1x1, weights.backbone)
         backbone = FrozenBackbone(network, weights.preprocessing)
-        model = _translate_backbone(backbone, batch_size, weights.preprocessing.crop)
+        model = _translate_backbone(
+            backbone, batch_size, weights.preprocessing.crop, weights.feature_dim
+        )
         settings = {
             "INFERENCE_PRECISION_HINT": _PRECISIONS[precision],
             # Of all ways to share the cores, the one in which a batch is one piece of work.
@@ -81,7 +83,9 @@ class OpenVinoEngine:
         return features
 
 
-def _translate_backbone(backbone: FrozenBackbone, batch_size: int, crop: int) -> Any:
+def _translate_backbone(
+    backbone: FrozenBackbone, batch_size: int, crop: int, feature_dim: int
+) -> Any:
     """The same computation as an OpenVINO model of one batch shape."""
     import openvino
     from openvino import opset13 as ops
@@ -92,7 +96,7 @@ def _translate_backbone(backbone: FrozenBackbone, batch_size: int, crop: int) ->
     x = ops.add(x, _constant(backbone.normalise.shift))
     for block in list_blocks(backbone.network):
         x = _translate(block, x)
-    return openvino.Model([ops.reshape(x, [batch_size, FEATURE_DIM], False)], [pixels])
+    return openvino.Model([ops.reshape(x, [batch_size, feature_dim], False)], [pixels])
 
 
 def _translate(module: nn.Module, x: Any) -> Any:
@@ -112,15 +116,21 @@ def _translate(module: nn.Module, x: Any) -> Any:
         return ops.reduce_mean(x, [2, 3], keep_dims=True)
     if isinstance(module, nn.Conv2d) and module.bias is not None:
         pads = [int(n) for n in module.padding]
-        kernels = _constant(module.weight)
-        y = ops.convolution(x, kernels, list(module.stride), pads, pads, list(module.dilation))
+        kernels, convolve = module.weight, ops.convolution
+        if module.groups > 1:  # OpenVINO has them as (groups, channels of a group, …)
+            kernels = kernels.reshape(module.groups, -1, *kernels.shape[1:])
+            convolve = ops.group_convolution
+        strides, dilations = list(module.stride), list(module.dilation)
+        y = convolve(x, _constant(kernels), strides, pads, pads, dilations)
         return ops.add(y, _constant(module.bias.view(1, -1, 1, 1)))
-    if isinstance(module, Bottleneck):
-        y = ops.relu(_translate(module.conv1, x))
-        y = ops.relu(_translate(module.conv2, y))
+    if isinstance(module, (BasicBlock, Bottleneck)):
+        *others, (last, _) = name_layers(module)
+        y = x
+        for name, _ in others:
+            y = ops.relu(_translate(module.get_submodule(name), y))
         beside = x if module.downsample is None else _translate(module.downsample[0], x)
-        return ops.relu(ops.add(_translate(module.conv3, y), beside))
-    raise TypeError(f"{type(module).__name__} is no part of a folded ResNet50")
+        return ops.relu(ops.add(_translate(module.get_submodule(last), y), beside))
+    raise TypeError(f"{type(module).__name__} is no part of a folded ResNet")
 
 
 def _constant(tensor: torch.Tensor) -> Any:

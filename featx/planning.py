@@ -10,7 +10,7 @@ import numpy as np
 
 from featx.assembly import build_runner, make_provenance, resolve_framed
 from featx.cache import find_cache_dir, find_making, list_same_data
-from featx.config import CUDA_BATCH_SIZE, PLAN_SHARD_IMAGES
+from featx.config import BACKBONE, CUDA_BATCH_SIZE, PLAN_SHARD_IMAGES
 from featx.container import write_sealed
 from featx.contents import hash_images
 from featx.errors import DeviceError, OutputExistsError, PlanError
@@ -38,6 +38,7 @@ def make_plan(
     *,
     split: str | None = None,
     root: str | Path | None = None,
+    backbone: str = BACKBONE,
     weights: str = "auto",
     device: str = "auto",
     engine: str = "auto",
@@ -61,8 +62,8 @@ def make_plan(
         See `featx.sources.read_inventory`; or an inventory that was hashed.
     folder : path
         Where the plan goes.
-    weights, engine, precision, decode, protocol, storage, batch_size, on_error, cache_dir, rehash
-        See `featx.extraction.extract`.
+    backbone, weights, engine, precision, decode, protocol, storage, batch_size, on_error
+        See `featx.extraction.extract`; so for `cache_dir` and `rehash`.
     device : {"auto", "cpu", "cuda"}
         Where the shards will be computed. "cuda" need not be here: the engine is torch then.
     shard_size : int
@@ -89,7 +90,7 @@ def make_plan(
     same_data = list_same_data(inventory, find_cache_dir(cache_dir))
     if inventory is not data:
         hash_images(inventory, on_error, () if rehash else same_data, progress)
-    choice = Choice(engine, precision, decode, protocol, storage=storage)
+    choice = Choice(engine, precision, decode, protocol, storage=storage, backbone=backbone)
     made = find_making(same_data) if before is None else before.provenance
     provenance, batch_size = _settle(
         inventory, choice, weights, made, device=device, batch_size=batch_size, progress=progress

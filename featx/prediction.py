@@ -13,7 +13,7 @@ import torch
 from tqdm import tqdm
 
 from featx.catalogue import RECIPES
-from featx.config import BATCH_SIZE, Preprocessing
+from featx.config import BACKBONE, BATCH_SIZE, Preprocessing
 from featx.dataset import Skipped
 from featx.engine import TorchEngine, choose_device, full_float32
 from featx.errors import DatasetError, ImageError, ModelError
@@ -129,7 +129,11 @@ def predict(
     """
     trained = read_model(Path(model))
     paths = list(_expand(images))
-    made = resolve_weights(weights or _weights_name(trained), progress=progress)
+    made = resolve_weights(
+        weights or _weights_name(trained),
+        progress=progress,
+        backbone=trained.provenance.get("backbone", BACKBONE),
+    )
     run, preprocessing = _make_runner(trained, made, device, min(BATCH_SIZE, len(paths)))
     classes = trained.classes
     # As the images were decoded that it learned on.

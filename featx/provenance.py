@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from featx.config import SCHEMA, Preprocessing
+from featx.catalogue import check_backbone
+from featx.config import BACKBONE, SCHEMA, Preprocessing
 from featx.files import hash_json
 from featx.images import read_decode
 from featx.machine import describe_engine
@@ -56,7 +57,7 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Choice:
-    """An engine, a precision and a way to decode and to frame, as a user names them.
+    """An engine, a precision, a way to decode and to frame, a network: as a user names them.
 
     Attributes
     ----------
@@ -68,6 +69,13 @@ class Choice:
         See `Preprocessing.frame`.
     storage : {"float32", "float16"}
         Of the stored numbers.
+    backbone : str
+        A key of `featx.config.BACKBONES`.
+
+    Raises
+    ------
+    WeightsError
+        There is no such backbone.
     """
 
     engine: str = "auto"
@@ -76,6 +84,10 @@ class Choice:
     protocol: str = "none"
     view: int = 0
     storage: str = "float32"
+    backbone: str = BACKBONE
+
+    def __post_init__(self) -> None:
+        check_backbone(self.backbone)
 
     def frame(self, preprocessing: Preprocessing) -> Preprocessing:
         """What is to be done with images that weights want preprocessed so."""
@@ -86,7 +98,7 @@ class Choice:
         engine = self.engine == "auto" or made.engine == describe_engine(self.engine)
         precision = self.precision in ("auto", made.precision)
         stored = self.storage == made.storage and self.decode == read_decode(made.decoder)
-        return engine and precision and stored
+        return engine and precision and stored and self.backbone == made.backbone
 
     def settle(self, made: Provenance | None) -> Choice:
         """This choice with what is left open taken from a file, where it can still be made so."""

@@ -91,5 +91,8 @@ def render_features(features: FeatureFile) -> str:
 
 def render_weights(known: Sequence[dict[str, Any]], folder: str) -> str:
     """A table of weights."""
-    rows = [[w["name"], "stored" if w["stored"] else "–", w["about"]] for w in known]
-    return f"{tabulate(rows, ['weights', '', 'what'])}\n\nin {folder}"
+    rows = [
+        [w["name"], w["backbone"] or "?", "stored" if w["stored"] else "–", w["about"]]
+        for w in known
+    ]
+    return f"{tabulate(rows, ['weights', 'backbone', '', 'what'])}\n\nin {folder}"

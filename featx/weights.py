@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from featx.catalogue import FROM_FILE, WEIGHTS_MARK
-from featx.config import TORCHVISION_V1, Preprocessing
+from featx.config import BACKBONE, BACKBONES, TORCHVISION_V1, Preprocessing
 from featx.errors import WeightsError
 from featx.files import write_whole
 
@@ -27,7 +27,7 @@ class Weights:
     Attributes
     ----------
     name : str
-        "imagenet1k-v1", "imagenet1k-v2", "keras-imagenet", or "file:" and a local file's stem.
+        A key of `featx.catalogue.RECIPES`, or "file:" and a local file's stem.
     preprocessing : Preprocessing
         What these parameters were trained to see.
     stride_in_1x1 : bool
@@ -38,9 +38,11 @@ class Weights:
         Of the tensors: names, dtypes, shapes and bytes, in the order of names. Two containers
         with the same tensors have the same hash.
     state : dict of str to Tensor
-        A checked state dict of torchvision's resnet50; ``fc.*`` may be absent.
+        A checked state dict of the backbone; ``fc.*`` may be absent.
     path : Path or None
         The file they were read from.
+    backbone : str
+        The network that they are of, a key of `featx.config.BACKBONES`.
     """
 
     name: str
@@ -50,6 +52,12 @@ class Weights:
     sha256: str
     state: dict[str, torch.Tensor] = field(repr=False, compare=False)
     path: Path | None = None
+    backbone: str = BACKBONE
+
+    @property
+    def feature_dim(self) -> int:
+        """Numbers that the network without its last layer gives for an image."""
+        return BACKBONES[self.backbone]
 
 
 def hash_state(state: Mapping[str, torch.Tensor]) -> str:
@@ -63,7 +71,10 @@ def hash_state(state: Mapping[str, torch.Tensor]) -> str:
 
 
 def check_state(
-    state: Mapping[str, Any], expected: Mapping[str, torch.Tensor], source: str
+    state: Mapping[str, Any],
+    expected: Mapping[str, torch.Tensor],
+    source: str,
+    backbone: str = BACKBONE,
 ) -> dict[str, torch.Tensor]:
     """Check names, shapes and dtypes against the network's own.
 
@@ -72,14 +83,15 @@ def check_state(
     state : mapping
         What a file held.
     expected : mapping of str to Tensor
-        `backbone.empty_state()`.
-    source : str
+        `featx.backbone.empty_state` of that backbone.
+    source, backbone : str
         Named in the error.
 
     Returns
     -------
     dict of str to Tensor
-        With counters that old files lack (``num_batches_tracked``) filled in, contiguous.
+        With counters that old files lack (``num_batches_tracked``) filled in, and float16, as
+        torchvision keeps Wide ResNet's first weights, made float32; contiguous.
 
     Raises
     ------
@@ -87,6 +99,10 @@ def check_state(
         Listing the first names that are missing, unexpected or of another shape or dtype.
     """
     wrong: list[str] = []
+    state = {
+        name: tensor.float() if getattr(tensor, "dtype", None) == torch.float16 else tensor
+        for name, tensor in state.items()
+    }
     optional = {n for n in expected if n.startswith("fc.") or n.endswith("num_batches_tracked")}
     wrong += [f"missing {name}" for name in expected if name not in state and name not in optional]
     wrong += [f"unexpected {name}" for name in state if name not in expected]
@@ -102,7 +118,7 @@ def check_state(
             wrong.append(f"{name} has values that are NaN or infinite")
     if wrong:
         shown = "; ".join(wrong[:5]) + (f"; and {len(wrong) - 5} more" if len(wrong) > 5 else "")
-        raise WeightsError(f"{source} is not a ResNet50 of torchvision: {shown}")
+        raise WeightsError(f"{source} is not a {backbone} of torchvision: {shown}")
     checked = {name: tensor.detach().contiguous() for name, tensor in state.items()}
     for name in expected:
         if name.endswith("num_batches_tracked"):
@@ -114,6 +130,7 @@ def save_weights(weights: Weights, path: Path) -> None:
     """Store weights as one safetensors file, facts in its metadata, whole or not at all."""
     facts = {
         "name": weights.name,
+        "backbone": weights.backbone,
         "preprocessing": weights.preprocessing.to_dict(),
         "stride_in_1x1": weights.stride_in_1x1,
         "source": weights.source,
@@ -125,7 +142,9 @@ def save_weights(weights: Weights, path: Path) -> None:
         )
 
 
-def load_weights(path: Path, expected: Mapping[str, torch.Tensor]) -> Weights:
+def load_weights(
+    path: Path, expected: Mapping[str, torch.Tensor], backbone: str = BACKBONE
+) -> Weights:
     """Read weights from a .safetensors, .pth or .pt file.
 
     A file that featx stored brings its own preprocessing and hash, and is checked against the
@@ -135,7 +154,9 @@ def load_weights(path: Path, expected: Mapping[str, torch.Tensor]) -> Weights:
     ----------
     path : Path
     expected : mapping of str to Tensor
-        `backbone.empty_state()`.
+        `featx.backbone.empty_state` of that backbone.
+    backbone : str
+        A key of `featx.config.BACKBONES`.
 
     Returns
     -------
@@ -144,7 +165,8 @@ def load_weights(path: Path, expected: Mapping[str, torch.Tensor]) -> Weights:
     Raises
     ------
     WeightsError
-        No such file, not a file of tensors alone, other names, shapes or dtypes, damaged.
+        No such file, not a file of tensors alone, of another network, other names, shapes or
+        dtypes, damaged.
     """
     if not path.is_file():
         raise WeightsError(f"no such weights file: {path}")
@@ -155,7 +177,10 @@ def load_weights(path: Path, expected: Mapping[str, torch.Tensor]) -> Weights:
         state = read_pth(path)
     else:
         raise WeightsError(f"{path} is neither .safetensors nor .pth: featx reads no other weights")
-    checked = check_state(state, expected, str(path))
+    held = facts.get("backbone", BACKBONE) if facts else backbone
+    if held != backbone:
+        raise WeightsError(f"{path} holds a {held}, not a {backbone}: say --backbone {held}")
+    checked = check_state(state, expected, str(path), backbone)
     sha256 = hash_state(checked)
     if facts and facts.get("sha256") != sha256:
         raise WeightsError(
@@ -173,6 +198,7 @@ def load_weights(path: Path, expected: Mapping[str, torch.Tensor]) -> Weights:
             sha256=sha256,
             state=checked,
             path=path,
+            backbone=backbone,
         )
     except (KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"{path} has facts that featx cannot read: {error!r}") from error

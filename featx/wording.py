@@ -8,7 +8,7 @@ from typing import Any
 
 from featx.candidates import Candidate, Pair
 from featx.comparison import Comparison
-from featx.config import SIGNIFICANT, SPLITS
+from featx.config import BACKBONE, SIGNIFICANT, SPLITS
 from featx.learning import CurvePoint
 from featx.metrics import smallest_difference
 from featx.rendering import format_score
@@ -309,8 +309,8 @@ def say_commands(comparison: Comparison) -> list[str]:
 _USUAL: dict[str, Any] = {
     "C": "auto", "scale": "none", "class_weight": "none", "calibrate": False, "views": 0,
     "seeds": 1, "protocol": "none", "augment": False, "prefix_cache": True,
-    "learning_curves": True, "decode": "exact", "weights": "auto", "engine": "auto",
-    "precision": "fp32", "seed": 0, "refit": None,
+    "learning_curves": True, "decode": "exact", "backbone": BACKBONE, "weights": "auto",
+    "engine": "auto", "precision": "fp32", "seed": 0, "refit": None,
 }  # fmt: skip
 
 

@@ -1,13 +1,18 @@
 import json
+import re
 
 
 def test_list_and_path(run, stored):
     values = json.loads(run("weights", "list", "--json").stdout)
     assert values["folder"] == str(stored)
-    assert [(w["name"], w["stored"]) for w in values["weights"]] == [
-        ("imagenet1k-v1", True), ("keras-imagenet", False), ("imagenet1k-v2", False),
-    ]  # fmt: skip
-    assert "imagenet1k-v1   stored" in run("weights", "list").stdout
+    assert [(w["name"], w["backbone"], w["stored"]) for w in values["weights"][:4]] == [
+        ("imagenet1k-v1", "resnet50", True),
+        ("imagenet1k-v2", "resnet50", False),
+        ("keras-imagenet", "resnet50", False),
+        ("resnet18-imagenet1k-v1", "resnet18", False),
+    ]
+    said = run("weights", "list").stdout
+    assert re.search(r"^imagenet1k-v1 +resnet50 +stored +small and random", said, re.MULTILINE)
     assert run("weights", "path", "imagenet1k-v1").stdout == f"{stored}/imagenet1k-v1.safetensors\n"
     missing = run("weights", "path", "keras-imagenet")
     assert missing.exit_code == 1

@@ -30,10 +30,11 @@ def dead_host(monkeypatch):
 
 
 def point_to(monkeypatch, url):
+    entry = SimpleNamespace(url=url, meta={"_file_size": 0.1})
     monkeypatch.setattr(
         fetch,
         "_TORCHVISION",
-        dict.fromkeys(("imagenet1k-v1", "imagenet1k-v2"), SimpleNamespace(url=url)),
+        dict.fromkeys(("imagenet1k-v1", "imagenet1k-v2"), entry),
     )
 
 

@@ -40,6 +40,13 @@ def test_old_files_without_counters_are_the_same_weights(random_state, expected)
     assert hash_state(check_state(old, expected, "old")) == hash_state(random_state)
 
 
+def test_half_floats_are_made_whole(random_state, expected):
+    halved = {n: t.half() if t.is_floating_point() else t for n, t in random_state.items()}
+    checked = check_state(halved, expected, "halved")
+    assert checked["conv1.weight"].dtype == torch.float32
+    assert torch.equal(checked["conv1.weight"], random_state["conv1.weight"].half().float())
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -50,8 +57,8 @@ def test_old_files_without_counters_are_the_same_weights(random_state, expected)
             r"conv1.weight has shape \(64, 1, 7, 7\), expected \(64, 3, 7, 7\)",
         ),
         (
-            lambda s: s.update({"bn1.bias": torch.zeros(64, dtype=torch.float16)}),
-            "bn1.bias is torch.float16, expected torch.float32",
+            lambda s: s.update({"bn1.bias": torch.zeros(64, dtype=torch.float64)}),
+            "bn1.bias is torch.float64, expected torch.float32",
         ),
         (lambda s: s["bn1.bias"].fill_(torch.nan), "bn1.bias has values that are NaN or infinite"),
         (lambda s: s.update({"bn1.bias": [1, 2]}), "bn1.bias is a list, not a tensor"),
@@ -60,7 +67,7 @@ def test_old_files_without_counters_are_the_same_weights(random_state, expected)
 def test_wrong_parameters_are_named(random_state, expected, change, message):
     state = {name: tensor.clone() for name, tensor in random_state.items()}
     change(state)
-    with pytest.raises(WeightsError, match=rf"^x.pth is not a ResNet50 of torchvision: {message}"):
+    with pytest.raises(WeightsError, match=rf"^x.pth is not a resnet50 of torchvision: {message}"):
         check_state(state, expected, "x.pth")
 
 
