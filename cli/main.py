@@ -10,6 +10,7 @@ from featx import __version__
 from featx.errors import FeatxError
 from featx.text import printable
 
+from .audit import audit
 from .compare import compare
 from .data import data
 from .demo import demo
@@ -68,6 +69,7 @@ for _command in (
     plan,
     merge,
     predict,
+    audit,
     info,
     verify,
     export,

@@ -54,16 +54,23 @@ def search_logreg(
     """
 
     def fit_path(X: Samples, y: Labels, grid: Sequence[float]) -> Iterator[LinearFit]:
-        if not isinstance(X, Blocks):
-            yield from _fit_path(X, y, grid, class_weight)
-            return
-        fits = fit_blocks(X, y, grid, class_weight, max_iter=MAX_ITER, tolerance=TOLERANCE)
-        for coef, intercept, converged, n_iter in fits:
-            yield LinearFit(*spread_classes(coef, intercept), converged, n_iter)
+        yield from fit_penalties(X, y, grid, class_weight)
 
     return search_in_span(
         fit_path, X, y, val, grid, default=1.0, seed=seed, calibrate=calibrate, origin=origin
     )
+
+
+def fit_penalties(
+    X: Samples, y: Labels, grid: Sequence[float], class_weight: str | None = None
+) -> Iterator[LinearFit]:
+    """Fit for each C of an ascending grid, each starting from the one before; X is centred."""
+    if not isinstance(X, Blocks):
+        yield from _fit_path(X, y, grid, class_weight)
+        return
+    fits = fit_blocks(X, y, grid, class_weight, max_iter=MAX_ITER, tolerance=TOLERANCE)
+    for coef, intercept, converged, n_iter in fits:
+        yield LinearFit(*spread_classes(coef, intercept), converged, n_iter)
 
 
 def _fit_path(

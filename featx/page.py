@@ -61,10 +61,10 @@ def render_page(results: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
     for path, picture in pictures.items():
         if not _PICTURE.fullmatch(picture):
             raise ValueError(f"the picture of {path!r} is no data: URI of an image")
-    facts = _clean(_add_pictures(results, pictures))
+    facts = clean_values(_add_pictures(results, pictures))
     library = load_library()
     script = (_TEMPLATES / "report.js").read_text("utf-8")
-    template = _load_environment().get_template("report.html")
+    template = load_environment().get_template("report.html")
     page = template.render(
         results=facts,
         charts=_plot(facts),
@@ -193,21 +193,22 @@ def _add_pictures(results: Mapping[str, Any], pictures: Mapping[str, str]) -> di
     return added
 
 
-def _clean(value: Any) -> Any:
+def clean_values(value: Any) -> Any:
     """JSON fit to be shown: names printable, no infinity and no NaN, which JSON does not have."""
     if isinstance(value, str):
         return printable(value)
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {printable(str(key)): _clean(one) for key, one in value.items()}
+        return {printable(str(key)): clean_values(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
-        return [_clean(one) for one in value]
+        return [clean_values(one) for one in value]
     return value
 
 
 @cache
-def _load_environment() -> Environment:
+def load_environment() -> Environment:
+    """Templates that escape what they are given, with the filters that pages have in common."""
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,

@@ -20,18 +20,19 @@ FLOORS = [
     {"dataset", "images", "keras", "weights", "backbone", "rows", "locks", "metrics"}
     | {"classcharts"},
     {"inventory", "fetch", "engine", "openvino_engine", "layout", "provenance", "training"}
-    | {"evaluation", "blocks", "mapping", "page"},
+    | {"evaluation", "blocks", "mapping", "page", "looks"},
     {"sources", "selection", "container", "features", "engines", "network", "prefix", "models"}
-    | {"search", "scaling", "descent", "sums", "linear", "imagenet"},
+    | {"search", "scaling", "descent", "sums", "linear", "imagenet", "copies"},
     {"store", "contents", "ledger", "candidates", "logreg", "margins", "neighbours", "budget"},
-    {"cache", "costs", "checkpoints", "shards", "plans", "recipes", "results", "export"},
-    {"assembly", "finetuning", "doctor", "heads"},
-    {"lookup", "planning"},
+    {"suspects"}
+    | {"cache", "costs", "checkpoints", "shards", "plans", "recipes", "results", "export"},
+    {"assembly", "finetuning", "doctor", "heads", "findings"},
+    {"lookup", "planning", "auditing"},
     {"extraction"},
     {"sharding", "merging", "views", "learning", "prediction", "trainers"},
     {"comparison", "samples", "ray_runner"},
     {"distribution", "exhibits", "rendering"},
-    {"wording"},
+    {"wording", "auditpage"},
     {"report"},
 ]
 FLOOR_OF = {name: i for i, floor in enumerate(FLOORS) for name in floor}

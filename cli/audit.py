@@ -1,0 +1,75 @@
+"""`featx audit`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .options import max_memory_option, overwrite_option, say, speech_options, start_speaking
+
+
+@click.command()
+@click.argument("features", metavar="F.h5", type=click.Path(path_type=Path))
+@click.option(
+    "--root",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Where the images are.  [default: a folder of the data's name here or beside F.h5]",
+)
+@click.option(
+    "--csv", "table", type=click.Path(path_type=Path), metavar="F.csv", help="Also write a CSV."
+)
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path),
+    metavar="F.html",
+    help="Also write one page with the pictures side by side.",
+)
+@click.option(
+    "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of the folds."
+)
+@click.option(
+    "--num-workers", type=click.IntRange(0), metavar="N", help="Decoding threads.  [default: cores]"
+)
+@max_memory_option
+@overwrite_option
+@speech_options
+def audit(
+    features: Path,
+    root: Path | None,
+    table: Path | None,
+    report: Path | None,
+    seed: int,
+    num_workers: int | None,
+    max_memory: int | None,
+    overwrite: bool,
+    as_json: bool,
+    verbose: bool,
+    quiet: bool,
+) -> None:
+    """Say what the features in F.h5 say about the data: copies, leaks, wrong labels, outliers.
+
+    What is found is no failure: the exit code is 0 whatever there is. Nothing is changed.
+    """
+    progress = start_speaking(verbose, quiet)
+    from featx.auditing import audit
+    from featx.auditpage import PAGE_START, list_rows, render_audit, write_audit_page
+    from featx.files import check_replaceable, write_csv
+    from featx.findings import COLUMNS
+
+    for output, first in ((table, ",".join(COLUMNS)), (report, PAGE_START)):
+        if output is not None and not overwrite:
+            check_replaceable(output, first)
+    found = audit(
+        features, root=root, seed=seed, num_workers=num_workers, max_memory=max_memory,
+        progress=progress,
+    )  # fmt: skip
+    if table is not None:
+        write_csv(table, COLUMNS, list_rows(found))
+    if report is not None:
+        write_audit_page(found, report)
+    values = {**found.to_dict(), "csv": table and str(table), "report": report and str(report)}
+    written = [str(path) for path in (table, report) if path is not None]
+    tail = f"\n\nwritten: {', '.join(written)}" if written else ""
+    say(as_json, values, render_audit(found) + tail)
