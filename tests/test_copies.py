@@ -6,7 +6,7 @@ from PIL import Image, ImageOps
 
 from featx import copies
 from featx.blocks import Blocks
-from featx.copies import find_copies, find_neighbours, group_pairs
+from featx.copies import find_copies, find_neighbours, group_pairs, limit_bits
 from featx.looks import LOOK, Looks, count_bits, describe_picture, look_at
 
 
@@ -90,3 +90,11 @@ def test_size_and_sharpness_are_the_pictures_own_and_a_changed_file_is_not_looke
     assert looks.table["sharpness"][0] == pytest.approx(200**2, rel=0.05)
     assert looks.table["sharpness"][1] == 0
     assert [row for row, _ in looks.failures] == [2]
+
+
+def test_pictures_that_all_look_alike_need_nearly_equal_hashes():
+    scenes = looks_of([scene(i) for i in range(30)]).table
+    assert 50 < limit_bits(scenes) <= copies.MOST_BITS
+    alike = looks_of([Image.blend(scene(0), scene(i), 0.3 * (i % 3)) for i in range(30)]).table
+    assert limit_bits(alike) == copies.LEAST_BITS
+    assert limit_bits(scenes[:1]) == copies.MOST_BITS
