@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from featx.dataset import Skipped
 
 F = TypeVar("F", bound=Callable[..., Any])
-_SHOWN = 10  # skipped images named one by one
+SHOWN = 10  # skipped images named one by one
 
 
 def _check_split(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
@@ -352,13 +352,19 @@ def say(as_json: bool, values: dict[str, Any], text: str) -> None:
         click.echo(printable(text, keep="\n"))
 
 
-def finish_skipped(skipped: Sequence[Skipped], total: int, max_skipped: float) -> None:
-    """Name the images that were skipped on stderr; exit with 3 where they are too many."""
-    for one in skipped[:_SHOWN]:
+def finish_skipped(
+    skipped: Sequence[Skipped], total: int, max_skipped: float, count: int | None = None
+) -> None:
+    """Name the images that were skipped on stderr; exit with 3 where they are too many.
+
+    `count` is their number, where `skipped` has the first of them alone.
+    """
+    n_skipped = len(skipped) if count is None else count
+    for one in skipped[:SHOWN]:
         click.echo(printable(f"skipped {one.path}: {one.reason}"), err=True)
-    if len(skipped) > _SHOWN:
-        click.echo(f"skipped {len(skipped) - _SHOWN} more (--json lists them all)", err=True)
-    check_skipped(len(skipped), total, max_skipped)
+    if n_skipped > SHOWN:
+        click.echo(f"skipped {n_skipped - SHOWN} more (--json lists them all)", err=True)
+    check_skipped(n_skipped, total, max_skipped)
 
 
 def check_skipped(skipped: int, total: int, max_skipped: float) -> None:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from .options import (
+    SHOWN,
+    batch_size_option,
     device_options,
+    engine_options,
     finish_skipped,
     max_skipped_option,
     overwrite_option,
@@ -15,18 +21,38 @@ from .options import (
     speech_options,
     start_speaking,
 )
+from .streams import echo_lines, read_names
+
+if TYPE_CHECKING:
+    from featx.dataset import Skipped
+    from featx.prediction import Prediction
 
 
 @click.command()
 @click.argument("model", metavar="MODEL", type=click.Path(path_type=Path))
-@click.argument("images", metavar="IMAGE|DIR …", nargs=-1, required=True, type=click.Path())
+@click.argument("images", metavar="IMAGE|DIR|- …", nargs=-1, required=True, type=click.Path())
 @click.option(
     "--top", type=click.IntRange(1), default=1, show_default=True, help="Classes to give."
 )
 @click.option(
+    "--threshold",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    metavar="P",
+    help="Say unknown where the most probable class has less than P.",
+)
+@click.option(
     "--csv", "table", type=click.Path(path_type=Path), metavar="F", help="Also write a CSV."
 )
-@click.option("--weights", metavar="NAME|FILE", help="The network, if MODEL's was a local file.")
+@click.option(
+    "--jsonl", is_flag=True, help="One JSON object on stdout for every image, as it comes."
+)
+@click.option(
+    "-0", "--null", is_flag=True, help="Paths on stdin end with NUL, as find -print0 writes them."
+)
+@click.option("--weights", metavar="NAME|FILE", help="The network, where MODEL's is not found.")
+@engine_options
+@batch_size_option
 @device_options
 @max_skipped_option
 @overwrite_option
@@ -34,37 +60,75 @@ from .options import (
 def predict(
     model: Path,
     images: tuple[str, ...],
-    top: int,
     table: Path | None,
-    weights: str | None,
-    device: str,
-    num_workers: int | None,
+    jsonl: bool,
+    null: bool,
     max_skipped: float,
     overwrite: bool,
     as_json: bool,
     verbose: bool,
     quiet: bool,
+    **options: Any,
 ) -> None:
-    """Say what MODEL (of featx fit or featx finetune) takes each image for, and how sure it is."""
+    """Say what MODEL (of featx fit or featx finetune) takes each image for, and how sure it is.
+
+    Of a folder, all images in it and in the folders below. - takes a list of paths on stdin, one a
+    line. Text, --jsonl and --csv are for any number of images; the one object of --json is held in
+    memory until the end.
+    """
+    if as_json and jsonl:
+        raise click.UsageError("--json is one object, --jsonl one for each image: say either.")
+    if null and "-" not in images:
+        raise click.UsageError("--null is about a list on stdin, and that is named by -.")
     progress = start_speaking(verbose, quiet)
-    from featx.files import check_replaceable, write_csv
-    from featx.prediction import predict
+    from featx.files import check_replaceable
+    from featx.prediction import (
+        COLUMNS,
+        collect_predictions,
+        predict,
+        record_predictions,
+    )
     from featx.rendering import render_predictions
 
-    columns = ["path", "rank", "class", "probability"]
     if table is not None and not overwrite:
-        check_replaceable(table, ",".join(columns))
-    done = predict(
-        model, images, top=top, weights=weights, device=device, num_workers=num_workers,
-        progress=progress,
-    )  # fmt: skip
-    if table is not None:
-        rows = (
-            [one.path, rank, label, f"{probability:.6f}"]
-            for one in done.predictions
-            for rank, (label, probability) in enumerate(one.top, 1)
-        )
-        write_csv(table, columns, rows)
-    say(as_json, done.to_dict(), render_predictions(done.predictions))
-    total = len(done.predictions) + len(done.skipped_files)
-    finish_skipped(done.skipped_files, total, max_skipped)
+        check_replaceable(table, ",".join(COLUMNS))
+    named = [image for image in images if image != "-"]
+    listed = read_names(null) if "-" in images else ()
+    found = predict(model, named, listed=listed, progress=progress, **options)
+    tally = _Tally(found if table is None else record_predictions(found, table))
+    if as_json:
+        say(True, collect_predictions(tally).to_dict(), "")
+    else:
+        lines = map(_to_line, tally) if jsonl else render_predictions(tally.predictions())
+        # A reader who has seen enough ends the run, but not the writing of a CSV.
+        if not echo_lines(lines, lasting=table is not None) and table is None:
+            return
+    finish_skipped(tally.skipped, tally.total, max_skipped, tally.n_skipped)
+
+
+def _to_line(one: Prediction | Skipped) -> str:
+    return json.dumps(one.to_dict())
+
+
+class _Tally:
+    """Counts what passes, and keeps the first images that were skipped."""
+
+    def __init__(self, found: Iterable[Prediction | Skipped]) -> None:
+        self._found = found
+        self.skipped: list[Skipped] = []
+        self.total = self.n_skipped = 0
+
+    def __iter__(self) -> Iterator[Prediction | Skipped]:
+        from featx.dataset import Skipped
+
+        for one in self._found:
+            self.total += 1
+            if isinstance(one, Skipped):
+                self.n_skipped += 1
+                self.skipped += [one] * (self.n_skipped <= SHOWN)
+            yield one
+
+    def predictions(self) -> Iterator[Prediction]:
+        from featx.prediction import Prediction
+
+        return (one for one in self if isinstance(one, Prediction))

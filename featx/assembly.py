@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from featx import __version__
 from featx.costs import read_cost
@@ -81,11 +82,16 @@ def build_runner(
     from featx.engines import make_engine
 
     found = resolve_framed(choice, weights, made, progress)
+
+    def decode_first(most: int) -> npt.NDArray[np.uint8]:
+        paths = (inventory.root / image.path for image in inventory.first_images(most))
+        return decode_some(paths, found.preprocessing, most, choice.decode)
+
     with stages.time("start"):
         engine = make_engine(
             found,
             choice.settle(made),
-            lambda most: decode_some(inventory, found.preprocessing, most, choice.decode),
+            decode_first,
             device=device,
             batch_size=batch_size,
         )

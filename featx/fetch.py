@@ -43,6 +43,7 @@ from featx.weights import (
     read_pth,
     save_weights,
 )
+from featx.whereabouts import remember_weights
 
 log = logging.getLogger(__name__)
 
@@ -130,6 +131,7 @@ def fetch_weights(name: str, *, progress: bool = False, backbone: str = BACKBONE
         if Path(name).suffix in (".safetensors", ".pth", ".pt"):
             weights = load_weights(Path(name), expected, backbone)
             log.info("weights: %s (sha256 %s)", name, weights.sha256[:12])
+            remember_weights(weights.sha256, Path(name))
             return weights
         if stored_path(name).is_file():
             return load_weights(stored_path(name), expected, backbone)

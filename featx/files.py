@@ -14,7 +14,7 @@ import shutil
 import stat
 import sys
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -246,14 +246,25 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]])
 
 def fill_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Write the same to a file that someone else makes whole."""
+    with open_csv(path, columns) as write_row:
+        for row in rows:
+            write_row(row)
+
+
+@contextlib.contextmanager
+def open_csv(path: Path, columns: Sequence[str]) -> Iterator[Callable[[Sequence[Any]], None]]:
+    """Begin the same, and give what writes a row."""
     with path.open("w", encoding="utf-8", newline="") as file:
         bare = csv.writer(file, lineterminator="\n")
         quoted = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
-        bare.writerow(columns)
-        for row in rows:
+
+        def write_row(row: Sequence[Any]) -> None:
             # csv quotes what holds its own line's end; readers take a bare "\r" for one, too.
             writer = quoted if any("\r" in str(value) for value in row) else bare
             writer.writerow(row)
+
+        bare.writerow(columns)
+        yield write_row
 
 
 def hash_json(value: Any) -> str:

@@ -1,33 +1,38 @@
-"""A trained model on new images."""
+"""A trained model on new images, as many as there are."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+import contextlib
+import itertools
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from tqdm import tqdm
 
-from featx.catalogue import RECIPES
-from featx.config import BACKBONE, BATCH_SIZE, Preprocessing
+from featx.classifier import Classifier, read_classifier
+from featx.config import BATCH_SIZE, CUDA_BATCH_SIZE
 from featx.dataset import Skipped
-from featx.engine import TorchEngine, choose_device, full_float32
+from featx.engine import Engine, choose_device
+from featx.engines import make_engine
 from featx.errors import DatasetError, ImageError, ModelError
 from featx.features import Features
-from featx.fetch import resolve_weights
-from featx.finetuning import load_tuned
+from featx.files import open_csv, write_whole
 from featx.heads import load_head
-from featx.images import load_image, read_decode
+from featx.images import load_image
 from featx.loading import load_batches
 from featx.machine import count_cores
 from featx.models import Model, read_model
-from featx.provenance import Provenance
+from featx.provenance import Choice, Provenance
+from featx.shards import decode_some
 from featx.sources import list_images
-from featx.weights import Weights
+from featx.text import as_text
+
+UNKNOWN = "unknown"
+COLUMNS = ("path", "rank", "class", "probability")  # of the CSV
 
 # What has to be equal for features to mean the same to a head. An engine's last bits do not.
 _MEANING = ("backbone", "weights_sha256", "preprocessing")
@@ -41,11 +46,11 @@ class Prediction:
     ----------
     path : str
     label : str
-        The most probable class.
+        The most probable class; "unknown" where it is less probable than was asked for.
     probability : float
-        Its probability, in [0, 1].
+        Of the most probable class, in [0, 1].
     top : tuple of (str, float)
-        The most probable classes, in falling order.
+        The most probable classes, in falling order, by their own names.
     """
 
     path: str
@@ -61,6 +66,11 @@ class Prediction:
             "probability": self.probability,
             "top": [{"class": name, "probability": p} for name, p in self.top],
         }
+
+    def to_rows(self) -> Iterator[tuple[int, str, float]]:
+        """Rank, class and probability of each of `top`, the first under its label."""
+        for rank, (name, probability) in enumerate(self.top, 1):
+            yield rank, self.label if rank == 1 else name, probability
 
 
 @dataclass(frozen=True)
@@ -89,73 +99,169 @@ class Predictions:
 
 def predict(
     model: str | Path,
-    images: Sequence[str | Path],
+    images: Sequence[str | Path] = (),
     *,
+    listed: Iterable[str | Path] = (),
     top: int = 1,
+    threshold: float = 0.0,
     weights: str | None = None,
     device: str = "auto",
+    engine: str = "auto",
+    precision: str = "fp32",
+    batch_size: int | None = None,
     num_workers: int | None = None,
     progress: bool = False,
-) -> Predictions:
+) -> Generator[Prediction | Skipped]:
     """Classify images with a trained head or a fine-tuned network.
+
+    Images are decoded ahead in threads while the network runs, and no more than a few batches of
+    them are in memory, whatever their number. The model is read, and its network found, before
+    this returns; images are looked at as the results are taken.
 
     Parameters
     ----------
     model : path
         Of ``featx fit`` or ``featx finetune``.
     images : sequence of paths
-        Files, and folders, whose images are taken in the order of their names.
+        Files, and folders: the images in one in the order of their names, then those in the
+        folders below it. All of them are there.
+    listed : iterable of paths
+        More files and folders, each taken when its turn comes; one that is not there is skipped.
     top : int
         How many classes to give.
+    threshold : float
+        Where the most probable class has less, the label is "unknown".
     weights : str, optional
-        Where the model's network is to be had; None: by the name that the model remembers.
+        Where the model's network is to be had; None: see `featx.classifier.find_weights`.
     device : {"auto", "cpu", "cuda"}
+    engine : {"auto", "torch", "openvino"}
+        auto: what a head's features were computed by, where that is installed as it was, else the
+        fastest that gives torch's features.
+    precision : {"fp32", "bf16", "fp16", "auto"}
+    batch_size : int, optional
+        Images of one forward pass; None: 16 on a CPU, 128 on CUDA. Of fewer images, their number.
     num_workers : int, optional
+        Decoding threads; None: as many as cores.
     progress : bool
 
-    Returns
-    -------
-    Predictions
+    Yields
+    ------
+    Prediction or Skipped
+        In the order given: a Skipped is a file that is no image.
 
     Raises
     ------
-    ImageError
-        Not one of the files is an image.
-    ModelError
-        The file is no model, or the weights are not those that the model learned on.
     DatasetError
-        No such file, or a folder without images.
+        No such file, a folder without images, or nothing at all.
+    ImageError
+        At the end: not one of the files is an image.
+    ModelError
+        The file is no model, the weights are not those that the model learned on, or it has a
+        class named "unknown" and there is a threshold.
     WeightsError, DeviceError
     """
     trained = read_model(Path(model))
-    paths = list(_expand(images))
-    made = resolve_weights(
-        weights or _weights_name(trained),
-        progress=progress,
-        backbone=trained.provenance.get("backbone", BACKBONE),
-    )
-    run, preprocessing = _make_runner(trained, made, device, min(BATCH_SIZE, len(paths)))
-    classes = trained.classes
-    # As the images were decoded that it learned on.
-    decode = read_decode(trained.provenance.get("decoder") or trained.recipe.get("decoder", ""))
-    predictions: list[Prediction] = []
-    failures: list[ImageError] = []
+    named = [Path(image) for image in images]
+    for path in named:
+        if not path.exists():
+            raise DatasetError(f"no such image: {path}")
+    if threshold and UNKNOWN in trained.classes:
+        raise ModelError(
+            f"{trained.path} has a class named {UNKNOWN}, and so has a threshold: leave "
+            "it out, and compare the probabilities yourself"
+        )
+    classifier = read_classifier(trained, weights, progress=progress)
 
-    def load(i: int) -> npt.NDArray[np.uint8]:
-        return load_image(paths[i], preprocessing, decode=decode)
+    def describe(path: Path, row: npt.NDArray[np.floating]) -> Prediction:
+        return _describe(str(path), row, trained.classes, top, threshold)
 
+    preprocessing = classifier.weights.preprocessing
+    place = choose_device(device).type
+    wanted = batch_size or (CUDA_BATCH_SIZE if place == "cuda" else BATCH_SIZE)
+    choice = _choose(classifier, engine, precision)
     workers = count_cores() if num_workers is None else num_workers
-    with tqdm(total=len(paths), unit="image", desc="predict", disable=not progress) as bar:
-        for batch in load_batches(load, range(len(paths)), BATCH_SIZE, workers):
-            failures += [error for _, error in batch.failures]
-            if len(batch.rows):
-                for i, row in zip(batch.rows, run(batch.pixels), strict=True):
-                    predictions.append(_describe(str(paths[i]), row, classes, top))
-            bar.update(len(batch.rows) + len(batch.failures))
-    if not predictions:
-        raise failures[0]
-    skipped = tuple(Skipped(e.path, "", e.kind, e.reason) for e in failures)
-    return Predictions(tuple(predictions), skipped)
+
+    def run() -> Generator[Prediction | Skipped]:
+        with tqdm(total=0, unit="image", desc="predict", disable=not progress) as bar:
+
+            def note(n: int) -> None:
+                bar.total = (bar.total or 0) + n  # a list's length is known when it ends
+
+            paths = find_images(named, listed, note)
+            first = list(itertools.islice(paths, wanted))
+            if not first:
+                raise DatasetError("no images: the list is empty")
+            runner = make_engine(
+                classifier.weights,
+                choice,
+                lambda most: decode_some(first, preprocessing, most, classifier.decode),
+                device=device,
+                batch_size=min(wanted, len(first)),
+            )
+            every = itertools.chain(first, paths)
+            yield from _run(every, classifier, runner, workers, describe, bar.update)
+
+    return run()
+
+
+def find_images(
+    named: Iterable[str | Path],
+    listed: Iterable[str | Path] = (),
+    note: Callable[[int], None] = lambda n: None,
+) -> Iterator[Path]:
+    """Images in files and folders, one after the other; of one folder's names all are in memory.
+
+    Links to folders are followed where they are named, and not below. What is a file is not looked
+    at.
+
+    Parameters
+    ----------
+    named, listed
+        See `predict`.
+    note : callable
+        Told how many more images there are, as soon as that is known.
+
+    Raises
+    ------
+    DatasetError
+        A folder that is named has no images, nor has any below it.
+    """
+    for path in map(Path, named):
+        inside = _expand(path, note)
+        first = next(inside, None)
+        if first is None:
+            raise DatasetError(f"no images in {path}")
+        yield first
+        yield from inside
+    for path in map(Path, listed):
+        yield from _expand(path, note)
+
+
+def collect_predictions(found: Iterable[Prediction | Skipped]) -> Predictions:
+    """All of what `predict` yields."""
+    predictions: list[Prediction] = []
+    skipped: list[Skipped] = []
+    for one in found:
+        if isinstance(one, Prediction):
+            predictions.append(one)
+        else:
+            skipped.append(one)
+    return Predictions(tuple(predictions), tuple(skipped))
+
+
+def record_predictions(
+    found: Iterable[Prediction | Skipped], path: Path
+) -> Generator[Prediction | Skipped]:
+    """The same, each written into a CSV on its way; the file is there once all have passed.
+
+    Its columns are `COLUMNS`, a row for each class that was asked for.
+    """
+    with write_whole(path) as temporary, open_csv(temporary, COLUMNS) as write_row:
+        for one in found:
+            if isinstance(one, Prediction):
+                for rank, label, probability in one.to_rows():
+                    write_row((as_text(one.path), rank, label, f"{probability:.6f}"))
+            yield one
 
 
 def predict_features(model: str | Path, features: Features) -> npt.NDArray[np.floating]:
@@ -184,61 +290,80 @@ def check_meaning(trained: Model, provenance: Provenance) -> None:
         )
 
 
-def _weights_name(trained: Model) -> str:
-    name = str(trained.provenance["weights"])
-    if name not in RECIPES:
-        raise ModelError(
-            f"{trained.path} learned on weights from a local file, {name}: name it with --weights"
-        )
-    return name
+def _choose(classifier: Classifier, engine: str, precision: str) -> Choice:
+    """An engine's choice; what it leaves open is what a head's features were computed by."""
+    choice = Choice(engine, precision, classifier.decode)
+    try:
+        made = Provenance(**classifier.model.provenance)
+    except TypeError:  # a fine-tuned network's, which had no features
+        return choice
+    return replace(choice, storage=made.storage).settle(made)
 
 
-def _make_runner(
-    trained: Model, weights: Weights, device: str, batch_size: int
-) -> tuple[Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.floating]], Preprocessing]:
-    """A function from pixels to probabilities, and how to make pixels for it."""
-    learned = trained.provenance
-    if weights.sha256 != learned["weights_sha256"]:
-        raise ModelError(
-            f"{trained.path} learned on {learned['weights']} ({learned['weights_sha256'][:12]}), "
-            f"and {weights.name} is {weights.sha256[:12]}: the numbers would mean nothing"
-        )
-    preprocessing = Preprocessing.from_dict(learned["preprocessing"])
-    if trained.kind == "head":
-        head, engine = load_head(trained), TorchEngine(weights, device, batch_size)
-        return lambda pixels: head.predict_proba(engine.run(pixels)), preprocessing
-    place = choose_device(device)
-    temperature = float(trained.outcome.details.get("temperature", 1.0))
-    network = load_tuned(trained, weights).to(place)
+def _run(
+    paths: Iterable[Path],
+    classifier: Classifier,
+    engine: Engine,
+    num_workers: int,
+    describe: Callable[[Path, npt.NDArray[np.floating]], Prediction],
+    count: Callable[[int], object],
+) -> Generator[Prediction | Skipped]:
+    """Decode and run all, a batch at a time, and give out the results in order."""
+    under_way: dict[int, Path] = {}
+    preprocessing, decode = classifier.weights.preprocessing, classifier.decode
 
-    def run(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.floating]:
-        with torch.inference_mode(), full_float32():
-            logits = network(torch.from_numpy(pixels).to(place)).double()
-            probabilities: npt.NDArray[np.floating] = (
-                (logits / temperature).softmax(1).cpu().numpy()
-            )
-            return probabilities
+    def list_positions() -> Iterator[int]:
+        for position, path in enumerate(paths):
+            under_way[position] = path
+            yield position
 
-    return run, preprocessing
+    def load(position: int) -> npt.NDArray[np.uint8]:
+        return load_image(under_way[position], preprocessing, decode=decode)
+
+    first_failure: ImageError | None = None
+    predicted = False
+    batches = load_batches(load, list_positions(), engine.batch_size, num_workers)
+    with contextlib.closing(batches):
+        for batch in batches:
+            results: dict[int, Prediction | Skipped] = {}
+            for position, error in batch.failures:
+                del under_way[position]
+                first_failure = first_failure or error
+                results[position] = Skipped(as_text(error.path), "", error.kind, error.reason)
+            if len(batch.rows):
+                predicted = True
+                probabilities = classifier.head.predict_proba(engine.run(batch.pixels))
+                for position, row in zip(batch.rows.tolist(), probabilities, strict=True):
+                    results[position] = describe(under_way.pop(position), row)
+            count(len(results))
+            for position in sorted(results):
+                yield results[position]
+    if first_failure is not None and not predicted:
+        raise first_failure
 
 
 def _describe(
-    path: str, row: npt.NDArray[np.floating], classes: tuple[str, ...], top: int
+    path: str,
+    row: npt.NDArray[np.floating],
+    classes: tuple[str, ...],
+    top: int,
+    threshold: float,
 ) -> Prediction:
     order = np.argsort(-row, kind="stable")[: max(1, top)]
     best = tuple((classes[k], float(row[k])) for k in order)
-    return Prediction(path, best[0][0], best[0][1], best)
+    label, probability = best[0]
+    return Prediction(path, label if probability >= threshold else UNKNOWN, probability, best)
 
 
-def _expand(images: Iterable[str | Path]) -> Iterable[Path]:
-    for image in images:
-        path = Path(image)
-        if path.is_dir():
-            names, _ = list_images(path)
-            if not names:
-                raise DatasetError(f"no images in {path}")
-            yield from (path / name for name in names)
-        elif path.exists():
-            yield path
-        else:
-            raise DatasetError(f"no such image: {path}")
+def _expand(path: Path, note: Callable[[int], None]) -> Iterator[Path]:
+    if not path.is_dir():
+        note(1)
+        yield path
+        return
+    images, others = list_images(path)
+    note(len(images))
+    yield from (path / name for name in images)
+    for name in others:
+        below = path / name
+        if below.is_dir() and not below.is_symlink():
+            yield from _expand(below, note)

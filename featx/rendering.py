@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tabulate import tabulate
@@ -14,6 +15,8 @@ if TYPE_CHECKING:  # most of them take seconds to import
     from featx.metrics import Score
     from featx.models import Model
     from featx.prediction import Prediction
+
+_SIZED = 64  # predictions that decide a table's widths
 
 
 def format_score(score: Score) -> str:
@@ -56,16 +59,31 @@ def render_model(model: Model) -> str:
     return f"{model.name}: {', '.join(facts)}\n\n{table}\n\nmodel: {printable(str(model.path))}"
 
 
-def render_predictions(predictions: Sequence[Prediction]) -> str:
-    """A table of images with their most probable classes."""
-    rows = [
-        [printable(one.path), printable(name), f"{100 * p:.1f} %"]
-        for one in predictions
-        for name, p in one.top
+def render_predictions(predictions: Iterable[Prediction]) -> Iterator[str]:
+    """Lines of a table of images with their most probable classes, as they come.
+
+    Columns are as wide as the first `_SIZED` predictions need; a longer name stands out.
+    """
+    rest = iter(predictions)
+    first = list(itertools.islice(rest, _SIZED))
+    rows = [row for one in first for row in _prediction_rows(one)]
+    header = ("image", "class", "probability")
+    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(3)]
+
+    def align(row: Sequence[str]) -> str:
+        return f"{row[0]:<{widths[0]}}  {row[1]:<{widths[1]}}  {row[2]:>{widths[2]}}"
+
+    yield align(header)
+    yield align(["-" * width for width in widths])
+    yield from map(align, rows)
+    for one in rest:
+        yield from map(align, _prediction_rows(one))
+
+
+def _prediction_rows(one: Prediction) -> list[tuple[str, str, str]]:
+    return [
+        (printable(one.path), printable(name), f"{100 * p:.1f} %") for _, name, p in one.to_rows()
     ]
-    align = ("left", "left", "right")
-    headers = ["image", "class", "probability"]
-    return tabulate(rows, headers, disable_numparse=True, colalign=align)
 
 
 def render_features(features: FeatureFile) -> str:

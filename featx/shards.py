@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +17,7 @@ from tqdm import tqdm
 from featx.config import SHARD_IMAGES, SHARD_SECONDS, Preprocessing
 from featx.errors import ExtractionError, ImageError
 from featx.images import load_image
-from featx.inventory import Image, Inventory
+from featx.inventory import Image
 from featx.ledger import Ledger
 from featx.loading import load_batches
 from featx.stages import Stages
@@ -156,7 +157,7 @@ def run_shards(
 
 
 def decode_some(
-    inventory: Inventory, preprocessing: Preprocessing, most: int, decode: str = "exact"
+    paths: Iterable[Path], preprocessing: Preprocessing, most: int, decode: str = "exact"
 ) -> npt.NDArray[np.uint8]:
     """Pixels of the first images that can be decoded, for a probe; noise where none can.
 
@@ -165,10 +166,11 @@ def decode_some(
     ndarray of shape (n, crop, crop, 3), uint8
         n is at least 1 and at most `most`.
     """
-    found = []
-    for image in inventory.first_images(most):
+    found: list[npt.NDArray[np.uint8]] = []
+    for path in paths:
+        if len(found) == most:
+            break
         with contextlib.suppress(ImageError):
-            path = inventory.root / image.path
             found.append(load_image(path, preprocessing, decode=decode))
     if found:
         return np.stack(found)

@@ -18,7 +18,7 @@ FLOORS = [
     {"errors", "config", "machine", "stages", "text"},
     {"catalogue", "files", "splits", "loading", "charts"},
     {"dataset", "images", "keras", "weights", "backbone", "rows", "locks", "metrics"}
-    | {"classcharts"},
+    | {"classcharts", "whereabouts"},
     {"inventory", "fetch", "engine", "openvino_engine", "layout", "provenance", "training"}
     | {"evaluation", "blocks", "mapping", "page", "looks"},
     {"sources", "selection", "container", "features", "engines", "network", "prefix", "models"}
@@ -27,7 +27,7 @@ FLOORS = [
     {"suspects"}
     | {"cache", "costs", "checkpoints", "shards", "plans", "recipes", "results", "export"},
     {"assembly", "finetuning", "doctor", "heads", "findings"},
-    {"lookup", "planning", "auditing"},
+    {"lookup", "planning", "auditing", "classifier"},
     {"extraction"},
     {"sharding", "merging", "views", "learning", "prediction", "trainers"},
     {"comparison", "samples", "ray_runner"},

@@ -131,6 +131,7 @@ def test_numbers_as_people_read_them():
 def test_control_characters_do_not_reach_the_terminal():
     assert printable("Zoë.jpg") == "Zoë.jpg"
     assert printable("\x1b[2Jx\n") == "\\x1b[2Jx\\n"
-    table = render_predictions([Prediction("\x1b]0;x\x07.jpg", "c\nat", 0.5, (("c\nat", 0.5),))])
+    odd = Prediction("\x1b]0;x\x07.jpg", "c\nat", 0.5, (("c\nat", 0.5),))
+    table = "".join(render_predictions([odd]))
     assert "\x1b" not in table
     assert "c\\nat" in table
