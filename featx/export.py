@@ -107,7 +107,7 @@ def export_features(
     FeatureFileError
         The file is not ours or damaged.
     ExportError
-        pyarrow is not installed, or two of the files have one name.
+        pyarrow is not installed, two of the files have one name, or it is a model.
     OutputExistsError
         An output holds something else and `overwrite` is False.
     StorageError
@@ -119,6 +119,11 @@ def export_features(
     _check_distinct([features, *table, *matrix])
     if parquet:
         _import_pyarrow()
+    if _is_model(features):
+        raise ExportError(
+            f"{features} is a model, and --parquet and --npy are for feature files: --onnx exports "
+            "models"
+        )
     file = open_features(features)
     # All is refused before anything is written.
     if parquet:
@@ -257,6 +262,17 @@ def export_npy(
         fill_csv(table, _TABLE, _table_rows(file))
         about.write_text(format_json(file.describe()), "utf-8")
     return tuple(map(_written, ("npy", "csv", "json"), paths))
+
+
+def _is_model(path: Path) -> bool:
+    """Whether it is safetensors, or a run's folder: what featx keeps models in."""
+    if path.is_dir():
+        return (path / "model.safetensors").is_file()
+    try:
+        with path.open("rb") as file:
+            return file.read(9)[8:] == b"{"  # behind the header's length
+    except OSError:
+        return False
 
 
 def _import_pyarrow() -> tuple[Any, Any]:

@@ -19,7 +19,7 @@ from featx.weights import Weights
 Matrix = npt.NDArray[np.floating]
 Labels = npt.NDArray[np.int64]
 
-_FLOOR = 1e-6  # of a class that no ImageNet class stands for: unlikely, not impossible
+FLOOR = 1e-6  # of a class that no ImageNet class stands for: unlikely, not impossible
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class ImagenetFit:
     def decide(self, X: Matrix) -> npt.NDArray[np.float64]:
         """Logarithms of summed probabilities, shape (n_samples, n_classes)."""
         parts = self.layer.log_proba(X)
-        scores = np.full((len(X), self.n_classes), np.log(_FLOOR))
+        scores = np.full((len(X), self.n_classes), np.log(FLOOR))
         for k in np.unique(self.stands_for):
             among = logsumexp(parts[:, self.stands_for == k], axis=1)
             scores[:, k] = np.logaddexp(scores[:, k], among)

@@ -50,9 +50,36 @@ def test_export_as_text(run, features, tmp_path):
 def test_export_needs_an_output_and_whole_features(run, features, tmp_path):
     done = run("export", features)
     assert done.exit_code == 2
-    assert "Name an output: --parquet OUT.parquet, --npy OUT.npy, or both." in done.stderr
+    assert "Name an output: --parquet or --npy of a feature file, or --onnx" in done.stderr
+    both = run("export", features, "--npy", tmp_path / "O.npy", "--onnx", tmp_path / "O.onnx")
+    assert both.exit_code == 2
     features.write_bytes(features.read_bytes()[:-1])
     done = run("export", features, "--parquet", tmp_path / "O.parquet")
     assert done.exit_code == 1
     assert done.stderr.startswith(f"Error: {features}: damaged: it has ")
     assert not (tmp_path / "O.parquet").exists()
+
+
+def test_export_of_a_model(run, features, tmp_path):
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    model, out = tmp_path / "m.safetensors", tmp_path / "O.onnx"
+    run("fit", features, "-o", model, "-q")
+    done = run("export", model, "--onnx", out, "--json")
+    assert (done.exit_code, done.stderr) == (0, "")
+    values = json.loads(done.stdout)
+    assert values["classes"] == ["cat", "dog", "owl"]
+    assert values["input"] == {"name": "pixels", "dtype": "uint8", "shape": ["n", 64, 64, 3]}
+    assert values["output"]["shape"] == ["n", 3]
+    assert values["check"]["max_difference"] <= values["check"]["tolerance"] == 1e-4
+    assert (values["opset"], values["clf"]) == (17, "logreg")
+    assert values["written"] == [{"format": "onnx", "path": str(out), "bytes": out.stat().st_size}]
+    text = run("export", model, "--onnx", out).stdout
+    assert text.startswith(f"{model}: logreg, 3 classes; probabilities differ from featx's by ")
+    assert f"written: {out} (94" in text
+    wrong = run("export", model, "--npy", tmp_path / "O.npy")
+    assert wrong.exit_code == 1
+    assert f"{model} is a model, and --parquet and --npy are for feature files" in wrong.stderr
+    wrong = run("export", features, "--onnx", tmp_path / "F.onnx")
+    assert wrong.exit_code == 1
+    assert f"{features} is a feature file, and --onnx" in wrong.stderr

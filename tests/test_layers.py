@@ -27,8 +27,8 @@ FLOORS = [
     {"suspects"}
     | {"cache", "costs", "checkpoints", "shards", "plans", "recipes", "results", "export"},
     {"assembly", "finetuning", "doctor", "heads", "findings"},
-    {"lookup", "planning", "auditing", "classifier"},
-    {"extraction"},
+    {"lookup", "planning", "auditing", "classifier", "graphs"},
+    {"extraction", "deployment"},
     {"sharding", "merging", "views", "learning", "prediction", "trainers"},
     {"comparison", "samples", "ray_runner"},
     {"distribution", "exhibits", "rendering"},
