@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from featx.backbone import FrozenBackbone, build_resnet50, flush_denormals
+from featx.backbone import FrozenBackbone, build_network, flush_denormals
 from featx.classifier import Classifier, read_classifier
 from featx.config import BACKBONE
 from featx.engine import TorchEngine
@@ -236,7 +236,7 @@ def _serialise(classifier: Classifier, about: dict[str, str]) -> bytes:
             f"{classifier.model.path}: an ONNX file has 2 GB at most, and this {about['model']} "
             f"would take {held / 1e9:.1f}: fit a linear head (logreg, linear, svm, ridge, centroid)"
         )
-    network = build_resnet50(weights.state, weights.stride_in_1x1)
+    network = build_network(weights.state, weights.stride_in_1x1, weights.backbone)
     backbone = FrozenBackbone(network, weights.preprocessing)
     graph = build_graph(backbone, classifier.head, weights.preprocessing.crop, about)
     data: bytes = graph.SerializeToString(deterministic=True)

@@ -13,11 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
-from torchvision.models.resnet import Bottleneck
+from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from featx import __version__
-from featx.backbone import FrozenBackbone, list_blocks
-from featx.config import FEATURE_DIM
+from featx.backbone import FrozenBackbone, list_blocks, name_layers
 from featx.heads import Head
 from featx.imagenet import FLOOR, ImagenetFit
 from featx.neighbours import NeighboursFit
@@ -88,7 +87,7 @@ def build_graph(
 def estimate_head(head: Head) -> int:
     """About how many bytes a head takes in a graph; at least so many."""
     if isinstance(head.fit, NeighboursFit):
-        return 4 * len(head.fit.y) * (FEATURE_DIM + len(head.classes))
+        return 4 * len(head.fit.y) * (int(head.fit.X.shape[1]) + len(head.classes))
     return sum(array.nbytes for array in head.to_arrays().values())
 
 
@@ -173,12 +172,13 @@ def _add_module(graph: _Graph, module: nn.Module, x: str, names: Mapping[int, st
             dilations=list(module.dilation),
             group=module.groups,
         )
-    if isinstance(module, Bottleneck):
+    if isinstance(module, (BasicBlock, Bottleneck)):
+        *others, (last, _) = name_layers(module)
         y = x
-        for part in (module.conv1, module.conv2):
-            y = _add_module(graph, part, y, names)
+        for part, _ in others:
+            y = _add_module(graph, module.get_submodule(part), y, names)
             y = graph.add("Relu", [y], f"{y}.relu")
-        y = _add_module(graph, module.conv3, y, names)
+        y = _add_module(graph, module.get_submodule(last), y, names)
         down = module.downsample
         beside = x if down is None else _add_module(graph, down[0], x, names)
         total = graph.add("Add", [y, beside], f"{name}.sum")

@@ -142,6 +142,9 @@ def test_the_whole_road(run, photos, stored, resnet18, tmp_path):
     assert run("fit", "F18.h5", "--clf", "logreg", "-C", "1", "-o", "m").exit_code == 0
     photo = photos / "cat" / "00.jpg"
     assert "cat/00.jpg" in run("predict", "m", photo).stdout
+    pytest.importorskip("onnxruntime")
+    exported = json.loads(run("export", "m", "--onnx", "m.onnx", "--json").stdout)
+    assert exported["check"]["max_difference"] < 1e-4
     tuned = ("finetune", photos, *split, "--train", "last3", "--epochs", "1", "-o", "run18")
     assert run(*tuned, "--backbone", "resnet18").exit_code == 0
     assert read_model(tmp_path / "here" / "run18").provenance["backbone"] == "resnet18"
