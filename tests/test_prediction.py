@@ -1,9 +1,13 @@
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from conftest import draw_photo
 
+from featx.backbone import empty_state
+from featx.config import KERAS
 from featx.errors import DatasetError, ImageError, ModelError
 from featx.extraction import extract
 from featx.finetuning import finetune
@@ -12,6 +16,7 @@ from featx.models import write_model
 from featx.prediction import collect_predictions, predict_features
 from featx.prediction import predict as stream
 from featx.store import read_features
+from featx.weights import load_weights, save_weights
 
 
 def predict(*words, **options):
@@ -70,8 +75,6 @@ def test_files_that_are_no_images(made, photos, tmp_path):
 
 
 def test_a_head_refuses_features_of_other_weights(made, photos, tmp_path, random_state):
-    import torch
-
     _, head, run = made
     other = {**random_state, "conv1.weight": random_state["conv1.weight"] * 1.01}
     torch.save(other, tmp_path / "other.pth")
@@ -138,3 +141,108 @@ def test_a_calibrated_network_predicts_what_was_scored(stored, photos, tmp_path)
     expected = tuned.outcome.probabilities["test"]
     found = np.array([[dict(one.top)[name] for name in tuned.classes] for one in said.predictions])
     assert np.allclose(found, expected, atol=1e-5)
+
+
+def test_images_are_taken_as_results_are(made, photos, tmp_path):
+    _, head, _ = made
+    taken = []
+
+    def endless():
+        while True:
+            for path in sorted((photos / "dog").iterdir()):
+                taken.append(path)
+                yield path
+
+    found = stream(head, listed=endless(), batch_size=4, num_workers=1)
+    assert not taken
+    first = [next(found) for _ in range(9)]
+    found.close()
+    assert [one.path for one in first] == [str(path) for path in taken[:9]]
+    assert len(taken) <= 9 + 4 + 3 * 4  # a batch under way, two decoded ahead, and one
+
+
+def test_results_come_in_order_whatever_fails(made, photos, tmp_path):
+    _, head, _ = made
+    paths = sorted(photos.glob("*/*"))
+    for i in (0, 5, 6, 26):
+        paths.insert(i, tmp_path / f"gone{i}.jpg")
+    found = list(stream(head, listed=paths, batch_size=4))
+    assert [one.path for one in found] == [str(path) for path in paths]
+    assert [type(one).__name__ for one in found].count("Skipped") == 4
+    alone = {one.path: one.probability for one in stream(head, paths[1:3])}
+    assert alone == pytest.approx({one.path: one.probability for one in found[1:3]}, abs=1e-5)
+
+
+def test_folders_are_searched_to_the_bottom(made, photos, tmp_path):
+    _, head, _ = made
+    deep = draw_photo(photos / "a" / "b" / "deep.png", 0, 1)
+    (photos / "cat" / "loop").symlink_to(photos)
+    draw_photo(photos / ".hidden" / "x.png", 0, 1)
+    found = [one.path for one in stream(head, [photos])]
+    assert found == [str(deep), *map(str, sorted(photos.glob("[cdo]*/[0-9]*")))]
+    with pytest.raises(DatasetError, match="the list is empty"):
+        list(stream(head))
+
+
+def test_a_threshold_makes_unknown(made, photos, tmp_path):
+    _, head, _ = made
+    plain = list(stream(head, [photos], top=2))
+    middle = float(np.median([one.probability for one in plain]))
+    said = list(stream(head, [photos], top=2, threshold=middle))
+    for before, after in zip(plain, said, strict=True):
+        known = before.probability >= middle
+        assert after.label == (before.label if known else "unknown")
+        assert (after.top, after.probability) == (before.top, before.probability)
+        rows = list(after.to_rows())
+        assert rows[0] == (1, after.label, after.probability)
+        assert rows[1] == (2, *before.top[1])
+    assert {one.label for one in said} > {"unknown"}
+
+
+def test_a_class_named_unknown_and_a_threshold(stored, photos, tmp_path):
+    (photos / "owl").rename(photos / "unknown")
+    model = fit(extract(photos, output=tmp_path / "F.h5").features, output=tmp_path / "m").path
+    with pytest.raises(ModelError, match="has a class named unknown, and so has a threshold"):
+        stream(model, [photos], threshold=0.5)
+    assert len(list(stream(model, [photos]))) == 27
+
+
+def test_weights_are_found_by_hash_among_the_stored(made, photos, stored, tmp_path, random_state):
+    other = {**random_state, "conv1.weight": random_state["conv1.weight"] * 1.01}
+    torch.save(other, tmp_path / "other.pth")
+    features = extract(photos, weights=str(tmp_path / "other.pth"), output=tmp_path / "O.h5")
+    model = fit(features.features, "centroid", output=tmp_path / "m.safetensors").path
+    expected = list(stream(model, [photos / "cat"]))
+    held = load_weights(tmp_path / "other.pth", empty_state())
+    (tmp_path / "other.pth").unlink()
+    with pytest.raises(ModelError, match="neither among the stored ones nor where it was last"):
+        stream(model, [photos / "cat"])
+    save_weights(replace(held, preprocessing=KERAS), stored / "trap.safetensors")
+    with pytest.raises(ModelError, match="neither among the stored ones"):
+        stream(model, [photos / "cat"])  # the same tensors, and another meaning
+    save_weights(held, stored / "mine.safetensors")
+    assert list(stream(model, [photos / "cat"])) == expected
+
+
+def test_a_file_that_is_another_by_now_is_not_taken(stored, photos, tmp_path, random_state):
+    other = {**random_state, "conv1.weight": random_state["conv1.weight"] * 1.01}
+    place = tmp_path / "other.pth"
+    torch.save(other, place)
+    features = extract(photos, weights=str(place), output=tmp_path / "O.h5").features
+    model = fit(features, "centroid", output=tmp_path / "m.safetensors").path
+    torch.save(random_state, place)
+    with pytest.raises(ModelError, match="name it with --weights"):
+        stream(model, [photos])
+    place.write_text("x")
+    with pytest.raises(ModelError, match="name it with --weights"):
+        stream(model, [photos])
+
+
+def test_openvino_says_what_torch_says(made, photos, monkeypatch):
+    pytest.importorskip("openvino")
+    _, head, run = made
+    for model in (head, run):
+        one, two = (list(stream(model, [photos], engine=e)) for e in ("torch", "openvino"))
+        assert [a.label for a in one] == [b.label for b in two]
+        found = np.array([[a.probability, b.probability] for a, b in zip(one, two, strict=True)])
+        assert np.allclose(found[:, 0], found[:, 1], atol=1e-4)
