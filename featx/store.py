@@ -105,7 +105,7 @@ def estimate_file(
     return 65_536 + n_samples * row
 
 
-def read_features(path: Path) -> Features:
+def read_features(path: str | Path) -> Features:
     """Read a feature file, and make sure that every byte is as it was written.
 
     The features themselves stay in the file until they are asked for.
@@ -118,7 +118,7 @@ def read_features(path: Path) -> Features:
     return open_features(path).load()
 
 
-def open_features(path: Path) -> FeatureFile:
+def open_features(path: str | Path) -> FeatureFile:
     """`read_features` that leaves all columns in the file, so that it may have any size.
 
     Raises
@@ -126,7 +126,7 @@ def open_features(path: Path) -> FeatureFile:
     FeatureFileError
         See `read_features`.
     """
-    seen = _Seen()
+    path, seen = Path(path), _Seen()
     seal = check_seal(_existing(path), _KIND, seen.look)
     with open_sealed(path) as sealed:
         _check_schema(sealed, path)

@@ -27,7 +27,7 @@ FLOORS = [
     {"suspects"}
     | {"cache", "costs", "checkpoints", "shards", "plans", "recipes", "results", "export"},
     {"assembly", "finetuning", "doctor", "heads", "findings"},
-    {"lookup", "planning", "auditing", "classifier", "graphs"},
+    {"lookup", "planning", "auditing", "classifier", "graphs", "transformer"},
     {"extraction", "deployment"},
     {"sharding", "merging", "views", "learning", "prediction", "trainers"},
     {"comparison", "samples", "ray_runner"},

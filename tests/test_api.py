@@ -1,0 +1,57 @@
+"""What `import featx` gives."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import featx
+
+DOCS = Path(__file__).parents[1] / "docs" / "api.md"
+
+
+def test_importing_is_light_and_names_are_lazy():
+    code = (
+        "import sys, featx\n"
+        "heavy = {'torch', 'sklearn', 'h5py', 'scipy', 'numpy', 'click'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+        "assert {'extract', 'load_features', 'ResNet50Features'} <= set(dir(featx))\n"
+        "assert featx.extract.__module__ == 'featx.extraction'\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_every_name_is_there_and_typed():
+    tree = ast.parse(Path(featx.__file__).read_text("utf-8"))
+    (typed,) = [node for node in tree.body if isinstance(node, ast.If)]
+    told = {
+        alias.asname: (line.module.removeprefix("featx."), alias.name)
+        for line in typed.body
+        for alias in line.names
+    }
+    assert told == featx._HOMES
+    for name in featx._HOMES:
+        assert getattr(featx, name).__doc__, name
+    with pytest.raises(AttributeError, match="module 'featx' has no attribute 'nonsense'"):
+        _ = featx.nonsense
+
+
+def test_no_module_hides_a_name():
+    modules = {path.stem for path in Path(featx.__file__).parent.glob("*.py")}
+    assert not modules & featx._HOMES.keys()
+
+
+@pytest.mark.skipif(not DOCS.exists(), reason="the documentation is not here")
+def test_the_examples_of_the_documentation(photos, stored, monkeypatch):
+    """Its Python blocks one after the other, as a reader would type them."""
+    text = DOCS.read_text("utf-8")
+    blocks = [part.partition("```")[0] for part in text.split("```python\n")[1:]]
+    assert len(blocks) >= 4
+    monkeypatch.chdir(photos.parent)
+    names = {}
+    for block in blocks:
+        exec(compile(block, str(DOCS), "exec"), names)
+    assert names["search"].best_score_ > 0.5
+    assert names["X"].shape[1] == 2048
