@@ -1,0 +1,39 @@
+"""A hook of mkdocs: cli.md, made of what each command of the app prints for --help."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+WIDTH = 96
+
+
+def walk_commands(
+    command: click.Command, name: str, parent: click.Context | None = None
+) -> Iterator[click.Context]:
+    """Yield a context for the command and for every one below it."""
+    context = click.Context(command, parent, info_name=name, max_content_width=WIDTH)
+    context.terminal_width = WIDTH
+    yield context
+    if isinstance(command, click.Group):
+        for below in command.list_commands(context):
+            yield from walk_commands(command.commands[below], below, context)
+
+
+def render_help(app: click.Command) -> str:
+    """Return the page: a heading and the help of every command."""
+    parts = ["# What --help says\n\nWhat every command takes, as it prints it itself.\n"]
+    for context in walk_commands(app, "featx"):
+        text = context.get_help().replace("\n", "\n    ")
+        parts.append(f"## {context.command_path}\n\n    {text}\n")
+    return "\n".join(parts)
+
+
+def on_files(files: Any, config: Any) -> None:
+    """Add the page to the site's."""
+    from featx.cli.main import main
+    from mkdocs.structure.files import File
+
+    files.append(File.generated(config, "cli.md", content=render_help(main)))
