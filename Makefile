@@ -50,7 +50,7 @@ check: $(VENV)/.dev  ## format, lint, types
 	$(BIN)/mypy
 
 docs: $(VENV)/.docs  ## the site, into build/docs; a broken link is an error
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --config-file docs/site/mkdocs.yml
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --config-file docs/site/mkdocs.yml
 
 format: $(VENV)/.dev  ## mend format and what lint can
 	$(BIN)/ruff check --fix .
