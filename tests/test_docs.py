@@ -39,6 +39,7 @@ def load_hook():
 def test_every_command_is_on_the_help_page_with_every_option(app):
     page = load_hook().render_help(app)
     sections = dict(re.findall(r"^## (featx.*)\n((?:(?!## ).*\n?)*)", page, re.MULTILINE))
+    assert "-h, --help" in sections["featx fit"]
     contexts = list(walk_commands(app))
     assert set(sections) == {words for words, _ in contexts}
     for words, command in contexts:

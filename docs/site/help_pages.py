@@ -7,15 +7,15 @@ from typing import Any
 
 import click
 
-WIDTH = 96
+WIDTH = 80  # what a block of the page shows without scrolling
 
 
 def walk_commands(
     command: click.Command, name: str, parent: click.Context | None = None
 ) -> Iterator[click.Context]:
     """Yield a context for the command and for every one below it."""
-    context = click.Context(command, parent, info_name=name, max_content_width=WIDTH)
-    context.terminal_width = WIDTH
+    settings = {**command.context_settings, "terminal_width": WIDTH}
+    context = click.Context(command, parent, info_name=name, **settings)
     yield context
     if isinstance(command, click.Group):
         for below in command.list_commands(context):
