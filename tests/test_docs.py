@@ -23,6 +23,18 @@ def test_links_and_pictures_are_there(page):
     assert not re.findall(r"^[A-Z]{4,}$", text, re.MULTILINE)
 
 
+def test_every_environment_variable_is_documented():
+    read = set()
+    for path in [*(ROOT / "featx").glob("*.py"), *(ROOT / "cli").glob("*.py")]:
+        text = path.read_text("utf-8")
+        read |= set(re.findall(r"environ(?:\.\w+)?[(\[]\s*\"(\w+)\"", text))
+        assert "getenv" not in text, path
+        assert "\x1b" not in text, "docs/environment.md says that there are no colours"
+    assert {"FEATX_CACHE", "FEATX_WEIGHTS", "FEATX_MAX_PIXELS", "RAY_ADDRESS"} <= read
+    told = (ROOT / "docs" / "environment.md").read_text("utf-8")
+    assert [name for name in sorted(read) if f"`{name}" not in told] == []
+
+
 def walk_commands(command, words="featx"):
     yield words, command
     for name, below in getattr(command, "commands", {}).items():
