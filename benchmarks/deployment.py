@@ -21,10 +21,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 
 from featx.classifier import read_classifier
-from featx.deployment import export_model
+from featx.deployment import export_model, import_runtime
 from featx.extraction import extract
 from featx.finetuning import finetune
 from featx.heads import fit
@@ -98,7 +97,7 @@ def compare(model: Path, paths: list[Path], folder: Path) -> dict[str, Any]:
         expected[i] = [chances[name] for name in classes]
     preprocessing = read_classifier(model).weights.preprocessing
     pixels = np.stack([load_image(path, preprocessing) for path in paths])
-    session = onnxruntime.InferenceSession(out, providers=["CPUExecutionProvider"])
+    session = import_runtime().InferenceSession(out, providers=["CPUExecutionProvider"])
     begun = time.perf_counter()
     parts = [
         session.run(None, {"pixels": pixels[start : start + BATCH]})[0]

@@ -80,6 +80,7 @@ def bare_openvino(data: Path) -> dict[str, float]:
 
 def bare_onnxruntime(data: Path) -> dict[str, float]:
     """torch's export to ONNX and ONNX Runtime's defaults around the same loop."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
     import torch
     import torchvision

@@ -264,9 +264,21 @@ def _check(
     return difference
 
 
-def _open_onnx(path: Path) -> Run:
+def import_runtime() -> Any:
+    """ONNX Runtime, told not to send statistics of use, unless the user has said otherwise.
+
+    From 1.29 on it looks up a host and opens connections from threads of its own, from the moment
+    that it is imported. Beside telling on the user, their loading of libraries can meet
+    threadpoolctl's and stand still for ever.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 
+    return onnxruntime
+
+
+def _open_onnx(path: Path) -> Run:
+    onnxruntime = import_runtime()
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
 
     def run(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.floating]:

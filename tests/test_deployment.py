@@ -205,3 +205,20 @@ def test_the_example_of_the_docs_needs_no_featx(model, photos, tmp_path, empty_h
     assert [(path, label) for path, label, _ in said] == [(p.path, p.label) for p in expected]
     found = np.array([float(probability) for _, _, probability in said])
     assert np.abs(found - [p.probability for p in expected]).max() <= 1e-4
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, "1"), ("0", "0")])
+def test_onnx_runtime_is_told_to_keep_to_itself(given, expected):
+    """Unless the user has said something; it is not really imported here."""
+    code = (
+        "import os, sys, featx.deployment\n"
+        "sys.modules['onnxruntime'] = sys\n"
+        "assert featx.deployment.import_runtime() is sys\n"
+        "print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    )
+    env = {k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY"}
+    env |= {} if given is None else {"ORT_DISABLE_TELEMETRY": given}
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, env=env
+    )
+    assert done.stdout.strip() == expected
