@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import sys
 from typing import Any
 
 import click
@@ -28,7 +30,10 @@ from .weights import weights
 
 
 class FeatxGroup(click.Group):
-    """Turns an expected error into "Error: …" and exit code 1; a bug stays a traceback."""
+    """Turns an expected error into "Error: …" and exit code 1; a bug stays a traceback.
+
+    Ctrl-C is a line and exit code 130, as shells have it; a closed stdout ends it quietly.
+    """
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command."""
@@ -36,10 +41,15 @@ class FeatxGroup(click.Group):
             return super().invoke(ctx)
         except FeatxError as error:
             raise click.ClickException(printable(str(error))) from error
+        except KeyboardInterrupt:
+            # A terminal has just shown "^C".
+            click.echo("\n" * sys.stderr.isatty() + "Interrupted.", err=True)
+            ctx.exit(130)
         except OSError as error:
-            # Full, read-only, not permitted: the machine's answer, with the file it is about.
-            if error.errno is None:
+            # Click ends quietly where nobody reads stdout any more.
+            if error.errno is None or (error.errno == errno.EPIPE and not error.filename):
                 raise
+            # Full, read-only, not permitted: the machine's answer, with the file it is about.
             where = f"{error.filename}: " if error.filename else ""
             raise click.ClickException(printable(f"{where}{error.strerror}")) from error
 
@@ -57,7 +67,7 @@ def main() -> None:
     featx fit cache/photos-….h5 --clf logreg     a classifier on them
     featx predict MODEL image.jpg                what it says of an image
 
-    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done but too many images skipped.
+    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done but too many images skipped, 130 Ctrl-C.
     """
 
 

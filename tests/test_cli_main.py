@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -76,6 +77,31 @@ def test_a_bug_stays_a_traceback(run, monkeypatch):
     monkeypatch.setattr("featx.catalogue.describe_weights", broken)
     with pytest.raises(ZeroDivisionError):
         run("weights", "list")
+
+
+def test_ctrl_c_is_a_line_and_exit_130(run, monkeypatch):
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("featx.catalogue.describe_weights", stopped)
+    done = run("weights", "list")
+    assert (done.exit_code, done.stdout, done.stderr) == (130, "", "Interrupted.\n")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes of POSIX")
+@pytest.mark.parametrize("words", [["weights", "list"], ["weights", "list", "--json"], ["--help"]])
+def test_a_closed_stdout_is_quiet(words):
+    reading, writing = os.pipe()
+    os.close(reading)
+    program = Path(sys.executable).parent / "featx"
+    try:
+        done = subprocess.run(
+            [program, *words], stdout=writing, stderr=subprocess.PIPE, text=True, check=False
+        )
+    finally:
+        os.close(writing)
+    assert done.stderr == ""
+    assert done.returncode == 1
 
 
 def test_as_a_module_and_as_a_program(empty_home):
