@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 _FOLDER = "rows"  # in the cache folder
 _SEAL = 32  # bytes of SHA-256 behind the numbers
-_PNG_MODES = {"1", "L", "LA", "I;16", "P", "RGB", "RGBA"}
+_PNG_MODES = {"1", "L", "LA", "P", "RGB", "RGBA"}
 
 
 class ResNet50Features(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -278,8 +278,15 @@ def _as_file(item: Any, path: Path, number: int) -> Path:
     image = item if isinstance(item, Image.Image) else Image.fromarray(item)
     try:
         upright = ImageOps.exif_transpose(image)  # PNG would not keep what EXIF says
-        plain = upright if upright.mode in _PNG_MODES else upright.convert("RGB")
+        if upright.mode == "F":
+            raise ImageError(f"image {number}", "floats have no known range", "unsupported")
+        if upright.mode.startswith("I"):  # grey of up to 16 bits
+            plain = Image.fromarray(np.asarray(upright).clip(0, 2**16 - 1).astype(np.uint16))
+        else:
+            plain = upright if upright.mode in _PNG_MODES else upright.convert("RGB")
         plain.save(path, "PNG", compress_level=1)
+    except ImageError:
+        raise
     except (OSError, ValueError, SyntaxError) as error:
         raise ImageError(f"image {number}", str(error), "unreadable") from error
     return path

@@ -99,6 +99,14 @@ def test_pictures_in_memory_are_those_of_their_files(tmp_path, stored):
     a, b = ResNet50Features(cache_dir=False).transform([clear, white])
     assert np.array_equal(a, b)
     assert ResNet50Features(cache_dir=False).transform([upright.convert("CMYK")]).shape == (1, 2048)
+    deep = (np.arange(7200, dtype=np.int32) * 9).reshape(80, 90)
+    Image.fromarray(deep.astype(np.uint16)).save(tmp_path / "deep.png")
+    same = [tmp_path / "deep.png", Image.open(tmp_path / "deep.png"), Image.fromarray(deep)]
+    found = ResNet50Features(cache_dir=False).transform(same)
+    assert np.array_equal(found[0], found[1])
+    assert np.array_equal(found[0], found[2])
+    with pytest.raises(ImageError, match="image 0: floats have no known range"):
+        ResNet50Features().transform([Image.fromarray(deep.astype(np.float32))])
 
 
 def test_other_weights_have_other_rows(photos, stored, images):
