@@ -63,14 +63,18 @@ def main() -> None:
             begun = time.perf_counter()
             said = sum(1 for _ in predict(models["logreg"], paths))
             rates["predict"].append(said / (time.perf_counter() - begun))
+        print(rates, file=sys.stderr)  # noqa: T201
+        some = paths[:: asked.every]
+        found = {}
+        for name, model in models.items():
+            found[name] = compare(Path(str(model)), some, folder)
+            print(name, found[name], file=sys.stderr)  # noqa: T201
         if asked.finetune:
             tuned, _ = finetune(
                 asked.data, split=asked.split, train=asked.finetune, epochs=1, output=folder / "run"
             )
-            models[f"{asked.finetune} (fine-tuned)"] = tuned.path
-        print(rates, file=sys.stderr)  # noqa: T201
-        some = paths[:: asked.every]
-        found = {name: compare(Path(str(model)), some, folder) for name, model in models.items()}
+            name = f"{asked.finetune} (fine-tuned)"
+            found[name] = compare(Path(str(tuned.path)), some, folder)
     ratios = [p / e for p, e in zip(rates["predict"], rates["extract"], strict=True)]
     print(  # noqa: T201
         json.dumps(
