@@ -6,7 +6,14 @@ from pathlib import Path
 
 import click
 
-from .options import max_memory_option, overwrite_option, say, speech_options, start_speaking
+from .options import (
+    max_memory_option,
+    num_workers_option,
+    overwrite_option,
+    say,
+    speech_options,
+    start_speaking,
+)
 
 
 @click.command()
@@ -29,9 +36,7 @@ from .options import max_memory_option, overwrite_option, say, speech_options, s
 @click.option(
     "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of the folds."
 )
-@click.option(
-    "--num-workers", type=click.IntRange(0), metavar="N", help="Decoding threads.  [default: cores]"
-)
+@num_workers_option
 @max_memory_option
 @overwrite_option
 @speech_options

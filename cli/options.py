@@ -133,15 +133,14 @@ device_option = click.option(
     help="auto is CUDA where there is one.",
 )
 
-device_options = _stack(
-    device_option,
-    click.option(
-        "--num-workers",
-        type=click.IntRange(0),
-        metavar="N",
-        help="Decoding threads.  [default: as many as cores]",
-    ),
+num_workers_option = click.option(
+    "--num-workers",
+    type=click.IntRange(0),
+    metavar="N",
+    help="Decoding threads.  [default: as many as cores]",
 )
+
+device_options = _stack(device_option, num_workers_option)
 
 batch_size_option = click.option(
     "--batch-size",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -51,7 +52,7 @@ def make_provenance(weights: Weights, engine: str, choice: Choice) -> Provenance
 
 
 def build_runner(
-    inventory: Inventory,
+    find_paths: Callable[[int], Iterable[Path]],
     choice: Choice,
     weights: str,
     made: Provenance | None,
@@ -65,8 +66,9 @@ def build_runner(
 
     Parameters
     ----------
-    inventory : Inventory
-        Whose first images are probed with, where there is something to probe.
+    find_paths : callable
+        Gives some images, at most as many as it is told, to probe with where there is something to
+        probe.
     choice : Choice
     weights : str
         See `featx.fetch.resolve_weights`.
@@ -84,8 +86,7 @@ def build_runner(
     found = resolve_framed(choice, weights, made, progress)
 
     def decode_first(most: int) -> npt.NDArray[np.uint8]:
-        paths = (inventory.root / image.path for image in inventory.first_images(most))
-        return decode_some(paths, found.preprocessing, most, choice.decode)
+        return decode_some(find_paths(most), found.preprocessing, most, choice.decode)
 
     with stages.time("start"):
         engine = make_engine(

@@ -45,14 +45,19 @@ _TOP1 = {
 _LATE = ("resnext101_64x4d",)
 
 
+def _full_name(name: str, backbone: str) -> str:
+    """ResNet50's weights go by their own name alone."""
+    return name if backbone == BACKBONE else f"{backbone}-{name}"
+
+
 def _list_recipes() -> dict[str, Recipe]:
     recipes: dict[str, Recipe] = {}
     for backbone in sorted(BACKBONES, key=BACKBONE.__ne__):  # the default first
-        prefix = "" if backbone == BACKBONE else f"{backbone}-"
         for k, top1 in enumerate(_TOP1[backbone]):
             told = f"torchvision's {('first', 'second')[k]}, top-1 {top1} % on ImageNet"
             seen = TORCHVISION_V2 if k or backbone in _LATE else TORCHVISION_V1
-            recipes[f"{prefix}imagenet1k-v{k + 1}"] = Recipe(seen, False, told, backbone)
+            name = _full_name(f"imagenet1k-v{k + 1}", backbone)
+            recipes[name] = Recipe(seen, False, told, backbone)
         if backbone == BACKBONE:
             told = "Keras', by way of npm, top-1 74.9 % on ImageNet"
             recipes["keras-imagenet"] = Recipe(KERAS, True, told, backbone)
@@ -67,8 +72,8 @@ _AUTO = ("imagenet1k-v1", "keras-imagenet", "imagenet1k-v2")
 
 
 def name_weights(name: str, backbone: str) -> str:
-    """The full name of a network's weights: ResNet50's go by their own name alone."""
-    full = name if backbone == BACKBONE else f"{backbone}-{name}"
+    """The full name of a network's weights, where they are known by it."""
+    full = _full_name(name, backbone)
     return full if full in RECIPES else name
 
 
@@ -98,23 +103,17 @@ def stored_path(name: str) -> Path:
 
 def read_stored_hash(name: str) -> str | None:
     """The hash that the stored weights of this name were stored with; None where there is none."""
-    try:
-        return str(_read_facts(stored_path(name))["sha256"])
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError):
-        return None
+    return _read_fact(stored_path(name), "sha256")
 
 
-def _read_backbone(path: Path) -> str | None:
-    """The network that stored weights say they are of; None where they say nothing."""
+def _read_fact(path: Path, name: str, default: str | None = None) -> str | None:
+    """One fact that stored weights say of themselves; None where they say nothing at all."""
     try:
-        return str(_read_facts(path).get("backbone", BACKBONE))
+        with safe_open(path, framework="np") as file:
+            found = json.loads((file.metadata() or {})[WEIGHTS_MARK]).get(name, default)
     except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-
-
-def _read_facts(path: Path) -> Any:
-    with safe_open(path, framework="np") as file:
-        return json.loads((file.metadata() or {})[WEIGHTS_MARK])
+    return None if found is None else str(found)
 
 
 def list_stored() -> list[tuple[str, Path]]:
@@ -132,7 +131,9 @@ def describe_weights() -> list[dict[str, Any]]:
     return [
         {
             "name": name,
-            "backbone": _read_backbone(stored[name]) if name in stored else RECIPES[name].backbone,
+            "backbone": _read_fact(stored[name], "backbone", BACKBONE)
+            if name in stored
+            else RECIPES[name].backbone,
             "stored": name in stored,
             "path": str(stored.get(name, stored_path(name))),
             "about": RECIPES[name].about if name in RECIPES else "put there by hand",

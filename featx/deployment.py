@@ -20,17 +20,17 @@ from featx.backbone import FrozenBackbone, build_network, flush_denormals
 from featx.classifier import Classifier, read_classifier
 from featx.config import BACKBONE
 from featx.engine import TorchEngine
-from featx.errors import ExportError, OutputExistsError
+from featx.errors import ExportError, FeatureFileError, OutputExistsError
 from featx.export import Written
 from featx.files import check_space, explain_full, hash_json, resolve_output, write_whole
 from featx.graphs import INPUT, OPSET, OUTPUT, build_graph, estimate_head
 from featx.machine import has_openvino
 from featx.models import read_model
+from featx.store import read_provenance_key
 
 TOLERANCE = 1e-4  # largest difference of a probability from featx's own
 PICTURES = 8  # that it is checked on
 _MOST_BYTES = 2**31 - 2**20  # protobuf's limit, with room for names
-_FEATURE_FILE = b"featx feature file"
 
 Run = Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.floating]]
 
@@ -382,7 +382,7 @@ def _read_openvino_identity(path: Path) -> str | None:
 
 def _is_feature_file(path: Path) -> bool:
     try:
-        with path.open("rb") as file:
-            return file.read(len(_FEATURE_FILE)) == _FEATURE_FILE
-    except OSError:
+        read_provenance_key(path)
+    except FeatureFileError:
         return False
+    return True

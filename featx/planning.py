@@ -157,7 +157,7 @@ def _settle(
             batch_size or CUDA_BATCH_SIZE,
         )
     engine, provenance = build_runner(
-        inventory,
+        inventory.first_paths,
         choice,
         weights,
         made,

@@ -141,7 +141,7 @@ def _build_engine(
             "the same everywhere, or plan again with --overwrite"
         )
     engine, provenance = build_runner(
-        inventory,
+        inventory.first_paths,
         plan.choice,
         weights or plan.weights,
         None,

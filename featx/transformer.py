@@ -2,35 +2,34 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
-import logging
 import os
 import tempfile
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 
-from featx.assembly import make_provenance, resolve_framed
+from featx.assembly import build_runner
 from featx.cache import find_cache_dir, prepare_cache
+from featx.catalogue import find_weights_dir
 from featx.config import BACKBONE, BACKBONES, Preprocessing
-from featx.engine import Engine
-from featx.engines import make_engine
 from featx.errors import DatasetError, ImageError
-from featx.files import open_regular, write_whole
+from featx.files import hash_file, write_whole
 from featx.images import load_image
 from featx.loading import load_batches
 from featx.machine import count_cores
 from featx.provenance import Choice
+from featx.stages import Stages
 
-log = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from featx.engine import Engine
 
 _FOLDER = "rows"  # in the cache folder
 _SEAL = 32  # bytes of SHA-256 behind the numbers
@@ -140,7 +139,7 @@ class ResNet50Features(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             paths = [_as_file(item, Path(made) / f"{i}.png", i) for i, item in enumerate(items)]
             digests = [_hash(path) for path in paths]
             runner = _build_runner(
-                self.weights, self._choose(), self.device, self.batch_size, paths[0]
+                self.weights, self._choose(), self.device, self.batch_size, paths
             )
             rows: dict[str, npt.NDArray[np.float32]] = {}
             folder = self._find_folder(runner.key)
@@ -148,7 +147,7 @@ class ResNet50Features(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             for path, digest in zip(paths, digests, strict=True):
                 if digest in rows or digest in missing:
                     continue
-                there = None if folder is None else _read_row(folder / digest, runner.dim)
+                there = None if folder is None else _read_row(folder / digest, self._n_features_out)
                 if there is None:
                     missing[digest] = path
                 else:
@@ -200,53 +199,31 @@ class _Runner:
     key: str
     lock: threading.Lock
 
-    @property
-    def dim(self) -> int:
-        return self.engine.feature_dim
-
     def run(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         with self.lock:
             return self.engine.run(pixels)
 
 
-class _Sample:
-    """A picture to try engines with, which is no part of what decides them."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Sample)
-
-    def __hash__(self) -> int:
-        return 0
+# The last that was built: clones and folds ask for the same one again and again.
+_built: dict[object, _Runner] = {}
+_building = threading.Lock()
 
 
 def _build_runner(
-    weights: str, choice: Choice, device: str, batch_size: int | None, sample: Path
+    weights: str, choice: Choice, device: str, batch_size: int | None, paths: Sequence[Path]
 ) -> _Runner:
-    # Clones and folds ask again and again; where the stored weights lie may have changed.
-    place = os.environ.get("FEATX_WEIGHTS", "")
-    return _build_once(weights, choice, device, batch_size, place, _Sample(sample))
-
-
-@functools.lru_cache(maxsize=1)
-def _build_once(
-    weights: str,
-    choice: Choice,
-    device: str,
-    batch_size: int | None,
-    place: str,
-    sample: _Sample,
-) -> _Runner:
-    found = resolve_framed(choice, weights, None, False)
-
-    def decode(most: int) -> npt.NDArray[np.uint8]:
-        return load_image(sample.path, found.preprocessing)[None]
-
-    engine = make_engine(found, choice, decode, device=device, batch_size=batch_size)
-    made = make_provenance(found, engine.name, replace(choice, precision=engine.precision))
-    return _Runner(engine, found.preprocessing, made.key(), threading.Lock())
+    # Where stored weights lie may have changed meanwhile.
+    wanted = (weights, choice, device, batch_size, find_weights_dir())
+    with _building:
+        if wanted not in _built:
+            engine, made = build_runner(
+                lambda most: paths[:most], choice, weights, None,
+                device=device, batch_size=batch_size, progress=False, stages=Stages(),
+            )  # fmt: skip
+            preprocessing = Preprocessing.from_dict(made.preprocessing)
+            _built.clear()
+            _built[wanted] = _Runner(engine, preprocessing, made.key(), threading.Lock())
+        return _built[wanted]
 
 
 def _list_items(X: Any) -> list[Any]:
@@ -276,17 +253,15 @@ def _as_file(item: Any, path: Path, number: int) -> Path:
     if isinstance(item, (str, os.PathLike)):
         return Path(item)
     image = item if isinstance(item, Image.Image) else Image.fromarray(item)
+    if image.mode == "F":
+        raise ImageError(f"image {number}", "floats have no known range", "unsupported")
     try:
         upright = ImageOps.exif_transpose(image)  # PNG would not keep what EXIF says
-        if upright.mode == "F":
-            raise ImageError(f"image {number}", "floats have no known range", "unsupported")
         if upright.mode.startswith("I"):  # grey of up to 16 bits
             plain = Image.fromarray(np.asarray(upright).clip(0, 2**16 - 1).astype(np.uint16))
         else:
             plain = upright if upright.mode in _PNG_MODES else upright.convert("RGB")
         plain.save(path, "PNG", compress_level=1)
-    except ImageError:
-        raise
     except (OSError, ValueError, SyntaxError) as error:
         raise ImageError(f"image {number}", str(error), "unreadable") from error
     return path
@@ -294,8 +269,7 @@ def _as_file(item: Any, path: Path, number: int) -> Path:
 
 def _hash(path: Path) -> str:
     try:
-        with open_regular(path) as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return hash_file(path)
     except OSError as error:
         raise ImageError(str(path), error.strerror or str(error), "unreadable") from error
 

@@ -19,7 +19,7 @@ from featx.transformer import ResNet50Features
 
 @pytest.fixture(autouse=True)
 def fresh():
-    transformer._build_once.cache_clear()
+    transformer._built.clear()
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_a_grid_search_runs_the_network_once_an_image(photos, stored, images):
     search.fit(paths, y)
     assert sum(images) == len(paths) == 27
     assert search.predict(paths).tolist() == y
-    transformer._build_once.cache_clear()  # another process, as it were
+    transformer._built.clear()  # another process, as it were
     again = pickle.loads(pickle.dumps(search.best_estimator_))
     assert again.predict(paths[:3]).tolist() == y[:3]
     assert sum(images) == 27
