@@ -292,7 +292,8 @@ def check_meaning(trained: Model, provenance: Provenance) -> None:
 
 def _choose(classifier: Classifier, engine: str, precision: str) -> Choice:
     """An engine's choice; what it leaves open is what a head's features were computed by."""
-    choice = Choice(engine, precision, classifier.decode)
+    backbone = classifier.weights.backbone
+    choice = Choice(engine, precision, classifier.decode, backbone=backbone)
     try:
         made = Provenance(**classifier.model.provenance)
     except TypeError:  # a fine-tuned network's, which had no features

@@ -13,12 +13,14 @@ from featx.backbone import FrozenBackbone, build_network, list_blocks
 from featx.catalogue import RECIPES, Recipe, list_auto, name_weights
 from featx.config import BACKBONES, TORCHVISION_V1
 from featx.engine import TorchEngine
-from featx.engines import AGREEMENT, compare_rows
+from featx.engines import AGREEMENT, compare_rows, make_engine
 from featx.errors import WeightsError
 from featx.extraction import extract
 from featx.fetch import resolve_weights
+from featx.heads import fit
 from featx.models import read_model
 from featx.network import TunedNetwork, list_trained
+from featx.prediction import predict
 from featx.provenance import Choice
 from featx.store import read_features
 from featx.weights import Weights, hash_state, save_weights
@@ -149,6 +151,23 @@ def test_the_whole_road(run, photos, stored, resnet18, tmp_path):
     assert run(*tuned, "--backbone", "resnet18").exit_code == 0
     assert read_model(tmp_path / "here" / "run18").provenance["backbone"] == "resnet18"
     assert "cat/00.jpg" in run("predict", "run18", photo).stdout
+
+
+@pytest.mark.parametrize("backbone", ["resnet18", "resnet50"])
+def test_a_head_predicts_under_the_engine_that_its_features_had(
+    backbone, photos, stored, resnet18, monkeypatch, tmp_path
+):
+    asked = []
+
+    def make(weights, choice, sample, **more):
+        asked.append(choice.engine)
+        return make_engine(weights, choice, sample, **more)
+
+    features = extract(photos, backbone=backbone, split="first:5,2", engine="torch").features
+    fit(features, C=1.0, output=tmp_path / "m")
+    monkeypatch.setattr("featx.prediction.make_engine", make)
+    assert len(list(predict(tmp_path / "m", [photos]))) == 27
+    assert asked == ["torch"]
 
 
 def test_features_of_two_networks_never_mix(run, photos, stored, resnet18):
