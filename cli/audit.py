@@ -7,11 +7,11 @@ from pathlib import Path
 import click
 
 from .options import (
+    common_options,
     max_memory_option,
     num_workers_option,
     overwrite_option,
     say,
-    speech_options,
     start_speaking,
 )
 
@@ -39,7 +39,7 @@ from .options import (
 @num_workers_option
 @max_memory_option
 @overwrite_option
-@speech_options
+@common_options
 def audit(
     features: Path,
     root: Path | None,

@@ -10,6 +10,7 @@ from featx.text import printable
 
 from .options import (
     HEADS,
+    common_options,
     data_options,
     device_options,
     extract_options,
@@ -20,7 +21,6 @@ from .options import (
     prefix_cache_option,
     protocol_option,
     say,
-    speech_options,
     start_speaking,
     train_options,
 )
@@ -72,11 +72,12 @@ from .options import (
 @extract_options
 @device_options
 @overwrite_option
-@speech_options
+@common_options
 def compare(**options: Any) -> None:
     """Extract, fit and fine-tune what is missing, reuse the rest, and compare on the same images.
 
-    DIR (default results/NAME) gets report.html, results.json, split.csv and the models.
+    DIR (default results/NAME) gets report.html, results.json, split.csv, the models, and
+    featx.toml, with which --config repeats it.
     """
     run_compare(**options)
 
@@ -107,7 +108,8 @@ def run_compare(
         **options,
     )
     report = write_report(comparison)
-    written = ", ".join(printable(str(path)) for path in (report.page, report.results))
+    files = [path for path in (report.page, report.results, report.settings) if path is not None]
+    written = ", ".join(printable(str(path)) for path in files)
     say(as_json, report.values, f"{render_text(comparison)}\n\nwritten: {written}")
     skipped = comparison.extraction.skipped_files
     finish_skipped(skipped, comparison.extraction.images + len(skipped), max_skipped)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from .options import overwrite_option, say, speech_options, start_speaking
+from .options import common_options, overwrite_option, say, start_speaking
 
 
 @click.group()
@@ -37,7 +37,7 @@ def data() -> None:
     help="The manifest.  [default: caltech256-animals.csv beside the images' folder]",
 )
 @overwrite_option
-@speech_options
+@common_options
 def caltech256_animals(
     root: Path | None,
     download: Path | None,

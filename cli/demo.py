@@ -9,10 +9,10 @@ import click
 
 from .compare import run_compare
 from .options import (
+    common_options,
     device_options,
     extract_options,
     overwrite_option,
-    speech_options,
     weights_option,
 )
 
@@ -40,7 +40,7 @@ _EPOCHS = 3
 @extract_options
 @device_options
 @overwrite_option
-@speech_options
+@common_options
 def demo(output: Path, epochs: int, quiet: bool, **options: Any) -> None:
     """The whole job on 1,109 of scikit-learn's handwritten digits, in a few minutes.
 

@@ -9,9 +9,9 @@ from featx.text import printable
 from .options import (
     batch_size_option,
     cache_dir_option,
+    common_options,
     device_option,
     say,
-    speech_options,
     start_speaking,
 )
 
@@ -20,7 +20,7 @@ from .options import (
 @cache_dir_option
 @device_option
 @batch_size_option
-@speech_options
+@common_options
 def doctor(
     cache_dir: str | None,
     device: str,

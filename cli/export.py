@@ -9,7 +9,7 @@ import click
 
 from featx.text import format_bytes, printable
 
-from .options import overwrite_option, say, speech_options, start_speaking
+from .options import common_options, overwrite_option, say, start_speaking
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -46,7 +46,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     "--weights", metavar="NAME|FILE", help="Of MODEL: its network, where that is not found."
 )
 @overwrite_option
-@speech_options
+@common_options
 def export(
     source: Path,
     parquet: Path | None,

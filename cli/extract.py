@@ -12,6 +12,7 @@ from featx.config import PLAN_SHARD_IMAGES
 from featx.text import printable
 
 from .options import (
+    common_options,
     describe_extraction,
     device_options,
     extract_options,
@@ -21,7 +22,6 @@ from .options import (
     protocol_option,
     say,
     source_options,
-    speech_options,
     start_speaking,
     storage_option,
     views_option,
@@ -35,6 +35,8 @@ _OF_A_SHARD = {
     "plan", "shard", "root", "weights", "device", "num_workers", "lock", "max_skipped",
     "as_json", "verbose", "quiet",
 }  # fmt: skip
+
+_GIVEN = (ParameterSource.COMMANDLINE, ParameterSource.DEFAULT_MAP)
 
 
 def _check_shard(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
@@ -91,7 +93,7 @@ def _check_shard(ctx: click.Context, param: click.Parameter, value: str | None) 
 @storage_option
 @device_options
 @overwrite_option
-@speech_options
+@common_options
 @click.pass_context
 def extract(
     ctx: click.Context,
@@ -116,7 +118,7 @@ def extract(
     settled = [
         name
         for name in ctx.params
-        if name not in _OF_A_SHARD and ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if name not in _OF_A_SHARD and ctx.get_parameter_source(name) in _GIVEN
     ]
     if settled:
         named = ", ".join("DATA" if n == "data" else f"--{n.replace('_', '-')}" for n in settled)

@@ -11,13 +11,13 @@ from featx.config import TRAIN_BATCH_SIZE
 from .options import (
     calibrate_option,
     class_weight_option,
+    common_options,
     data_options,
     device_options,
     finish_skipped,
     overwrite_option,
     prefix_cache_option,
     say,
-    speech_options,
     start_speaking,
     train_options,
 )
@@ -54,7 +54,7 @@ from .options import (
     help="The run's folder.  [default: results/NAME/TRAIN-HASH]",
 )
 @overwrite_option
-@speech_options
+@common_options
 def finetune(as_json: bool, verbose: bool, quiet: bool, max_skipped: float, **options: Any) -> None:
     """Train the network itself on DATA: the baseline, which runs it in every epoch.
 

@@ -9,11 +9,11 @@ import click
 
 from .options import (
     HEADS,
+    common_options,
     head_options,
     max_memory_option,
     overwrite_option,
     say,
-    speech_options,
     start_speaking,
     train_options,
 )
@@ -48,7 +48,7 @@ from .options import (
     help="The model file.  [default: F.CLF.safetensors beside F.h5]",
 )
 @overwrite_option
-@speech_options
+@common_options
 def fit(
     features: Path,
     clf: str,

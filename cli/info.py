@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from .options import say, speech_options, start_speaking
+from .options import common_options, say, start_speaking
 
 
 @click.command()
 @click.argument("features", metavar="F.h5", type=click.Path(path_type=Path))
-@speech_options
+@common_options
 def info(features: Path, as_json: bool, verbose: bool, quiet: bool) -> None:
     """Say what a feature file holds and how its features were made."""
     start_speaking(verbose, quiet)

@@ -6,6 +6,7 @@ import click
 
 from .options import (
     cache_dir_option,
+    common_options,
     describe_extraction,
     features_output_option,
     finish_skipped,
@@ -13,7 +14,6 @@ from .options import (
     max_skipped_option,
     overwrite_option,
     say,
-    speech_options,
     start_speaking,
 )
 
@@ -25,7 +25,7 @@ from .options import (
 @lock_option
 @max_skipped_option
 @overwrite_option
-@speech_options
+@common_options
 def merge(
     plan: str,
     output: str | None,

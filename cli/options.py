@@ -22,6 +22,8 @@ from featx.config import (
 )
 from featx.text import parse_bytes, printable
 
+from .settings import config_option
+
 if TYPE_CHECKING:
     from featx.assembly import Extraction
     from featx.dataset import Skipped
@@ -296,7 +298,9 @@ train_options = _stack(
     ),
 )
 
-speech_options = _stack(
+# Of every command.
+common_options = _stack(
+    config_option,
     click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout."),
     click.option("-v", "--verbose", is_flag=True, help="Say more on stderr."),
     click.option("-q", "--quiet", is_flag=True, help="Warnings and errors alone, no progress bar."),

@@ -12,6 +12,7 @@ from .options import (
     batch_size_option,
     cache_dir_option,
     check_skipped,
+    common_options,
     data_options,
     device_option,
     engine_options,
@@ -19,7 +20,6 @@ from .options import (
     protocol_option,
     rehash_option,
     say,
-    speech_options,
     start_speaking,
     storage_option,
 )
@@ -52,7 +52,7 @@ from .options import (
 @cache_dir_option
 @rehash_option
 @overwrite_option
-@speech_options
+@common_options
 def plan(
     as_json: bool, verbose: bool, quiet: bool, max_skipped: float, folder: str, **options: Any
 ) -> None:

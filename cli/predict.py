@@ -12,13 +12,13 @@ import click
 from .options import (
     SHOWN,
     batch_size_option,
+    common_options,
     device_options,
     engine_options,
     finish_skipped,
     max_skipped_option,
     overwrite_option,
     say,
-    speech_options,
     start_speaking,
 )
 from .streams import echo_lines, read_names
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 @device_options
 @max_skipped_option
 @overwrite_option
-@speech_options
+@common_options
 def predict(
     model: Path,
     images: tuple[str, ...],

@@ -8,14 +8,14 @@ import click
 
 from featx.text import printable
 
-from .options import say, speech_options, start_speaking
+from .options import common_options, say, start_speaking
 
 
 @click.command()
 @click.argument(
     "features", metavar="F.h5 …", nargs=-1, required=True, type=click.Path(path_type=Path)
 )
-@speech_options
+@common_options
 def verify(features: tuple[Path, ...], as_json: bool, verbose: bool, quiet: bool) -> None:
     """Read every byte of feature files and say whether they are as they were written.
 

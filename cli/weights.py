@@ -6,7 +6,7 @@ import click
 
 from featx.config import BACKBONES
 
-from .options import say, speech_options, start_speaking
+from .options import common_options, say, start_speaking
 
 
 @click.group()
@@ -15,7 +15,7 @@ def weights() -> None:
 
 
 @weights.command("list")
-@speech_options
+@common_options
 def list_(as_json: bool, verbose: bool, quiet: bool) -> None:
     """List the known weights and any others that are stored."""
     start_speaking(verbose, quiet)
@@ -35,7 +35,7 @@ def list_(as_json: bool, verbose: bool, quiet: bool) -> None:
     metavar="NAME",
     help="The network that auto or a short name is about.  [default: resnet50]",
 )
-@speech_options
+@common_options
 def fetch(name: str, backbone: str | None, as_json: bool, verbose: bool, quiet: bool) -> None:
     """Fetch the weights NAME, unless they are stored: auto, or what featx weights list shows."""
     progress = start_speaking(verbose, quiet)
@@ -48,7 +48,7 @@ def fetch(name: str, backbone: str | None, as_json: bool, verbose: bool, quiet: 
 
 @weights.command()
 @click.argument("name")
-@speech_options
+@common_options
 def path(name: str, as_json: bool, verbose: bool, quiet: bool) -> None:
     """Print where the stored weights NAME lie."""
     start_speaking(verbose, quiet)

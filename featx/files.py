@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from featx.errors import OutputExistsError, StorageError
-from featx.text import format_bytes, say_error
+from featx.text import as_text, format_bytes, say_error
 
 _TEMPORARY = re.compile(r"(\..*)\.[0-9a-f]{32}\.tmp", re.DOTALL)
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -229,7 +229,8 @@ def write_json(path: Path, value: Any) -> None:
 
 def format_json(value: Any) -> str:
     """The text that `write_json` writes."""
-    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    # A byte of a name that is no UTF-8 is escaped as JSON itself has it.
+    return as_text(json.dumps(value, indent=2, ensure_ascii=False)) + "\n"
 
 
 def write_text(path: Path, text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,11 @@ from featx.exhibits import embed_pictures, map_test, show_predictions
 from featx.files import write_json, write_text
 from featx.page import render_page
 from featx.rendering import format_interval, format_score
-from featx.text import format_bytes, format_seconds
+from featx.repetition import SETTINGS_NAME, format_settings, say_command
+from featx.text import as_text, format_bytes, format_seconds
 from featx.wording import (
     choose_curve,
     list_notes,
-    say_commands,
     say_costs,
     say_head,
     say_learning,
@@ -26,30 +27,59 @@ from featx.wording import (
     say_verdict,
 )
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Report:
-    """What `write_report` wrote, and what it says."""
+    """What `write_report` wrote, and what it says.
+
+    Attributes
+    ----------
+    results, page : Path
+    settings : Path or None
+        What repeats the comparison; None where a path is no UTF-8, which TOML cannot write.
+    values : dict
+        What `results` holds.
+    """
 
     results: Path
     page: Path
+    settings: Path | None
     values: dict[str, Any]
 
 
 def write_report(comparison: Comparison) -> Report:
-    """Write results.json and report.html into the comparison's folder."""
+    """Write results.json, report.html and featx.toml into the comparison's folder."""
     page = comparison.folder / "report.html"
-    values = {**make_results(comparison), "report": str(page)}
+    settings = _write_settings(comparison)
+    values = {
+        **make_results(comparison),
+        "report": str(page),
+        "config": settings and str(settings),
+    }
     exhibits, drawn = values["exhibits"], values["map"]
     pictures = embed_pictures(
         comparison.root,
         large=[one["path"] for part in ("examples", "mistakes") for one in exhibits[part]],
         small=[point["path"] for point in drawn["points"]] if drawn else [],
     )
-    write_text(page, render_page(values, pictures))
+    write_text(page, as_text(render_page(values, pictures)))  # a path may be no UTF-8
     results = comparison.folder / "results.json"
     write_json(results, values)
-    return Report(results, page, values)
+    return Report(results, page, settings, values)
+
+
+def _write_settings(comparison: Comparison) -> Path | None:
+    path = comparison.folder / SETTINGS_NAME
+    try:
+        text = format_settings(comparison)
+    except UnicodeEncodeError:
+        log.warning("%s: not written, since a path is no UTF-8", path)
+        path.unlink(missing_ok=True)  # it would repeat another comparison
+        return None
+    write_text(path, text)
+    return path
 
 
 def make_results(comparison: Comparison) -> dict[str, Any]:
@@ -68,7 +98,7 @@ def make_results(comparison: Comparison) -> dict[str, Any]:
         )
     values["exhibits"] = show_predictions(comparison, chosen)
     values["map"] = map_test(comparison, chosen)
-    values["command"] = say_commands(comparison)
+    values["command"] = [say_command(comparison)]
     return values
 
 

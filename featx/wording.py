@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
-from typing import Any
 
 from featx.candidates import Candidate, Pair
 from featx.comparison import Comparison
-from featx.config import BACKBONE, SIGNIFICANT, SPLITS
+from featx.config import SIGNIFICANT, SPLITS
 from featx.learning import CurvePoint
 from featx.metrics import smallest_difference
 from featx.rendering import format_score
@@ -295,40 +293,3 @@ def choose_curve(comparison: Comparison) -> str:
         return candidate.name == chosen.model.name, val.accuracy if val else 0.0
 
     return max(heads, key=rank).name
-
-
-def say_commands(comparison: Comparison) -> list[str]:
-    """The command that repeats this comparison on the same images in the same splits."""
-    words = ["featx", "compare", str((comparison.folder / "split.csv").resolve()), "--root"]
-    words += [str(comparison.root.resolve()), *_list_options(comparison.options)]
-    words += ["-o", f"{comparison.folder.resolve()}-again"]
-    return [shlex.join(words)]
-
-
-# Options whose value is left out where it is this one.
-_USUAL: dict[str, Any] = {
-    "C": "auto", "scale": "none", "class_weight": "none", "calibrate": False, "views": 0,
-    "seeds": 1, "protocol": "none", "augment": False, "prefix_cache": True,
-    "learning_curves": True, "decode": "exact", "backbone": BACKBONE, "weights": "auto",
-    "engine": "auto", "precision": "fp32", "seed": 0, "refit": None,
-}  # fmt: skip
-
-
-def _list_options(options: Any) -> list[str]:
-    words: list[str] = []
-    for name, value in options.items():
-        option = "-C" if name == "C" else f"--{name.replace('_', '-')}"
-        if name in ("clf", "baseline"):
-            for one in value or ["none"]:
-                words += [option, one]
-        elif name == "refit" or value == _USUAL.get(name):
-            continue
-        elif name == "prefix_cache":
-            words += [option, "off"]
-        elif name == "learning_curves":
-            words.append("--no-learning-curves")
-        elif value is True:
-            words.append(option)
-        else:
-            words += [option, str(value)]
-    return words

@@ -11,7 +11,7 @@ def test_compare(run, photos, stored, tmp_path):
     assert values == json.loads((out / "results.json").read_text())
     assert set(values) >= {
         "dataset", "classes", "candidates", "paired", "best", "report", "verdict", "notes", "cost",
-        "learning", "exhibits", "map", "command", "options",
+        "learning", "exhibits", "map", "command", "options", "config",
     }  # fmt: skip
     assert [c["name"] for c in values["candidates"]] == ["logreg", "linear", "fc"]
     for candidate in values["candidates"]:
@@ -26,7 +26,8 @@ def test_compare(run, photos, stored, tmp_path):
     again = run(*words)
     assert again.exit_code == 0
     assert again.stderr.count("reused: ") == 3
-    assert again.stdout.splitlines()[-1] == f"written: {out}/report.html, {out}/results.json"
+    written = ", ".join(f"{out}/{name}" for name in ("report.html", "results.json", "featx.toml"))
+    assert again.stdout.splitlines()[-1] == f"written: {written}"
 
 
 def test_choices(run, photos, stored):

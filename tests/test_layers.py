@@ -31,7 +31,7 @@ FLOORS = [
     {"extraction", "deployment"},
     {"sharding", "merging", "views", "learning", "prediction", "trainers"},
     {"comparison", "samples", "ray_runner"},
-    {"distribution", "exhibits", "rendering"},
+    {"distribution", "exhibits", "rendering", "repetition"},
     {"wording", "auditpage"},
     {"report"},
 ]

@@ -58,20 +58,34 @@ def test_what_the_json_says_of_the_images(comparison):
     assert all("test images" in pair["text"] for pair in values["paired"])
 
 
-def test_the_command_repeats_the_run(comparison, run, tmp_path):
+def test_command_and_file_repeat_the_run(comparison, run, tmp_path):
     import shlex
 
     (command,) = make_results(comparison)["command"]
     words = shlex.split(command)
     assert words[:2] == ["featx", "compare"]
-    write_report(comparison)
-    assert words[-2:] == ["-o", str(tmp_path / "out-again")]
-    done = run(*words[1:], "--json", "-q")
-    assert done.exit_code == 0
-    again, first = json.loads(done.stdout), json.loads(json.dumps(comparison.to_dict()))
-    for a, b in zip(again["candidates"], first["candidates"], strict=True):
-        for key in ("name", "accuracy", "counts", "evaluation", "C"):
-            assert a.get(key) == b.get(key)
+    assert words[-2:] == ["--output", str(tmp_path / "out-again")]
+    settings = write_report(comparison).settings
+    first = json.loads(json.dumps(comparison.to_dict()))
+    for asked in (words[1:], ["compare", "--config", settings, "-o", tmp_path / "third"]):
+        done = run(*asked, "--json", "-q")
+        assert done.exit_code == 0
+        again = json.loads(done.stdout)
+        assert again["options"] == first["options"]
+        for a, b in zip(again["candidates"], first["candidates"], strict=True):
+            for key in ("name", "accuracy", "counts", "evaluation", "C"):
+                assert a.get(key) == b.get(key)
+
+
+def test_a_file_that_cannot_be_written_is_none(comparison, caplog):
+    first = write_report(comparison)
+    assert first.values["config"] == str(first.settings)
+    again = write_report(replace(comparison, root=comparison.root / "\udcff"))
+    assert again.settings is None
+    assert not first.settings.exists()
+    root = json.loads(again.results.read_text("utf-8"))["dataset"]["root"]
+    assert root == str(comparison.root / "\udcff")
+    assert "featx.toml: not written, since a path is no UTF-8" in caplog.text
 
 
 def test_the_text_has_counts_and_verdict(comparison):

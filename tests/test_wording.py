@@ -6,7 +6,6 @@ from test_candidates import make
 from featx.candidates import Pair, Verdict
 from featx.learning import CurvePoint
 from featx.wording import (
-    _list_options,
     say_costs,
     say_learning,
     say_pair,
@@ -98,18 +97,6 @@ def test_whether_more_labels_help(last, words):
     assert words in said
     assert "9 test images are too few to say" in say_learning(points, "logreg", 9)
     assert "Too few images per class" in say_learning(points, "ridge", 283)
-
-
-def test_options_are_words_again():
-    options = {
-        "clf": ["logreg"], "baseline": [], "C": 0.5, "scale": "none", "class_weight": "balanced",
-        "calibrate": True, "refit": True, "prefix_cache": False, "learning_curves": False,
-        "views": 0, "seed": 3,
-    }  # fmt: skip
-    assert _list_options(options) == [
-        "--clf", "logreg", "--baseline", "none", "-C", "0.5", "--class-weight", "balanced",
-        "--calibrate", "--prefix-cache", "off", "--no-learning-curves", "--seed", "3",
-    ]  # fmt: skip
 
 
 def test_the_verdict_without_val_and_without_cost():
