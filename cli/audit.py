@@ -56,6 +56,11 @@ def audit(
     """Say what the features in F.h5 say about the data: copies, leaks, wrong labels, outliers.
 
     What is found is no failure: the exit code is 0 whatever there is. Nothing is changed.
+
+    \b
+    Examples:
+      featx audit F.h5
+      featx audit F.h5 --root photos --report audit.html --csv audit.csv
     """
     progress = start_speaking(verbose, quiet)
     from featx.auditing import audit

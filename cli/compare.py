@@ -78,6 +78,13 @@ def compare(**options: Any) -> None:
 
     DIR (default results/NAME) gets report.html, results.json, split.csv, the models, and
     featx.toml, with which --config repeats it.
+
+    \b
+    Examples:
+      featx compare photos --split 0.7,0.1,0.2
+      featx compare photos --split 0.7,0.1,0.2 --baseline none
+      featx compare photos.csv --clf logreg --clf svm --baseline layer4 --seeds 3 -o out
+      featx compare --config out/featx.toml
     """
     run_compare(**options)
 

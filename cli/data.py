@@ -50,6 +50,11 @@ def caltech256_animals(
     """Ten animals of Caltech-256 in the split of the paper: 600 train, 100 val, 409 test images.
 
     Of each class the first 60 files by name are train, the next 10 val, the rest test.
+
+    \b
+    Examples:
+      featx data caltech256-animals --root 256_ObjectCategories
+      featx data caltech256-animals --download data
     """
     start_speaking(verbose, quiet)
     from featx.samples import download_caltech256, write_caltech256_animals

@@ -46,6 +46,11 @@ def demo(output: Path, epochs: int, quiet: bool, **options: Any) -> None:
 
     Writes the images to DIR/digits (60 train and 10 val of each digit, 409 test: the paper's
     counts), then does what featx compare does, with few epochs. The results go to DIR/results.
+
+    \b
+    Examples:
+      featx demo
+      featx demo --epochs 15 -o digits
     """
     from featx.samples import DIGITS_SPLIT, write_digits
 

@@ -63,6 +63,12 @@ def export(
 
     MODEL is of featx fit or featx finetune. What is written of it is checked: it must give featx's
     own probabilities to 1e-4.
+
+    \b
+    Examples:
+      featx export model.safetensors --onnx model.onnx
+      featx export F.h5 --parquet F.parquet
+      featx export F.h5 --npy F.npy
     """
     of_features, of_model = bool(parquet or npy), bool(onnx or openvino)
     if of_features == of_model:

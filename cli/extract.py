@@ -107,6 +107,13 @@ def extract(
 
     DATA is DIR/{train,val,test}/<class>/*, or DIR/<class>/* with --split, or a CSV file with the
     columns path,label[,split]. A second run computes only what is new or has changed.
+
+    \b
+    Examples:
+      featx extract photos --split 0.7,0.1,0.2
+      featx extract photos.csv --root /data/photos -o F.h5
+      featx extract photos --backbone resnet18 --precision auto -v
+      featx extract --plan plan --shard 7
     """
     if plan is None:
         if data is None:

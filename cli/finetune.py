@@ -60,6 +60,11 @@ def finetune(as_json: bool, verbose: bool, quiet: bool, max_skipped: float, **op
 
     The epoch that is kept is the best on val. RUN (default results/NAME/TRAIN-HASH) holds
     model.safetensors and history.json.
+
+    \b
+    Examples:
+      featx finetune photos --split 0.7,0.1,0.2
+      featx finetune photos --split 0.7,0.1,0.2 --train layer4 --epochs 15 --augment -o run
     """
     progress = start_speaking(verbose, quiet)
     from featx.finetuning import finetune

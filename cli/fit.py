@@ -61,7 +61,14 @@ def fit(
     quiet: bool,
     **options: Any,
 ) -> None:
-    """Train a classifier on the features in F.h5. val chooses; test is scored once, at the end."""
+    """Train a classifier on the features in F.h5. val chooses; test is scored once, at the end.
+
+    \b
+    Examples:
+      featx fit F.h5 --clf logreg
+      featx fit F.h5 --clf svm --scale standard --calibrate -o svm.safetensors
+      featx fit F.h5 --clf linear --epochs 30 --max-memory 3GB
+    """
     start_speaking(verbose, quiet)
     from featx.heads import fit
     from featx.rendering import render_model

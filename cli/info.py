@@ -13,7 +13,13 @@ from .options import common_options, say, start_speaking
 @click.argument("features", metavar="F.h5", type=click.Path(path_type=Path))
 @common_options
 def info(features: Path, as_json: bool, verbose: bool, quiet: bool) -> None:
-    """Say what a feature file holds and how its features were made."""
+    """Say what a feature file holds and how its features were made.
+
+    \b
+    Examples:
+      featx info F.h5
+      featx info F.h5 --json
+    """
     start_speaking(verbose, quiet)
     from featx.rendering import render_features
     from featx.store import open_features

@@ -13,7 +13,9 @@ from featx.errors import FeatxError
 from featx.text import printable
 
 from .audit import audit
+from .cache import cache
 from .compare import compare
+from .completion import completion
 from .data import data
 from .demo import demo
 from .doctor import doctor
@@ -84,8 +86,10 @@ for _command in (
     verify,
     export,
     weights,
+    cache,
     data,
     demo,
     doctor,
+    completion,
 ):
     main.add_command(_command)

@@ -41,6 +41,10 @@ def merge(
 
     A shard that is missing, damaged or of something else is named, with the command that computes
     it. The file is byte for byte the one that featx extract makes of the same images alone.
+
+    \b
+    Examples:
+      featx merge plan -o F.h5
     """
     start_speaking(verbose, quiet)
     from featx.merging import merge

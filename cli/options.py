@@ -22,6 +22,7 @@ from featx.config import (
 )
 from featx.text import parse_bytes, printable
 
+from .completion import complete_weights
 from .settings import config_option
 
 if TYPE_CHECKING:
@@ -69,9 +70,11 @@ backbone_option = click.option(
     help=f"The network: {', '.join(BACKBONES)}.",
 )
 
+
 weights_option = click.option(
     "--weights",
     default="auto",
+    shell_complete=complete_weights,
     show_default=True,
     metavar="NAME|FILE",
     help="auto, imagenet1k-v1, imagenet1k-v2, keras-imagenet, or a .safetensors or .pth file.",

@@ -58,13 +58,14 @@ def plan(
 ) -> None:
     """Cut the extraction of DATA into shards that any machine computes, in any order.
 
-    \b
-    featx plan photos --split 0.7,0.1,0.2 -o plan      find, hash and list the images
-    featx extract --plan plan --shard 7                compute one shard, anywhere
-    featx merge plan -o F.h5                           check them all and write one file
-
     DATA is as for featx extract. The folder has to be in sight of every machine that computes, and
     so have the images. --device cuda plans for GPUs that need not be here.
+
+    \b
+    Examples:
+      featx plan photos --split 0.7,0.1,0.2 -o plan      find, hash and list the images
+      featx extract --plan plan --shard 7                compute one shard, anywhere
+      featx merge plan -o F.h5                           check them all and write one file
     """
     progress = start_speaking(verbose, quiet)
     from featx.planning import make_plan

@@ -75,6 +75,12 @@ def predict(
     Of a folder, all images in it and in the folders below. - takes a list of paths on stdin, one a
     line. Text, --jsonl and --csv are for any number of images; the one object of --json is held in
     memory until the end.
+
+    \b
+    Examples:
+      featx predict model.safetensors new/*.jpg --top 3
+      featx predict model.safetensors new --csv said.csv --threshold 0.8
+      find new -name '*.jpg' -print0 | featx predict model.safetensors - --null --jsonl
     """
     if as_json and jsonl:
         raise click.UsageError("--json is one object, --jsonl one for each image: say either.")

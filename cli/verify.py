@@ -21,6 +21,11 @@ def verify(features: tuple[Path, ...], as_json: bool, verbose: bool, quiet: bool
 
     A flipped bit or a cut anywhere is found, and so are parts that do not fit each other. Exit
     code 1 where a file is damaged.
+
+    \b
+    Examples:
+      featx verify F.h5
+      featx verify cache/*.h5 --json
     """
     start_speaking(verbose, quiet)
     from featx.errors import FeatureFileError

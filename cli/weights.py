@@ -6,6 +6,7 @@ import click
 
 from featx.config import BACKBONES
 
+from .completion import complete_weights
 from .options import common_options, say, start_speaking
 
 
@@ -17,7 +18,12 @@ def weights() -> None:
 @weights.command("list")
 @common_options
 def list_(as_json: bool, verbose: bool, quiet: bool) -> None:
-    """List the known weights and any others that are stored."""
+    """List the known weights and any others that are stored.
+
+    \b
+    Examples:
+      featx weights list
+    """
     start_speaking(verbose, quiet)
     from featx.catalogue import describe_weights, find_weights_dir
     from featx.rendering import render_weights
@@ -28,7 +34,7 @@ def list_(as_json: bool, verbose: bool, quiet: bool) -> None:
 
 
 @weights.command()
-@click.argument("name", default="auto")
+@click.argument("name", default="auto", shell_complete=complete_weights)
 @click.option(
     "--backbone",
     type=click.Choice(list(BACKBONES)),
@@ -37,7 +43,14 @@ def list_(as_json: bool, verbose: bool, quiet: bool) -> None:
 )
 @common_options
 def fetch(name: str, backbone: str | None, as_json: bool, verbose: bool, quiet: bool) -> None:
-    """Fetch the weights NAME, unless they are stored: auto, or what featx weights list shows."""
+    """Fetch the weights NAME, unless they are stored: auto, or what featx weights list shows.
+
+    \b
+    Examples:
+      featx weights fetch
+      featx weights fetch imagenet1k-v2
+      featx weights fetch auto --backbone resnet18
+    """
     progress = start_speaking(verbose, quiet)
     from featx.fetch import resolve_weights
 
@@ -47,10 +60,15 @@ def fetch(name: str, backbone: str | None, as_json: bool, verbose: bool, quiet: 
 
 
 @weights.command()
-@click.argument("name")
+@click.argument("name", shell_complete=complete_weights)
 @common_options
 def path(name: str, as_json: bool, verbose: bool, quiet: bool) -> None:
-    """Print where the stored weights NAME lie."""
+    """Print where the stored weights NAME lie.
+
+    \b
+    Examples:
+      featx weights path keras-imagenet
+    """
     start_speaking(verbose, quiet)
     from featx.catalogue import find_stored
 

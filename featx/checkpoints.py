@@ -30,6 +30,7 @@ from featx.store import cost_path, open_features, parts_folder, write_features
 
 log = logging.getLogger(__name__)
 
+_JOURNAL = "journal"
 _NAME = re.compile(r"\d{6}\.h5")
 _LEFTOVER = re.compile(r"\.(\d{6}\.h5|journal)\.[0-9a-f]{32}\.tmp")
 
@@ -52,7 +53,7 @@ class Checkpoints:
     def __init__(self, path: Path) -> None:
         self.folder = parts_folder(path)
         self.shards: list[tuple[FeatureFile, dict[str, Any]]] = []
-        self._journal = self.folder / "journal"
+        self._journal = self.folder / _JOURNAL
         self._next = 0
 
     @property
@@ -126,6 +127,18 @@ class Checkpoints:
             log.warning("computed again: %s", error)
             return None
         return shard
+
+
+def list_parts(path: Path) -> list[Path]:
+    """The files in a feature file's parts folder that an extraction makes, in the order in which
+    they are removed; its lock is not one of them.
+    """
+    folder = parts_folder(path)
+    found = sorted(folder.iterdir()) if folder.is_dir() and not folder.is_symlink() else []
+    # The journal first: shards without their lines are never believed.
+    return [one for one in found if one.name == _JOURNAL] + [
+        one for one in found if _NAME.fullmatch(one.name) or _LEFTOVER.fullmatch(one.name)
+    ]
 
 
 def _check_entry(entry: dict[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,9 @@
-"""What this machine is, and what of featx's promises it can keep."""
+"""What this machine is, what is missing on it, and what of featx's promises it can keep."""
 
 from __future__ import annotations
 
+import importlib.util
+import platform
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -18,17 +20,27 @@ import torchvision
 
 from featx import __version__
 from featx.cache import find_cache_dir
-from featx.config import BATCH_SIZE, TORCHVISION_V1
+from featx.catalogue import find_weights_dir, list_stored
+from featx.config import BACKBONE, BATCH_SIZE, TORCHVISION_V1
 from featx.engine import Engine, TorchEngine
-from featx.engines import AGREEMENT, compare_rows
+from featx.engines import AGREEMENT, compare_rows, try_bf16
 from featx.errors import DeviceError, LockedError
 from featx.files import existing_folder
+from featx.housekeeping import list_cache
 from featx.images import describe_decoder
 from featx.locks import hold_lock
-from featx.machine import describe_machine, has_openvino
+from featx.machine import describe_machine, has_openvino, measure_memory
 from featx.openvino_engine import OpenVinoEngine
 from featx.text import format_bytes, say_error
 from featx.weights import Weights
+
+# What an extra of setup.cfg brings, by the modules that show that it is there.
+_EXTRAS = {
+    "openvino": (("openvino",), "makes extraction on a CPU faster"),
+    "onnx": (("onnx", "onnxruntime"), "is for featx export --onnx"),
+    "parquet": (("pyarrow",), "is for featx export --parquet"),
+    "ray": (("ray",), "is for featx extract --runner ray"),
+}
 
 
 @dataclass(frozen=True)
@@ -41,6 +53,7 @@ class Finding:
     good : bool or None
         None: a fact, neither good nor bad.
     text : str
+        Where something is missing, with the command that gets it.
     """
 
     name: str
@@ -53,18 +66,32 @@ class Finding:
 
 
 def examine(
-    cache_dir: str | Path | None = None, *, device: str = "auto", batch_size: int | None = None
+    cache_dir: str | Path | None = None,
+    *,
+    device: str = "auto",
+    batch_size: int | None = None,
+    quick: bool = False,
 ) -> Iterator[Finding]:
-    """Look at versions, the cache folder and the engine, one after the other.
+    """Look at versions, weights, what is missing, the cache folder and the engines, in turn.
 
-    No weights are needed: the engine is tried with a ResNet50 of random parameters.
+    No weights are needed: engines are tried with a ResNet50 of random parameters.
+
+    Parameters
+    ----------
+    cache_dir : path, optional
+        None: FEATX_CACHE, else ./cache.
+    device : {"auto", "cpu", "cuda"}
+    batch_size : int, optional
+    quick : bool
+        Run no network: nothing is said of engines, precision and threads.
 
     Raises
     ------
     DeviceError
     """
-    yield Finding("featx", None, __version__)
-    yield Finding("machine", None, describe_machine())
+    yield Finding("featx", None, f"{__version__}, Python {platform.python_version()}")
+    memory = format_bytes(measure_memory())
+    yield Finding("machine", None, f"{describe_machine()}, {memory} of memory for this process")
     libraries = {
         "torch": torch.__version__,
         "torchvision": torchvision.__version__,
@@ -74,13 +101,23 @@ def examine(
     }
     yield Finding("libraries", None, ", ".join(f"{k} {v}" for k, v in libraries.items()))
     yield Finding("decoder", None, describe_decoder())
+    yield _examine_weights()
+    yield from _examine_extras()
     home = find_cache_dir(cache_dir)
     yield _examine_folder(home)
+    yield _examine_cache(home)
+    if quick:
+        return
     weights = _random_weights()
     engine = TorchEngine(weights, device, batch_size or BATCH_SIZE)
-    yield _examine_rows(engine, TORCHVISION_V1.crop)
-    if engine.device == "cpu":
-        yield _examine_openvino(weights, engine, TORCHVISION_V1.crop)
+    side = TORCHVISION_V1.crop
+    yield _examine_rows(engine, side)
+    fastest: Engine = engine
+    if engine.device == "cpu" and has_openvino():
+        found, fastest = _examine_openvino(weights, engine, side)
+        yield found
+    _, why = try_bf16(weights, fastest, lambda _: _random_pixels(fastest, side))
+    yield Finding("precision", None, f"of --precision auto: {why}")
     threads = torch.get_num_threads()
     yield Finding(
         "threads",
@@ -88,7 +125,7 @@ def examine(
         f"{threads}; with one, an image's features are "
         + (
             "the same bits"
-            if threads == 1 or not depends_on_threads(engine, TORCHVISION_V1.crop)
+            if threads == 1 or not depends_on_threads(engine, side)
             else "others in their last bits: go on with an interrupted extraction with as many as "
             "it began with (OMP_NUM_THREADS)"
         ),
@@ -134,6 +171,28 @@ def _random_pixels(engine: Engine, side: int) -> npt.NDArray[np.uint8]:
     return np.random.default_rng(0).integers(0, 256, shape, np.uint8)
 
 
+def _examine_weights() -> Finding:
+    names = ", ".join(name for name, _ in list_stored())
+    if not names:
+        return Finding(
+            "weights", False, f"none in {find_weights_dir()}; featx weights fetch gets {BACKBONE}'s"
+        )
+    return Finding("weights", True, f"{names} in {find_weights_dir()}")
+
+
+def _examine_extras() -> Iterator[Finding]:
+    """What is not installed, and what it would be good for."""
+    for extra, (modules, purpose) in _EXTRAS.items():
+        there = has_openvino() if extra == "openvino" else all(map(_has_module, modules))
+        if not there:
+            text = f"not installed; pip install 'featx[{extra}]' {purpose}"
+            yield Finding(extra, None, text)
+
+
+def _has_module(name: str) -> bool:
+    return importlib.util.find_spec(name) is not None
+
+
 def _examine_rows(engine: Engine, side: int) -> Finding:
     moved = probe_rows(engine, side)
     said = (
@@ -146,21 +205,21 @@ def _examine_rows(engine: Engine, side: int) -> Finding:
     return Finding("engine", not moved, f"{name}, batches of {engine.batch_size}: {said}")
 
 
-def _examine_openvino(weights: Weights, exact: Engine, side: int) -> Finding:
-    """Whether OpenVINO is there, gives torch's features, and gives them wherever a row stands."""
-    if not has_openvino():
-        return Finding(
-            "openvino", None, "not installed; pip install 'featx[openvino]' makes extraction faster"
-        )
+def _examine_openvino(weights: Weights, exact: Engine, side: int) -> tuple[Finding, Engine]:
+    """Whether OpenVINO gives torch's features, and gives them wherever a row stands.
+
+    The engine is the one that is fit to be used.
+    """
     try:
         engine = OpenVinoEngine(weights, exact.batch_size)
         pixels = _random_pixels(exact, side)
         error, _ = compare_rows(engine.run(pixels), exact.run(pixels))
     except (DeviceError, RuntimeError) as problem:
-        return Finding("openvino", False, f"does not run here: {problem}")
+        return Finding("openvino", False, f"does not run here: {problem}"), exact
     rows = _examine_rows(engine, side)
-    good = bool(rows.good) and error <= AGREEMENT
-    return Finding("openvino", good, f"{rows.text}; within {error:.0e} of torch's")
+    near = error <= AGREEMENT
+    text = f"{rows.text}; within {error:.0e} of torch's"
+    return Finding("openvino", bool(rows.good) and near, text), engine if near else exact
 
 
 def _examine_folder(home: Path) -> Finding:
@@ -177,6 +236,19 @@ def _examine_folder(home: Path) -> Finding:
     except OSError as error:
         return Finding("cache", False, f"{home}: {say_error(error)}")
     return Finding("cache", True, f"{home}: can be written and locked, {free} free")
+
+
+def _examine_cache(home: Path) -> Finding:
+    try:
+        found = list_cache(home)
+    except OSError as error:
+        return Finding("kept", False, f"{home}: {say_error(error)}")
+    useless = [one for one in found if one.useless]
+    text = f"{len(found)} entries, {format_bytes(sum(one.bytes for one in found))}"
+    if useless:
+        room = format_bytes(sum(one.bytes for one in useless))
+        text += f"; {len(useless)} of no use ({room}): featx cache prune removes them"
+    return Finding("kept", None, text)
 
 
 def _random_weights() -> Weights:

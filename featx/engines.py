@@ -71,7 +71,11 @@ def make_engine(
         engine = _take_fastest(weights, batch_size, precision, sample)
     else:
         engine = TorchEngine(weights, place, batch_size, precision)
-    return _try_bf16(weights, engine, sample) if choice.precision == "auto" else engine
+    if choice.precision != "auto":
+        return engine
+    engine, why = try_bf16(weights, engine, sample)
+    log.info("precision: %s", why)
+    return engine
 
 
 def compare_rows(
@@ -113,8 +117,16 @@ def _take_fastest(weights: Weights, batch_size: int, precision: str, sample: Sam
     return TorchEngine(weights, "cpu", batch_size, precision)
 
 
-def _try_bf16(weights: Weights, exact: Engine, sample: Sample) -> Engine:
-    """The same engine in bf16, where the processor has it and it is as good and really faster."""
+def try_bf16(weights: Weights, exact: Engine, sample: Sample) -> tuple[Engine, str]:
+    """The same engine in bf16, where the processor has it and it is as good and really faster.
+
+    Returns
+    -------
+    Engine
+        `exact` itself, where it is not.
+    str
+        Why, with what was measured.
+    """
     name = exact.name.split()[0]
     try:
         rough = _build(name, weights, exact.device, exact.batch_size, "bf16")
@@ -122,18 +134,14 @@ def _try_bf16(weights: Weights, exact: Engine, sample: Sample) -> Engine:
         expected, slow = _time(exact, pixels)
         found, fast = _time(rough, pixels)
     except (DeviceError, RuntimeError) as error:
-        log.info("bf16 refused, because it does not run here: %s", error)
-        return exact
+        return exact, f"bf16 refused, because it does not run here: {error}"
     _, cosine = compare_rows(found, expected)
     gain = slow / fast
     if not cosine >= COSINE:
-        log.info("bf16 refused, because its features differ: cosine %.5f", cosine)
-    elif gain < GAIN:
-        log.info("bf16 refused, because it is no faster: %.2f times", gain)
-    else:
-        log.info("precision: bf16, %.1f times as fast, cosine %.5f", gain, cosine)
-        return rough
-    return exact
+        return exact, f"bf16 refused, because its features differ: cosine {cosine:.5f}"
+    if gain < GAIN:
+        return exact, f"bf16 refused, because it is no faster: {gain:.2f} times"
+    return rough, f"bf16, {gain:.1f} times as fast, cosine {cosine:.5f}"
 
 
 def _time(engine: Engine, pixels: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float32], float]:

@@ -75,6 +75,11 @@ def remove_leftovers(*paths: Path) -> None:
             Path(entry).unlink(missing_ok=True)
 
 
+def is_temporary(path: Path) -> bool:
+    """Whether a file has a name that `write_whole` gives."""
+    return _TEMPORARY.fullmatch(path.name) is not None
+
+
 def append_line(path: Path, line: str) -> None:
     """Append one line to a file that exists, and have it on the disk before returning."""
     handle = os.open(path, os.O_WRONLY | os.O_APPEND | getattr(os, "O_BINARY", 0))

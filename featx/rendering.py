@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from tabulate import tabulate
 
-from featx.text import format_seconds, printable
+from featx.text import format_bytes, format_seconds, printable
 
 if TYPE_CHECKING:  # most of them take seconds to import
     from featx.features import FeatureFile
+    from featx.housekeeping import Entry
     from featx.metrics import Score
     from featx.models import Model
     from featx.prediction import Prediction
@@ -114,3 +116,23 @@ def render_weights(known: Sequence[dict[str, Any]], folder: str) -> str:
         for w in known
     ]
     return f"{tabulate(rows, ['weights', 'backbone', '', 'what'])}\n\nin {folder}"
+
+
+def render_cache(entries: Sequence[Entry], folder: str) -> str:
+    """A table of what lies in the cache folder."""
+    rows = [
+        [
+            printable(one.path.relative_to(folder).as_posix()),
+            one.kind,
+            "?" if one.images is None else f"{one.images:,}",
+            format_bytes(one.bytes),
+            f"{datetime.fromtimestamp(one.written):%Y-%m-%d}",
+            printable(f"of no use: {one.useless}" if one.useless else one.made_by),
+        ]
+        for one in entries
+    ]
+    headers = ["file", "kind", "images", "size", "written", "what"]
+    align = ("left", "left", "right", "right", "left", "left")
+    table = tabulate(rows, headers, disable_numparse=True, colalign=align if rows else None)
+    total = format_bytes(sum(one.bytes for one in entries))
+    return (f"{table}\n\n" if rows else "") + f"{total} in {printable(str(folder))}"

@@ -15,6 +15,7 @@ from featx.container import (
     SLICE,
     Seal,
     Sealed,
+    believe_seal,
     check_seal,
     open_sealed,
     read_note,
@@ -127,13 +128,7 @@ def open_features(path: str | Path) -> FeatureFile:
         See `read_features`.
     """
     path, seen = Path(path), _Seen()
-    seal = check_seal(_existing(path), _KIND, seen.look)
-    with open_sealed(path) as sealed:
-        _check_schema(sealed, path)
-        try:
-            file = _read(sealed, path, seal)
-        except _NOT_OURS as error:
-            raise FeatureFileError(path, f"damaged: {error}") from error
+    file = _open(path, check_seal(_existing(path), _KIND, seen.look))
     try:
         _check_values(file, seen)
     except ValueError as error:
@@ -143,6 +138,26 @@ def open_features(path: str | Path) -> FeatureFile:
     if read_provenance_key(path) != file.provenance.key():
         raise FeatureFileError(path, "damaged: its first lines name another provenance")
     return file
+
+
+def peek_features(path: Path) -> FeatureFile:
+    """What a feature file says it holds, without reading all of it: for listings.
+
+    Raises
+    ------
+    FeatureFileError
+        See `read_features`; what only all bytes could tell is not found.
+    """
+    return _open(path, believe_seal(_existing(path), _KIND))
+
+
+def is_feature_file(path: Path) -> bool:
+    """Whether a file begins as featx begins a feature file, of whatever schema, whole or not."""
+    try:
+        read_note(path, _KIND)
+    except FeatureFileError:
+        return False
+    return True
 
 
 def read_provenance_key(path: Path) -> str:
@@ -202,6 +217,15 @@ def _check_schema(sealed: Sealed, path: Path) -> None:
         raise FeatureFileError(
             path, f"schema {schema}, and this featx reads schema {SCHEMA}; extract again"
         )
+
+
+def _open(path: Path, seal: Seal) -> FeatureFile:
+    with open_sealed(path) as sealed:
+        _check_schema(sealed, path)
+        try:
+            return _read(sealed, path, seal)
+        except _NOT_OURS as error:
+            raise FeatureFileError(path, f"damaged: {error}") from error
 
 
 def _read(sealed: Sealed, path: Path, seal: Seal) -> FeatureFile:

@@ -7,14 +7,30 @@ from featx.doctor import Finding, probe_rows
 from featx.engine import TorchEngine
 
 
-def test_doctor_looks_at_everything(run, tmp_path):
+def test_doctor_looks_at_everything(run, stored, tmp_path):
     done = run("doctor", "--cache-dir", tmp_path / "c", "--batch-size", "2")
     assert done.exit_code == 0
     marks = {line[2:].split()[0]: line[0] for line in done.stdout.splitlines()}
     assert marks["cache"] == marks["engine"] == "✓"
     assert marks["openvino"] == " "  # not there, as far as this test sees
+    assert marks["weights"] == "✓"
     assert "HDF5" in done.stdout
+    assert "pip install 'featx[openvino]'" in done.stdout
+    assert "of --precision auto: bf16" in done.stdout
+    assert "0 entries, 0 bytes" in done.stdout
     assert not (tmp_path / "c").exists()
+
+
+def test_a_quick_look_runs_no_network_and_says_what_gets_weights(run, monkeypatch):
+    monkeypatch.setattr(doctor, "TorchEngine", None)
+    monkeypatch.setattr(doctor, "_has_module", lambda name: name not in ("ray", "onnx"))
+    done = run("doctor", "--quick")
+    assert done.exit_code == 1
+    marks = {line[2:].split()[0]: line[0] for line in done.stdout.splitlines()}
+    assert marks["weights"] == "✗"
+    assert "featx weights fetch" in done.stdout
+    assert {"ray", "onnx", "openvino"} <= marks.keys()
+    assert not {"parquet", "engine", "precision", "threads"} & marks.keys()
 
 
 def test_what_is_amiss_is_said_and_exit_1(run, monkeypatch):
@@ -30,8 +46,10 @@ def test_what_is_amiss_is_said_and_exit_1(run, monkeypatch):
 def test_doctor_tries_openvino(tiny_weights, monkeypatch):
     monkeypatch.setattr(doctor, "has_openvino", lambda: True)
     pytest.importorskip("openvino")
-    found = doctor._examine_openvino(tiny_weights, TorchEngine(tiny_weights, "cpu", 4), 64)
+    exact = TorchEngine(tiny_weights, "cpu", 4)
+    found, engine = doctor._examine_openvino(tiny_weights, exact, 64)
     assert found.good
+    assert engine.name.startswith("openvino")
     assert "the same bits wherever it stands in a batch, and alone; within " in found.text
 
 

@@ -1,10 +1,15 @@
 import os
+import shutil
 import subprocess
 import sys
+from inspect import cleandoc
 from pathlib import Path
+from textwrap import indent
 
 import click
 import pytest
+from click.testing import CliRunner
+from test_docs_commands import collect_lines, parse, split_words
 
 import featx
 
@@ -28,10 +33,55 @@ def test_every_command_has_help_and_is_in_the_docs(app, run):
                 assert parameter.help, f"{words} {parameter.name}"
 
 
+def test_every_helps_examples_are_commands_that_featx_takes(app):
+    for words, command in commands(app):
+        if isinstance(command, click.Group):
+            continue
+        _, _, examples = cleandoc(command.help).partition("\b\nExamples:\n")
+        lines = [line for line in collect_lines(indent(examples, "    ")) if line]
+        assert lines, words
+        for line in lines:
+            parse(app, split_words(line))
+            assert max(map(len, examples.splitlines())) <= 90, words
+        if words != "featx completion":
+            assert all(line.startswith(("featx extract", words)) for line in lines[:1]), words
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("featx ext", {"extract"}),
+        ("featx weights pa", {"path"}),
+        ("featx fit --clf s", {"svm"}),
+        ("featx weights path k", {"keras-imagenet"}),
+        ("featx extract x --weights imagenet1k", {"imagenet1k-v1", "imagenet1k-v2"}),
+    ],
+)
+@pytest.mark.skipif(os.name != "posix", reason="shells of POSIX")
+def test_words_are_completed(app, line, expected):
+    script = CliRunner().invoke(app, ["completion", "bash"], prog_name="featx").stdout
+    assert "_FEATX_COMPLETE=bash_complete" in script
+    words = line.split()
+    asked = {"_FEATX_COMPLETE": "bash_complete", "COMP_WORDS": line, "COMP_CWORD": len(words) - 1}
+    program = Path(sys.executable).parent / "featx"
+    env = os.environ | {name: str(value) for name, value in asked.items()}
+    done = subprocess.run([program], env=env, check=True, capture_output=True, text=True)
+    assert {one.partition(",")[2] for one in done.stdout.splitlines()} == expected
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shells_script_is_one_that_it_reads(run, shell):
+    script = run("completion", shell).stdout
+    assert "featx" in script
+    if program := shutil.which(shell):
+        subprocess.run([program, "-n"], input=script, check=True, text=True)
+
+
 def test_every_command_but_groups_speaks_json(app):
     for words, command in commands(app):
         names = {option for p in command.params for option in p.opts}
-        if not isinstance(command, click.Group):
+        # A script for a shell is that alone.
+        if not isinstance(command, click.Group) and words != "featx completion":
             assert {"--json", "--quiet", "--verbose"} <= names, words
 
 

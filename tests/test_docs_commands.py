@@ -50,7 +50,15 @@ def split_words(line):
 
 
 def parse(app, words):
-    """Raise what the command line would, without running anything."""
+    """Raise what the command line would, without running anything.
+
+    A file of settings that is named has what the command must be told.
+    """
+    if "--config" in words:
+        file = Path(words[words.index("--config") + 1])
+        file.parent.mkdir(parents=True, exist_ok=True)
+        required = [p.name for p in app.commands[words[0]].params if p.required]
+        file.write_text(f"[{words[0]}]\n" + "".join(f'{name} = "x"\n' for name in required))
     context = app.make_context("featx", list(words), resilient_parsing=False)
     rest = [*context._protected_args, *context.args]
     while rest:

@@ -26,8 +26,8 @@ FLOORS = [
     {"store", "contents", "ledger", "candidates", "logreg", "margins", "neighbours", "budget"},
     {"suspects"}
     | {"cache", "costs", "checkpoints", "shards", "plans", "recipes", "results", "export"},
-    {"assembly", "finetuning", "doctor", "heads", "findings"},
-    {"lookup", "planning", "auditing", "classifier", "graphs", "transformer"},
+    {"assembly", "finetuning", "heads", "findings", "housekeeping"},
+    {"lookup", "planning", "auditing", "classifier", "doctor", "graphs", "transformer"},
     {"extraction", "deployment"},
     {"sharding", "merging", "views", "learning", "prediction", "trainers"},
     {"comparison", "samples", "ray_runner"},

@@ -1,0 +1,232 @@
+"""What lies in the cache folder, how much room it takes, and clearing it up."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import stat
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from featx.cache import find_cache_dir
+from featx.checkpoints import list_parts
+from featx.contents import index_path
+from featx.errors import FeatureFileError
+from featx.features import FeatureFile
+from featx.files import is_temporary
+from featx.locks import hold_lock
+from featx.store import cost_path, is_feature_file, parts_folder, peek_features
+
+_ROWS = re.compile(r"[0-9a-f]{16}")  # a folder of ResNet50Features' rows
+_ROWS_FILE = re.compile(r"made-by\.json|[0-9a-f]+\.rows")
+_DAY = 86400.0  # seconds
+# Whoever still writes a temporary file has touched it since.
+_ABANDONED = _DAY
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Files of the cache folder that go together.
+
+    Attributes
+    ----------
+    kind : {"features", "unfinished", "rows", "leftover"}
+        A feature file with what lies beside it; shards of an extraction that did not end; rows of
+        `ResNet50Features`; what a killed process left.
+    path : Path
+        Which the others belong to.
+    files : tuple of Path
+        All of them, and nothing that is not featx's.
+    bytes : int
+    written : float
+        When the youngest of them was, in seconds since 1970.
+    images : int or None
+        None: not known.
+    made_by : str
+        Weights, engine and precision; "" where they are not known.
+    useless : str
+        Why nothing will ever be read from it; "" where something may.
+    """
+
+    kind: str
+    path: Path
+    files: tuple[Path, ...]
+    bytes: int
+    written: float
+    images: int | None = None
+    made_by: str = ""
+    useless: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it stands in JSON."""
+        return {**vars(self), "path": str(self.path), "files": [str(path) for path in self.files]}
+
+
+def list_cache(cache_dir: str | Path | None = None) -> list[Entry]:
+    """What featx keeps in the cache folder, by name; files that are not featx's are left out.
+
+    Feature files are believed by their first lines and their length: `featx.store.open_features`
+    reads all bytes.
+
+    Parameters
+    ----------
+    cache_dir : path, optional
+        None: FEATX_CACHE, else ./cache.
+
+    Raises
+    ------
+    OSError
+        The folder cannot be read.
+    """
+    home = find_cache_dir(cache_dir)
+    if not home.is_dir():
+        return []
+    # What is a link was put there by somebody else.
+    there = sorted(path for path in home.iterdir() if not path.is_symlink())
+    found = [*_list_extractions(there), *_list_rows(home / "rows")]
+    return found + [
+        _enter("leftover", path, [path], useless="left by a process that was killed")
+        for path in there
+        if is_temporary(path) and time.time() - path.stat().st_mtime > _ABANDONED
+    ]
+
+
+def choose_entries(
+    entries: Iterable[Entry], older_than: float | None = None, everything: bool = False
+) -> list[Entry]:
+    """Those to be removed: the useless ones, and on demand others.
+
+    Parameters
+    ----------
+    entries : iterable of Entry
+    older_than : float, optional
+        Also those that were last written more than so many days ago.
+    everything : bool
+        All of them.
+    """
+    limit = None if older_than is None else time.time() - older_than * _DAY
+    return [
+        one
+        for one in entries
+        if everything or one.useless or (limit is not None and one.written < limit)
+    ]
+
+
+def remove_entry(entry: Entry) -> None:
+    """Remove the files of an entry, and its folder where nothing else is in it.
+
+    Raises
+    ------
+    LockedError
+        An extraction is at work on it.
+    OSError
+        A file cannot be removed; those before it are gone.
+    """
+    if entry.kind in ("features", "unfinished"):
+        parts = parts_folder(entry.path)
+        # Taking the lock makes the folder, and letting go of it removes it.
+        with hold_lock(parts, entry.path):
+            _remove(entry.files)
+    else:
+        _remove(entry.files)
+        if entry.kind == "rows":
+            with contextlib.suppress(OSError):  # somebody else's file is in it
+                entry.path.rmdir()
+
+
+def _remove(files: Iterable[Path]) -> None:
+    for path in files:
+        path.unlink(missing_ok=True)
+
+
+def _list_extractions(there: list[Path]) -> Iterator[Entry]:
+    """Feature files and unfinished ones, each with all that lies beside it."""
+    names = {path.name for path in there}
+    roots = {_root_of(path) for path in there} - {None}
+    for path in sorted(root for root in roots if root is not None):
+        beside = [one for one in (cost_path(path), index_path(path)) if one.name in names]
+        parts = list_parts(path)
+        if path.name in names:
+            if is_feature_file(path):
+                yield _describe_file(path, [path, *beside, *parts])
+        elif parts:
+            yield _describe_shards(path, [*parts, *beside])
+        elif beside:
+            yield _enter("leftover", path, beside, useless="its feature file is gone")
+
+
+def _root_of(path: Path) -> Path | None:
+    """The feature file that a file or folder is, or lies beside."""
+    name = re.sub(r"(?<=\.h5)\.(parts|files|cost\.json)$", "", path.name)
+    return path.with_name(name) if name.endswith(".h5") else None
+
+
+def _describe_file(path: Path, files: list[Path]) -> Entry:
+    try:
+        held = peek_features(path)
+    except FeatureFileError as error:
+        return _enter("features", path, files, useless=error.reason)
+    return _enter("features", path, files, len(held), _say_making(held))
+
+
+def _describe_shards(path: Path, files: list[Path]) -> Entry:
+    held = []
+    for one in files:
+        with contextlib.suppress(FeatureFileError):  # the journal, or one cut short
+            held.append(peek_features(one))
+    made_by = _say_making(held[0]) if held else ""
+    return _enter("unfinished", path, files, sum(map(len, held)), made_by)
+
+
+def _say_making(held: FeatureFile) -> str:
+    made = held.provenance
+    return f"{made.backbone} {made.weights}, {made.engine} {made.precision}"
+
+
+def _list_rows(folder: Path) -> Iterator[Entry]:
+    if folder.is_symlink() or not folder.is_dir():
+        return
+    for path in sorted(folder.iterdir()):
+        if _ROWS.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
+            files = [one for one in sorted(path.iterdir()) if _ROWS_FILE.fullmatch(one.name)]
+            files += [one for one in sorted(path.iterdir()) if is_temporary(one)]
+            yield _enter("rows", path, files, made_by=_read_making(path / "made-by.json"))
+
+
+def _read_making(path: Path) -> str:
+    try:
+        made = json.loads(path.read_text("utf-8"))
+        return f"{made['backbone']} {made['weights']}, {made['engine']} {made['precision']}"
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return ""
+
+
+def _enter(
+    kind: str,
+    path: Path,
+    files: list[Path],
+    images: int | None = None,
+    made_by: str = "",
+    useless: str = "",
+) -> Entry:
+    states = []
+    for one in list(files):
+        try:
+            states.append(one.lstat())
+        except FileNotFoundError:  # just now
+            files.remove(one)
+    plain = [one for one in states if stat.S_ISREG(one.st_mode)]
+    return Entry(
+        kind,
+        path,
+        tuple(files),
+        sum(one.st_size for one in plain),
+        max((one.st_mtime for one in plain), default=time.time()),
+        images,
+        made_by,
+        useless,
+    )

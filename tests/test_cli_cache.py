@@ -1,0 +1,147 @@
+"""What lies in the cache folder is told, and what is removed is featx's own and of no use."""
+
+import json
+import os
+import re
+import time
+
+import pytest
+from conftest import reseal
+
+from featx.extraction import extract
+from featx.housekeeping import choose_entries, list_cache, remove_entry
+from featx.locks import hold_lock
+from featx.store import parts_folder
+from featx.transformer import ResNet50Features
+
+DAY = 86400
+
+
+@pytest.fixture
+def cache(photos, stored, tmp_path):
+    """A whole file, one cut short, one of another schema, an unfinished one, leftovers, others'."""
+    folder = tmp_path / "c"
+    whole = extract(photos, cache_dir=folder).features
+    data = whole.read_bytes()
+    (folder / "cut.h5").write_bytes(data[:-100])
+    (folder / "cut.h5.cost.json").write_text("{}")
+    (folder / "old.h5").write_bytes(data.replace(b"schema", b"schemb"))
+    reseal(folder / "old.h5", "feature file")
+    parts = folder / "begun.h5.parts"
+    parts.mkdir()
+    (parts / "000000.h5").write_bytes(data)
+    (parts / "journal").write_text("x")
+    (parts / "notes.txt").write_text("mine")
+    (folder / "gone.h5.files").write_text("x")
+    ResNet50Features(cache_dir=folder).transform([photos / "cat" / "00.jpg"])
+    for name, age in ((f".a.h5.{32 * 'a'}.tmp", 2), (f".b.h5.{32 * 'b'}.tmp", 0)):
+        (folder / name).write_text("half")
+        os.utime(folder / name, times=2 * (time.time() - age * DAY,))
+    (folder / "other.h5").write_bytes(b"\x89HDF\r\n\x1a\n and so on")
+    (folder / "notes.h5").write_text("mine")
+    (folder / "linked.h5").symlink_to(whole)
+    (folder / "rows" / "mine").mkdir()
+    (folder / "rows" / "mine" / "x").write_text("mine")
+    return folder, whole
+
+
+def walk(folder):
+    return {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
+
+
+def test_what_is_there(cache, run):
+    folder, whole = cache
+    values = json.loads(run("cache", "list", "--cache-dir", folder, "--json").stdout)
+    found = {os.path.relpath(one["path"], folder): one for one in values["entries"]}
+    rows = next(name for name in found if name.startswith("rows/"))
+    assert set(found) == {
+        whole.name, "cut.h5", "old.h5", "begun.h5", "gone.h5", rows, f".a.h5.{32 * 'a'}.tmp"
+    }  # fmt: skip
+    kinds = {name: (one["kind"], one["images"]) for name, one in found.items()}
+    assert kinds[whole.name] == ("features", 27)
+    assert kinds["begun.h5"] == ("unfinished", 27)
+    assert kinds[rows][0] == "rows"
+    assert found[whole.name]["made_by"].startswith("resnet50 imagenet1k-v1, torch")
+    assert found["cut.h5"]["useless"].startswith("damaged: it has")
+    assert found["gone.h5"]["useless"] == "its feature file is gone"
+    assert found["begun.h5"]["useless"] == found[rows]["useless"] == ""
+    # With what lies beside it.
+    beside = [path for path in folder.iterdir() if path.name.startswith(whole.name)]
+    assert sorted(found[whole.name]["files"]) == sorted(map(str, beside))
+    assert found[whole.name]["bytes"] == sum(path.stat().st_size for path in beside)
+    text = run("cache", "list", "--cache-dir", folder).stdout
+    assert re.search(r"begun\.h5 +unfinished +27 ", text)
+    assert "of no use: damaged" in text
+
+
+def test_only_the_useless_goes(cache, run, photos):
+    folder, _ = cache
+    before = walk(folder)
+    words = ["cache", "prune", "--cache-dir", folder]
+    would = run(*words, "--dry-run")
+    assert "would remove 4 of 4 entries" in would.stdout
+    assert walk(folder) == before
+    done = json.loads(run(*words, "--yes", "--json").stdout)
+    gone = {"cut.h5", "cut.h5.cost.json", "old.h5", "gone.h5.files", f".a.h5.{32 * 'a'}.tmp"}
+    assert before - walk(folder) == gone
+    assert len(done["removed"]) == 4
+    assert "nothing" in run(*words).stdout
+    # What is left is as good as before.
+    assert extract(photos, cache_dir=folder).extracted == 0
+    assert [one.kind for one in list_cache(folder)] == ["unfinished", "features", "rows"]
+
+
+def test_all_is_all_that_is_featxs(cache, run):
+    folder, _ = cache
+    assert run("cache", "prune", "--cache-dir", folder, "--all", "-y").exit_code == 0
+    assert walk(folder) == {
+        ".gitignore", "begun.h5.parts/notes.txt", f".b.h5.{32 * 'b'}.tmp", "linked.h5", "notes.h5",
+        "other.h5", "rows/mine/x",
+    } - {"linked.h5"}  # whose file is gone; the link itself stays  # fmt: skip
+    assert (folder / "linked.h5").is_symlink()
+    assert list_cache(folder) == []
+
+
+def test_age_counts_from_the_last_writing(cache):
+    folder, whole = cache
+    for path in folder.glob(f"{whole.name}*"):
+        os.utime(path, times=2 * (time.time() - 40 * DAY,))
+    found = list_cache(folder)
+    old = {one.path for one in choose_entries(found, older_than=30)}
+    assert old - {one.path for one in choose_entries(found)} == {whole}
+    assert choose_entries(found, everything=True) == found
+    assert whole not in {one.path for one in choose_entries(found, older_than=50)}
+
+
+def test_what_an_extraction_is_at_work_on_stays(cache, run):
+    folder, whole = cache
+    with hold_lock(parts_folder(whole), whole):
+        done = run("cache", "prune", "--cache-dir", folder, "--all", "--yes")
+    assert done.exit_code == 0
+    assert "kept: " in done.stderr
+    assert "is being written by process" in done.stderr
+    assert whole.exists()
+    (entry,) = list_cache(folder)
+    remove_entry(entry)
+    assert not list(folder.glob(f"{whole.name}*"))
+
+
+def test_it_asks(cache, app, run):
+    from click.testing import CliRunner
+
+    folder, _ = cache
+    before = walk(folder)
+    words = ["cache", "prune", "--cache-dir", str(folder)]
+    for said in ("n\n", ""):
+        done = CliRunner().invoke(app, words, input=said)
+        assert done.exit_code == 1
+        assert "Remove them? [y/N]" in done.stderr
+        assert walk(folder) == before
+    assert run(*words, "--json").exit_code == 2
+    done = CliRunner().invoke(app, words, input="y\n")
+    assert done.stdout.startswith("removed 4 of 4 entries")
+
+
+def test_no_folder_is_nothing(run, tmp_path):
+    assert run("cache", "list").stdout == "0 bytes in cache\n"
+    assert run("cache", "prune").stdout == "removed nothing, 0 bytes\n"
