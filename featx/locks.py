@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
-from featx.errors import LockedError
+from featx.errors import LockedError, NoLocksError
 from featx.files import write_bytes
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,9 @@ def hold_lock(folder: Path, what: Path) -> Iterator[None]:
     Raises
     ------
     LockedError
-        Another process holds the lock, or the file system has none.
+        Another process, or thread, holds the lock.
+    NoLocksError
+        The file system has none.
     """
     path = folder / "lock"
     handle = _acquire(path, what)
@@ -96,7 +98,7 @@ def _acquire(path: Path, what: Path) -> int:
             if error.errno not in _NO_LOCKS:
                 raise
             # The file stays: another process may hold it, if the system is merely short of locks.
-            raise LockedError(
+            raise NoLocksError(
                 f"{path.parent}: this file system has no locks ({error.strerror}), as some network "
                 "file systems do not: keep features on a local disk (--cache-dir, -o), or see to "
                 "it that nothing else writes there and say --no-lock"
