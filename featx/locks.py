@@ -77,11 +77,15 @@ def do_without_lock(folder: Path) -> Iterator[None]:
 
 def _acquire(path: Path, what: Path) -> int:
     for _ in range(_TRIES):
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         except FileNotFoundError:
             continue  # the folder was removed by a process that ended
+        except FileExistsError:
+            if path.parent.exists():
+                raise  # it is a file
+            continue  # removed between two looks of mkdir's
         try:
             _lock(handle)
             with contextlib.suppress(FileNotFoundError):
