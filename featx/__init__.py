@@ -13,13 +13,16 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from featx.auditing import audit as audit
+    from featx.catalogue import describe_weights as list_weights
     from featx.comparison import compare as compare
     from featx.deployment import export_model as export_model
     from featx.distribution import extract_distributed as extract_distributed
+    from featx.doctor import examine as examine
     from featx.errors import FeatxError as FeatxError
     from featx.export import export_features as export_features
     from featx.extraction import extract as extract
     from featx.features import Features as Features
+    from featx.fetch import resolve_weights as fetch_weights
     from featx.finetuning import finetune as finetune
     from featx.heads import fit as fit
     from featx.merging import merge as merge
@@ -27,32 +30,68 @@ if TYPE_CHECKING:
     from featx.planning import make_plan as make_plan
     from featx.prediction import predict as predict
     from featx.report import write_report as write_report
+    from featx.samples import write_caltech256_animals as write_caltech256_animals
+    from featx.samples import write_digits as write_digits
     from featx.sharding import ShardWorker as ShardWorker
-    from featx.store import read_features as load_features  # noqa: F401
+    from featx.store import read_features as load_features
     from featx.transformer import ResNet50Features as ResNet50Features
+    from featx.views import extract_views as extract_views
 
 # Name here, module, and name there. No name here is a module's: importing one would hide it.
 _HOMES = {
-    "FeatxError": ("errors", "FeatxError"),
     "Features": ("features", "Features"),
+    "FeatxError": ("errors", "FeatxError"),
     "ResNet50Features": ("transformer", "ResNet50Features"),
     "ShardWorker": ("sharding", "ShardWorker"),
     "audit": ("auditing", "audit"),
     "compare": ("comparison", "compare"),
+    "examine": ("doctor", "examine"),
     "export_features": ("export", "export_features"),
     "export_model": ("deployment", "export_model"),
     "extract": ("extraction", "extract"),
     "extract_distributed": ("distribution", "extract_distributed"),
+    "extract_views": ("views", "extract_views"),
+    "fetch_weights": ("fetch", "resolve_weights"),
     "finetune": ("finetuning", "finetune"),
     "fit": ("heads", "fit"),
+    "list_weights": ("catalogue", "describe_weights"),
     "load_features": ("store", "read_features"),
     "make_plan": ("planning", "make_plan"),
     "merge": ("merging", "merge"),
     "predict": ("prediction", "predict"),
     "read_model": ("models", "read_model"),
+    "write_caltech256_animals": ("samples", "write_caltech256_animals"),
+    "write_digits": ("samples", "write_digits"),
     "write_report": ("report", "write_report"),
 }
-__all__ = ["__version__", *_HOMES]
+# Spelled out, since type checkers read it: they take a renamed import for none of ours otherwise.
+__all__ = [
+    "Features",
+    "FeatxError",
+    "ResNet50Features",
+    "ShardWorker",
+    "__version__",
+    "audit",
+    "compare",
+    "examine",
+    "export_features",
+    "export_model",
+    "extract",
+    "extract_distributed",
+    "extract_views",
+    "fetch_weights",
+    "finetune",
+    "fit",
+    "list_weights",
+    "load_features",
+    "make_plan",
+    "merge",
+    "predict",
+    "read_model",
+    "write_caltech256_animals",
+    "write_digits",
+    "write_report",
+]
 
 
 def __getattr__(name: str) -> Any:

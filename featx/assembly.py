@@ -16,7 +16,7 @@ from featx.costs import read_cost
 from featx.dataset import Skipped
 from featx.errors import CONTENT_FAULTS, ExtractionError
 from featx.features import FeatureFile, Features, Heading
-from featx.images import describe_colours, describe_decoder
+from featx.images import Source, describe_colours, describe_decoder
 from featx.inventory import Inventory
 from featx.provenance import Choice, Provenance
 from featx.shards import Shard, decode_some
@@ -52,7 +52,7 @@ def make_provenance(weights: Weights, engine: str, choice: Choice) -> Provenance
 
 
 def build_runner(
-    find_paths: Callable[[int], Iterable[Path]],
+    find_paths: Callable[[int], Iterable[Source]],
     choice: Choice,
     weights: str,
     made: Provenance | None,
@@ -67,8 +67,8 @@ def build_runner(
     Parameters
     ----------
     find_paths : callable
-        Gives some images, at most as many as it is told, to probe with where there is something to
-        probe.
+        Gives some images, files or pictures, at most as many as it is told, to probe with where
+        there is something to probe.
     choice : Choice
     weights : str
         See `featx.fetch.resolve_weights`.

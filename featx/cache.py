@@ -81,8 +81,8 @@ def find_finished(
 
     Weights known by name have one hash and one preprocessing; a local file must be read first.
     """
-    weights = name_weights(weights, choice.backbone)
-    if weights != "auto" and weights not in RECIPES:
+    name = name_weights(weights, choice.backbone)
+    if name != "auto" and name not in RECIPES:
         return None
     for candidate in candidates:
         try:
@@ -90,22 +90,32 @@ def find_finished(
         except FeatureFileError:
             continue  # said, and replaced or refused, where it is about to be written
         made = found.provenance
-        recipe = RECIPES.get(made.weights)
         if (
-            recipe is not None
-            and weights in ("auto", made.weights)
-            and read_stored_hash(made.weights) in (None, made.weights_sha256)
-            and made.preprocessing == choice.frame(recipe.preprocessing).to_dict()
-            and choice.accepts(made)
-            and made.decoder == describe_decoder(read_decode(made.decoder))
-            and made.colours == describe_colours()
+            is_asked_for(made, weights, choice)
             and found.heading.split_rule == inventory.split_rule
             and holds(found, inventory)
         ):
-            if weights == "auto":
+            if name == "auto":
                 log.info("weights: %s, since %s has them", made.weights, candidate)
             return found
     return None
+
+
+def is_asked_for(made: Provenance, weights: str, choice: Choice) -> bool:
+    """Whether features of that making are what would be made; no weights are read for it.
+
+    False, too, where that cannot be known without: weights that have no name of their own.
+    """
+    recipe = RECIPES.get(made.weights)
+    return (
+        recipe is not None
+        and name_weights(weights, choice.backbone) in ("auto", made.weights)
+        and read_stored_hash(made.weights) in (None, made.weights_sha256)
+        and made.preprocessing == choice.frame(recipe.preprocessing).to_dict()
+        and choice.accepts(made)
+        and made.decoder == describe_decoder(read_decode(made.decoder))
+        and made.colours == describe_colours()
+    )
 
 
 def find_making(candidates: Iterable[Path], opened: Opened | None = None) -> Provenance | None:

@@ -125,7 +125,14 @@ def list_stored() -> list[tuple[str, Path]]:
 
 
 def describe_weights() -> list[dict[str, Any]]:
-    """Known weights and stored ones: name, whether stored, path, what they are."""
+    """Known weights and stored ones: name, whether stored, path, what they are.
+
+    Examples
+    --------
+    >>> import featx
+    >>> featx.list_weights()[0]["name"]
+    'imagenet1k-v1'
+    """
     stored = dict(list_stored())
     names = [*RECIPES, *(name for name in stored if name not in RECIPES)]
     return [

@@ -75,6 +75,10 @@ class LockedError(FeatxError, BlockingIOError):
     """An output that another process is at work on, or a place where nothing can be locked."""
 
 
+class NoLocksError(LockedError):
+    """A place where nothing can be locked."""
+
+
 class FeatureFileError(FeatxError, ValueError):
     """A feature file that is not ours, incomplete, of another schema or not fit for the purpose."""
 

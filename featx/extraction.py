@@ -141,6 +141,13 @@ def extract(
         An image cannot be decoded and `on_error` is "fail".
     ExtractionError
         No image could be decoded, or the network gave numbers that are not finite.
+
+    Examples
+    --------
+    >>> import featx
+    >>> done = featx.extract("photos", split="first:5,2", output="F.h5")
+    >>> done.images, len(done.skipped_files)
+    (27, 0)
     """
     decode = "exact" if view else decode
     choice = Choice(engine, precision, decode, protocol, view, storage, backbone)

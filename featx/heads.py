@@ -164,6 +164,15 @@ def fit(
         `max_memory` is too little even for reading in blocks, or for a head that cannot.
     OutputExistsError
         `output` holds something else and `overwrite` is False.
+
+    Examples
+    --------
+    >>> import featx
+    >>> done = featx.extract("photos", split="first:5,2", output="F.h5")
+    >>> features = featx.load_features("F.h5")
+    >>> model = featx.fit(features, "centroid", output="model.safetensors")
+    >>> sorted(model.outcome.scores), model.classes
+    (['test', 'train', 'val'], ('cat', 'dog', 'owl'))
     """
     held = features if isinstance(features, Features) else read_features(Path(features))
     where = held.path or Path(held.dataset)

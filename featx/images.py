@@ -31,7 +31,11 @@ _FILTERS = {
 _BYTES_PER_PIXEL = 8  # four channels of 16 bits: the largest that a file can need uncompressed
 _REASON = 150  # characters of a reason that are kept
 
+# A file, or a picture that is in memory or opened.
+Source = Path | Image.Image
+
 _rules_lock = threading.Lock()
+_opened_lock = threading.Lock()  # Pillow loads a picture, and its EXIF, on first use
 _decoding = 0  # pictures in hand, in all threads
 _others_rules: tuple[int | None, bool] = (None, False)
 
@@ -77,8 +81,10 @@ def pixel_limit() -> int:
     return int(given)
 
 
-def open_rgb(path: Path, digest: str | None = None) -> Image.Image:
+def open_rgb(path: Source, digest: str | None = None) -> Image.Image:
     """Decode a file to an upright 8-bit RGB picture.
+
+    One that Pillow has opened, or made in memory, is taken the same way, and stays what it is.
 
     EXIF orientation is applied where it can be read; of an animation the first frame is taken;
     transparency is laid on white; grey of more than 8 bits is scaled, not clipped; a truncated
@@ -86,9 +92,9 @@ def open_rgb(path: Path, digest: str | None = None) -> Image.Image:
 
     Parameters
     ----------
-    path : Path
+    path : Path or PIL.Image.Image
     digest : str, optional
-        SHA-256 that the file's bytes must have, in hex.
+        SHA-256 that the file's bytes must have, in hex; of a picture, what `hash_pixels` gives.
 
     Raises
     ------
@@ -98,38 +104,60 @@ def open_rgb(path: Path, digest: str | None = None) -> Image.Image:
     return _decode(path, digest, None)[0]
 
 
+def hash_pixels(pixels: Image.Image | npt.NDArray[np.uint8]) -> str:
+    """SHA-256, in hex, of an upright RGB picture's size and pixels.
+
+    What is hashed begins as no image file does, so that no file has the same hash.
+    """
+    rgb = np.ascontiguousarray(pixels)
+    digest = hashlib.sha256(f"featx pixels {rgb.shape[1]} x {rgb.shape[0]} RGB\n".encode())
+    digest.update(rgb.data)
+    return digest.hexdigest()
+
+
 def _decode(
-    path: Path, digest: str | None, short: int | None
+    path: Source, digest: str | None, short: int | None
 ) -> tuple[Image.Image, tuple[float, float]]:
     """`open_rgb`, and the size that the picture has.
 
     With `short` a JPEG is decoded at 1/2, 1/4 or 1/8 of its size where that leaves at least `short`
     pixels of its short side. Its size is then a fraction, which the decoder rounds up.
     """
-    data = _read_bytes(path, digest)
+    held = isinstance(path, Image.Image)
+    name = "picture" if isinstance(path, Image.Image) else str(path)
     try:
-        with _own_rules(), Image.open(io.BytesIO(data), formats=IMAGE_FORMATS) as opened:
-            _check_pixels(path, opened.size)
+        with _own_rules(), _open(path, digest) as opened:
+            _check_pixels(name, opened.size)
             bits = _bits_per_sample(opened)
-            size = _reduce(opened, short)
-            opened.load()
-            upright = _turn_upright(opened)
+            size = _reduce(opened, None if held else short)
+            with _opened_lock if held else contextlib.nullcontext():
+                opened.load()
+                upright = _turn_upright(opened)
             if upright.size != opened.size:
                 size = size[::-1]
     except PIL.UnidentifiedImageError as error:
-        raise ImageError(str(path), "not an image", "not-an-image") from error
-    except (ImageError, MemoryError):
+        raise ImageError(name, "not an image", "not-an-image") from error
+    except (ImageError, DatasetError, MemoryError):
         raise
     except Exception as error:  # Pillow's plugins raise nearly every kind for damaged files
         said = _say(error)
         # Pillow says so in words alone; the same bytes may be decoded another time.
         machine = "out of memory" in said or "not available" in said
         kind = "unreadable" if machine else "damaged"
-        raise ImageError(str(path), f"cannot be decoded: {said}", kind) from error
+        raise ImageError(name, f"cannot be decoded: {said}", kind) from error
     try:
-        return _to_rgb(upright, bits), size
+        rgb = _to_rgb(upright, bits)
     except ValueError as error:
-        raise ImageError(str(path), f"cannot be used: {_say(error)}", "unsupported") from error
+        raise ImageError(name, f"cannot be used: {_say(error)}", "unsupported") from error
+    if held and digest is not None and hash_pixels(rgb) != digest:
+        raise ImageError(name, "changed while it was being read", "unreadable")
+    return rgb, size
+
+
+def _open(path: Source, digest: str | None) -> contextlib.AbstractContextManager[Image.Image]:
+    if isinstance(path, Image.Image):
+        return contextlib.nullcontext(path)  # whose it is closes it
+    return Image.open(io.BytesIO(_read_bytes(path, digest)), formats=IMAGE_FORMATS)
 
 
 def _reduce(opened: Image.Image, short: int | None) -> tuple[float, float]:
@@ -143,7 +171,7 @@ def _reduce(opened: Image.Image, short: int | None) -> tuple[float, float]:
 
 
 def load_image(
-    path: Path, preprocessing: Preprocessing, digest: str | None = None, decode: str = "exact"
+    path: Source, preprocessing: Preprocessing, digest: str | None = None, decode: str = "exact"
 ) -> npt.NDArray[np.uint8]:
     """Decode, resize the short side and take the centre: torchvision's evaluation transform.
 
@@ -157,7 +185,7 @@ def load_image(
 
     Parameters
     ----------
-    path : Path
+    path : Path or PIL.Image.Image
     preprocessing : Preprocessing
     digest : str, optional
         See `open_rgb`.
@@ -194,10 +222,12 @@ def load_image(
 
 
 def _load_view(
-    path: Path, preprocessing: Preprocessing, digest: str | None
+    path: Source, preprocessing: Preprocessing, digest: str | None
 ) -> npt.NDArray[np.uint8]:
-    digest = digest or hashlib.sha256(_read_bytes(path, None)).hexdigest()
+    if digest is None and isinstance(path, Path):
+        digest = hashlib.sha256(_read_bytes(path, None)).hexdigest()
     image = open_rgb(path, digest)
+    digest = digest or hash_pixels(image)
     rng = np.random.default_rng([preprocessing.view, int(digest[:16], 16)])
     side = np.sqrt(rng.uniform(_LEAST_AREA, 1.0)) * min(image.size)
     return _cut_square(image, preprocessing, max(1.0, float(side)), rng)
@@ -268,10 +298,10 @@ def _read_bytes(path: Path, digest: str | None) -> bytes:
     return data
 
 
-def _check_pixels(path: Path, size: tuple[int, int]) -> None:
+def _check_pixels(name: str, size: tuple[int, int]) -> None:
     if size[0] * size[1] > pixel_limit():
         raise ImageError(
-            str(path),
+            name,
             f"{size[0]} x {size[1]} pixels, more than {pixel_limit()} (FEATX_MAX_PIXELS raises "
             "that)",
             "too-large",

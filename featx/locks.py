@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
-from featx.errors import LockedError
+from featx.errors import LockedError, NoLocksError
 from featx.files import write_bytes
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,9 @@ def hold_lock(folder: Path, what: Path) -> Iterator[None]:
     Raises
     ------
     LockedError
-        Another process holds the lock, or the file system has none.
+        Another process, or thread, holds the lock.
+    NoLocksError
+        The file system has none.
     """
     path = folder / "lock"
     handle = _acquire(path, what)
@@ -75,11 +77,15 @@ def do_without_lock(folder: Path) -> Iterator[None]:
 
 def _acquire(path: Path, what: Path) -> int:
     for _ in range(_TRIES):
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         except FileNotFoundError:
             continue  # the folder was removed by a process that ended
+        except FileExistsError:
+            if path.parent.exists():
+                raise  # it is a file
+            continue  # removed between two looks of mkdir's
         try:
             _lock(handle)
             with contextlib.suppress(FileNotFoundError):
@@ -96,7 +102,7 @@ def _acquire(path: Path, what: Path) -> int:
             if error.errno not in _NO_LOCKS:
                 raise
             # The file stays: another process may hold it, if the system is merely short of locks.
-            raise LockedError(
+            raise NoLocksError(
                 f"{path.parent}: this file system has no locks ({error.strerror}), as some network "
                 "file systems do not: keep features on a local disk (--cache-dir, -o), or see to "
                 "it that nothing else writes there and say --no-lock"

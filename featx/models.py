@@ -185,14 +185,23 @@ def write_model(model: Model, path: Path) -> Model:
     return replace(model, path=path)
 
 
-def read_model(path: Path) -> Model:
+def read_model(path: str | Path) -> Model:
     """Read a model file, or the one in a run's folder.
 
     Raises
     ------
     ModelError
         No such file, not ours, of another schema, or damaged.
+
+    Examples
+    --------
+    >>> import featx
+    >>> done = featx.extract("photos", split="first:5,2", output="F.h5")
+    >>> model = featx.fit(featx.load_features("F.h5"), "centroid", output="model.safetensors")
+    >>> featx.read_model("model.safetensors").classes
+    ('cat', 'dog', 'owl')
     """
+    path = Path(path)
     file_path = path / "model.safetensors" if path.is_dir() else path
     if not file_path.is_file():
         raise ModelError(f"no such model: {file_path}; featx fit and featx finetune make them")

@@ -159,6 +159,15 @@ def predict(
         The file is no model, the weights are not those that the model learned on, or it has a
         class named "unknown" and there is a threshold.
     WeightsError, DeviceError
+
+    Examples
+    --------
+    >>> import featx
+    >>> done = featx.extract("photos", split="first:5,2", output="F.h5")
+    >>> model = featx.fit(featx.load_features("F.h5"), "centroid", output="model.safetensors")
+    >>> found = list(featx.predict("model.safetensors", ["photos/cat"], top=2))
+    >>> len(found), len(found[0].top)
+    (9, 2)
     """
     trained = read_model(Path(model))
     named = [Path(image) for image in images]

@@ -7,7 +7,6 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +15,7 @@ from tqdm import tqdm
 
 from featx.config import SHARD_IMAGES, SHARD_SECONDS, Preprocessing
 from featx.errors import ExtractionError, ImageError
-from featx.images import load_image
+from featx.images import Source, load_image
 from featx.inventory import Image
 from featx.ledger import Ledger
 from featx.loading import load_batches
@@ -157,7 +156,7 @@ def run_shards(
 
 
 def decode_some(
-    paths: Iterable[Path], preprocessing: Preprocessing, most: int, decode: str = "exact"
+    paths: Iterable[Source], preprocessing: Preprocessing, most: int, decode: str = "exact"
 ) -> npt.NDArray[np.uint8]:
     """Pixels of the first images that can be decoded, for a probe; noise where none can.
 

@@ -115,6 +115,15 @@ def read_features(path: str | Path) -> Features:
     ------
     FeatureFileError
         No such file, not ours, incomplete, of another schema, damaged, or made to do harm.
+
+    Examples
+    --------
+    >>> import featx
+    >>> done = featx.extract("photos", split="first:5,2", output="F.h5")
+    >>> features = featx.load_features("F.h5")
+    >>> X, y = features.split("train")
+    >>> X.shape, X.dtype.name, y.shape
+    ((15, 2048), 'float32', (15,))
     """
     return open_features(path).load()
 

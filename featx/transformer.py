@@ -2,47 +2,53 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-import tempfile
+import contextlib
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.base import BaseEstimator, TransformerMixin
 
 from featx.assembly import build_runner
-from featx.cache import find_cache_dir, prepare_cache
-from featx.catalogue import find_weights_dir
-from featx.config import BACKBONE, BACKBONES, Preprocessing
-from featx.errors import DatasetError, ImageError
-from featx.files import hash_file, write_whole
-from featx.images import load_image
+from featx.cache import find_cache_dir, is_asked_for, prepare_cache
+from featx.catalogue import list_auto, name_weights, read_stored_hash, stored_path
+from featx.config import BACKBONE, BACKBONES, SHARD_IMAGES, SHARD_SECONDS, Preprocessing
+from featx.errors import DatasetError, DeviceError, ExtractionError, WeightsError
 from featx.loading import load_batches
 from featx.machine import count_cores
-from featx.provenance import Choice
+from featx.pictures import Picture, list_pictures
+from featx.provenance import Choice, Provenance
+from featx.rowcache import RowCache, Rows, list_provenances, note_provenance, open_rows
+from featx.rows import file_state
 from featx.stages import Stages
 
 if TYPE_CHECKING:
     from featx.engine import Engine
 
-_FOLDER = "rows"  # in the cache folder
-_SEAL = 32  # bytes of SHA-256 behind the numbers
-_PNG_MODES = {"1", "L", "LA", "P", "RGB", "RGBA"}
+_KNOWN = {
+    "engine": ("auto", "torch", "openvino"),
+    "precision": ("fp32", "bf16", "fp16", "auto"),
+    "device": ("auto", "cpu", "cuda"),
+}
+# What has to be equal for rows to mean the same. An engine's last bits do not.
+_MEANING = ("backbone", "weights_sha256", "preprocessing")
 
 
-class ResNet50Features(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
+class ResNet50Features(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Frozen ImageNet features of images, as a scikit-learn transformer.
 
-    `X` is a sequence of images: paths, PIL images, or arrays of shape (height, width, 3), uint8,
-    RGB. Nothing is learned from them, so that `fit` only looks at the parameters. The network runs
-    once an image: what it gave is kept on disk by the image's content and by all that decides
-    features, so that a grid search, its folds and its clones, and the next run read it from there.
+    `X` is a list, array or column of images: paths, PIL images, or uint8 arrays of shape (height,
+    width, 3), RGB, or (height, width), grey. Nothing is learned from them: `fit` only settles
+    which weights, engine and precision make the features. The network runs once an image: what it
+    gave is kept on disk by the image's content and by all that decides features, so that a grid
+    search, its folds, clones and processes, and the next run read it from there. Where all is
+    there, torch is not even imported.
 
     Parameters
     ----------
@@ -51,21 +57,27 @@ class ResNet50Features(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     backbone : str
         The network, a key of `featx.config.BACKBONES`.
     engine : {"auto", "torch", "openvino"}
-        auto: the fastest that is installed and gives torch's features.
+        auto: what rows that are there were computed by, else the fastest that is installed and
+        gives torch's features.
     precision : {"fp32", "bf16", "fp16", "auto"}
     device : {"auto", "cpu", "cuda"}
     batch_size : int, optional
         Images of one forward pass; None: 16 on a CPU, 128 on CUDA.
     num_workers : int, optional
-        Decoding threads; None: as many as cores.
+        Decoding threads; None: as many as cores, 0: none.
     cache_dir : path, None or False
         Where rows are kept; None: FEATX_CACHE, else ./cache; False: nowhere.
+
+    Attributes
+    ----------
+    provenance_ : featx.provenance.Provenance
+        What `fit` settled. An unpickled transformer refuses other weights than those.
 
     Examples
     --------
     >>> from featx import ResNet50Features
-    >>> ResNet50Features(backbone="resnet18").get_feature_names_out().shape
-    (512,)
+    >>> ResNet50Features(backbone="resnet18").get_feature_names_out()[[0, -1]].tolist()
+    ['resnet18_0', 'resnet18_511']
     """
 
     def __init__(
@@ -89,10 +101,6 @@ class ResNet50Features(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         self.num_workers = num_workers
         self.cache_dir = cache_dir
 
-    @property
-    def _n_features_out(self) -> int:
-        return BACKBONES[self.backbone]
-
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array = False
@@ -101,26 +109,56 @@ class ResNet50Features(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         tags.no_validation = True
         return tags
 
+    def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
+        """Names of the columns: the backbone's, with a number.
+
+        Parameters
+        ----------
+        input_features : object
+            Not looked at.
+
+        Returns
+        -------
+        ndarray of shape (n_features,), str objects
+        """
+        names = [f"{self.backbone}_{i}" for i in range(BACKBONES[self._choose().backbone])]
+        return np.array(names, dtype=object)
+
     def fit(self, X: Any, y: Any = None) -> ResNet50Features:
-        """Look at the parameters and at what kind of things `X` holds.
+        """Look at the parameters and at what `X` holds, and settle what makes the features.
+
+        Parameters
+        ----------
+        X : list, array or column of n_samples paths, PIL images or uint8 arrays
+        y : object
+            Not looked at.
 
         Raises
         ------
         DatasetError
-            `X` is no sequence of images, or an empty one.
+            `X` is no sequence of images, can be gone through only once, or is empty; or a
+            parameter is none.
         WeightsError
-            Unknown backbone.
+            Unknown backbone, or weights that cannot be had.
+        DeviceError
         """
-        self._choose()
-        _list_items(X)
+        choice = self._choose()
+        pictures, home = list_pictures(X), self._find_home()
+        there = [] if home is None else _list_fitting(home, self.weights, choice, None)
+        self.provenance_ = there[0] if there else self._build(choice, pictures, self.weights).made
         return self
 
+    def fit_transform(self, X: Any, y: Any = None) -> npt.NDArray[np.float32]:
+        """`fit` and `transform`, which raise the same, in one."""
+        found, self.provenance_ = self._find_features(X, None)
+        return found
+
     def transform(self, X: Any) -> npt.NDArray[np.float32]:
-        """Features of images.
+        """Features of images; without `fit`, too.
 
         Parameters
         ----------
-        X : sequence of n_samples paths, PIL images or uint8 arrays
+        X : list, array or column of n_samples paths, PIL images or uint8 arrays
 
         Returns
         -------
@@ -132,71 +170,129 @@ class ResNet50Features(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             One cannot be decoded; the message says which.
         DatasetError
             `X` is no sequence of images.
-        WeightsError, DeviceError
+        WeightsError
+            They cannot be had, or are not those of `fit`.
+        ExtractionError
+            The network gave NaN or infinite features.
+        StorageError
+            No room for what is to be kept; the rows before are.
+        DeviceError
         """
-        items = _list_items(X)
-        with tempfile.TemporaryDirectory(prefix="featx-") as made:
-            paths = [_as_file(item, Path(made) / f"{i}.png", i) for i, item in enumerate(items)]
-            digests = [_hash(path) for path in paths]
-            runner = _build_runner(
-                self.weights, self._choose(), self.device, self.batch_size, paths
-            )
-            rows: dict[str, npt.NDArray[np.float32]] = {}
-            folder = self._find_folder(runner.key)
-            missing = {}
-            for path, digest in zip(paths, digests, strict=True):
-                if digest in rows or digest in missing:
-                    continue
-                there = None if folder is None else _read_row(folder / digest, self._n_features_out)
-                if there is None:
-                    missing[digest] = path
-                else:
-                    rows[digest] = there
-            self._compute(runner, missing, rows, folder)
-        return np.stack([rows[digest] for digest in digests])
+        return self._find_features(X, getattr(self, "provenance_", None))[0]
 
     def _choose(self) -> Choice:
+        for name, known in _KNOWN.items():
+            if getattr(self, name) not in known:
+                error = DeviceError if name == "device" else DatasetError
+                raise error(f"{name}={getattr(self, name)!r}: say one of {', '.join(known)}")
+        for name, least in (("batch_size", 1), ("num_workers", 0)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise DatasetError(f"{name}={value!r}: at least {least}, or None")
         return Choice(engine=self.engine, precision=self.precision, backbone=self.backbone)
 
-    def _find_folder(self, key: str) -> Path | None:
-        if self.cache_dir is False:
-            return None
-        home = find_cache_dir(None if self.cache_dir is True else self.cache_dir)
-        prepare_cache(home)
-        return home / _FOLDER / key[:16]
+    def _find_home(self) -> Path | None:
+        if self.cache_dir is True:
+            raise DatasetError(
+                "cache_dir=True: name a folder, or say None for FEATX_CACHE, else ./cache, or "
+                "False for none"
+            )
+        return None if self.cache_dir is False else find_cache_dir(self.cache_dir)
 
-    def _compute(
-        self,
-        runner: _Runner,
-        missing: dict[str, Path],
-        rows: dict[str, npt.NDArray[np.float32]],
-        folder: Path | None,
-    ) -> None:
-        """Run the network over images that have no row yet, and keep what it gives."""
-        digests = list(missing)
+    def _find_features(
+        self, X: Any, fitted: Provenance | None
+    ) -> tuple[npt.NDArray[np.float32], Provenance]:
+        """Rows, and what they were made by; `fitted` is what they have to mean the same as."""
+        choice = self._choose().settle(fitted)
+        weights = self.weights
+        if fitted is not None:
+            weights = fitted.weights if weights == "auto" else weights
+            _check_stored(fitted, name_weights(weights, choice.backbone))
+        pictures, home = list_pictures(X), self._find_home()
         workers = count_cores() if self.num_workers is None else self.num_workers
+        digests = _hash_all(pictures, workers)
+        by_digest = dict(zip(digests, pictures, strict=True))
+        for made in [] if home is None else _list_fitting(home, weights, choice, fitted):
+            rows = self._open(home, made).read(digests)
+            if len(rows) == len(by_digest):
+                return np.stack([rows[digest] for digest in digests]), made
+        runner = self._build(choice, pictures, weights)
+        if fitted is not None:
+            _check_meaning(fitted, runner.made)
+        if home is None:
+            rows = _compute(runner, by_digest, workers, None)
+        else:
+            prepare_cache(home)
+            cache = self._open(home, runner.made)
+            note_provenance(cache, runner.made)
+            rows = _complete(runner, by_digest, workers, cache)
+        return np.stack([rows[digest] for digest in digests]), runner.made
 
-        def load(i: int) -> npt.NDArray[np.uint8]:
-            return load_image(missing[digests[i]], runner.preprocessing, digests[i])
+    def _open(self, home: Path | None, made: Provenance) -> RowCache:
+        assert home is not None
+        return open_rows(home, made, BACKBONES[made.backbone])
 
-        size = runner.engine.batch_size
-        for batch in load_batches(load, range(len(digests)), size, workers):
-            for _, error in batch.failures:
-                raise error
-            found = runner.run(batch.pixels)
-            for i, row in zip(batch.rows.tolist(), found, strict=True):
-                rows[digests[i]] = row
-                if folder is not None:
-                    _write_row(folder / digests[i], row)
+    def _build(self, choice: Choice, pictures: Sequence[Picture], weights: str) -> _Runner:
+        return _build_runner(weights, choice, self.device, self.batch_size, pictures)
+
+
+def _list_fitting(
+    home: Path, weights: str, choice: Choice, fitted: Provenance | None
+) -> list[Provenance]:
+    """What there are rows of that would be made so, the newest first; weights are not read."""
+    name = weights
+    if name == "auto":
+        # What rows happen to be there must not decide it: rows of two weights do not mix.
+        auto = list_auto(choice.backbone)
+        name = next((one for one in auto if stored_path(one).is_file()), auto[0])
+    there = [made for made in list_provenances(home) if is_asked_for(made, name, choice)]
+    return [made for made in there if fitted is None or not _differ(fitted, made)]
+
+
+def _differ(fitted: Provenance, made: Provenance) -> list[str]:
+    return [name for name in _MEANING if getattr(fitted, name) != getattr(made, name)]
+
+
+def _check_meaning(fitted: Provenance, made: Provenance) -> None:
+    """Raise WeightsError where rows would not mean what those of `fit` did."""
+    if differing := _differ(fitted, made):
+        values = [
+            f"{n} {getattr(fitted, n)!s:.60}, now {getattr(made, n)!s:.60}" for n in differing
+        ]
+        raise WeightsError(
+            f"fitted with the weights {fitted.weights}, and those found now are others "
+            f"({made.weights}: {'; '.join(values)}): have the same weights here, or fit again"
+        )
+
+
+def _check_stored(fitted: Provenance, name: str) -> None:
+    """The same as early as it can be known: by what stored weights say of themselves."""
+    stored = read_stored_hash(name) if name == fitted.weights else None
+    if stored not in (None, fitted.weights_sha256):
+        raise WeightsError(
+            f"fitted with the weights {fitted.weights} (sha256 {fitted.weights_sha256:.12}), and "
+            f"those stored here under that name are others ({stored:.12}, {stored_path(name)}): "
+            "have the same weights here, or fit again"
+        )
+
+
+def _hash_all(pictures: Sequence[Picture], workers: int) -> list[str]:
+    if workers < 2 or len(pictures) < 2:
+        return [picture.hash() for picture in pictures]
+    with ThreadPoolExecutor(workers, thread_name_prefix="featx-hash") as pool:
+        try:
+            return list(pool.map(Picture.hash, pictures))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 @dataclass(frozen=True)
 class _Runner:
-    """An engine that one thread uses at a time, and what its features are kept by."""
+    """An engine that one thread uses at a time, and what its features are made by."""
 
     engine: Engine
-    preprocessing: Preprocessing
-    key: str
+    made: Provenance
     lock: threading.Lock
 
     def run(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
@@ -210,83 +306,80 @@ _building = threading.Lock()
 
 
 def _build_runner(
-    weights: str, choice: Choice, device: str, batch_size: int | None, paths: Sequence[Path]
+    weights: str, choice: Choice, device: str, batch_size: int | None, pictures: Sequence[Picture]
 ) -> _Runner:
-    # Where stored weights lie may have changed meanwhile.
-    wanted = (weights, choice, device, batch_size, find_weights_dir())
+    # Stored weights may have moved or been replaced meanwhile.
+    named = {weights, name_weights(weights, choice.backbone)}
+    places = [
+        Path(weights),
+        *(stored_path(n) for n in sorted(named | {*list_auto(choice.backbone)})),
+    ]
+    states = [(place, _find_state(place)) for place in places]
+    wanted = (weights, choice, device, batch_size, tuple(states))
     with _building:
         if wanted not in _built:
             engine, made = build_runner(
-                lambda most: paths[:most], choice, weights, None,
-                device=device, batch_size=batch_size, progress=False, stages=Stages(),
+                lambda most: [picture.source() for picture in pictures[:most]], choice, weights,
+                None, device=device, batch_size=batch_size, progress=False, stages=Stages(),
             )  # fmt: skip
-            preprocessing = Preprocessing.from_dict(made.preprocessing)
             _built.clear()
-            _built[wanted] = _Runner(engine, preprocessing, made.key(), threading.Lock())
+            _built[wanted] = _Runner(engine, made, threading.Lock())
         return _built[wanted]
 
 
-def _list_items(X: Any) -> list[Any]:
-    """The images one by one; raises DatasetError where it is no sequence of them."""
-    if isinstance(X, (str, os.PathLike, Image.Image)):
-        raise DatasetError(f"{type(X).__name__} is one image: give a list of images")
-    items = list(X) if isinstance(X, (Sequence, np.ndarray)) else list(iter(X))
-    if not items:
-        raise DatasetError("no images: the sequence is empty")
-    for i, item in enumerate(items):
-        if isinstance(item, np.ndarray):
-            if item.dtype != np.uint8 or item.ndim != 3 or item.shape[2] != 3 or not item.size:
-                raise DatasetError(
-                    f"image {i} is an array of shape {item.shape}, {item.dtype}: expected "
-                    "(height, width, 3), uint8, RGB"
-                )
-        elif not isinstance(item, (str, os.PathLike, Image.Image)):
-            raise DatasetError(
-                f"image {i} is a {type(item).__name__}: expected a path, a PIL image or a uint8 "
-                "array of shape (height, width, 3)"
-            )
-    return items
-
-
-def _as_file(item: Any, path: Path, number: int) -> Path:
-    """Where an image lies; one in memory is written down, so that there is one way to decode."""
-    if isinstance(item, (str, os.PathLike)):
-        return Path(item)
-    image = item if isinstance(item, Image.Image) else Image.fromarray(item)
-    if image.mode == "F":
-        raise ImageError(f"image {number}", "floats have no known range", "unsupported")
+def _find_state(path: Path) -> object:
     try:
-        upright = ImageOps.exif_transpose(image)  # PNG would not keep what EXIF says
-        if upright.mode.startswith("I"):  # grey of up to 16 bits
-            plain = Image.fromarray(np.asarray(upright).clip(0, 2**16 - 1).astype(np.uint16))
-        else:
-            plain = upright if upright.mode in _PNG_MODES else upright.convert("RGB")
-        plain.save(path, "PNG", compress_level=1)
-    except (OSError, ValueError, SyntaxError) as error:
-        raise ImageError(f"image {number}", str(error), "unreadable") from error
-    return path
-
-
-def _hash(path: Path) -> str:
-    try:
-        return hash_file(path)
-    except OSError as error:
-        raise ImageError(str(path), error.strerror or str(error), "unreadable") from error
-
-
-def _read_row(path: Path, n: int) -> npt.NDArray[np.float32] | None:
-    """What is kept of an image; None where nothing is, or it is damaged."""
-    try:
-        data = path.read_bytes()
-    except OSError:
+        return file_state(path.stat())
+    except (OSError, ValueError):
         return None
-    numbers = data[:-_SEAL]
-    if len(numbers) != 4 * n or hashlib.sha256(numbers).digest() != data[-_SEAL:]:
-        return None
-    return np.frombuffer(numbers, "<f4").astype(np.float32)
 
 
-def _write_row(path: Path, row: npt.NDArray[np.float32]) -> None:
-    numbers = row.astype("<f4").tobytes()
-    with write_whole(path) as temporary:
-        temporary.write_bytes(numbers + hashlib.sha256(numbers).digest())
+def _complete(
+    runner: _Runner, pictures: Mapping[str, Picture], workers: int, cache: RowCache
+) -> Rows:
+    """Rows that are kept, and those of all other images, computed by us or another meanwhile."""
+    rows = cache.read(pictures)
+    missing = {digest: one for digest, one in pictures.items() if digest not in rows}
+    while missing:
+        with cache.claim(missing, SHARD_IMAGES) as claimed:
+            rows |= cache.read(claimed)
+            left = {digest: missing[digest] for digest in claimed if digest not in rows}
+            rows |= _compute(runner, left, workers, cache)
+        for digest in claimed:
+            del missing[digest]
+    return rows
+
+
+def _compute(
+    runner: _Runner, pictures: Mapping[str, Picture], workers: int, cache: RowCache | None
+) -> Rows:
+    """Run the network over images, and keep what it gives, whatever ends it."""
+    digests = list(pictures)
+    preprocessing = Preprocessing.from_dict(runner.made.preprocessing)
+
+    def load(i: int) -> npt.NDArray[np.uint8]:
+        return pictures[digests[i]].load(preprocessing, digests[i])
+
+    rows, waiting, begun = Rows(), Rows(), time.monotonic()
+    batches = load_batches(load, range(len(digests)), runner.engine.batch_size, workers)
+    try:
+        with contextlib.closing(batches):
+            for batch in batches:
+                for _, error in batch.failures:
+                    raise error
+                found = runner.run(batch.pixels)
+                for i, row in zip(batch.rows.tolist(), found, strict=True):
+                    if not np.isfinite(row).all():
+                        raise ExtractionError(
+                            f"the network gave NaN or infinite features for image "
+                            f"{pictures[digests[i]].number}: check the weights and the device"
+                        )
+                    waiting[digests[i]] = row
+                if cache is not None and time.monotonic() - begun >= SHARD_SECONDS:
+                    cache.write(waiting)
+                    rows |= waiting
+                    waiting, begun = Rows(), time.monotonic()
+    finally:
+        if cache is not None:
+            cache.write(waiting)
+    return rows | waiting

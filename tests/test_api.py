@@ -1,6 +1,8 @@
 """What `import featx` gives."""
 
 import ast
+import doctest
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -32,6 +34,7 @@ def test_every_name_is_there_and_typed():
         for alias in line.names
     }
     assert told == featx._HOMES
+    assert set(featx.__all__) == {"__version__", *featx._HOMES}
     for name in featx._HOMES:
         assert getattr(featx, name).__doc__, name
     with pytest.raises(AttributeError, match="module 'featx' has no attribute 'nonsense'"):
@@ -41,6 +44,21 @@ def test_every_name_is_there_and_typed():
 def test_no_module_hides_a_name():
     modules = {path.stem for path in Path(featx.__file__).parent.glob("*.py")}
     assert not modules & featx._HOMES.keys()
+
+
+def test_the_examples_of_the_docstrings(photos, stored, monkeypatch):
+    """Each by itself, in a folder that holds the photographs."""
+    monkeypatch.chdir(photos.parent)
+    finder, runner = doctest.DocTestFinder(recurse=False), doctest.DocTestRunner()
+    tried = set()
+    for name in featx._HOMES:
+        thing = getattr(featx, name)
+        for test in finder.find(thing, name, module=inspect.getmodule(thing), globs={}):
+            if test.examples:
+                tried.add(name)
+                runner.run(test)
+    assert runner.summarize().failed == 0
+    assert tried >= {"ResNet50Features", "extract", "load_features", "fit", "predict", "read_model"}
 
 
 @pytest.mark.skipif(not DOCS.exists(), reason="the documentation is not here")

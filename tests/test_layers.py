@@ -20,9 +20,9 @@ FLOORS = [
     {"dataset", "images", "keras", "weights", "backbone", "rows", "locks", "metrics"}
     | {"classcharts", "whereabouts"},
     {"inventory", "fetch", "engine", "openvino_engine", "layout", "provenance", "training"}
-    | {"evaluation", "blocks", "mapping", "page", "looks"},
+    | {"evaluation", "blocks", "mapping", "page", "looks", "pictures"},
     {"sources", "selection", "container", "features", "engines", "network", "prefix", "models"}
-    | {"search", "scaling", "descent", "sums", "linear", "imagenet", "copies"},
+    | {"search", "scaling", "descent", "sums", "linear", "imagenet", "copies", "rowcache"},
     {"store", "contents", "ledger", "candidates", "logreg", "margins", "neighbours", "budget"},
     {"suspects"}
     | {"cache", "costs", "checkpoints", "shards", "plans", "recipes", "results", "export"},

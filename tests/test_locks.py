@@ -3,6 +3,7 @@ import json
 import logging
 import os
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -88,3 +89,21 @@ def test_a_system_that_is_short_of_locks_takes_none_away(tmp_path, monkeypatch):
             hold_lock(folder, tmp_path / "x"),
         ):
             pass
+
+
+def test_a_folder_that_vanishes_while_it_is_made(tmp_path, monkeypatch):
+    # mkdir finds it there, and gone when it looks whether it is a folder.
+    tries, mkdir = [], Path.mkdir
+
+    def make(self, *args, **options):
+        tries.append(self)
+        if len(tries) == 1:
+            raise FileExistsError(17, "File exists", str(self))
+        return mkdir(self, *args, **options)
+
+    monkeypatch.setattr(Path, "mkdir", make)
+    with hold_lock(tmp_path / "parts", tmp_path / "F.h5"):
+        assert len(tries) >= 2
+    (tmp_path / "file").touch()
+    with pytest.raises(FileExistsError), hold_lock(tmp_path / "file", tmp_path / "F.h5"):
+        pass
