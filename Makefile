@@ -44,7 +44,7 @@ oldest:  ## the tests on the oldest dependencies that setup.cfg admits
 	$(VENV)-oldest/bin/python -m pip install --quiet $(PIP_ARGS) -c $(VENV)-oldest/floors.txt -e '.[dev]'
 	$(VENV)-oldest/bin/pytest -q -m "not kills and not ray"
 
-check: $(VENV)/.dev  ## format, lint, types
+check: $(VENV)/.dev docs  ## format, lint, types, and the site
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy

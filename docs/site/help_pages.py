@@ -1,8 +1,13 @@
-"""A hook of mkdocs: cli.md, made of what each command of the app prints for --help."""
+"""A hook of mkdocs: what the site has beside the pages of docs/.
+
+cli.md is made of what each command of the app prints for --help. iframe-worker.js lets the search
+work where the site is opened from a file, wide.css gives what is printed on a terminal its room.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import click
@@ -32,8 +37,11 @@ def render_help(app: click.Command) -> str:
 
 
 def on_files(files: Any, config: Any) -> None:
-    """Add the page to the site's."""
+    """Add the page, the script and the style sheet to the site's."""
     from featx.cli.main import main
     from mkdocs.structure.files import File
 
     files.append(File.generated(config, "cli.md", content=render_help(main)))
+    for name in ("iframe-worker.js", "wide.css"):
+        content = Path(__file__).with_name(name).read_text("utf-8")
+        files.append(File.generated(config, f"assets/{name}", content=content))
