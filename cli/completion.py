@@ -25,8 +25,8 @@ def completion(ctx: click.Context, shell: str) -> None:
 
     \b
     Examples:
-      eval "$(featx completion bash)"     in ~/.bashrc; bash from 4.4 on
-      eval "$(featx completion zsh)"      in ~/.zshrc, after compinit
+      featx completion bash > ~/.local/share/bash-completion/completions/featx
+      featx completion zsh > ~/.zfunc/_featx
       featx completion fish > ~/.config/fish/completions/featx.fish
     """
     made = get_completion_class(shell)

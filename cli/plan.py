@@ -63,9 +63,9 @@ def plan(
 
     \b
     Examples:
-      featx plan photos --split 0.7,0.1,0.2 -o plan      find, hash and list the images
-      featx extract --plan plan --shard 7                compute one shard, anywhere
-      featx merge plan -o F.h5                           check them all and write one file
+      featx plan photos --split 0.7,0.1,0.2 -o plan    # find, hash and list the images
+      featx extract --plan plan --shard 7              # compute one shard, anywhere
+      featx merge plan -o F.h5                         # check them all and write one file
     """
     progress = start_speaking(verbose, quiet)
     from featx.planning import make_plan

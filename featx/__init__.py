@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from featx.fetch import resolve_weights as fetch_weights
     from featx.finetuning import finetune as finetune
     from featx.heads import fit as fit
+    from featx.housekeeping import list_cache as list_cache
+    from featx.housekeeping import remove_entry as remove_entry
     from featx.merging import merge as merge
     from featx.models import read_model as read_model
     from featx.planning import make_plan as make_plan
@@ -54,12 +56,14 @@ _HOMES = {
     "fetch_weights": ("fetch", "resolve_weights"),
     "finetune": ("finetuning", "finetune"),
     "fit": ("heads", "fit"),
+    "list_cache": ("housekeeping", "list_cache"),
     "list_weights": ("catalogue", "describe_weights"),
     "load_features": ("store", "read_features"),
     "make_plan": ("planning", "make_plan"),
     "merge": ("merging", "merge"),
     "predict": ("prediction", "predict"),
     "read_model": ("models", "read_model"),
+    "remove_entry": ("housekeeping", "remove_entry"),
     "write_caltech256_animals": ("samples", "write_caltech256_animals"),
     "write_digits": ("samples", "write_digits"),
     "write_report": ("report", "write_report"),
@@ -82,12 +86,14 @@ __all__ = [
     "fetch_weights",
     "finetune",
     "fit",
+    "list_cache",
     "list_weights",
     "load_features",
     "make_plan",
     "merge",
     "predict",
     "read_model",
+    "remove_entry",
     "write_caltech256_animals",
     "write_digits",
     "write_report",

@@ -134,8 +134,9 @@ def remove_entry(entry: Entry) -> None:
     else:
         _remove(entry.files)
         if entry.kind == "rows":
-            with contextlib.suppress(OSError):  # somebody else's file is in it
-                entry.path.rmdir()
+            for folder in (entry.path / "claimed", entry.path):
+                with contextlib.suppress(OSError):  # it is not there, or something else is in it
+                    folder.rmdir()
 
 
 def _remove(files: Iterable[Path]) -> None:
@@ -194,7 +195,8 @@ def _list_rows(folder: Path) -> Iterator[Entry]:
         if _ROWS.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
             files = [one for one in sorted(path.iterdir()) if _ROWS_FILE.fullmatch(one.name)]
             files += [one for one in sorted(path.iterdir()) if is_temporary(one)]
-            yield _enter("rows", path, files, made_by=_read_making(path / "made-by.json"))
+            if files:
+                yield _enter("rows", path, files, made_by=_read_making(path / "made-by.json"))
 
 
 def _read_making(path: Path) -> str:

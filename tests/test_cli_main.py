@@ -43,8 +43,7 @@ def test_every_helps_examples_are_commands_that_featx_takes(app):
         for line in lines:
             parse(app, split_words(line))
             assert max(map(len, examples.splitlines())) <= 90, words
-        if words != "featx completion":
-            assert all(line.startswith(("featx extract", words)) for line in lines[:1]), words
+        assert words in lines[0], words
 
 
 @pytest.mark.parametrize(

@@ -165,6 +165,9 @@ def desk(photos, stored, monkeypatch):
 
 @pytest.mark.parametrize("page", RUN_PAGES)
 def test_the_commands_of_a_page_run_one_after_the_other(page, desk, run):
+    text = next(one for one in PAGES if one.name == page).read_text("utf-8")
+    for settings in re.findall(r"^```toml\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        (desk / "featx.toml").write_text(settings)
     said = [strip(line) for found, line in LINES if found == page]
     for line in [*BEFORE.get(page, "").splitlines(), *said]:
         line = LINE_STANDS_FOR.get(line, line)
