@@ -91,7 +91,7 @@ def list_cache(cache_dir: str | Path | None = None) -> list[Entry]:
     return found + [
         _enter("leftover", path, [path], useless="left by a process that was killed")
         for path in there
-        if is_temporary(path) and time.time() - path.stat().st_mtime > _ABANDONED
+        if is_temporary(path) and _is_abandoned(path)
     ]
 
 
@@ -142,6 +142,13 @@ def remove_entry(entry: Entry) -> None:
 def _remove(files: Iterable[Path]) -> None:
     for path in files:
         path.unlink(missing_ok=True)
+
+
+def _is_abandoned(path: Path) -> bool:
+    try:
+        return time.time() - path.stat().st_mtime > _ABANDONED
+    except FileNotFoundError:  # its writer has just given it its name
+        return False
 
 
 def _list_extractions(there: list[Path]) -> Iterator[Entry]:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -67,6 +67,11 @@ class _Scratch(sqlite3.Connection):
     def executemany(self, *args: Any) -> sqlite3.Cursor:
         with _explain_full():
             return super().executemany(*args)
+
+    def __del__(self) -> None:
+        # With the last that refers to it; from 3.13 on Python warns of what nobody has closed.
+        with suppress(sqlite3.ProgrammingError):  # in another thread: then it is merely let go
+            self.close()
 
 
 @contextmanager
