@@ -127,6 +127,11 @@ def list_stored() -> list[tuple[str, Path]]:
 def describe_weights() -> list[dict[str, Any]]:
     """Known weights and stored ones: name, whether stored, path, what they are.
 
+    Returns
+    -------
+    list of dict
+        With the keys name, backbone, stored, path, about.
+
     Examples
     --------
     >>> import featx

@@ -22,7 +22,7 @@ from featx.config import BACKBONE
 from featx.engine import TorchEngine
 from featx.errors import ExportError, FeatureFileError, OutputExistsError
 from featx.export import Written
-from featx.files import check_space, explain_full, hash_json, resolve_output, write_whole
+from featx.files import as_path, check_space, explain_full, hash_json, resolve_output, write_whole
 from featx.graphs import INPUT, OPSET, OUTPUT, build_graph, estimate_head
 from featx.machine import has_openvino
 from featx.models import read_model
@@ -93,8 +93,8 @@ class Deployment:
 def export_model(
     model: str | Path,
     *,
-    onnx: Path | None = None,
-    openvino: Path | None = None,
+    onnx: str | Path | None = None,
+    openvino: str | Path | None = None,
     weights: str | None = None,
     overwrite: bool = False,
 ) -> Deployment:
@@ -109,14 +109,18 @@ def export_model(
     ----------
     model : path
         Of ``featx fit`` or ``featx finetune``.
-    onnx : Path, optional
+    onnx : path, optional
         OUT.onnx, under ONNX Runtime.
-    openvino : Path, optional
+    openvino : path, optional
         OUT.xml, with OUT.bin beside it, under OpenVINO.
     weights : str, optional
         See `featx.classifier.read_classifier`.
     overwrite : bool
         Replace outputs that hold something else.
+
+    Returns
+    -------
+    Deployment
 
     Raises
     ------
@@ -131,6 +135,7 @@ def export_model(
         No room.
     """
     begun = time.perf_counter()
+    onnx, openvino = as_path(onnx), as_path(openvino)
     _check_packages(onnx, openvino)
     if _is_feature_file(Path(model)):
         raise ExportError(

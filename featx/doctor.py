@@ -85,6 +85,10 @@ def examine(
     quick : bool
         Run no network: nothing is said of engines, precision and threads.
 
+    Yields
+    ------
+    Finding
+
     Raises
     ------
     DeviceError

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from featx.errors import ExportError, OutputExistsError
 from featx.features import FeatureFile
 from featx.files import (
+    as_path,
     begin_sync,
     check_space,
     explain_full,
@@ -83,10 +84,10 @@ class Export:
 
 
 def export_features(
-    features: Path,
+    features: str | Path,
     *,
-    parquet: Path | None = None,
-    npy: Path | None = None,
+    parquet: str | Path | None = None,
+    npy: str | Path | None = None,
     overwrite: bool = False,
     progress: bool = False,
 ) -> Export:
@@ -94,13 +95,17 @@ def export_features(
 
     Parameters
     ----------
-    features : Path
-    parquet, npy : Path, optional
+    features : path
+    parquet, npy : path, optional
         See `export_parquet` and `export_npy`.
     overwrite : bool
         Replace outputs that hold something else.
     progress : bool
         Show bars.
+
+    Returns
+    -------
+    Export
 
     Raises
     ------
@@ -114,6 +119,7 @@ def export_features(
         No room.
     """
     begun = time.perf_counter()
+    features, parquet, npy = Path(features), as_path(parquet), as_path(npy)
     table = [resolve_output(parquet)] if parquet else []
     matrix = _npy_places(npy) if npy else []
     _check_distinct([features, *table, *matrix])

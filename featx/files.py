@@ -320,6 +320,11 @@ def _make_beside(path: Path) -> Path:
     return temporary
 
 
+def as_path(path: str | Path | None) -> Path | None:
+    """The same as a Path, where there is one."""
+    return None if path is None else Path(path)
+
+
 def existing_folder(folder: Path) -> Path:
     """The folder, or the nearest one above it that is there."""
     while not folder.is_dir() and folder != folder.parent:

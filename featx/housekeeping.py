@@ -77,6 +77,10 @@ def list_cache(cache_dir: str | Path | None = None) -> list[Entry]:
     cache_dir : path, optional
         None: FEATX_CACHE, else ./cache.
 
+    Returns
+    -------
+    list of Entry
+
     Raises
     ------
     OSError
@@ -118,6 +122,11 @@ def choose_entries(
 
 def remove_entry(entry: Entry) -> None:
     """Remove the files of an entry, and its folder where nothing else is in it.
+
+    Parameters
+    ----------
+    entry : Entry
+        Of `list_cache`.
 
     Raises
     ------

@@ -188,6 +188,14 @@ def write_model(model: Model, path: Path) -> Model:
 def read_model(path: str | Path) -> Model:
     """Read a model file, or the one in a run's folder.
 
+    Parameters
+    ----------
+    path : path
+
+    Returns
+    -------
+    Model
+
     Raises
     ------
     ModelError

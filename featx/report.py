@@ -50,7 +50,22 @@ class Report:
 
 
 def write_report(comparison: Comparison) -> Report:
-    """Write results.json, report.html and featx.toml into the comparison's folder."""
+    """Write results.json, report.html and featx.toml into the comparison's folder.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        Of `featx.compare`.
+
+    Returns
+    -------
+    Report
+
+    Raises
+    ------
+    OSError
+        No room, no permission, ...
+    """
     page = comparison.folder / "report.html"
     settings = _write_settings(comparison)
     values = {

@@ -13,7 +13,7 @@ from sklearn.datasets import load_digits
 
 from featx.dataset import Dataset
 from featx.errors import DatasetError
-from featx.files import write_whole
+from featx.files import as_path, write_whole
 from featx.sources import list_images, write_manifest
 
 # The paper's counts: 600 train, 100 val, 409 test in ten classes.
@@ -38,7 +38,7 @@ CALTECH_COUNTS = (102, 110, 84, 212, 119, 109, 101, 81, 95, 96)
 _CALTECH_TRAIN, _CALTECH_VAL = 60, 10
 
 
-def write_digits(folder: Path) -> Path:
+def write_digits(folder: str | Path) -> Path:
     """Write 1,109 of scikit-learn's handwritten digits as PNG files in ten class folders.
 
     The first 111 of each of the digits 0 to 8 and the first 110 of 9, in the order of
@@ -46,11 +46,17 @@ def write_digits(folder: Path) -> Path:
     With ``first:60,10`` that is 600 train, 100 val and 409 test images. Files that are there are
     left as they are.
 
+    Parameters
+    ----------
+    folder : path
+        Is made.
+
     Returns
     -------
     Path
         `folder`.
     """
+    folder = Path(folder)
     bunch = load_digits()
     per_class = -(-DIGITS_IMAGES // 10)
     seen: Counter[int] = Counter()
@@ -148,15 +154,15 @@ def download_caltech256(folder: Path) -> Path:
 
 
 def write_caltech256_animals(
-    root: Path, output: Path | None = None, overwrite: bool = False
+    root: str | Path, output: str | Path | None = None, overwrite: bool = False
 ) -> tuple[Path, Dataset]:
     """Write the paper's split as a manifest.
 
     Parameters
     ----------
-    root : Path
+    root : path
         256_ObjectCategories.
-    output : Path, optional
+    output : path, optional
         None: caltech256-animals.csv beside `root`, where it works without --root.
     overwrite : bool
         Replace an `output` that is no manifest of featx.
@@ -170,6 +176,7 @@ def write_caltech256_animals(
     ------
     DatasetError
     """
+    root, output = Path(root), as_path(output)
     dataset = split_caltech256_animals(root)
     if output is None:
         # Beside the folder and not in it: torchvision takes whatever lies in there for a class.

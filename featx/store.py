@@ -111,6 +111,14 @@ def read_features(path: str | Path) -> Features:
 
     The features themselves stay in the file until they are asked for.
 
+    Parameters
+    ----------
+    path : path
+
+    Returns
+    -------
+    Features
+
     Raises
     ------
     FeatureFileError

@@ -73,3 +73,16 @@ def test_the_examples_of_the_documentation(photos, stored, monkeypatch):
         exec(compile(block, str(DOCS), "exec"), names)
     assert names["search"].best_score_ > 0.5
     assert names["X"].shape[1] == 2048
+
+
+def test_paths_may_be_text(photos, stored):
+    features = str(featx.extract(str(photos), split="first:5,2", output="F.h5").features)
+    done = featx.export_features(features, npy="F.npy")
+    assert [one.path.name for one in done.written] == ["F.npy", "F.csv", "F.json"]
+    featx.fit(featx.load_features(features), "centroid", output="m.safetensors")
+    pytest.importorskip("onnxruntime")
+    assert Path("m.onnx") == featx.export_model("m.safetensors", onnx="m.onnx").written[0].path
+    (entry,) = featx.list_cache(".")
+    assert (entry.path.name, entry.images) == ("F.h5", 27)
+    featx.remove_entry(entry)
+    assert featx.list_cache(".") == []
