@@ -20,13 +20,13 @@ from featx.backbone import FrozenBackbone, build_network, flush_denormals
 from featx.classifier import Classifier, read_classifier
 from featx.config import BACKBONE
 from featx.engine import TorchEngine
-from featx.errors import ExportError, FeatureFileError, OutputExistsError
+from featx.errors import ExportError, OutputExistsError
 from featx.export import Written
 from featx.files import as_path, check_space, explain_full, hash_json, resolve_output, write_whole
 from featx.graphs import INPUT, OPSET, OUTPUT, build_graph, estimate_head
 from featx.machine import has_openvino
 from featx.models import read_model
-from featx.store import read_provenance_key
+from featx.store import is_feature_file
 
 TOLERANCE = 1e-4  # largest difference of a probability from featx's own
 PICTURES = 8  # that it is checked on
@@ -137,7 +137,7 @@ def export_model(
     begun = time.perf_counter()
     onnx, openvino = as_path(onnx), as_path(openvino)
     _check_packages(onnx, openvino)
-    if _is_feature_file(Path(model)):
+    if is_feature_file(Path(model)):
         raise ExportError(
             f"{model} is a feature file, and --onnx and --openvino are for models: featx fit makes "
             "one of it"
@@ -383,11 +383,3 @@ def _read_openvino_identity(path: Path) -> str | None:
         return str(value.value)
     except RuntimeError:
         return None
-
-
-def _is_feature_file(path: Path) -> bool:
-    try:
-        read_provenance_key(path)
-    except FeatureFileError:
-        return False
-    return True

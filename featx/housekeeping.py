@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 import stat
 import time
@@ -16,13 +15,12 @@ from featx.cache import find_cache_dir
 from featx.checkpoints import list_parts
 from featx.contents import index_path
 from featx.errors import FeatureFileError
-from featx.features import FeatureFile
 from featx.files import is_temporary
 from featx.locks import hold_lock
+from featx.provenance import Provenance
+from featx.rowcache import list_row_files, read_making
 from featx.store import cost_path, is_feature_file, parts_folder, peek_features
 
-_ROWS = re.compile(r"[0-9a-f]{16}")  # a folder of ResNet50Features' rows
-_ROWS_FILE = re.compile(r"made-by\.json|[0-9a-f]+\.rows")
 _DAY = 86400.0  # seconds
 # Whoever still writes a temporary file has touched it since.
 _ABANDONED = _DAY
@@ -91,7 +89,7 @@ def list_cache(cache_dir: str | Path | None = None) -> list[Entry]:
         return []
     # What is a link was put there by somebody else.
     there = sorted(path for path in home.iterdir() if not path.is_symlink())
-    found = [*_list_extractions(there), *_list_rows(home / "rows")]
+    found = [*_list_extractions(there), *_list_rows(home)]
     return found + [
         _enter("leftover", path, [path], useless="left by a process that was killed")
         for path in there
@@ -187,7 +185,7 @@ def _describe_file(path: Path, files: list[Path]) -> Entry:
         held = peek_features(path)
     except FeatureFileError as error:
         return _enter("features", path, files, useless=error.reason)
-    return _enter("features", path, files, len(held), _say_making(held))
+    return _enter("features", path, files, len(held), _say_making(held.provenance))
 
 
 def _describe_shards(path: Path, files: list[Path]) -> Entry:
@@ -195,32 +193,19 @@ def _describe_shards(path: Path, files: list[Path]) -> Entry:
     for one in files:
         with contextlib.suppress(FeatureFileError):  # the journal, or one cut short
             held.append(peek_features(one))
-    made_by = _say_making(held[0]) if held else ""
+    made_by = _say_making(held[0].provenance) if held else ""
     return _enter("unfinished", path, files, sum(map(len, held)), made_by)
 
 
-def _say_making(held: FeatureFile) -> str:
-    made = held.provenance
+def _say_making(made: Provenance) -> str:
     return f"{made.backbone} {made.weights}, {made.engine} {made.precision}"
 
 
-def _list_rows(folder: Path) -> Iterator[Entry]:
-    if folder.is_symlink() or not folder.is_dir():
-        return
-    for path in sorted(folder.iterdir()):
-        if _ROWS.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
-            files = [one for one in sorted(path.iterdir()) if _ROWS_FILE.fullmatch(one.name)]
-            files += [one for one in sorted(path.iterdir()) if is_temporary(one)]
-            if files:
-                yield _enter("rows", path, files, made_by=_read_making(path / "made-by.json"))
-
-
-def _read_making(path: Path) -> str:
-    try:
-        made = json.loads(path.read_text("utf-8"))
-        return f"{made['backbone']} {made['weights']}, {made['engine']} {made['precision']}"
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return ""
+def _list_rows(home: Path) -> Iterator[Entry]:
+    for folder, files in list_row_files(home).items():
+        if files:
+            made = read_making(folder)
+            yield _enter("rows", folder, files, made_by="" if made is None else _say_making(made))
 
 
 def _enter(

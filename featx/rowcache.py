@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,7 +18,7 @@ import numpy.typing as npt
 
 from featx.config import SHARD_IMAGES
 from featx.errors import LockedError, NoLocksError
-from featx.files import explain_full, write_json, write_whole
+from featx.files import explain_full, is_temporary, write_json, write_whole
 from featx.locks import hold_lock
 from featx.provenance import Provenance
 
@@ -31,6 +32,8 @@ _MAGIC = b"featx rows 1\n\0\0\0"
 _HEAD = len(_MAGIC) + 16
 _HASH = 32
 _SUFFIX = ".rows"
+_ROWS = "rows"  # in the cache folder; there a folder for each provenance
+_KEY = 16  # characters of its key that are the folder's name
 _MADE_BY = "made-by.json"  # in each folder: the Provenance of its rows
 
 # Images are claimed by the group that the first byte of their digest puts them in: of ten thousand
@@ -253,7 +256,7 @@ class RowCache:
 
 def open_rows(home: Path, provenance: Provenance, n_features: int) -> RowCache:
     """The rows of that provenance in a cache folder; the same object for all threads."""
-    folder = (home / "rows" / provenance.key()[:16]).absolute()
+    folder = (home / _ROWS / provenance.key()[:_KEY]).absolute()
     with _opening:
         if folder not in _opened:
             _opened[folder] = RowCache(folder, n_features)
@@ -273,15 +276,34 @@ def note_provenance(cache: RowCache, provenance: Provenance) -> None:
 
 def list_provenances(home: Path) -> list[Provenance]:
     """What the rows in a cache folder were made by, the newest first."""
-    notes = [(path.stat().st_mtime_ns, path) for path in (home / "rows").glob(f"*/{_MADE_BY}")]
-    found = []
-    for _, path in sorted(notes, reverse=True):
-        try:
-            made = Provenance(**json.loads(path.read_text("utf-8")))
-            named = made.key()[:16]
-        except (OSError, ValueError, TypeError) as error:
-            log.warning("ignored, since it cannot be read: %s: %s", path, error)
-            continue
-        if named == path.parent.name:
-            found.append(made)
-    return found
+    notes = [(path.stat().st_mtime_ns, path) for path in (home / _ROWS).glob(f"*/{_MADE_BY}")]
+    found = (read_making(path.parent) for _, path in sorted(notes, reverse=True))
+    return [made for made in found if made is not None]
+
+
+def read_making(folder: Path) -> Provenance | None:
+    """What the rows in one of its folders were made by; None where that is not said."""
+    path = folder / _MADE_BY
+    try:
+        made = Provenance(**json.loads(path.read_text("utf-8")))
+        named = made.key()[:_KEY]
+    except (OSError, ValueError, TypeError) as error:
+        log.warning("ignored, since it cannot be read: %s: %s", path, error)
+        return None
+    return made if named == folder.name else None
+
+
+def list_row_files(home: Path) -> dict[Path, list[Path]]:
+    """The folders of rows in a cache folder, each with the files in it that this module makes."""
+    rows = home / _ROWS
+    there = sorted(rows.iterdir()) if rows.is_dir() and not rows.is_symlink() else []
+    folders = [one for one in there if re.fullmatch(f"[0-9a-f]{{{_KEY}}}", one.name)]
+    return {
+        folder: [one for one in sorted(folder.iterdir()) if _is_ours(one)]
+        for folder in folders
+        if folder.is_dir() and not folder.is_symlink()
+    }
+
+
+def _is_ours(path: Path) -> bool:
+    return path.name == _MADE_BY or path.suffix == _SUFFIX or is_temporary(path)
