@@ -71,7 +71,7 @@ def build_runner(
         there is something to probe.
     choice : Choice
     weights : str
-        See `featx.fetch.resolve_weights`.
+        See `featx.fetch_weights`.
     made : Provenance or None
         Of features of the same data; what is left open is taken from it.
     device : {"auto", "cpu", "cuda"}

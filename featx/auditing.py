@@ -148,7 +148,7 @@ def audit(
     num_workers : int, optional
         Decoding threads; None: as many as cores.
     max_memory : int, optional
-        See `featx.heads.fit`.
+        See `featx.fit`.
     progress : bool
         Show bars.
 

@@ -89,7 +89,7 @@ def say_classes(audit: Audit) -> list[str]:
 
 
 def list_rows(audit: Audit) -> Iterator[list[Any]]:
-    """Rows of the CSV, in the order of `featx.findings.COLUMNS`."""
+    """Rows of the CSV, in the order of `COLUMNS`."""
     for one in audit.findings:
         values = dataclasses.asdict(one)
         yield ["" if values[name] is None else values[name] for name in COLUMNS]

@@ -41,7 +41,7 @@ def build_network(
         convolution (He et al. 2016, Keras); False for torchvision's "v1.5", which strides in the
         3x3.
     backbone : str
-        A key of `featx.config.BACKBONES`.
+        A key of `BACKBONES`.
 
     Returns
     -------

@@ -26,7 +26,7 @@ class Blocks:
 
     It stands where an ndarray of shape (n_samples, n_features), float32, would: it has `len` and
     `shape`, ``X[rows]`` are some of the rows, iterating gives slices with their rows,
-    `numpy.asarray` all of them in memory. How many make a block is `featx.config.BLOCK_BYTES`,
+    `numpy.asarray` all of them in memory. How many make a block is `BLOCK_BYTES`,
     whatever the memory, so that sums do not depend on it.
 
     Attributes

@@ -41,7 +41,7 @@ class Opened:
         self._files: dict[Path, FeatureFile] = {}
 
     def open(self, path: Path) -> FeatureFile:
-        """See `featx.store.open_features`, which it raises as."""
+        """See `open_features`, which it raises as."""
         there = self._files.get(path)
         if there is None or not path.exists() or there.state != file_state(path.stat()):
             there = self._files[path] = open_features(path)

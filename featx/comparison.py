@@ -155,10 +155,10 @@ def compare(
     Parameters
     ----------
     clf : sequence of str, optional
-        Heads; see `featx.heads.fit`, also for `C`, `scale`, `class_weight` and `calibrate`. None:
+        Heads; see `featx.fit`, also for `C`, `scale`, `class_weight` and `calibrate`. None:
         all of them, with the protocol logreg alone.
     baseline : sequence of str, optional
-        Fine-tuned networks; see `featx.finetuning.finetune`, also for `augment` and
+        Fine-tuned networks; see `featx.finetune`, also for `augment` and
         `prefix_cache`. None: fc, with the protocol none.
     epochs : int
         Of the linear head and of every baseline.
@@ -178,14 +178,14 @@ def compare(
         Use an `output` that holds the comparison of another dataset.
     data, split, root, backbone, weights, device, engine, precision, decode, batch_size, num_workers
     on_error, cache_dir, rehash, lock
-        See `featx.extraction.extract`.
+        See `featx.extract`.
     seed, max_memory, progress
-        See `featx.heads.fit`. Of the default heads those that need more memory are left out.
+        See `featx.fit`. Of the default heads those that need more memory are left out.
 
     Returns
     -------
     Comparison
-        Not yet written; see `featx.report`.
+        Not yet written; see `featx.write_report`.
 
     Raises
     ------

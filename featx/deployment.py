@@ -114,7 +114,7 @@ def export_model(
     openvino : path, optional
         OUT.xml, with OUT.bin beside it, under OpenVINO.
     weights : str, optional
-        See `featx.classifier.read_classifier`.
+        See `read_classifier`.
     overwrite : bool
         Replace outputs that hold something else.
 
@@ -125,7 +125,7 @@ def export_model(
     Raises
     ------
     ModelError, WeightsError
-        See `featx.classifier.read_classifier`.
+        See `read_classifier`.
     ExportError
         A package is missing, the model is a feature file or too large, or the written file gives
         other probabilities.

@@ -87,13 +87,14 @@ def extract(
     Parameters
     ----------
     data, split, root
-        See `featx.sources.read_dataset`.
+        See `featx.read_dataset`.
     output : path, optional
         The feature file; None: a name of its own in the cache folder.
     backbone : str
-        The network, a key of `featx.config.BACKBONES`, which says how many numbers it gives.
+        The network, by torchvision's name; ``featx extract --help`` lists them. It decides how many
+        numbers an image has.
     weights : str
-        See `featx.fetch.resolve_weights`.
+        See `featx.fetch_weights`.
     device : {"auto", "cpu", "cuda"}
     engine : {"auto", "torch", "openvino"}
         What runs the network; auto: what the same data's file was made with, else the fastest that
@@ -101,10 +102,10 @@ def extract(
     precision : {"fp32", "bf16", "fp16", "auto"}
         Of the computation; auto: bf16 where a probe finds it as good and really faster.
     decode : {"exact", "fast"}
-        fast: large JPEGs at reduced scale; see `featx.images.load_image`.
+        fast: large JPEGs at reduced scale; see `load_image`.
     protocol : {"none", "linear-eval"}
     view : int
-        See `featx.config.Preprocessing.frame`; a view is decoded exactly.
+        See `Preprocessing.frame`; a view is decoded exactly.
     storage : {"float32", "float16"}
         Of the stored numbers; float16 halves the file and keeps three digits.
     batch_size : int, optional

@@ -81,7 +81,7 @@ def resolve_weights(
     progress : bool
         Show a bar on stderr while downloading.
     backbone : str, optional
-        The network, a key of `featx.config.BACKBONES`; None: the one that a full name says, else
+        The network, by torchvision's name; None: the one that a full name says, else
         ResNet50.
 
     Returns

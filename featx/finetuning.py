@@ -75,12 +75,12 @@ def finetune(
     Parameters
     ----------
     data, split, root
-        See `featx.sources.read_dataset`.
+        See `featx.read_dataset`.
     train : {"fc", "last3", "layer4", "all"}
         What moves: the new last layer alone, the last three layers, the last stage, everything.
     epochs, batch_size, seed : int
     backbone, weights : str
-        See `featx.fetch.resolve_weights`.
+        See `featx.fetch_weights`.
     augment : bool
         Random rotation, crop and flip of train images.
     prefix_cache : bool
@@ -92,7 +92,7 @@ def finetune(
     calibrate : bool
         Fit a temperature for the probabilities on val.
     decode : {"exact", "fast"}
-        See `featx.images.load_image`; augmented images are decoded exactly.
+        See `load_image`; augmented images are decoded exactly.
     device : {"auto", "cpu", "cuda"}
     num_workers : int, optional
         Decoding threads; None: as many as cores.

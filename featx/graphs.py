@@ -191,7 +191,7 @@ def _hold(graph: _Graph, tensor: torch.Tensor, name: str) -> str:
 
 
 def _add_head(graph: _Graph, head: Head, x: str) -> None:
-    """From features to `OUTPUT`, whose softmax `featx.heads.Head` takes at a temperature."""
+    """From features to `OUTPUT`, whose softmax `Head` takes at a temperature."""
     fit = head.fit
     if head.scaler.kind == "l2":
         length = graph.add("ReduceL2", [x], "head.length", axes=[1], keepdims=1)

@@ -118,7 +118,7 @@ def fit(
         cosine distances, NearestCentroid; `LinearClassifier`; or ImageNet's own last layer.
     C : float or "auto"
         Of logreg and svm. What every head chooses by itself is the value of its grid in
-        `featx.config` with the highest accuracy on val, ties by lower log-loss, then by the simpler
+        `config` with the highest accuracy on val, ties by lower log-loss, then by the simpler
         one; on stratified folds of train where there is no val.
     scale : {"none", "standard", "l2"}
         Learned from train alone.
@@ -135,14 +135,14 @@ def fit(
     refit : bool
         Once the value is chosen, fit again on train and val together.
     views : sequence of Features
-        More rows for train: other views of the same images, as `featx.extraction.extract_views`
+        More rows for train: other views of the same images, as `extract_views`
         makes them.
     weights : str, optional
         Of imagenet: where the last layer is to be had; None: by the features' own name.
     max_memory : int, optional
         Bytes that fitting may take, beside what Python and its libraries do. Features for which
         that is too little are read in blocks, as often as the head needs them. None:
-        `featx.config.MEMORY_SHARE` of what the process may use.
+        `MEMORY_SHARE` of what the process may use.
     output : path, optional
         Write the model there.
     overwrite : bool

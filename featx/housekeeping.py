@@ -67,7 +67,7 @@ class Entry:
 def list_cache(cache_dir: str | Path | None = None) -> list[Entry]:
     """What featx keeps in the cache folder, by name; files that are not featx's are left out.
 
-    Feature files are believed by their first lines and their length: `featx.store.open_features`
+    Feature files are believed by their first lines and their length: `open_features`
     reads all bytes.
 
     Parameters

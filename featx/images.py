@@ -68,7 +68,7 @@ def describe_colours() -> str:
 
 
 def pixel_limit() -> int:
-    """The most pixels a picture may have: FEATX_MAX_PIXELS, else `featx.config.MAX_PIXELS`.
+    """The most pixels a picture may have: FEATX_MAX_PIXELS, else `MAX_PIXELS`.
 
     Raises
     ------

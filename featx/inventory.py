@@ -205,7 +205,7 @@ class Inventory:
         self.db.execute("DROP TABLE found")
 
     def assign_splits(self, rule: str) -> None:
-        """Split what has no splits by a rule; see `featx.sources.read_dataset`.
+        """Split what has no splits by a rule; see `featx.read_dataset`.
 
         Raises
         ------

@@ -84,7 +84,7 @@ def draw_curves(
     draws : int
     seed : int
     weights, max_memory
-        See `featx.heads.fit`.
+        See `featx.fit`.
     """
     data = take_splits(
         features, any(_needs_blocks(features, model, max_memory) for model in models)

@@ -204,7 +204,7 @@ class Gathered:
     Attributes
     ----------
     columns : dict of str to Rows
-        See `featx.features.FeatureFile`.
+        See `FeatureFile`.
     skipped : tuple of Skipped
     """
 
@@ -237,7 +237,7 @@ class Gathered:
         )
 
     def fingerprint(self) -> str:
-        """See `featx.features.Features.fingerprint`."""
+        """See `featx.Features.fingerprint`."""
         made = Fingerprint(self._ledger.inventory.classes)
         for some in iterate_slices(len(self), _BLOCK):
             targets, *texts = (

@@ -35,13 +35,13 @@ def search_logreg(
     The search runs on centred columns: the intercept is not penalised, so a shift of X moves the
     intercept and nothing else, while L-BFGS needs some twenty times fewer steps on ResNet50's
     features, none of which is ever negative. With fewer rows than columns it also runs in the
-    rows' own span; see `featx.search.span_rows`. Of Blocks scikit-learn cannot learn it: there
-    `featx.descent.fit_blocks` finds the same optimum.
+    rows' own span; see `span_rows`. Of Blocks scikit-learn cannot learn it: there
+    `fit_blocks` finds the same optimum.
 
     Parameters
     ----------
     X, y, val, seed, calibrate, origin
-        See `featx.search.search_grid`.
+        See `search_grid`.
     grid : sequence of float
         Ascending values of C.
     class_weight : {"balanced"}, optional

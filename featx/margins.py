@@ -1,7 +1,7 @@
 """Linear heads whose scores are no logits: support vectors, ridge, nearest centroid.
 
 All of them are scikit-learn's, or of Blocks what scikit-learn's would be by the sums of
-`featx.sums`. What they give becomes probabilities by one temperature, which held-out images decide.
+`sums`. What they give becomes probabilities by one temperature, which held-out images decide.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def search_svm(
     Parameters
     ----------
     X, y, val, seed, origin
-        See `featx.search.search_grid`.
+        See `search_grid`.
     grid : sequence of float
         Ascending values of C.
     class_weight : {"balanced"}, optional
@@ -114,7 +114,7 @@ def search_centroid(
     Parameters
     ----------
     X, y, val, seed, origin
-        See `featx.search.search_grid`.
+        See `search_grid`.
     grid : sequence of float
         Thresholds of shrinking (Tibshirani et al. 2002), 0 for none; descending.
     """

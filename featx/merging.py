@@ -42,7 +42,7 @@ def merge(
 ) -> Extraction:
     """Check every shard of a plan and write the one feature file.
 
-    It is byte for byte the file that `featx.extraction.extract` makes of the same images alone.
+    It is byte for byte the file that `featx.extract` makes of the same images alone.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def merge(
     output : path, optional
         None: a name of its own in the cache folder.
     cache_dir, overwrite, lock
-        See `featx.extraction.extract`.
+        See `featx.extract`.
 
     Returns
     -------
@@ -62,7 +62,7 @@ def merge(
     PlanError
         A shard is missing, damaged, or is not of this plan.
     OutputExistsError, LockedError, StorageError
-        See `featx.extraction.extract`.
+        See `featx.extract`.
     """
     started = time.perf_counter()
     plan = read_plan(folder)

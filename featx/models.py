@@ -70,12 +70,12 @@ class Outcome:
 
     @property
     def decode(self) -> float | None:
-        """Of the seconds, waited for images; see `featx.training.Epoch`."""
+        """Of the seconds, waited for images; see `featx.Epoch`."""
         return add_seconds(epoch.decode for epoch in self.history)
 
     @property
     def network(self) -> float | None:
-        """Of the seconds, in the network; see `featx.training.Epoch`."""
+        """Of the seconds, in the network; see `featx.Epoch`."""
         return add_seconds(epoch.network for epoch in self.history)
 
     def to_dict(self) -> dict[str, Any]:

@@ -95,7 +95,7 @@ def find_nearest(X: Blocks, queries: Matrix, k: int) -> tuple[Matrix, Labels]:
 
 
 def decide_neighbours(fits: Sequence[NeighboursFit], X: Samples) -> Iterator[Matrix]:
-    """`featx.search.decide_each`; where the neighbours are in Blocks, searched once for all k."""
+    """`decide_each`; where the neighbours are in Blocks, searched once for all k."""
     widest = max(fits, key=lambda fit: fit.k)
     if not isinstance(widest.X, Blocks):
         yield from decide_each(fits, X)
@@ -121,7 +121,7 @@ def search_neighbours(
     Parameters
     ----------
     X, y, val, seed, origin
-        See `featx.search.search_grid`.
+        See `search_grid`.
     grid : sequence of int
         Descending: from the smoothest. More neighbours than rows are all rows.
     """

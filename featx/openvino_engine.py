@@ -75,7 +75,7 @@ class OpenVinoEngine:
         self._request = compiled.create_infer_request()
 
     def run(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """See `featx.engine.Engine.run`."""
+        """See `Engine.run`."""
         padded = np.ascontiguousarray(pad_batch(pixels, self.batch_size))
         with flush_denormals():
             found = self._request.infer({0: padded}, share_inputs=True)[0]

@@ -65,7 +65,7 @@ class Picture:
             raise self._name(error) from error
 
     def load(self, preprocessing: Preprocessing, digest: str) -> npt.NDArray[np.uint8]:
-        """See `featx.images.load_image`."""
+        """See `load_image`."""
         source = self.source()
         try:
             return load_image(source, preprocessing, digest)

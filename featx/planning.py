@@ -59,11 +59,11 @@ def make_plan(
     Parameters
     ----------
     data, split, root
-        See `featx.sources.read_inventory`; or an inventory that was hashed.
+        See `read_inventory`; or an inventory that was hashed.
     folder : path
         Where the plan goes.
     backbone, weights, engine, precision, decode, protocol, storage, batch_size, on_error
-        See `featx.extraction.extract`; so for `cache_dir` and `rehash`.
+        See `featx.extract`; so for `cache_dir` and `rehash`.
     device : {"auto", "cpu", "cuda"}
         Where the shards will be computed. "cuda" need not be here: the engine is torch then.
     shard_size : int

@@ -40,7 +40,7 @@ class Plan:
     split : str or None
         The rule that was given.
     dataset, split_rule, classes
-        See `featx.dataset.Dataset`.
+        See `featx.Dataset`.
     weights : str
         Where the parameters come from: a name, or an absolute path.
     choice : Choice
@@ -53,7 +53,7 @@ class Plan:
     shard_size, images, skipped : int
         Images of a shard at most; of all shards; of those, images that could not be read.
     fingerprint : str
-        Of all that could; see `featx.features.Features.fingerprint`.
+        Of all that could; see `featx.Features.fingerprint`.
     shards : tuple of str
         SHA-256 of each shard's list.
     """

@@ -132,7 +132,7 @@ def predict(
     threshold : float
         Where the most probable class has less, the label is "unknown".
     weights : str, optional
-        Where the model's network is to be had; None: see `featx.classifier.find_weights`.
+        Where the model's network is to be had; None: see `find_weights`.
     device : {"auto", "cpu", "cuda"}
     engine : {"auto", "torch", "openvino"}
         auto: what a head's features were computed by, where that is installed as it was, else the

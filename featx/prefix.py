@@ -99,7 +99,7 @@ class PrefixBatches:
 
     @property
     def y(self) -> torch.Tensor:
-        """See `featx.training.Batches`."""
+        """See `Batches`."""
         return self._images.y
 
     def iterate(

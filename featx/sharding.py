@@ -31,7 +31,7 @@ class ShardWorker:
     weights : str, optional
         Where the parameters are on this machine; None: by the plan's own name.
     device, num_workers, lock, progress
-        See `featx.extraction.extract`.
+        See `featx.extract`.
 
     Raises
     ------
@@ -67,7 +67,7 @@ class ShardWorker:
         DatasetError
             The shard's images are not what they were.
         WeightsError, DeviceError, LockedError, StorageError, ImageError
-            See `featx.extraction.extract`.
+            See `featx.extract`.
         """
         plan, stages = self.plan, Stages()
         inventory = read_shard(plan, shard, self._root)

@@ -53,9 +53,9 @@ class ResNet50Features(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     Parameters
     ----------
     weights : str
-        See `featx.fetch.resolve_weights`.
+        See `featx.fetch_weights`.
     backbone : str
-        The network, a key of `featx.config.BACKBONES`.
+        The network, by torchvision's name.
     engine : {"auto", "torch", "openvino"}
         auto: what rows that are there were computed by, else the fastest that is installed and
         gives torch's features.
@@ -70,7 +70,7 @@ class ResNet50Features(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     Attributes
     ----------
-    provenance_ : featx.provenance.Provenance
+    provenance_ : featx.Provenance
         What `fit` settled. An unpickled transformer refuses other weights than those.
 
     Examples
@@ -79,6 +79,8 @@ class ResNet50Features(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     >>> ResNet50Features(backbone="resnet18").get_feature_names_out()[[0, -1]].tolist()
     ['resnet18_0', 'resnet18_511']
     """
+
+    __module__ = "featx"  # its public place, so that a pickle does not know where it lies
 
     def __init__(
         self,

@@ -40,12 +40,12 @@ def extract_views(
     Parameters
     ----------
     data, split, root
-        See `featx.sources.read_dataset`.
+        See `featx.read_dataset`.
     count : int
     output : path, optional
         The file that they belong to; None: names of their own in the cache folder.
     **options
-        See `featx.extraction.extract`.
+        See `featx.extract`.
 
     Returns
     -------
