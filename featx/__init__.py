@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+__version__: str  # as installed; setup.cfg says it
 
 if TYPE_CHECKING:
     from featx.assembly import Extraction as Extraction
@@ -167,6 +167,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return import_module("importlib.metadata").version("featx")
     if name not in _HOMES:
         raise AttributeError(f"module 'featx' has no attribute {name!r}")
     module, there = _HOMES[name]
@@ -175,4 +177,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(globals().keys() | _HOMES.keys())
+    return sorted(globals().keys() | set(__all__))

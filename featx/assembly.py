@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from featx import __version__
 from featx.costs import read_cost
 from featx.dataset import Skipped
 from featx.errors import CONTENT_FAULTS, ExtractionError
@@ -89,10 +88,12 @@ def build_runner(
         return decode_some(find_paths(most), found.preprocessing, most, choice.decode)
 
     with stages.time("start"):
+        settled = choice.settle(made)
         engine = make_engine(
             found,
-            choice.settle(made),
             decode_first,
+            engine=settled.engine,
+            precision=settled.precision,
             device=device,
             batch_size=batch_size,
         )
@@ -121,7 +122,7 @@ def make_heading(
         dataset=inventory.name,
         split_rule=inventory.split_rule,
         skipped=skipped,
-        versions={"featx": __version__, "torch": version("torch"), "numpy": np.__version__},
+        versions={name: version(name) for name in ("featx", "torch", "numpy")},
     )
 
 

@@ -13,10 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from featx import config
+from featx.arrays import Labels, Matrix
 from featx.rows import StoredRows, iterate_slices
 
-Matrix = npt.NDArray[np.floating]
-Labels = npt.NDArray[np.int64]
 Source = npt.NDArray[np.float32] | StoredRows
 
 

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,6 @@ import sklearn
 import torch
 import torchvision
 
-from featx import __version__
 from featx.cache import find_cache_dir
 from featx.catalogue import find_weights_dir, list_stored
 from featx.config import BACKBONE, BATCH_SIZE, TORCHVISION_V1
@@ -93,7 +93,7 @@ def examine(
     ------
     DeviceError
     """
-    yield Check("featx", None, f"{__version__}, Python {platform.python_version()}")
+    yield Check("featx", None, f"{version('featx')}, Python {platform.python_version()}")
     memory = format_bytes(measure_memory())
     yield Check("machine", None, f"{describe_machine()}, {memory} of memory for this process")
     libraries = {

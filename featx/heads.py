@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import softmax
 
+from featx.arrays import Labels, Matrix
 from featx.blocks import Samples, gather
 from featx.budget import describe_reading
 from featx.config import EPOCHS
@@ -39,9 +40,6 @@ from featx.splits import find_untrainable
 from featx.store import read_features
 
 log = logging.getLogger(__name__)
-
-Matrix = npt.NDArray[np.floating]
-Labels = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)

@@ -76,19 +76,6 @@ def load_batches(
         yield _make_batch(rows, pixels, failures)
 
 
-def pad_batch(pixels: npt.NDArray[np.uint8], batch_size: int) -> npt.NDArray[np.uint8]:
-    """A batch of (b, height, width, 3) filled up with black images to `batch_size`.
-
-    Matrix routines choose their kernels, and with them the last bits of a result, by shape: with
-    one shape a row does not depend on how many others came with it.
-    """
-    if len(pixels) >= batch_size:
-        return pixels
-    padded = np.zeros((batch_size, *pixels.shape[1:]), np.uint8)
-    padded[: len(pixels)] = pixels
-    return padded
-
-
 def _make_batch(
     rows: list[int], pixels: list[npt.NDArray[Item]], failures: list[tuple[int, ImageError]]
 ) -> Batch[Item]:

@@ -6,17 +6,14 @@ import warnings
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
+from featx.arrays import Labels, Matrix
 from featx.blocks import Blocks, Samples
 from featx.config import MAX_ITER, TOLERANCE
 from featx.descent import fit_blocks, limit_scipy
 from featx.search import LinearFit, Search, search_in_span, spread_classes
-
-Matrix = npt.NDArray[np.floating]
-Labels = npt.NDArray[np.int64]
 
 
 def search_logreg(

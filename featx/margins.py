@@ -11,19 +11,17 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import RidgeClassifier
 from sklearn.neighbors import NearestCentroid
 from sklearn.svm import LinearSVC
 
+from featx.arrays import Labels
 from featx.blocks import Blocks, Samples, average_classes
 from featx.config import MAX_ITER
 from featx.errors import BudgetError
 from featx.search import LinearFit, Search, search_grid, search_in_span, spread_classes
 from featx.sums import shrink_centroids, solve_ridge
-
-Labels = npt.NDArray[np.int64]
 
 
 def search_svm(

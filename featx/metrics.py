@@ -10,9 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from featx.arrays import Labels
 from featx.config import CONFIDENCE, SIGNIFICANT
-
-Labels = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)

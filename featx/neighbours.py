@@ -9,11 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
+from featx.arrays import Labels, Matrix
 from featx.blocks import Blocks, Samples, iterate_blocks
 from featx.search import Search, decide_each, search_grid
-
-Matrix = npt.NDArray[np.floating]
-Labels = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,16 @@ import torch
 from torch import nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
-from featx.backbone import FrozenBackbone, build_network, flush_denormals, list_blocks, name_layers
+from featx.backbone import (
+    FrozenBackbone,
+    build_network,
+    flush_denormals,
+    list_blocks,
+    name_layers,
+    pad_batch,
+)
 from featx.config import BATCH_SIZE
 from featx.errors import DeviceError
-from featx.loading import pad_batch
 from featx.machine import count_cores, describe_engine, has_openvino, is_limited
 from featx.weights import Weights
 

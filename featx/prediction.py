@@ -202,8 +202,9 @@ def predict(
                 raise DatasetError("no images: the list is empty")
             runner = make_engine(
                 classifier.weights,
-                choice,
                 lambda most: decode_some(first, preprocessing, most, classifier.decode),
+                engine=choice.engine,
+                precision=choice.precision,
                 device=device,
                 batch_size=min(wanted, len(first)),
             )

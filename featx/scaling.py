@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.preprocessing import StandardScaler, normalize
 
+from featx.arrays import Matrix
 from featx.blocks import Blocks, Samples
 from featx.errors import ModelError
 
-Matrix = npt.NDArray[np.floating]
 SCALES = ("none", "standard", "l2")
 
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from scipy.special import softmax
 from sklearn.model_selection import StratifiedGroupKFold
 
+from featx.arrays import Labels
 from featx.blocks import Samples, gather
 from featx.config import FOLDS
 from featx.logreg import fit_penalties
@@ -17,7 +18,6 @@ from featx.metrics import log_loss
 from featx.rows import iterate_slices
 from featx.search import span_rows
 
-Labels = npt.NDArray[np.int64]
 Probabilities = npt.NDArray[np.floating]
 
 # From far simpler than photographs ask for to far more flexible. The log-loss of held-out folds

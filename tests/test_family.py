@@ -159,9 +159,9 @@ def test_a_head_predicts_under_the_engine_that_its_features_had(
 ):
     asked = []
 
-    def make(weights, choice, sample, **more):
-        asked.append(choice.engine)
-        return make_engine(weights, choice, sample, **more)
+    def make(weights, sample, *, engine, **more):
+        asked.append(engine)
+        return make_engine(weights, sample, engine=engine, **more)
 
     features = extract(photos, backbone=backbone, split="first:5,2", engine="torch").features
     fit(features, C=1.0, output=tmp_path / "m")

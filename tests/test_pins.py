@@ -60,9 +60,9 @@ def exact(tmp_path, monkeypatch):
     save_weights(weights, folder / "imagenet1k-v1.safetensors")
     monkeypatch.setitem(RECIPES, "imagenet1k-v1", Recipe(EXACT, False, "exact"))
     monkeypatch.setattr("importlib.metadata.version", lambda name: "1")
-    monkeypatch.setattr("featx.assembly.version", lambda name: "1")
-    monkeypatch.setattr("featx.assembly.__version__", "1")
-    monkeypatch.setattr("numpy.__version__", "2.0.0")
+    monkeypatch.setattr(
+        "featx.assembly.version", {"featx": "1", "torch": "1", "numpy": "2.0.0"}.__getitem__
+    )
     monkeypatch.setattr("featx.assembly.describe_decoder", lambda decode: "pillow 1")
 
 
