@@ -29,7 +29,7 @@ from featx.dataset import fingerprint_rows
 from featx.features import Heading
 from featx.machine import describe_machine
 from featx.provenance import Provenance
-from featx.rows import encode_text
+from featx.storage.rows import encode_text
 from featx.store import write_columns
 
 CLASSES = 100

@@ -35,7 +35,7 @@ from featx.export import export_npy, export_parquet
 from featx.features import FeatureFile, Heading
 from featx.machine import describe_machine
 from featx.provenance import Provenance
-from featx.rows import Rows, decode_text, iterate_slices
+from featx.storage.rows import Rows, decode_text, iterate_slices
 from featx.store import open_features, write_columns
 
 BLOCK = 1 << 12  # rows

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from featx.blocks import Blocks, Samples
 from featx.config import SPLITS
 from featx.copies import find_copies
 from featx.errors import BudgetError, DatasetError
@@ -26,6 +25,7 @@ from featx.machine import count_cores
 from featx.metrics import Score, score_labels
 from featx.recipes import make_recipe, plan_reading
 from featx.splits import find_untrainable
+from featx.storage.blocks import Blocks, Samples
 from featx.store import read_features
 from featx.suspects import list_suspects, predict_out_of_fold
 

@@ -12,12 +12,12 @@ from featx.catalogue import RECIPES, name_weights, read_stored_hash
 from featx.dataset import Dataset
 from featx.errors import FeatureFileError, OutputExistsError
 from featx.features import FeatureFile
-from featx.files import hash_json, write_text
 from featx.images import describe_colours, describe_decoder, read_decode
 from featx.inventory import Inventory
 from featx.ledger import count_held, holds
 from featx.provenance import Choice, Provenance
-from featx.rows import file_state
+from featx.storage.files import hash_json, write_text
+from featx.storage.rows import file_state
 from featx.store import open_features, read_provenance_key
 
 log = logging.getLogger(__name__)

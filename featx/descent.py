@@ -19,7 +19,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from threadpoolctl import ThreadpoolController
 
 from featx.arrays import Labels
-from featx.blocks import Blocks
+from featx.storage.blocks import Blocks
 
 Vector = npt.NDArray[np.float64]
 

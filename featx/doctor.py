@@ -25,12 +25,12 @@ from featx.config import BACKBONE, BATCH_SIZE, TORCHVISION_V1
 from featx.engine import Engine, TorchEngine
 from featx.engines import AGREEMENT, compare_rows, try_bf16
 from featx.errors import DeviceError, LockedError
-from featx.files import existing_folder
 from featx.housekeeping import list_cache
 from featx.images import describe_decoder
-from featx.locks import hold_lock
 from featx.machine import describe_machine, has_openvino, measure_memory
 from featx.openvino_engine import OpenVinoEngine
+from featx.storage.files import existing_folder
+from featx.storage.locks import hold_lock
 from featx.text import format_bytes, say_error
 from featx.weights import Weights
 

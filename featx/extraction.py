@@ -37,7 +37,6 @@ from featx.errors import (
     DatasetError,
     ImageError,
 )
-from featx.files import check_space, check_writable, explain_full
 from featx.images import load_image, read_decode
 from featx.inventory import Image, Inventory
 from featx.ledger import Ledger, count_held, count_removed
@@ -46,6 +45,7 @@ from featx.machine import count_cores, describe_machine
 from featx.provenance import Choice, Provenance
 from featx.shards import Shard, estimate_shards, run_shards
 from featx.stages import Stages
+from featx.storage.files import check_space, check_writable, explain_full
 from featx.store import estimate_file, parts_folder, write_columns
 
 if TYPE_CHECKING:

@@ -33,8 +33,8 @@ from featx.catalogue import (
 )
 from featx.config import BACKBONE, BACKBONES, CONNECT_SECONDS
 from featx.errors import WeightsError
-from featx.files import hash_file, write_whole
 from featx.keras import convert_keras
+from featx.storage.files import hash_file, write_whole
 from featx.weights import (
     Weights,
     check_state,

@@ -30,7 +30,6 @@ from featx.dataset import Dataset, HashedRows, Skipped, check_trainable
 from featx.engine import choose_device, full_float32, limit_threads
 from featx.errors import ImageError, ModelError
 from featx.fetch import resolve_weights
-from featx.files import check_own_folder, check_space, explain_full, hash_json, write_json
 from featx.images import describe_decoder, open_rgb
 from featx.machine import count_cores, describe_machine
 from featx.metrics import score_labels
@@ -40,6 +39,7 @@ from featx.prefix import PrefixBatches, PrefixFile, row_bytes
 from featx.search import as_scores, fit_temperature, temper
 from featx.sources import read_dataset
 from featx.stages import Stages
+from featx.storage.files import check_own_folder, check_space, explain_full, hash_json, write_json
 from featx.text import format_bytes, printable
 from featx.training import Batches, score_softmax, train_softmax
 from featx.weights import Weights

@@ -14,7 +14,6 @@ import numpy.typing as npt
 from scipy.special import softmax
 
 from featx.arrays import Labels, Matrix
-from featx.blocks import Samples, gather
 from featx.budget import describe_reading
 from featx.config import EPOCHS
 from featx.errors import FeatureFileError, ModelError
@@ -37,6 +36,7 @@ from featx.recipes import (
 from featx.scaling import Scaler
 from featx.search import Fit, LinearFit
 from featx.splits import find_untrainable
+from featx.storage.blocks import Samples, gather
 from featx.store import read_features
 
 log = logging.getLogger(__name__)

@@ -15,10 +15,10 @@ from featx.cache import find_cache_dir
 from featx.checkpoints import list_parts
 from featx.contents import index_path
 from featx.errors import FeatureFileError
-from featx.files import is_temporary
-from featx.locks import hold_lock
 from featx.provenance import Provenance
 from featx.rowcache import list_row_files, read_making
+from featx.storage.files import is_temporary
+from featx.storage.locks import hold_lock
 from featx.store import cost_path, is_feature_file, parts_folder, peek_features
 
 _DAY = 86400.0  # seconds

@@ -13,8 +13,8 @@ from scipy.special import log_softmax, logsumexp, softmax
 from torchvision.models import ResNet50_Weights
 
 from featx.arrays import Labels, Matrix
-from featx.blocks import Samples, average_classes
 from featx.errors import ModelError
+from featx.storage.blocks import Samples, average_classes
 from featx.weights import Weights
 
 FLOOR = 1e-6  # of a class that no ImageNet class stands for: unlikely, not impossible

@@ -18,7 +18,7 @@ from PIL import ExifTags, Image, ImageFile, ImageOps, TiffImagePlugin, features
 
 from featx.config import BACKGROUND, IMAGE_FORMATS, MAX_PIXELS, Preprocessing
 from featx.errors import DatasetError, ImageError
-from featx.files import open_regular
+from featx.storage.files import open_regular
 from featx.text import format_bytes, printable, say_error
 
 log = logging.getLogger(__name__)

@@ -15,8 +15,8 @@ from featx.dataset import Fingerprint, Skipped
 from featx.errors import CONTENT_FAULTS, ExtractionError, ImageError
 from featx.features import FeatureFile
 from featx.inventory import Image, Inventory, fingerprint_images
-from featx.rows import Rows, StoredRows, decode_text, iterate_slices
 from featx.selection import Selection
+from featx.storage.rows import Rows, StoredRows, decode_text, iterate_slices
 
 _BLOCK = 4096  # rows in memory at a time
 _SPLIT_NAMES = "CASE split {} ELSE '' END".format(

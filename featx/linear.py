@@ -17,9 +17,9 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from featx import config
 from featx.arrays import Labels, Matrix
-from featx.blocks import Blocks, Samples
 from featx.config import EPOCHS, HEAD_LEARNING_RATE, TRAIN_BATCH_SIZE
-from featx.rows import iterate_slices
+from featx.storage.blocks import Blocks, Samples
+from featx.storage.rows import iterate_slices
 from featx.training import Batches, FeatureBatches, make_linear, permute, train_softmax
 
 

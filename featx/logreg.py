@@ -10,10 +10,10 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from featx.arrays import Labels, Matrix
-from featx.blocks import Blocks, Samples
 from featx.config import MAX_ITER, TOLERANCE
 from featx.descent import fit_blocks, limit_scipy
 from featx.search import LinearFit, Search, search_in_span, spread_classes
+from featx.storage.blocks import Blocks, Samples
 
 
 def search_logreg(

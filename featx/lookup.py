@@ -14,13 +14,13 @@ from featx.contents import hash_images, write_index
 from featx.dataset import Dataset
 from featx.errors import FeatureFileError, FeatxError, ImageError
 from featx.features import FeatureFile
-from featx.files import resolve_output
 from featx.images import pixel_limit
 from featx.inventory import Inventory, take_inventory
 from featx.ledger import count_held
 from featx.provenance import Choice
 from featx.sources import read_inventory
 from featx.stages import Stages
+from featx.storage.files import resolve_output
 from featx.store import parts_folder
 from featx.text import printable
 

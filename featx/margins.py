@@ -17,10 +17,10 @@ from sklearn.neighbors import NearestCentroid
 from sklearn.svm import LinearSVC
 
 from featx.arrays import Labels
-from featx.blocks import Blocks, Samples, average_classes
 from featx.config import MAX_ITER
 from featx.errors import BudgetError
 from featx.search import LinearFit, Search, search_grid, search_in_span, spread_classes
+from featx.storage.blocks import Blocks, Samples, average_classes
 from featx.sums import shrink_centroids, solve_ridge
 
 

@@ -19,13 +19,13 @@ from featx.cache import (
 from featx.costs import Reused, read_cost, write_cost
 from featx.errors import DatasetError, FeatureFileError, PlanError
 from featx.features import FeatureFile
-from featx.files import check_space, check_writable, explain_full, resolve_output
 from featx.inventory import Inventory
 from featx.ledger import Ledger, count_removed, find_changes, holds
-from featx.locks import do_without_lock, hold_lock
 from featx.plans import Plan, read_all, read_plan, read_shard
 from featx.sources import read_inventory
 from featx.stages import Stages
+from featx.storage.files import check_space, check_writable, explain_full, resolve_output
+from featx.storage.locks import do_without_lock, hold_lock
 from featx.store import estimate_file, open_features, parts_folder, write_columns
 
 log = logging.getLogger(__name__)

@@ -14,8 +14,8 @@ from PIL import Image
 
 from featx.config import Preprocessing
 from featx.errors import DatasetError, ImageError
-from featx.files import hash_file
 from featx.images import Source, hash_pixels, load_image, open_rgb
+from featx.storage.files import hash_file
 
 _EXPECTED = (
     "expected a path, a PIL image or a uint8 array of shape (height, width, 3), RGB, or "

@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from featx.config import PLAN_SCHEMA
-from featx.container import check_seal, open_sealed
 from featx.dataset import Skipped
 from featx.errors import FeatureFileError, PlanError
-from featx.files import hash_json
 from featx.inventory import Inventory
 from featx.ledger import iterate_digests
 from featx.provenance import Choice, Provenance
-from featx.rows import StoredRows, decode_text, iterate_slices
+from featx.storage.files import hash_json
+from featx.storage.hdf5 import check_seal, open_sealed
+from featx.storage.rows import StoredRows, decode_text, iterate_slices
 
 LIST_KIND = "shard list"
 MARK = "plan.json"

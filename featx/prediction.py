@@ -20,7 +20,6 @@ from featx.engine import Engine, choose_device
 from featx.engines import make_engine
 from featx.errors import DatasetError, ImageError, ModelError
 from featx.features import Features
-from featx.files import open_csv, write_whole
 from featx.heads import load_head
 from featx.images import load_image
 from featx.loading import load_batches
@@ -29,6 +28,7 @@ from featx.models import Model, read_model
 from featx.provenance import Choice, Provenance
 from featx.shards import decode_some
 from featx.sources import list_images
+from featx.storage.files import open_csv, write_whole
 from featx.text import as_text
 
 UNKNOWN = "unknown"

@@ -14,9 +14,9 @@ import numpy.typing as npt
 import torch
 
 from featx.errors import ModelError
-from featx.files import write_bytes_at
 from featx.loading import load_batches
 from featx.stages import Stages
+from featx.storage.files import write_bytes_at
 from featx.training import Batches
 
 _DTYPE = np.dtype(np.float16)

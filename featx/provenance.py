@@ -7,9 +7,9 @@ from typing import Any
 
 from featx.catalogue import check_backbone
 from featx.config import BACKBONE, SCHEMA, Preprocessing
-from featx.files import hash_json
 from featx.images import read_decode
 from featx.machine import describe_engine
+from featx.storage.files import hash_json
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import Any
 
 from featx.dataset import Dataset
 from featx.errors import OutputExistsError
-from featx.files import check_own_folder, check_replaceable, check_writable
 from featx.sources import MANIFEST_COLUMNS
+from featx.storage.files import check_own_folder, check_replaceable, check_writable
 
 
 def claim_folder(folder: Path, dataset: Dataset, named: bool, overwrite: bool) -> None:

@@ -9,8 +9,8 @@ import numpy.typing as npt
 from sklearn.preprocessing import StandardScaler, normalize
 
 from featx.arrays import Matrix
-from featx.blocks import Blocks, Samples
 from featx.errors import ModelError
+from featx.storage.blocks import Blocks, Samples
 
 SCALES = ("none", "standard", "l2")
 

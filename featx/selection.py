@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.inventory import Inventory
-from featx.rows import Rows
+from featx.storage.rows import Rows
 
 _numbers = itertools.count()
 

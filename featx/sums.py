@@ -10,7 +10,7 @@ from scipy.linalg import eigh
 from sklearn.utils.class_weight import compute_class_weight
 
 from featx.arrays import Labels
-from featx.blocks import Blocks, average_classes
+from featx.storage.blocks import Blocks, average_classes
 
 Sums = npt.NDArray[np.float64]
 

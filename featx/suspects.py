@@ -11,12 +11,12 @@ from scipy.special import softmax
 from sklearn.model_selection import StratifiedGroupKFold
 
 from featx.arrays import Labels
-from featx.blocks import Samples, gather
 from featx.config import FOLDS
 from featx.logreg import fit_penalties
 from featx.metrics import log_loss
-from featx.rows import iterate_slices
 from featx.search import span_rows
+from featx.storage.blocks import Samples, gather
+from featx.storage.rows import iterate_slices
 
 Probabilities = npt.NDArray[np.floating]
 

@@ -13,11 +13,11 @@ from featx.costs import read_cost, read_image_cost
 from featx.dataset import HashedRows
 from featx.errors import ModelError
 from featx.features import Features
-from featx.files import hash_json
 from featx.finetuning import finetune_rows, make_tune_recipe, run_name
 from featx.heads import fit
 from featx.models import Model, read_model
 from featx.recipes import DRAWN, make_recipe
+from featx.storage.files import hash_json
 from featx.weights import Weights
 
 log = logging.getLogger(__name__)

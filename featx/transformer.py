@@ -25,8 +25,8 @@ from featx.machine import count_cores
 from featx.pictures import Picture, list_pictures
 from featx.provenance import Choice, Provenance
 from featx.rowcache import RowCache, Rows, list_provenances, note_provenance, open_rows
-from featx.rows import file_state
 from featx.stages import Stages
+from featx.storage.rows import file_state
 
 if TYPE_CHECKING:
     from featx.engine import Engine

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from featx.catalogue import FROM_FILE, WEIGHTS_MARK
 from featx.config import BACKBONE, BACKBONES, TORCHVISION_V1, Preprocessing
 from featx.errors import WeightsError
-from featx.files import write_whole
+from featx.storage.files import write_whole
 
 
 @dataclass(frozen=True)

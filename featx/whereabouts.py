@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from featx.catalogue import find_weights_dir
-from featx.files import write_text
+from featx.storage.files import write_text
 
 _NOTES = "files"  # a folder beside the stored weights; a note each, named by the tensors' hash
 

@@ -7,12 +7,12 @@ import pytest
 from conftest import CountingEngine, draw_photo, reseal
 
 from featx import contents
-from featx.container import write_sealed
 from featx.contents import hash_images, index_path, write_index
 from featx.errors import ImageError
 from featx.extraction import extract, extract_inventory
-from featx.rows import encode_text
 from featx.sources import read_inventory
+from featx.storage.hdf5 import write_sealed
+from featx.storage.rows import encode_text
 
 
 @pytest.fixture

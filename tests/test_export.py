@@ -230,7 +230,7 @@ def test_without_pyarrow_the_remedy_is_named(file, tmp_path, monkeypatch):
 
 
 def test_where_it_does_not_fit_it_is_not_begun(file, tmp_path, monkeypatch):
-    monkeypatch.setattr("featx.files._file_size_limit", lambda: 1000)
+    monkeypatch.setattr("featx.storage.files._file_size_limit", lambda: 1000)
     for write, name in ((export_parquet, "O.parquet"), (export_npy, "O.npy")):
         with pytest.raises(StorageError, match="this process may write files of 1 kB at most"):
             write(file, tmp_path / "new" / name)

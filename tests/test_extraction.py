@@ -218,7 +218,7 @@ def test_a_killed_run_leaves_no_file(work, cache, monkeypatch):
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("featx.container.write_bytes", stop)
+    monkeypatch.setattr("featx.storage.hdf5.write_bytes", stop)
     with pytest.raises(KeyboardInterrupt):
         work()
     assert [p.name for p in cache.iterdir()] == [".gitignore"]

@@ -334,7 +334,7 @@ def test_a_prefix_that_does_not_fit_says_what_to_do(tune, monkeypatch, tmp_path)
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("featx.files.os.pwrite", full)
+        patch.setattr("featx.storage.files.os.pwrite", full)
         with pytest.raises(StorageError, match=r"no space left on device.*--prefix-cache off"):
             tune(train="layer4", epochs=1)
     real = TunedNetwork.prefix

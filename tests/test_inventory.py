@@ -72,7 +72,7 @@ def test_memory_does_not_grow_with_images(tmp_path, monkeypatch, again):
     """Ten times the images, 7 MB more of features: not a tenth of that more memory."""
     # What is in memory at a time, made small, so that what is left over shows.
     monkeypatch.setattr("featx.shards.SHARD_IMAGES", 16)
-    monkeypatch.setattr("featx.container.SLICE", 1 << 17)
+    monkeypatch.setattr("featx.storage.hdf5.SLICE", 1 << 17)
     for module in ("inventory", "ledger", "contents", "store"):
         name = "_CHECKED" if module == "store" else "_BLOCK"
         monkeypatch.setattr(f"featx.{module}.{name}", 32)

@@ -19,7 +19,7 @@ from featx.backbone import empty_state
 from featx.catalogue import RECIPES, Recipe
 from featx.config import SPLITS, Preprocessing
 from featx.features import Features
-from featx.files import hash_json
+from featx.storage.files import hash_json
 from featx.weights import Weights, hash_state, save_weights
 
 # No mean, no deviation; a crop that is a single pixel after the last stage, so that nothing is

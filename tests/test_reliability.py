@@ -441,7 +441,7 @@ def test_a_file_system_without_locks_is_named(root, clean, tmp_path, monkeypatch
     def no_locks(handle):
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
-    monkeypatch.setattr("featx.locks._lock", no_locks)
+    monkeypatch.setattr("featx.storage.locks._lock", no_locks)
     path = tmp_path / "work" / "F.h5"
     with pytest.raises(LockedError, match=r"this file system has no locks .*--no-lock"):
         extract_once(root, path)

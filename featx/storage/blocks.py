@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from featx import config
 from featx.arrays import Labels, Matrix
-from featx.rows import StoredRows, iterate_slices
+from featx.storage.rows import StoredRows, iterate_slices
 
 Source = npt.NDArray[np.float32] | StoredRows
 
