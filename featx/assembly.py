@@ -17,8 +17,9 @@ from featx.errors import CONTENT_FAULTS, ExtractionError
 from featx.features import FeatureFile, Features, Heading
 from featx.images import Source, describe_colours, describe_decoder
 from featx.inventory import Inventory
+from featx.loading import decode_some
 from featx.provenance import Choice, Provenance
-from featx.shards import Shard, decode_some
+from featx.shards import Shard
 from featx.stages import Stages
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from featx.catalogue import RECIPES, name_weights, read_stored_hash
+from featx.catalogue import KNOWN, name_weights, read_stored_hash
 from featx.dataset import Dataset
 from featx.errors import FeatureFileError, OutputExistsError
 from featx.features import FeatureFile
@@ -82,7 +82,7 @@ def find_finished(
     Weights known by name have one hash and one preprocessing; a local file must be read first.
     """
     name = name_weights(weights, choice.backbone)
-    if name != "auto" and name not in RECIPES:
+    if name != "auto" and name not in KNOWN:
         return None
     for candidate in candidates:
         try:
@@ -106,12 +106,12 @@ def is_asked_for(made: Provenance, weights: str, choice: Choice) -> bool:
 
     False, too, where that cannot be known without: weights that have no name of their own.
     """
-    recipe = RECIPES.get(made.weights)
+    known = KNOWN.get(made.weights)
     return (
-        recipe is not None
+        known is not None
         and name_weights(weights, choice.backbone) in ("auto", made.weights)
         and read_stored_hash(made.weights) in (None, made.weights_sha256)
-        and made.preprocessing == choice.frame(recipe.preprocessing).to_dict()
+        and made.preprocessing == choice.frame(known.preprocessing).to_dict()
         and choice.accepts(made)
         and made.decoder == describe_decoder(read_decode(made.decoder))
         and made.colours == describe_colours()

@@ -12,7 +12,7 @@ import numpy as np
 
 from featx.assembly import Extraction
 from featx.candidates import Candidate, Pair, Verdict, choose_best, judge, pair_candidates
-from featx.catalogue import RECIPES
+from featx.catalogue import KNOWN
 from featx.config import BACKBONE, CURVE_DRAWS, EPOCHS, PROTOCOLS, SPLITS
 from featx.dataset import Dataset, HashedRows, check_trainable
 from featx.errors import BudgetError, DatasetError, ModelError, OutputExistsError, WeightsError
@@ -276,7 +276,7 @@ def compare(
         candidates=tuple(candidates),
         paired=paired,
         verdict=judge(candidates, paired, choose_best(candidates, truth["val"])),
-        known=find_known(features.classes) if features.provenance.weights in RECIPES else {},
+        known=find_known(features.classes) if features.provenance.weights in KNOWN else {},
         learning=keep_curves(
             folder / "learning.json", features, plain, seed, options["weights"], max_memory
         )
@@ -296,7 +296,7 @@ def _settle(features: Features, weights: str) -> dict[str, str]:
     made = features.provenance
     return {
         "backbone": made.backbone,
-        "weights": made.weights if made.weights in RECIPES else weights,
+        "weights": made.weights if made.weights in KNOWN else weights,
         "engine": made.engine.split()[0],
         "precision": made.precision,
     }

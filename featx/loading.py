@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,7 +12,9 @@ from typing import Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from featx.config import Preprocessing
 from featx.errors import ImageError
+from featx.images import Source, load_image
 
 Item = TypeVar("Item", bound=np.generic)
 
@@ -112,3 +115,25 @@ def _decode_ahead(
             yield done, future.result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def decode_some(
+    paths: Iterable[Source], preprocessing: Preprocessing, most: int, decode: str = "exact"
+) -> npt.NDArray[np.uint8]:
+    """Pixels of the first images that can be decoded, for a probe; noise where none can.
+
+    Returns
+    -------
+    ndarray of shape (n, crop, crop, 3), uint8
+        n is at least 1 and at most `most`.
+    """
+    found: list[npt.NDArray[np.uint8]] = []
+    for path in paths:
+        if len(found) == most:
+            break
+        with contextlib.suppress(ImageError):
+            found.append(load_image(path, preprocessing, decode=decode))
+    if found:
+        return np.stack(found)
+    side = preprocessing.crop
+    return np.random.default_rng(0).integers(0, 256, (1, side, side, 3), np.uint8)

@@ -22,11 +22,10 @@ from featx.errors import DatasetError, ImageError, ModelError
 from featx.features import Features
 from featx.heads import load_head
 from featx.images import load_image
-from featx.loading import load_batches
+from featx.loading import decode_some, load_batches
 from featx.machine import count_cores
 from featx.models import Model, read_model
 from featx.provenance import Choice, Provenance
-from featx.shards import decode_some
 from featx.sources import list_images
 from featx.storage.files import open_csv, write_whole
 from featx.text import as_text

@@ -27,7 +27,7 @@ class Weights:
     Attributes
     ----------
     name : str
-        A key of `RECIPES`, or "file:" and a local file's stem.
+        A key of `KNOWN`, or "file:" and a local file's stem.
     preprocessing : Preprocessing
         What these parameters were trained to see.
     stride_in_1x1 : bool

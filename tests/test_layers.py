@@ -120,7 +120,6 @@ FLAT = {
     "transformer": "extraction",
     "views": "extraction",
     "weights": "network",
-    "whereabouts": "network",
     "wording": "report",
 }
 
@@ -276,11 +275,11 @@ def test_a_finished_extraction_loads_no_torch(photos, stored, tmp_path):
     )
     # The small network goes by a name whose recipe this test has changed and the child has not.
     code = (
-        "from featx.catalogue import RECIPES, Recipe\n"
+        "from featx.catalogue import KNOWN, KnownWeights\n"
         "from featx.store import read_features\n"
         "from featx.config import Preprocessing\n"
         f"made = read_features(__import__('pathlib').Path({str(out)!r})).provenance\n"
-        "RECIPES['imagenet1k-v1'] = Recipe("
+        "KNOWN['imagenet1k-v1'] = KnownWeights("
         "Preprocessing.from_dict(made.preprocessing), False, 'small')\n"
     ) + code
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)

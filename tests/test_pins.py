@@ -16,7 +16,7 @@ from PIL import Image
 
 import featx
 from featx.backbone import empty_state
-from featx.catalogue import RECIPES, Recipe
+from featx.catalogue import KNOWN, KnownWeights
 from featx.config import SPLITS, Preprocessing
 from featx.features import Features
 from featx.storage.files import hash_json
@@ -58,7 +58,7 @@ def exact(tmp_path, monkeypatch):
     folder.mkdir()
     weights = Weights("imagenet1k-v1", EXACT, False, "made", hash_state(state), state)
     save_weights(weights, folder / "imagenet1k-v1.safetensors")
-    monkeypatch.setitem(RECIPES, "imagenet1k-v1", Recipe(EXACT, False, "exact"))
+    monkeypatch.setitem(KNOWN, "imagenet1k-v1", KnownWeights(EXACT, False, "exact"))
     monkeypatch.setattr("importlib.metadata.version", lambda name: "1")
     monkeypatch.setattr(
         "featx.assembly.version", {"featx": "1", "torch": "1", "numpy": "2.0.0"}.__getitem__
