@@ -23,9 +23,9 @@ import numpy.typing as npt
 from PIL import Image, ImageFilter
 
 from featx.config import TORCHVISION_V1
+from featx.data.images import load_image
 from featx.engines import compare_rows, make_engine
 from featx.fetch import resolve_weights
-from featx.images import load_image
 
 COUNT = 16
 ROUNDS = 3

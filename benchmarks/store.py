@@ -30,7 +30,7 @@ import numpy.typing as npt
 from tabulate import tabulate
 
 from featx.config import FEATURE_DIM, TORCHVISION_V1
-from featx.dataset import Fingerprint
+from featx.data.dataset import Fingerprint
 from featx.export import export_npy, export_parquet
 from featx.features import FeatureFile, Heading
 from featx.machine import describe_machine

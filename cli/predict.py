@@ -24,7 +24,7 @@ from .options import (
 from .streams import echo_lines, read_names
 
 if TYPE_CHECKING:
-    from featx.dataset import Skipped
+    from featx.data.dataset import Skipped
     from featx.prediction import Prediction
 
 
@@ -125,7 +125,7 @@ class _Tally:
         self.total = self.n_skipped = 0
 
     def __iter__(self) -> Iterator[Prediction | Skipped]:
-        from featx.dataset import Skipped
+        from featx.data.dataset import Skipped
 
         for one in self._found:
             self.total += 1

@@ -21,8 +21,11 @@ if TYPE_CHECKING:
     from featx.catalogue import describe_weights as list_weights
     from featx.comparison import Comparison as Comparison
     from featx.comparison import compare as compare
-    from featx.dataset import Dataset as Dataset
-    from featx.dataset import Skipped as Skipped
+    from featx.data.dataset import Dataset as Dataset
+    from featx.data.dataset import Skipped as Skipped
+    from featx.data.samples import write_caltech256_animals as write_caltech256_animals
+    from featx.data.samples import write_digits as write_digits
+    from featx.data.sources import read_dataset as read_dataset
     from featx.deployment import Deployment as Deployment
     from featx.deployment import export_model as export_model
     from featx.distribution import extract_distributed as extract_distributed
@@ -52,10 +55,7 @@ if TYPE_CHECKING:
     from featx.provenance import Provenance as Provenance
     from featx.report import Report as Report
     from featx.report import write_report as write_report
-    from featx.samples import write_caltech256_animals as write_caltech256_animals
-    from featx.samples import write_digits as write_digits
     from featx.sharding import ShardWorker as ShardWorker
-    from featx.sources import read_dataset as read_dataset
     from featx.store import read_features as load_features
     from featx.training import Epoch as Epoch
     from featx.transformer import ResNet50Features as ResNet50Features
@@ -67,7 +67,7 @@ _HOMES = {
     "Candidate": ("candidates", "Candidate"),
     "Check": ("doctor", "Check"),
     "Comparison": ("comparison", "Comparison"),
-    "Dataset": ("dataset", "Dataset"),
+    "Dataset": ("data.dataset", "Dataset"),
     "Deployment": ("deployment", "Deployment"),
     "Entry": ("housekeeping", "Entry"),
     "Epoch": ("training", "Epoch"),
@@ -86,7 +86,7 @@ _HOMES = {
     "ResNet50Features": ("transformer", "ResNet50Features"),
     "Score": ("metrics", "Score"),
     "ShardWorker": ("sharding", "ShardWorker"),
-    "Skipped": ("dataset", "Skipped"),
+    "Skipped": ("data.dataset", "Skipped"),
     "Verdict": ("candidates", "Verdict"),
     "audit": ("auditing", "audit"),
     "compare": ("comparison", "compare"),
@@ -105,11 +105,11 @@ _HOMES = {
     "make_plan": ("planning", "make_plan"),
     "merge": ("merging", "merge"),
     "predict": ("prediction", "predict"),
-    "read_dataset": ("sources", "read_dataset"),
+    "read_dataset": ("data.sources", "read_dataset"),
     "read_model": ("models", "read_model"),
     "remove_entry": ("housekeeping", "remove_entry"),
-    "write_caltech256_animals": ("samples", "write_caltech256_animals"),
-    "write_digits": ("samples", "write_digits"),
+    "write_caltech256_animals": ("data.samples", "write_caltech256_animals"),
+    "write_digits": ("data.samples", "write_digits"),
     "write_report": ("report", "write_report"),
 }
 # Spelled out, since type checkers read it: they take a renamed import for none of ours otherwise.

@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.costs import read_cost
-from featx.dataset import Skipped
+from featx.data.dataset import Skipped
+from featx.data.images import Source, describe_colours, describe_decoder
+from featx.data.inventory import Inventory
+from featx.data.loading import decode_some
 from featx.errors import CONTENT_FAULTS, ExtractionError
 from featx.features import FeatureFile, Features, Heading
-from featx.images import Source, describe_colours, describe_decoder
-from featx.inventory import Inventory
-from featx.loading import decode_some
 from featx.provenance import Choice, Provenance
 from featx.shards import Shard
 from featx.stages import Stages

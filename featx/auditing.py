@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from featx.config import SPLITS
 from featx.copies import find_copies
+from featx.data.splits import find_untrainable
 from featx.errors import BudgetError, DatasetError
 from featx.features import Features
 from featx.findings import KINDS, Finding, find_leaked, list_findings
@@ -24,7 +25,6 @@ from featx.looks import look_at
 from featx.machine import count_cores
 from featx.metrics import Score, score_labels
 from featx.recipes import make_recipe, plan_reading
-from featx.splits import find_untrainable
 from featx.storage.blocks import Blocks, Samples
 from featx.store import read_features
 from featx.suspects import list_suspects, predict_out_of_fold

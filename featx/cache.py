@@ -9,11 +9,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from featx.catalogue import KNOWN, name_weights, read_stored_hash
-from featx.dataset import Dataset
+from featx.data.dataset import Dataset
+from featx.data.images import describe_colours, describe_decoder, read_decode
+from featx.data.inventory import Inventory
 from featx.errors import FeatureFileError, OutputExistsError
 from featx.features import FeatureFile
-from featx.images import describe_colours, describe_decoder, read_decode
-from featx.inventory import Inventory
 from featx.ledger import count_held, holds
 from featx.provenance import Choice, Provenance
 from featx.storage.files import hash_json, write_text

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from featx.contents import index_path
+from featx.data.hashing import index_path
 from featx.errors import FeatureFileError, OutputExistsError
 from featx.features import FeatureFile, Features
 from featx.storage.files import (

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from featx.catalogue import KNOWN, list_stored, read_stored_hash, recall_weights
 from featx.config import BACKBONE, Preprocessing
+from featx.data.images import read_decode
 from featx.errors import ModelError, WeightsError
 from featx.fetch import fetch_weights, resolve_weights
 from featx.finetuning import load_tuned
 from featx.heads import Head, load_head
-from featx.images import read_decode
 from featx.models import Model, read_model
 from featx.scaling import Scaler
 from featx.search import LinearFit

@@ -14,7 +14,8 @@ from featx.assembly import Extraction
 from featx.candidates import Candidate, Pair, Verdict, choose_best, judge, pair_candidates
 from featx.catalogue import KNOWN
 from featx.config import BACKBONE, CURVE_DRAWS, EPOCHS, PROTOCOLS, SPLITS
-from featx.dataset import Dataset, HashedRows, check_trainable
+from featx.data.dataset import Dataset, HashedRows, check_trainable
+from featx.data.sources import read_dataset, write_manifest
 from featx.errors import BudgetError, DatasetError, ModelError, OutputExistsError, WeightsError
 from featx.evaluation import evaluate
 from featx.extraction import extract
@@ -26,7 +27,6 @@ from featx.machine import count_cores, describe_machine
 from featx.network import TRAINED
 from featx.recipes import CLASSIFIERS
 from featx.results import claim_folder
-from featx.sources import read_dataset, write_manifest
 from featx.store import read_features
 from featx.trainers import HeadTrainer, NetworkTrainer
 from featx.views import check_view, extract_views

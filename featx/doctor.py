@@ -22,11 +22,11 @@ import torchvision
 from featx.cache import find_cache_dir
 from featx.catalogue import find_weights_dir, list_stored
 from featx.config import BACKBONE, BATCH_SIZE, TORCHVISION_V1
+from featx.data.images import describe_decoder
 from featx.engine import Engine, TorchEngine
 from featx.engines import AGREEMENT, compare_rows, try_bf16
 from featx.errors import DeviceError, LockedError
 from featx.housekeeping import list_cache
-from featx.images import describe_decoder
 from featx.machine import describe_machine, has_openvino, measure_memory
 from featx.openvino_engine import OpenVinoEngine
 from featx.storage.files import existing_folder

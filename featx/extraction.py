@@ -32,13 +32,13 @@ from featx.cache import (
 from featx.checkpoints import open_checkpoints
 from featx.config import BACKBONE, BACKBONES, Preprocessing
 from featx.costs import Reused, read_cost, write_cost
-from featx.dataset import Dataset
+from featx.data.dataset import Dataset
+from featx.data.images import load_image, read_decode
+from featx.data.inventory import Image, Inventory
 from featx.errors import (
     DatasetError,
     ImageError,
 )
-from featx.images import load_image, read_decode
-from featx.inventory import Image, Inventory
 from featx.ledger import Ledger, count_held, count_removed
 from featx.lookup import look_up, note_index
 from featx.machine import count_cores, describe_machine

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.config import SCHEMA
-from featx.dataset import Skipped, fingerprint_rows
+from featx.data.dataset import Skipped, fingerprint_rows
 from featx.provenance import Provenance
 from featx.storage.blocks import Blocks
 from featx.storage.rows import State, StoredRows, decode_text, iterate_slices

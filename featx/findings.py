@@ -11,9 +11,9 @@ import numpy.typing as npt
 
 from featx.arrays import Labels
 from featx.copies import Copies, Copy
+from featx.data.splits import NO_LABEL
 from featx.features import Features
 from featx.looks import Looks
-from featx.splits import NO_LABEL
 from featx.suspects import Suspect
 
 # In the order in which they matter.

@@ -25,19 +25,19 @@ from featx.config import (
     TRAIN_BATCH_SIZE,
     TUNE_LEARNING_RATE,
 )
-from featx.contents import hash_rows
-from featx.dataset import Dataset, HashedRows, Skipped, check_trainable
+from featx.data.dataset import Dataset, HashedRows, Skipped, check_trainable
+from featx.data.hashing import hash_rows
+from featx.data.images import describe_decoder, open_rgb
+from featx.data.sources import read_dataset
 from featx.engine import choose_device, full_float32, limit_threads
 from featx.errors import ImageError, ModelError
 from featx.fetch import resolve_weights
-from featx.images import describe_decoder, open_rgb
 from featx.machine import count_cores, describe_machine
 from featx.metrics import score_labels
 from featx.models import Model, Outcome, check_place, read_model, write_model
 from featx.network import CACHEABLE, TRAINED, ImageBatches, TunedNetwork
 from featx.prefix import PrefixBatches, PrefixFile, row_bytes
 from featx.search import as_scores, fit_temperature, temper
-from featx.sources import read_dataset
 from featx.stages import Stages
 from featx.storage.files import check_own_folder, check_space, explain_full, hash_json, write_json
 from featx.text import format_bytes, printable

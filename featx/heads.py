@@ -16,6 +16,7 @@ from scipy.special import softmax
 from featx.arrays import Labels, Matrix
 from featx.budget import describe_reading
 from featx.config import EPOCHS
+from featx.data.splits import find_untrainable
 from featx.errors import FeatureFileError, ModelError
 from featx.features import Features
 from featx.fetch import resolve_weights
@@ -35,7 +36,6 @@ from featx.recipes import (
 )
 from featx.scaling import Scaler
 from featx.search import Fit, LinearFit
-from featx.splits import find_untrainable
 from featx.storage.blocks import Samples, gather
 from featx.store import read_features
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from featx.cache import find_cache_dir
 from featx.checkpoints import list_parts
-from featx.contents import index_path
+from featx.data.hashing import index_path
 from featx.errors import FeatureFileError
 from featx.provenance import Provenance
 from featx.rowcache import list_row_files, read_making

@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.config import SPLITS
-from featx.dataset import Fingerprint, Skipped
+from featx.data.columns import Selection
+from featx.data.dataset import Fingerprint, Skipped
+from featx.data.inventory import Image, Inventory, fingerprint_images
 from featx.errors import CONTENT_FAULTS, ExtractionError, ImageError
 from featx.features import FeatureFile
-from featx.inventory import Image, Inventory, fingerprint_images
-from featx.selection import Selection
 from featx.storage.rows import Rows, StoredRows, decode_text, iterate_slices
 
 _BLOCK = 4096  # rows in memory at a time

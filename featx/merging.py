@@ -17,12 +17,12 @@ from featx.cache import (
     refuse_other,
 )
 from featx.costs import Reused, read_cost, write_cost
+from featx.data.inventory import Inventory
+from featx.data.sources import read_inventory
 from featx.errors import DatasetError, FeatureFileError, PlanError
 from featx.features import FeatureFile
-from featx.inventory import Inventory
 from featx.ledger import Ledger, count_removed, find_changes, holds
 from featx.plans import Plan, read_all, read_plan, read_shard
-from featx.sources import read_inventory
 from featx.stages import Stages
 from featx.storage.files import check_space, check_writable, explain_full, resolve_output
 from featx.storage.locks import do_without_lock, hold_lock

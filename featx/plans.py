@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from featx.config import PLAN_SCHEMA
-from featx.dataset import Skipped
+from featx.data.dataset import Skipped
+from featx.data.inventory import Inventory
 from featx.errors import FeatureFileError, PlanError
-from featx.inventory import Inventory
 from featx.ledger import iterate_digests
 from featx.provenance import Choice, Provenance
 from featx.storage.files import hash_json

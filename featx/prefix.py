@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from featx.data.loading import load_batches
 from featx.errors import ModelError
-from featx.loading import load_batches
 from featx.stages import Stages
 from featx.storage.files import write_bytes_at
 from featx.training import Batches

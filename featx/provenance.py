@@ -7,7 +7,7 @@ from typing import Any
 
 from featx.catalogue import check_backbone
 from featx.config import BACKBONE, SCHEMA, Preprocessing
-from featx.images import read_decode
+from featx.data.images import read_decode
 from featx.machine import describe_engine
 from featx.storage.files import hash_json
 

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from featx.assembly import Extraction, build_runner, summarise_found
+from featx.data.inventory import Inventory
 from featx.errors import DatasetError, FeatureFileError, PlanError
 from featx.extraction import extract_inventory
 from featx.features import FeatureFile
-from featx.inventory import Inventory
 from featx.ledger import holds
 from featx.machine import count_cores, describe_engine
 from featx.plans import Plan, read_plan, read_shard

@@ -14,10 +14,10 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from featx.config import SHARD_IMAGES, SHARD_SECONDS
+from featx.data.inventory import Image
+from featx.data.loading import load_batches
 from featx.errors import ExtractionError, ImageError
-from featx.inventory import Image
 from featx.ledger import Ledger
-from featx.loading import load_batches
 from featx.stages import Stages
 from featx.store import estimate_file
 

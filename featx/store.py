@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.config import SCHEMA, SPLITS, Preprocessing
-from featx.dataset import Fingerprint, Skipped
+from featx.data.dataset import Fingerprint, Skipped
 from featx.errors import FeatureFileError
 from featx.features import TEXTS, FeatureFile, Features, Heading
 from featx.provenance import Provenance

@@ -10,7 +10,7 @@ from typing import Any
 
 from featx.candidates import Candidate, ExtractionCost
 from featx.costs import read_cost, read_image_cost
-from featx.dataset import HashedRows
+from featx.data.dataset import HashedRows
 from featx.errors import ModelError
 from featx.features import Features
 from featx.finetuning import finetune_rows, make_tune_recipe, run_name

@@ -19,10 +19,10 @@ from featx.assembly import build_runner
 from featx.cache import find_cache_dir, is_asked_for, prepare_cache
 from featx.catalogue import list_auto, name_weights, read_stored_hash, stored_path
 from featx.config import BACKBONE, BACKBONES, SHARD_IMAGES, SHARD_SECONDS, Preprocessing
+from featx.data.inputs import Picture, list_pictures
+from featx.data.loading import load_batches
 from featx.errors import DatasetError, DeviceError, ExtractionError, WeightsError
-from featx.loading import load_batches
 from featx.machine import count_cores
-from featx.pictures import Picture, list_pictures
 from featx.provenance import Choice, Provenance
 from featx.rowcache import RowCache, Rows, list_provenances, note_provenance, open_rows
 from featx.stages import Stages

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from featx.dataset import Dataset
+from featx.data.dataset import Dataset
+from featx.data.images import describe_decoder
+from featx.data.sources import read_dataset
 from featx.errors import DatasetError, FeatureFileError, ModelError
 from featx.extraction import extract
 from featx.features import Features
-from featx.images import describe_decoder
 from featx.provenance import Provenance
-from featx.sources import read_dataset
 from featx.store import read_features, read_provenance
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from featx import export
-from featx.dataset import Skipped
+from featx.data.dataset import Skipped
 from featx.errors import ExportError, FeatureFileError, OutputExistsError, StorageError
 from featx.export import export_features, export_npy, export_parquet
 from featx.features import Features
@@ -247,7 +247,7 @@ from featx.config import TORCHVISION_V1
 from featx.features import Heading
 from featx.provenance import Provenance
 from featx.store import open_features, write_columns
-from featx.dataset import Fingerprint
+from featx.data.dataset import Fingerprint
 
 class Block:
     dtype = np.dtype(np.float16)

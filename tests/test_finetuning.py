@@ -10,15 +10,15 @@ import pytest
 import torch
 from conftest import CLASSES
 
+from featx.data.images import load_image, read_decode
+from featx.data.sources import read_dataset
 from featx.engine import TorchEngine
 from featx.errors import DatasetError, ImageError, ModelError, OutputExistsError, StorageError
 from featx.finetuning import finetune, load_tuned
-from featx.images import load_image, read_decode
 from featx.linear import LinearClassifier
 from featx.models import read_model
 from featx.network import TRAINED, ImageBatches, TunedNetwork
 from featx.prefix import PrefixBatches, PrefixFile
-from featx.sources import read_dataset
 from featx.stages import Stages
 
 

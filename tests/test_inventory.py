@@ -8,11 +8,11 @@ import pytest
 from conftest import PROVENANCE, CountingEngine, draw_photo
 from PIL import Image
 
-from featx.contents import hash_images
+from featx.data.hashing import hash_images
+from featx.data.inventory import Inventory, take_inventory
+from featx.data.sources import read_dataset, read_inventory
 from featx.errors import StorageError
 from featx.extraction import extract_inventory
-from featx.inventory import Inventory, take_inventory
-from featx.sources import read_dataset, read_inventory
 
 
 def test_an_inventory_is_the_dataset(photos):
@@ -73,7 +73,7 @@ def test_memory_does_not_grow_with_images(tmp_path, monkeypatch, again):
     # What is in memory at a time, made small, so that what is left over shows.
     monkeypatch.setattr("featx.shards.SHARD_IMAGES", 16)
     monkeypatch.setattr("featx.storage.hdf5.SLICE", 1 << 17)
-    for module in ("inventory", "ledger", "contents", "store"):
+    for module in ("data.inventory", "ledger", "contents", "store"):
         name = "_CHECKED" if module == "store" else "_BLOCK"
         monkeypatch.setattr(f"featx.{module}.{name}", 32)
     peaks = []

@@ -28,10 +28,12 @@ from interrupted import (
 )
 
 import featx.shards
-from featx import images, lookup
+from featx import lookup
 from featx.checkpoints import Checkpoints
-from featx.contents import hash_images
 from featx.costs import read_image_cost
+from featx.data import images
+from featx.data.hashing import hash_images
+from featx.data.sources import read_inventory
 from featx.errors import (
     FeatureFileError,
     FeatxError,
@@ -40,7 +42,6 @@ from featx.errors import (
     OutputExistsError,
     StorageError,
 )
-from featx.sources import read_inventory
 from featx.store import open_features, read_features
 
 IMAGES = 6 * len(CLASSES)

@@ -5,9 +5,9 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from featx.data.samples import CALTECH_CLASSES, DIGITS_SPLIT, write_caltech256_animals, write_digits
+from featx.data.sources import read_dataset
 from featx.errors import DatasetError
-from featx.samples import CALTECH_CLASSES, DIGITS_SPLIT, write_caltech256_animals, write_digits
-from featx.sources import read_dataset
 
 # The issue's own numbers, not the module's.
 CALTECH_COUNTS = (102, 110, 84, 212, 119, 109, 101, 81, 95, 96)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from conftest import reseal
 
-from featx.dataset import Skipped
+from featx.data.dataset import Skipped
 from featx.errors import FeatureFileError
 from featx.features import Features
 from featx.storage.rows import StoredRows

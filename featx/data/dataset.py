@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.config import SPLITS
+from featx.data.splits import find_untrainable
 from featx.errors import DatasetError
-from featx.splits import find_untrainable
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from featx.config import Preprocessing
+from featx.data.images import Source, hash_pixels, load_image, open_rgb
 from featx.errors import DatasetError, ImageError
-from featx.images import Source, hash_pixels, load_image, open_rgb
 from featx.storage.files import hash_file
 
 _EXPECTED = (

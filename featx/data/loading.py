@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.config import Preprocessing
+from featx.data.images import Source, load_image
 from featx.errors import ImageError
-from featx.images import Source, load_image
 
 Item = TypeVar("Item", bound=np.generic)
 
