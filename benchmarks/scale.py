@@ -28,11 +28,11 @@ from featx.config import FEATURE_DIM, TORCHVISION_V1
 from featx.data.hashing import hash_images
 from featx.data.images import load_image
 from featx.data.sources import read_inventory
-from featx.engine import TorchEngine  # noqa: F401 (what a real extraction has in memory, too)
 from featx.extraction import extract_inventory
 from featx.features import Heading
 from featx.machine import describe_machine
 from featx.merging import merge
+from featx.network.engine import TorchEngine  # noqa: F401 (what a real extraction has in memory, too)
 from featx.planning import make_plan
 from featx.plans import open_list, read_plan, read_shard
 from featx.provenance import Provenance
@@ -58,7 +58,7 @@ class Averages:
     name, precision, device, batch_size, feature_dim = "averages 1", "fp32", "cpu", 16, FEATURE_DIM
 
     def run(self, pixels):
-        """As `featx.engine.Engine.run`."""
+        """As `featx.network.engine.Engine.run`."""
         rows = pixels.reshape(len(pixels), -1)[:, : FEATURE_DIM * 64]
         return rows.reshape(len(pixels), FEATURE_DIM, 64).mean(axis=2).astype(np.float32)
 

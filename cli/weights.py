@@ -25,7 +25,7 @@ def list_(as_json: bool, verbose: bool, quiet: bool) -> None:
       featx weights list
     """
     start_speaking(verbose, quiet)
-    from featx.catalogue import describe_weights, find_weights_dir
+    from featx.network.catalogue import describe_weights, find_weights_dir
     from featx.rendering import render_weights
 
     known = describe_weights()
@@ -52,7 +52,7 @@ def fetch(name: str, backbone: str | None, as_json: bool, verbose: bool, quiet: 
       featx weights fetch auto --backbone resnet18
     """
     progress = start_speaking(verbose, quiet)
-    from featx.fetch import resolve_weights
+    from featx.network.fetch import resolve_weights
 
     had = resolve_weights(name, progress=progress, backbone=backbone)
     values = {"name": had.name, "path": str(had.path), "sha256": had.sha256, "source": had.source}
@@ -70,7 +70,7 @@ def path(name: str, as_json: bool, verbose: bool, quiet: bool) -> None:
       featx weights path keras-imagenet
     """
     start_speaking(verbose, quiet)
-    from featx.catalogue import find_stored
+    from featx.network.catalogue import find_stored
 
     found = str(find_stored(name))
     say(as_json, {"name": name, "path": found}, found)

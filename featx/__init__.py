@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from featx.candidates import Candidate as Candidate
     from featx.candidates import Pair as Pair
     from featx.candidates import Verdict as Verdict
-    from featx.catalogue import describe_weights as list_weights
     from featx.comparison import Comparison as Comparison
     from featx.comparison import compare as compare
     from featx.data.dataset import Dataset as Dataset
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
     from featx.export import export_features as export_features
     from featx.extraction import extract as extract
     from featx.features import Features as Features
-    from featx.fetch import resolve_weights as fetch_weights
     from featx.findings import Finding as Finding
     from featx.finetuning import finetune as finetune
     from featx.heads import fit as fit
@@ -48,6 +46,8 @@ if TYPE_CHECKING:
     from featx.models import Model as Model
     from featx.models import Outcome as Outcome
     from featx.models import read_model as read_model
+    from featx.network.catalogue import describe_weights as list_weights
+    from featx.network.fetch import resolve_weights as fetch_weights
     from featx.planning import make_plan as make_plan
     from featx.plans import Plan as Plan
     from featx.prediction import Prediction as Prediction
@@ -96,11 +96,11 @@ _HOMES = {
     "extract": ("extraction", "extract"),
     "extract_distributed": ("distribution", "extract_distributed"),
     "extract_views": ("views", "extract_views"),
-    "fetch_weights": ("fetch", "resolve_weights"),
+    "fetch_weights": ("network.fetch", "resolve_weights"),
     "finetune": ("finetuning", "finetune"),
     "fit": ("heads", "fit"),
     "list_cache": ("housekeeping", "list_cache"),
-    "list_weights": ("catalogue", "describe_weights"),
+    "list_weights": ("network.catalogue", "describe_weights"),
     "load_features": ("store", "read_features"),
     "make_plan": ("planning", "make_plan"),
     "merge": ("merging", "merge"),

@@ -23,8 +23,8 @@ from featx.shards import Shard
 from featx.stages import Stages
 
 if TYPE_CHECKING:
-    from featx.engine import Engine
-    from featx.weights import Weights
+    from featx.network.engine import Engine
+    from featx.network.weights import Weights
 
 
 def make_provenance(weights: Weights, engine: str, choice: Choice) -> Provenance:
@@ -81,7 +81,7 @@ def build_runner(
         Counts "start".
     """
     # Here, since torch takes seconds to import, and who had nothing to compute is done by now.
-    from featx.engines import make_engine
+    from featx.network.engine_choice import make_engine
 
     found = resolve_framed(choice, weights, made, progress)
 
@@ -106,7 +106,7 @@ def resolve_framed(
     choice: Choice, weights: str, made: Provenance | None, progress: bool
 ) -> Weights:
     """Weights with their preprocessing as chosen; see `build_runner`."""
-    from featx.fetch import resolve_weights
+    from featx.network.fetch import resolve_weights
 
     prefer = made.weights if made is not None and weights == "auto" else None
     found = resolve_weights(weights, prefer=prefer, progress=progress, backbone=choice.backbone)

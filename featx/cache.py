@@ -8,13 +8,13 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from featx.catalogue import KNOWN, name_weights, read_stored_hash
 from featx.data.dataset import Dataset
 from featx.data.images import describe_colours, describe_decoder, read_decode
 from featx.data.inventory import Inventory
 from featx.errors import FeatureFileError, OutputExistsError
 from featx.features import FeatureFile
 from featx.ledger import count_held, holds
+from featx.network.catalogue import KNOWN, name_weights, read_stored_hash
 from featx.provenance import Choice, Provenance
 from featx.storage.files import hash_json, write_text
 from featx.storage.rows import file_state

@@ -12,7 +12,6 @@ import numpy as np
 
 from featx.assembly import Extraction
 from featx.candidates import Candidate, Pair, Verdict, choose_best, judge, pair_candidates
-from featx.catalogue import KNOWN
 from featx.config import BACKBONE, CURVE_DRAWS, EPOCHS, PROTOCOLS, SPLITS
 from featx.data.dataset import Dataset, HashedRows, check_trainable
 from featx.data.sources import read_dataset, write_manifest
@@ -20,17 +19,18 @@ from featx.errors import BudgetError, DatasetError, ModelError, OutputExistsErro
 from featx.evaluation import evaluate
 from featx.extraction import extract
 from featx.features import Features
-from featx.fetch import resolve_weights
 from featx.imagenet import find_known
 from featx.learning import CurvePoint, keep_curves
 from featx.machine import count_cores, describe_machine
-from featx.network import TRAINED
+from featx.network.catalogue import KNOWN
+from featx.network.fetch import resolve_weights
+from featx.network.weights import Weights
 from featx.recipes import CLASSIFIERS
 from featx.results import claim_folder
 from featx.store import read_features
 from featx.trainers import HeadTrainer, NetworkTrainer
+from featx.tuned_network import TRAINED
 from featx.views import check_view, extract_views
-from featx.weights import Weights
 
 log = logging.getLogger(__name__)
 

@@ -16,15 +16,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from featx.backbone import FrozenBackbone, build_network, flush_denormals
 from featx.classifier import Classifier, read_classifier
 from featx.config import BACKBONE
-from featx.engine import TorchEngine
 from featx.errors import ExportError, OutputExistsError
 from featx.export import Written
 from featx.graphs import INPUT, OPSET, OUTPUT, build_graph, estimate_head
 from featx.machine import has_openvino
 from featx.models import read_model
+from featx.network.backbone import FrozenBackbone, build_network, flush_denormals
+from featx.network.engine import TorchEngine
 from featx.storage.files import (
     as_path,
     check_space,
@@ -313,7 +313,7 @@ def _write_openvino(data: bytes, about: dict[str, str], xml: Path, weights: Path
             model.set_rt_info(value, ["featx", key])
         openvino.save_model(model, folder / "model.xml", compress_to_fp16=False)
         del model
-        with flush_denormals():  # see featx.openvino_engine
+        with flush_denormals():  # see featx.network.openvino_engine
             compiled = core.compile_model(
                 folder / "model.xml", "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
             )

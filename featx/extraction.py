@@ -49,7 +49,7 @@ from featx.storage.files import check_space, check_writable, explain_full
 from featx.store import estimate_file, parts_folder, write_columns
 
 if TYPE_CHECKING:
-    from featx.engine import Engine
+    from featx.network.engine import Engine
 
 log = logging.getLogger(__name__)
 

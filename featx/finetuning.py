@@ -15,7 +15,6 @@ import numpy.typing as npt
 import torch
 from sklearn.utils.class_weight import compute_class_weight
 
-from featx.backbone import flush_denormals
 from featx.cache import find_cache_dir, find_making, list_same_data
 from featx.config import (
     BACKBONE,
@@ -29,20 +28,21 @@ from featx.data.dataset import Dataset, HashedRows, Skipped, check_trainable
 from featx.data.hashing import hash_rows
 from featx.data.images import describe_decoder, open_rgb
 from featx.data.sources import read_dataset
-from featx.engine import choose_device, full_float32, limit_threads
 from featx.errors import ImageError, ModelError
-from featx.fetch import resolve_weights
 from featx.machine import count_cores, describe_machine
 from featx.metrics import score_labels
 from featx.models import Model, Outcome, check_place, read_model, write_model
-from featx.network import CACHEABLE, TRAINED, ImageBatches, TunedNetwork
+from featx.network.backbone import flush_denormals
+from featx.network.engine import choose_device, full_float32, limit_threads
+from featx.network.fetch import resolve_weights
+from featx.network.weights import Weights
 from featx.prefix import PrefixBatches, PrefixFile, row_bytes
 from featx.search import as_scores, fit_temperature, temper
 from featx.stages import Stages
 from featx.storage.files import check_own_folder, check_space, explain_full, hash_json, write_json
 from featx.text import format_bytes, printable
 from featx.training import Batches, score_softmax, train_softmax
-from featx.weights import Weights
+from featx.tuned_network import CACHEABLE, TRAINED, ImageBatches, TunedNetwork
 
 log = logging.getLogger(__name__)
 

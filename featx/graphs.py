@@ -17,10 +17,10 @@ from torch import nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from featx.arrays import Matrix
-from featx.backbone import FrozenBackbone, list_blocks, name_layers
 from featx.heads import Head
 from featx.imagenet import FLOOR, ImagenetFit
 from featx.neighbours import NeighboursFit
+from featx.network.backbone import FrozenBackbone, list_blocks, name_layers
 from featx.scaling import Scaler
 from featx.search import LinearFit
 

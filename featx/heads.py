@@ -19,12 +19,12 @@ from featx.config import EPOCHS
 from featx.data.splits import find_untrainable
 from featx.errors import FeatureFileError, ModelError
 from featx.features import Features
-from featx.fetch import resolve_weights
 from featx.imagenet import ImagenetFit, LastLayer, take_last_layer
 from featx.machine import describe_machine
 from featx.metrics import score_labels
 from featx.models import Model, Outcome, check_place, write_model
 from featx.neighbours import NeighboursFit
+from featx.network.fetch import resolve_weights
 from featx.recipes import (
     GRIDS,
     Trained,

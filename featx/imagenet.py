@@ -14,8 +14,8 @@ from torchvision.models import ResNet50_Weights
 
 from featx.arrays import Labels, Matrix
 from featx.errors import ModelError
+from featx.network.weights import Weights
 from featx.storage.blocks import Samples, average_classes
-from featx.weights import Weights
 
 FLOOR = 1e-6  # of a class that no ImageNet class stands for: unlikely, not impossible
 

@@ -143,7 +143,7 @@ def _settle(
     progress: bool,
 ) -> tuple[Provenance, int]:
     """What all shards' features will be made by, and the images of a forward pass."""
-    from featx.engine import choose_device
+    from featx.network.engine import choose_device
 
     try:
         choose_device(device)

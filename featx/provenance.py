@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from featx.catalogue import check_backbone
 from featx.config import BACKBONE, SCHEMA, Preprocessing
 from featx.data.images import read_decode
 from featx.machine import describe_engine
+from featx.network.catalogue import check_backbone
 from featx.storage.files import hash_json
 
 

@@ -17,7 +17,7 @@ from featx.stages import Stages
 from featx.store import open_features
 
 if TYPE_CHECKING:
-    from featx.engine import Engine
+    from featx.network.engine import Engine
 
 
 class ShardWorker:

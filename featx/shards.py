@@ -22,7 +22,7 @@ from featx.stages import Stages
 from featx.store import estimate_file
 
 if TYPE_CHECKING:
-    from featx.engine import Engine
+    from featx.network.engine import Engine
 
 log = logging.getLogger(__name__)
 

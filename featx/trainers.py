@@ -16,9 +16,9 @@ from featx.features import Features
 from featx.finetuning import finetune_rows, make_tune_recipe, run_name
 from featx.heads import fit
 from featx.models import Model, read_model
+from featx.network.weights import Weights
 from featx.recipes import DRAWN, make_recipe
 from featx.storage.files import hash_json
-from featx.weights import Weights
 
 log = logging.getLogger(__name__)
 

@@ -15,11 +15,11 @@ import torchvision
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from featx.backbone import empty_state
-from featx.catalogue import KNOWN, KnownWeights
 from featx.config import Preprocessing
+from featx.network.backbone import empty_state
+from featx.network.catalogue import KNOWN, KnownWeights
+from featx.network.weights import Weights, hash_state, load_weights, save_weights
 from featx.provenance import Provenance
-from featx.weights import Weights, hash_state, load_weights, save_weights
 
 # Before any test imports it: ONNX Runtime's threads look up hosts otherwise.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
@@ -49,7 +49,7 @@ def empty_home(tmp_path, monkeypatch):
 @pytest.fixture(autouse=True)
 def torch_alone(monkeypatch):
     """Leave OpenVINO to its own tests: compiling the network takes seconds each time."""
-    monkeypatch.setattr("featx.engines.has_openvino", lambda: False)
+    monkeypatch.setattr("featx.network.engine_choice.has_openvino", lambda: False)
     monkeypatch.setattr("featx.doctor.has_openvino", lambda: False)
 
 

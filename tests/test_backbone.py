@@ -2,8 +2,8 @@ import numpy as np
 import torch
 import torchvision
 
-from featx.backbone import FrozenBackbone, Normalise, build_network, flush_denormals
 from featx.config import TORCHVISION_V1
+from featx.network.backbone import FrozenBackbone, Normalise, build_network, flush_denormals
 
 
 def pixels(n=3, side=96):

@@ -4,7 +4,7 @@ import pytest
 
 from featx import doctor
 from featx.doctor import Check, probe_rows
-from featx.engine import TorchEngine
+from featx.network.engine import TorchEngine
 
 
 def test_doctor_looks_at_everything(run, stored, tmp_path):

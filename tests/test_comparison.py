@@ -76,7 +76,7 @@ def test_what_is_there_is_reused(do, monkeypatch):
         "featx.trainers.fit",
         "featx.learning.draw_curves",
         "featx.trainers.finetune_rows",
-        "featx.engines.make_engine",
+        "featx.network.engine_choice.make_engine",
     ):
         monkeypatch.setattr(name, never)
     again = do(learning_curves=True)

@@ -12,12 +12,12 @@ from conftest import CLASSES
 from featx import deployment
 from featx.classifier import read_classifier
 from featx.deployment import export_model, make_pictures
-from featx.engine import TorchEngine
 from featx.errors import ExportError, OutputExistsError
 from featx.extraction import extract
 from featx.finetuning import finetune
 from featx.graphs import fold_linear
 from featx.heads import fit
+from featx.network.engine import TorchEngine
 from featx.prediction import predict
 from featx.scaling import Scaler
 from featx.search import LinearFit

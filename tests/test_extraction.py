@@ -14,13 +14,13 @@ from featx.costs import read_image_cost
 from featx.data import images
 from featx.data.hashing import hash_images
 from featx.data.sources import read_dataset, read_inventory
-from featx.engine import TorchEngine
 from featx.errors import DatasetError, ExtractionError, ImageError, OutputExistsError
 from featx.extraction import extract, extract_inventory
-from featx.openvino_engine import OpenVinoEngine
+from featx.network.engine import TorchEngine
+from featx.network.openvino_engine import OpenVinoEngine
+from featx.network.weights import Weights, hash_state, save_weights
 from featx.provenance import Provenance
 from featx.store import cost_path, read_features
-from featx.weights import Weights, hash_state, save_weights
 
 
 @pytest.fixture
@@ -273,7 +273,7 @@ def test_extract_end_to_end(stored, photos, cache, caplog, monkeypatch):
     def never(*_, **__):
         raise AssertionError("the network was built")
 
-    monkeypatch.setattr("featx.engines.make_engine", never)
+    monkeypatch.setattr("featx.network.engine_choice.make_engine", never)
     again = extract(photos, split="first:4,2", cache_dir=cache)
     assert (again.extracted, again.reused, again.features) == (0, 27, done.features)
     assert again.fingerprint == done.fingerprint
@@ -448,7 +448,7 @@ def test_fast_decoding_is_another_file(photos, stored, cache, monkeypatch):
     assert made.decoder == read_features(exact.features).provenance.decoder + (
         "; jpeg at reduced scale"
     )
-    monkeypatch.setattr("featx.engines.make_engine", None)
+    monkeypatch.setattr("featx.network.engine_choice.make_engine", None)
     assert call().features == exact.features
     assert call(decode="fast").features == fast.features
 

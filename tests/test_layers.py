@@ -40,11 +40,9 @@ FLAT = {
     "assembly": "extraction",
     "auditing": "auditing",
     "auditpage": "report",
-    "backbone": "network",
     "budget": "heads",
     "cache": "features",
     "candidates": "comparison",
-    "catalogue": "network",
     "charts": "report",
     "checkpoints": "features",
     "classcharts": "report",
@@ -55,21 +53,17 @@ FLAT = {
     "deployment": "deployment",
     "descent": "heads",
     "distribution": "scale",
-    "engine": "network",
-    "engines": "network",
     "evaluation": "training",
     "exhibits": "report",
     "export": "features",
     "extraction": "extraction",
     "features": "features",
-    "fetch": "network",
     "findings": "auditing",
     "finetuning": "finetuning",
     "graphs": "deployment",
     "heads": "heads",
     "housekeeping": "features",
     "imagenet": "heads",
-    "keras": "network",
     "learning": "comparison",
     "ledger": "features",
     "linear": "heads",
@@ -82,8 +76,7 @@ FLAT = {
     "metrics": "training",
     "models": "training",
     "neighbours": "heads",
-    "network": "finetuning",
-    "openvino_engine": "network",
+    "tuned_network": "finetuning",
     "page": "report",
     "planning": "scale",
     "plans": "scale",
@@ -109,7 +102,6 @@ FLAT = {
     "training": "training",
     "transformer": "extraction",
     "views": "extraction",
-    "weights": "network",
     "wording": "report",
 }
 
@@ -265,7 +257,7 @@ def test_a_finished_extraction_loads_no_torch(photos, stored, tmp_path):
     )
     # The small network goes by a name whose recipe this test has changed and the child has not.
     code = (
-        "from featx.catalogue import KNOWN, KnownWeights\n"
+        "from featx.network.catalogue import KNOWN, KnownWeights\n"
         "from featx.store import read_features\n"
         "from featx.config import Preprocessing\n"
         f"made = read_features(__import__('pathlib').Path({str(out)!r})).provenance\n"

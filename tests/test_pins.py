@@ -15,12 +15,12 @@ from conftest import CLASSES, PROVENANCE
 from PIL import Image
 
 import featx
-from featx.backbone import empty_state
-from featx.catalogue import KNOWN, KnownWeights
 from featx.config import SPLITS, Preprocessing
 from featx.features import Features
+from featx.network.backbone import empty_state
+from featx.network.catalogue import KNOWN, KnownWeights
+from featx.network.weights import Weights, hash_state, save_weights
 from featx.storage.files import hash_json
-from featx.weights import Weights, hash_state, save_weights
 
 # No mean, no deviation; a crop that is a single pixel after the last stage, so that nothing is
 # averaged.

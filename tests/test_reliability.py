@@ -79,7 +79,13 @@ def processes():
     """Processes that begin with the library loaded and without any threads of the tests'."""
     context = multiprocessing.get_context("forkserver")
     # All that takes time to import; tests/ itself is not on that process's path.
-    needed = ["featx.extraction", "featx.engines", "featx.fetch", "pytest", "click.testing"]
+    needed = [
+        "featx.extraction",
+        "featx.network.engine_choice",
+        "featx.network.fetch",
+        "pytest",
+        "click.testing",
+    ]
     context.set_forkserver_preload(needed)
     return context
 

@@ -18,13 +18,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils import estimator_checks
 
 from featx import rowcache, transformer
-from featx.backbone import empty_state
-from featx.engine import TorchEngine
 from featx.errors import DatasetError, DeviceError, ExtractionError, ImageError, WeightsError
 from featx.extraction import extract
+from featx.network.backbone import empty_state
+from featx.network.engine import TorchEngine
+from featx.network.weights import hash_state, load_weights, save_weights
 from featx.store import read_features
 from featx.transformer import ResNet50Features
-from featx.weights import hash_state, load_weights, save_weights
 
 
 @pytest.fixture(autouse=True)
@@ -280,7 +280,7 @@ import pickle, sys
 import numpy as np
 from pathlib import Path
 from featx import ResNet50Features
-from featx.catalogue import KNOWN, KnownWeights
+from featx.network.catalogue import KNOWN, KnownWeights
 from featx.config import Preprocessing
 here = Path({str(tmp_path)!r})
 pre = Preprocessing.from_dict({json.loads(json.dumps(made.provenance_.preprocessing))!r})

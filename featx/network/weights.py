@@ -14,9 +14,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from featx.catalogue import FROM_FILE, WEIGHTS_MARK
 from featx.config import BACKBONE, BACKBONES, TORCHVISION_V1, Preprocessing
 from featx.errors import WeightsError
+from featx.network.catalogue import FROM_FILE, WEIGHTS_MARK
 from featx.storage.files import write_whole
 
 

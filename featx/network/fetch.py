@@ -20,8 +20,10 @@ from torchvision.models import Weights as TorchvisionWeights
 from torchvision.models import get_model_weights
 from tqdm import tqdm
 
-from featx.backbone import empty_state
-from featx.catalogue import (
+from featx.config import BACKBONE, BACKBONES, CONNECT_SECONDS
+from featx.errors import WeightsError
+from featx.network.backbone import empty_state
+from featx.network.catalogue import (
     FROM_FILE,
     KNOWN,
     check_backbone,
@@ -32,11 +34,8 @@ from featx.catalogue import (
     remember_weights,
     stored_path,
 )
-from featx.config import BACKBONE, BACKBONES, CONNECT_SECONDS
-from featx.errors import WeightsError
-from featx.keras import convert_keras
-from featx.storage.files import hash_file, write_whole
-from featx.weights import (
+from featx.network.keras import convert_keras
+from featx.network.weights import (
     Weights,
     check_state,
     hash_state,
@@ -44,6 +43,7 @@ from featx.weights import (
     read_pth,
     save_weights,
 )
+from featx.storage.files import hash_file, write_whole
 
 log = logging.getLogger(__name__)
 

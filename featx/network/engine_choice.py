@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.config import BATCH_SIZE, CUDA_BATCH_SIZE
-from featx.engine import Engine, TorchEngine, choose_device
 from featx.errors import DeviceError
 from featx.machine import has_openvino
-from featx.openvino_engine import OpenVinoEngine
-from featx.weights import Weights
+from featx.network.engine import Engine, TorchEngine, choose_device
+from featx.network.openvino_engine import OpenVinoEngine
+from featx.network.weights import Weights
 
 log = logging.getLogger(__name__)
 

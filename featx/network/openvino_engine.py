@@ -10,7 +10,10 @@ import torch
 from torch import nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
-from featx.backbone import (
+from featx.config import BATCH_SIZE
+from featx.errors import DeviceError
+from featx.machine import count_cores, describe_engine, has_openvino, is_limited
+from featx.network.backbone import (
     FrozenBackbone,
     build_network,
     flush_denormals,
@@ -18,10 +21,7 @@ from featx.backbone import (
     name_layers,
     pad_batch,
 )
-from featx.config import BATCH_SIZE
-from featx.errors import DeviceError
-from featx.machine import count_cores, describe_engine, has_openvino, is_limited
-from featx.weights import Weights
+from featx.network.weights import Weights
 
 _PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
 
