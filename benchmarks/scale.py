@@ -29,14 +29,14 @@ from featx.data.hashing import hash_images
 from featx.data.images import load_image
 from featx.data.sources import read_inventory
 from featx.extraction import extract_inventory
-from featx.features import Heading
+from featx.features.content import Heading
+from featx.features.file import write_columns
+from featx.features.provenance import Provenance
 from featx.machine import describe_machine
 from featx.merging import merge
 from featx.network.engine import TorchEngine  # noqa: F401 (what a real extraction has in memory, too)
 from featx.planning import make_plan
 from featx.plans import open_list, read_plan, read_shard
-from featx.provenance import Provenance
-from featx.store import write_columns
 
 PROVENANCE = Provenance(
     backbone="resnet50",

@@ -26,8 +26,8 @@ def list_(cache_dir: str | None, as_json: bool, verbose: bool, quiet: bool) -> N
       featx cache list --cache-dir /data/features --json
     """
     start_speaking(verbose, quiet)
-    from featx.cache import find_cache_dir
-    from featx.housekeeping import list_cache
+    from featx.features.cache import find_cache_dir
+    from featx.features.housekeeping import list_cache
     from featx.rendering import render_cache
 
     found, folder = list_cache(cache_dir), str(find_cache_dir(cache_dir))
@@ -73,9 +73,9 @@ def prune(
       featx cache prune --all --yes
     """
     start_speaking(verbose, quiet)
-    from featx.cache import find_cache_dir
     from featx.errors import LockedError
-    from featx.housekeeping import choose_entries, list_cache, remove_entry
+    from featx.features.cache import find_cache_dir
+    from featx.features.housekeeping import choose_entries, list_cache, remove_entry
     from featx.rendering import render_cache
 
     if as_json and not (yes or dry_run):

@@ -91,7 +91,7 @@ def export(
             f"{done.difference:.1e} at most on {done.pictures} made-up pictures"
         )
     else:
-        from featx.export import export_features
+        from featx.features.export import export_features
 
         done = export_features(
             source, parquet=parquet, npy=npy, overwrite=overwrite, progress=progress

@@ -70,9 +70,9 @@ def fit(
       featx fit F.h5 --clf linear --epochs 30 --max-memory 3GB
     """
     start_speaking(verbose, quiet)
+    from featx.features.file import read_features
     from featx.heads import fit
     from featx.rendering import render_model
-    from featx.store import read_features
     from featx.views import read_views
 
     held = read_features(features)

@@ -21,8 +21,8 @@ def info(features: Path, as_json: bool, verbose: bool, quiet: bool) -> None:
       featx info F.h5 --json
     """
     start_speaking(verbose, quiet)
+    from featx.features.file import open_features
     from featx.rendering import render_features
-    from featx.store import open_features
 
     held = open_features(features)
     say(as_json, held.to_dict(), render_features(held))

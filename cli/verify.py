@@ -29,7 +29,7 @@ def verify(features: tuple[Path, ...], as_json: bool, verbose: bool, quiet: bool
     """
     start_speaking(verbose, quiet)
     from featx.errors import FeatureFileError
-    from featx.store import open_features
+    from featx.features.file import open_features
 
     results = []
     for path in features:

@@ -31,16 +31,18 @@ if TYPE_CHECKING:
     from featx.doctor import Check as Check
     from featx.doctor import examine as examine
     from featx.errors import FeatxError as FeatxError
-    from featx.export import Export as Export
-    from featx.export import export_features as export_features
     from featx.extraction import extract as extract
-    from featx.features import Features as Features
+    from featx.features.content import Features as Features
+    from featx.features.export import Export as Export
+    from featx.features.export import export_features as export_features
+    from featx.features.file import read_features as load_features
+    from featx.features.housekeeping import Entry as Entry
+    from featx.features.housekeeping import list_cache as list_cache
+    from featx.features.housekeeping import remove_entry as remove_entry
+    from featx.features.provenance import Provenance as Provenance
     from featx.findings import Finding as Finding
     from featx.finetuning import finetune as finetune
     from featx.heads import fit as fit
-    from featx.housekeeping import Entry as Entry
-    from featx.housekeeping import list_cache as list_cache
-    from featx.housekeeping import remove_entry as remove_entry
     from featx.merging import merge as merge
     from featx.metrics import Score as Score
     from featx.models import Model as Model
@@ -52,11 +54,9 @@ if TYPE_CHECKING:
     from featx.plans import Plan as Plan
     from featx.prediction import Prediction as Prediction
     from featx.prediction import predict as predict
-    from featx.provenance import Provenance as Provenance
     from featx.report import Report as Report
     from featx.report import write_report as write_report
     from featx.sharding import ShardWorker as ShardWorker
-    from featx.store import read_features as load_features
     from featx.training import Epoch as Epoch
     from featx.transformer import ResNet50Features as ResNet50Features
     from featx.views import extract_views as extract_views
@@ -69,11 +69,11 @@ _HOMES = {
     "Comparison": ("comparison", "Comparison"),
     "Dataset": ("data.dataset", "Dataset"),
     "Deployment": ("deployment", "Deployment"),
-    "Entry": ("housekeeping", "Entry"),
+    "Entry": ("features.housekeeping", "Entry"),
     "Epoch": ("training", "Epoch"),
-    "Export": ("export", "Export"),
+    "Export": ("features.export", "Export"),
     "Extraction": ("assembly", "Extraction"),
-    "Features": ("features", "Features"),
+    "Features": ("features.content", "Features"),
     "FeatxError": ("errors", "FeatxError"),
     "Finding": ("findings", "Finding"),
     "Model": ("models", "Model"),
@@ -81,7 +81,7 @@ _HOMES = {
     "Pair": ("candidates", "Pair"),
     "Plan": ("plans", "Plan"),
     "Prediction": ("prediction", "Prediction"),
-    "Provenance": ("provenance", "Provenance"),
+    "Provenance": ("features.provenance", "Provenance"),
     "Report": ("report", "Report"),
     "ResNet50Features": ("transformer", "ResNet50Features"),
     "Score": ("metrics", "Score"),
@@ -91,7 +91,7 @@ _HOMES = {
     "audit": ("auditing", "audit"),
     "compare": ("comparison", "compare"),
     "examine": ("doctor", "examine"),
-    "export_features": ("export", "export_features"),
+    "export_features": ("features.export", "export_features"),
     "export_model": ("deployment", "export_model"),
     "extract": ("extraction", "extract"),
     "extract_distributed": ("distribution", "extract_distributed"),
@@ -99,15 +99,15 @@ _HOMES = {
     "fetch_weights": ("network.fetch", "resolve_weights"),
     "finetune": ("finetuning", "finetune"),
     "fit": ("heads", "fit"),
-    "list_cache": ("housekeeping", "list_cache"),
+    "list_cache": ("features.housekeeping", "list_cache"),
     "list_weights": ("network.catalogue", "describe_weights"),
-    "load_features": ("store", "read_features"),
+    "load_features": ("features.file", "read_features"),
     "make_plan": ("planning", "make_plan"),
     "merge": ("merging", "merge"),
     "predict": ("prediction", "predict"),
     "read_dataset": ("data.sources", "read_dataset"),
     "read_model": ("models", "read_model"),
-    "remove_entry": ("housekeeping", "remove_entry"),
+    "remove_entry": ("features.housekeeping", "remove_entry"),
     "write_caltech256_animals": ("data.samples", "write_caltech256_animals"),
     "write_digits": ("data.samples", "write_digits"),
     "write_report": ("report", "write_report"),

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from featx.costs import read_cost
 from featx.data.dataset import Skipped
 from featx.data.images import Source, describe_colours, describe_decoder
 from featx.data.inventory import Inventory
 from featx.data.loading import decode_some
 from featx.errors import CONTENT_FAULTS, ExtractionError
-from featx.features import FeatureFile, Features, Heading
-from featx.provenance import Choice, Provenance
+from featx.features.content import FeatureFile, Features, Heading
+from featx.features.costs import read_cost
+from featx.features.provenance import Choice, Provenance
 from featx.shards import Shard
 from featx.stages import Stages
 

@@ -18,7 +18,8 @@ from featx.config import SPLITS
 from featx.copies import find_copies
 from featx.data.splits import find_untrainable
 from featx.errors import BudgetError, DatasetError
-from featx.features import Features
+from featx.features.content import Features
+from featx.features.file import read_features
 from featx.findings import KINDS, Finding, find_leaked, list_findings
 from featx.heads import fit
 from featx.looks import look_at
@@ -26,7 +27,6 @@ from featx.machine import count_cores
 from featx.metrics import Score, score_labels
 from featx.recipes import make_recipe, plan_reading
 from featx.storage.blocks import Blocks, Samples
-from featx.store import read_features
 from featx.suspects import list_suspects, predict_out_of_fold
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from featx import config
 from featx.errors import BudgetError
-from featx.features import Features
+from featx.features.content import Features
 from featx.machine import measure_memory
 from featx.text import format_bytes
 

@@ -18,7 +18,8 @@ from featx.data.sources import read_dataset, write_manifest
 from featx.errors import BudgetError, DatasetError, ModelError, OutputExistsError, WeightsError
 from featx.evaluation import evaluate
 from featx.extraction import extract
-from featx.features import Features
+from featx.features.content import Features
+from featx.features.file import read_features
 from featx.imagenet import find_known
 from featx.learning import CurvePoint, keep_curves
 from featx.machine import count_cores, describe_machine
@@ -27,7 +28,6 @@ from featx.network.fetch import resolve_weights
 from featx.network.weights import Weights
 from featx.recipes import CLASSIFIERS
 from featx.results import claim_folder
-from featx.store import read_features
 from featx.trainers import HeadTrainer, NetworkTrainer
 from featx.tuned_network import TRAINED
 from featx.views import check_view, extract_views

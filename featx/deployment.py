@@ -19,7 +19,8 @@ import numpy.typing as npt
 from featx.classifier import Classifier, read_classifier
 from featx.config import BACKBONE
 from featx.errors import ExportError, OutputExistsError
-from featx.export import Written
+from featx.features.export import Written
+from featx.features.file import is_feature_file
 from featx.graphs import INPUT, OPSET, OUTPUT, build_graph, estimate_head
 from featx.machine import has_openvino
 from featx.models import read_model
@@ -33,7 +34,6 @@ from featx.storage.files import (
     resolve_output,
     write_whole,
 )
-from featx.store import is_feature_file
 
 TOLERANCE = 1e-4  # largest difference of a probability from featx's own
 PICTURES = 8  # that it is checked on

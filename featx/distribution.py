@@ -9,10 +9,10 @@ from pathlib import Path
 
 from featx.assembly import Extraction
 from featx.config import BACKBONE, PLAN_SHARD_IMAGES
+from featx.features.provenance import Choice
 from featx.lookup import Asked, look_up
 from featx.merging import merge
 from featx.planning import make_plan
-from featx.provenance import Choice
 from featx.ray_runner import find_address, import_ray, run_with_ray
 from featx.storage.files import hash_json
 

@@ -19,11 +19,11 @@ import sklearn
 import torch
 import torchvision
 
-from featx.cache import find_cache_dir
 from featx.config import BACKBONE, BATCH_SIZE, TORCHVISION_V1
 from featx.data.images import describe_decoder
 from featx.errors import DeviceError, LockedError
-from featx.housekeeping import list_cache
+from featx.features.cache import find_cache_dir
+from featx.features.housekeeping import list_cache
 from featx.machine import describe_machine, has_openvino, measure_memory
 from featx.network.catalogue import find_weights_dir, list_stored
 from featx.network.engine import Engine, TorchEngine

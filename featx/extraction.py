@@ -19,7 +19,15 @@ from featx.assembly import (
     shard_features,
     summarise,
 )
-from featx.cache import (
+from featx.config import BACKBONE, BACKBONES, Preprocessing
+from featx.data.dataset import Dataset
+from featx.data.images import load_image, read_decode
+from featx.data.inventory import Image, Inventory
+from featx.errors import (
+    DatasetError,
+    ImageError,
+)
+from featx.features.cache import (
     Opened,
     cache_path,
     find_cache_dir,
@@ -29,24 +37,16 @@ from featx.cache import (
     prepare_cache,
     refuse_other,
 )
-from featx.checkpoints import open_checkpoints
-from featx.config import BACKBONE, BACKBONES, Preprocessing
-from featx.costs import Reused, read_cost, write_cost
-from featx.data.dataset import Dataset
-from featx.data.images import load_image, read_decode
-from featx.data.inventory import Image, Inventory
-from featx.errors import (
-    DatasetError,
-    ImageError,
-)
-from featx.ledger import Ledger, count_held, count_removed
+from featx.features.checkpoints import open_checkpoints
+from featx.features.costs import Reused, read_cost, write_cost
+from featx.features.file import estimate_file, parts_folder, write_columns
+from featx.features.ledger import Ledger, count_held, count_removed
+from featx.features.provenance import Choice, Provenance
 from featx.lookup import look_up, note_index
 from featx.machine import count_cores, describe_machine
-from featx.provenance import Choice, Provenance
 from featx.shards import Shard, estimate_shards, run_shards
 from featx.stages import Stages
 from featx.storage.files import check_space, check_writable, explain_full
-from featx.store import estimate_file, parts_folder, write_columns
 
 if TYPE_CHECKING:
     from featx.network.engine import Engine

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from featx.arrays import Labels
 from featx.copies import Copies, Copy
 from featx.data.splits import NO_LABEL
-from featx.features import Features
+from featx.features.content import Features
 from featx.looks import Looks
 from featx.suspects import Suspect
 

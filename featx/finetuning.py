@@ -15,7 +15,6 @@ import numpy.typing as npt
 import torch
 from sklearn.utils.class_weight import compute_class_weight
 
-from featx.cache import find_cache_dir, find_making, list_same_data
 from featx.config import (
     BACKBONE,
     EPOCHS,
@@ -29,6 +28,7 @@ from featx.data.hashing import hash_rows
 from featx.data.images import describe_decoder, open_rgb
 from featx.data.sources import read_dataset
 from featx.errors import ImageError, ModelError
+from featx.features.cache import find_cache_dir, find_making, list_same_data
 from featx.machine import count_cores, describe_machine
 from featx.metrics import score_labels
 from featx.models import Model, Outcome, check_place, read_model, write_model

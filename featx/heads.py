@@ -18,7 +18,8 @@ from featx.budget import describe_reading
 from featx.config import EPOCHS
 from featx.data.splits import find_untrainable
 from featx.errors import FeatureFileError, ModelError
-from featx.features import Features
+from featx.features.content import Features
+from featx.features.file import read_features
 from featx.imagenet import ImagenetFit, LastLayer, take_last_layer
 from featx.machine import describe_machine
 from featx.metrics import score_labels
@@ -37,7 +38,6 @@ from featx.recipes import (
 from featx.scaling import Scaler
 from featx.search import Fit, LinearFit
 from featx.storage.blocks import Samples, gather
-from featx.store import read_features
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from featx.config import CURVE_DRAWS, CURVE_SIZES
 from featx.errors import BudgetError
-from featx.features import Features
+from featx.features.content import Features
 from featx.heads import read_last_layer
 from featx.imagenet import LastLayer
 from featx.models import Model

@@ -8,20 +8,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from featx.assembly import Extraction, summarise_found
-from featx.cache import Opened, find_cache_dir, find_finished, list_same_data
-from featx.checkpoints import open_checkpoints
 from featx.data.dataset import Dataset
 from featx.data.hashing import hash_images, write_index
 from featx.data.images import pixel_limit
 from featx.data.inventory import Inventory, take_inventory
 from featx.data.sources import read_inventory
 from featx.errors import FeatureFileError, FeatxError, ImageError
-from featx.features import FeatureFile
-from featx.ledger import count_held
-from featx.provenance import Choice
+from featx.features.cache import Opened, find_cache_dir, find_finished, list_same_data
+from featx.features.checkpoints import open_checkpoints
+from featx.features.content import FeatureFile
+from featx.features.file import parts_folder
+from featx.features.ledger import count_held
+from featx.features.provenance import Choice
 from featx.stages import Stages
 from featx.storage.files import resolve_output
-from featx.store import parts_folder
 from featx.text import printable
 
 log = logging.getLogger(__name__)

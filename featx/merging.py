@@ -8,7 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from featx.assembly import Extraction, make_heading, summarise
-from featx.cache import (
+from featx.data.inventory import Inventory
+from featx.data.sources import read_inventory
+from featx.errors import DatasetError, FeatureFileError, PlanError
+from featx.features.cache import (
     Opened,
     cache_path,
     find_cache_dir,
@@ -16,17 +19,14 @@ from featx.cache import (
     prepare_cache,
     refuse_other,
 )
-from featx.costs import Reused, read_cost, write_cost
-from featx.data.inventory import Inventory
-from featx.data.sources import read_inventory
-from featx.errors import DatasetError, FeatureFileError, PlanError
-from featx.features import FeatureFile
-from featx.ledger import Ledger, count_removed, find_changes, holds
+from featx.features.content import FeatureFile
+from featx.features.costs import Reused, read_cost, write_cost
+from featx.features.file import estimate_file, open_features, parts_folder, write_columns
+from featx.features.ledger import Ledger, count_removed, find_changes, holds
 from featx.plans import Plan, read_all, read_plan, read_shard
 from featx.stages import Stages
 from featx.storage.files import check_space, check_writable, explain_full, resolve_output
 from featx.storage.locks import do_without_lock, hold_lock
-from featx.store import estimate_file, open_features, parts_folder, write_columns
 
 log = logging.getLogger(__name__)
 _SHOWN = 5  # shards named one by one

@@ -16,8 +16,8 @@ from featx.config import PLAN_SCHEMA
 from featx.data.dataset import Skipped
 from featx.data.inventory import Inventory
 from featx.errors import FeatureFileError, PlanError
-from featx.ledger import iterate_digests
-from featx.provenance import Choice, Provenance
+from featx.features.ledger import iterate_digests
+from featx.features.provenance import Choice, Provenance
 from featx.storage.files import hash_json
 from featx.storage.hdf5 import check_seal, open_sealed
 from featx.storage.rows import StoredRows, decode_text, iterate_slices

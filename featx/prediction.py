@@ -20,13 +20,13 @@ from featx.data.images import load_image
 from featx.data.loading import decode_some, load_batches
 from featx.data.sources import list_images
 from featx.errors import DatasetError, ImageError, ModelError
-from featx.features import Features
+from featx.features.content import Features
+from featx.features.provenance import Choice, Provenance
 from featx.heads import load_head
 from featx.machine import count_cores
 from featx.models import Model, read_model
 from featx.network.engine import Engine, choose_device
 from featx.network.engine_choice import make_engine
-from featx.provenance import Choice, Provenance
 from featx.storage.files import open_csv, write_whole
 from featx.text import as_text
 

@@ -25,7 +25,7 @@ from featx.config import (
     TRAIN_BATCH_SIZE,
 )
 from featx.errors import ModelError
-from featx.features import Features
+from featx.features.content import Features
 from featx.imagenet import LastLayer, map_classes
 from featx.linear import LinearClassifier, describe_order
 from featx.logreg import search_logreg

@@ -12,8 +12,8 @@ from tabulate import tabulate
 from featx.text import format_bytes, format_seconds, printable
 
 if TYPE_CHECKING:  # most of them take seconds to import
-    from featx.features import FeatureFile
-    from featx.housekeeping import Entry
+    from featx.features.content import FeatureFile
+    from featx.features.housekeeping import Entry
     from featx.metrics import Score
     from featx.models import Model
     from featx.prediction import Prediction

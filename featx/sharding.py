@@ -9,12 +9,12 @@ from featx.assembly import Extraction, build_runner, summarise_found
 from featx.data.inventory import Inventory
 from featx.errors import DatasetError, FeatureFileError, PlanError
 from featx.extraction import extract_inventory
-from featx.features import FeatureFile
-from featx.ledger import holds
+from featx.features.content import FeatureFile
+from featx.features.file import open_features
+from featx.features.ledger import holds
 from featx.machine import count_cores, describe_engine
 from featx.plans import Plan, read_plan, read_shard
 from featx.stages import Stages
-from featx.store import open_features
 
 if TYPE_CHECKING:
     from featx.network.engine import Engine

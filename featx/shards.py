@@ -17,9 +17,9 @@ from featx.config import SHARD_IMAGES, SHARD_SECONDS
 from featx.data.inventory import Image
 from featx.data.loading import load_batches
 from featx.errors import ExtractionError, ImageError
-from featx.ledger import Ledger
+from featx.features.file import estimate_file
+from featx.features.ledger import Ledger
 from featx.stages import Stages
-from featx.store import estimate_file
 
 if TYPE_CHECKING:
     from featx.network.engine import Engine

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from featx.candidates import Candidate, ExtractionCost
-from featx.costs import read_cost, read_image_cost
 from featx.data.dataset import HashedRows
 from featx.errors import ModelError
-from featx.features import Features
+from featx.features.content import Features
+from featx.features.costs import read_cost, read_image_cost
 from featx.finetuning import finetune_rows, make_tune_recipe, run_name
 from featx.heads import fit
 from featx.models import Model, read_model

@@ -16,15 +16,15 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from featx.assembly import build_runner
-from featx.cache import find_cache_dir, is_asked_for, prepare_cache
 from featx.config import BACKBONE, BACKBONES, SHARD_IMAGES, SHARD_SECONDS, Preprocessing
 from featx.data.inputs import Picture, list_pictures
 from featx.data.loading import load_batches
 from featx.errors import DatasetError, DeviceError, ExtractionError, WeightsError
+from featx.features.cache import find_cache_dir, is_asked_for, prepare_cache
+from featx.features.provenance import Choice, Provenance
+from featx.features.row_cache import RowCache, Rows, list_provenances, note_provenance, open_rows
 from featx.machine import count_cores
 from featx.network.catalogue import list_auto, name_weights, read_stored_hash, stored_path
-from featx.provenance import Choice, Provenance
-from featx.rowcache import RowCache, Rows, list_provenances, note_provenance, open_rows
 from featx.stages import Stages
 from featx.storage.rows import file_state
 

@@ -14,9 +14,9 @@ from featx.data.images import describe_decoder
 from featx.data.sources import read_dataset
 from featx.errors import DatasetError, FeatureFileError, ModelError
 from featx.extraction import extract
-from featx.features import Features
-from featx.provenance import Provenance
-from featx.store import read_features, read_provenance
+from featx.features.content import Features
+from featx.features.file import read_features, read_provenance
+from featx.features.provenance import Provenance
 
 log = logging.getLogger(__name__)
 

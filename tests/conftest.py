@@ -16,10 +16,10 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from featx.config import Preprocessing
+from featx.features.provenance import Provenance
 from featx.network.backbone import empty_state
 from featx.network.catalogue import KNOWN, KnownWeights
 from featx.network.weights import Weights, hash_state, load_weights, save_weights
-from featx.provenance import Provenance
 
 # Before any test imports it: ONNX Runtime's threads look up hosts otherwise.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

@@ -8,7 +8,7 @@ from sklearn.linear_model import LogisticRegression
 from featx.comparison import compare
 from featx.data.sources import read_dataset
 from featx.errors import BudgetError, DatasetError, ModelError, OutputExistsError, WeightsError
-from featx.store import read_features, read_provenance
+from featx.features.file import read_features, read_provenance
 from featx.wording import list_notes
 
 

@@ -8,12 +8,12 @@ from conftest import CountingEngine, draw_photo
 from featx.doctor import probe_rows
 from featx.errors import DeviceError
 from featx.extraction import extract
+from featx.features.file import read_features
 from featx.machine import describe_engine
 from featx.network import engine_choice as engines
 from featx.network.engine import TorchEngine
 from featx.network.engine_choice import AGREEMENT, compare_rows, make_engine
 from featx.network.openvino_engine import OpenVinoEngine
-from featx.store import read_features
 
 openvino = pytest.importorskip("openvino")
 

@@ -9,18 +9,18 @@ import pytest
 import torch
 from conftest import TINY, CountingEngine, draw_photo
 
-from featx.cache import cache_path
-from featx.costs import read_image_cost
 from featx.data import images
 from featx.data.hashing import hash_images
 from featx.data.sources import read_dataset, read_inventory
 from featx.errors import DatasetError, ExtractionError, ImageError, OutputExistsError
 from featx.extraction import extract, extract_inventory
+from featx.features.cache import cache_path
+from featx.features.costs import read_image_cost
+from featx.features.file import cost_path, read_features
+from featx.features.provenance import Provenance
 from featx.network.engine import TorchEngine
 from featx.network.openvino_engine import OpenVinoEngine
 from featx.network.weights import Weights, hash_state, save_weights
-from featx.provenance import Provenance
-from featx.store import cost_path, read_features
 
 
 @pytest.fixture
@@ -130,8 +130,8 @@ def test_every_field_of_the_provenance_makes_another_file(work, provenance, fiel
 def test_another_schema_makes_another_file(work, monkeypatch, tmp_path):
     first = work()
     work(output=tmp_path / "F.h5")
-    for module in ("store", "provenance"):
-        monkeypatch.setattr(f"featx.{module}.SCHEMA", 99)
+    for module in ("file", "provenance"):
+        monkeypatch.setattr(f"featx.features.{module}.SCHEMA", 99)
     engine = CountingEngine()
     done = work(engine=engine)
     assert (done.extracted, engine.images) == (27, 27)

@@ -12,6 +12,8 @@ from torchvision.models import get_model_weights
 from featx.config import BACKBONES, TORCHVISION_V1
 from featx.errors import WeightsError
 from featx.extraction import extract
+from featx.features.file import read_features
+from featx.features.provenance import Choice
 from featx.heads import fit
 from featx.models import read_model
 from featx.network.backbone import FrozenBackbone, build_network, list_blocks
@@ -21,8 +23,6 @@ from featx.network.engine_choice import AGREEMENT, compare_rows, make_engine
 from featx.network.fetch import resolve_weights
 from featx.network.weights import Weights, hash_state, save_weights
 from featx.prediction import predict
-from featx.provenance import Choice
-from featx.store import read_features
 from featx.tuned_network import TunedNetwork, list_trained
 
 # One of each kind of block: two convolutions, three, three of which one is grouped, wide ones.

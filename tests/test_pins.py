@@ -16,7 +16,7 @@ from PIL import Image
 
 import featx
 from featx.config import SPLITS, Preprocessing
-from featx.features import Features
+from featx.features.content import Features
 from featx.network.backbone import empty_state
 from featx.network.catalogue import KNOWN, KnownWeights
 from featx.network.weights import Weights, hash_state, save_weights

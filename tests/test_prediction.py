@@ -9,6 +9,7 @@ from conftest import draw_photo
 from featx.config import KERAS
 from featx.errors import DatasetError, ImageError, ModelError
 from featx.extraction import extract
+from featx.features.file import read_features
 from featx.finetuning import finetune
 from featx.heads import fit
 from featx.models import write_model
@@ -16,7 +17,6 @@ from featx.network.backbone import empty_state
 from featx.network.weights import load_weights, save_weights
 from featx.prediction import collect_predictions, predict_features
 from featx.prediction import predict as stream
-from featx.store import read_features
 
 
 def predict(*words, **options):

@@ -29,8 +29,6 @@ from interrupted import (
 
 import featx.shards
 from featx import lookup
-from featx.checkpoints import Checkpoints
-from featx.costs import read_image_cost
 from featx.data import images
 from featx.data.hashing import hash_images
 from featx.data.sources import read_inventory
@@ -42,7 +40,9 @@ from featx.errors import (
     OutputExistsError,
     StorageError,
 )
-from featx.store import open_features, read_features
+from featx.features.checkpoints import Checkpoints
+from featx.features.costs import read_image_cost
+from featx.features.file import open_features, read_features
 
 IMAGES = 6 * len(CLASSES)
 log = logging.getLogger("tests")

@@ -13,11 +13,11 @@ from featx.data.hashing import hash_images
 from featx.data.sources import read_inventory
 from featx.errors import DatasetError, OutputExistsError, PlanError
 from featx.extraction import extract, extract_inventory
+from featx.features.file import read_features
 from featx.merging import merge
 from featx.planning import make_plan
 from featx.plans import read_plan
 from featx.sharding import ShardWorker
-from featx.store import read_features
 
 SPLIT = "first:4,2"
 

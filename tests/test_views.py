@@ -9,9 +9,9 @@ from featx.config import KERAS, Preprocessing
 from featx.data.images import load_image
 from featx.errors import ModelError
 from featx.extraction import extract
+from featx.features.file import read_features
 from featx.heads import fit
 from featx.recipes import stack_views
-from featx.store import read_features
 from featx.views import extract_views, read_views, view_path
 
 

@@ -12,13 +12,13 @@ from featx.data.dataset import Dataset
 from featx.data.images import describe_colours, describe_decoder, read_decode
 from featx.data.inventory import Inventory
 from featx.errors import FeatureFileError, OutputExistsError
-from featx.features import FeatureFile
-from featx.ledger import count_held, holds
+from featx.features.content import FeatureFile
+from featx.features.file import open_features, read_provenance_key
+from featx.features.ledger import count_held, holds
+from featx.features.provenance import Choice, Provenance
 from featx.network.catalogue import KNOWN, name_weights, read_stored_hash
-from featx.provenance import Choice, Provenance
 from featx.storage.files import hash_json, write_text
 from featx.storage.rows import file_state
-from featx.store import open_features, read_provenance_key
 
 log = logging.getLogger(__name__)
 

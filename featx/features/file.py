@@ -13,8 +13,8 @@ import numpy.typing as npt
 from featx.config import SCHEMA, SPLITS, Preprocessing
 from featx.data.dataset import Fingerprint, Skipped
 from featx.errors import FeatureFileError
-from featx.features import TEXTS, FeatureFile, Features, Heading
-from featx.provenance import Provenance
+from featx.features.content import TEXTS, FeatureFile, Features, Heading
+from featx.features.provenance import Provenance
 from featx.storage.hdf5 import (
     SLICE,
     Seal,

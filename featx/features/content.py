@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from featx.config import SCHEMA
 from featx.data.dataset import Skipped, fingerprint_rows
-from featx.provenance import Provenance
+from featx.features.provenance import Provenance
 from featx.storage.blocks import Blocks
 from featx.storage.rows import State, StoredRows, decode_text, iterate_slices
 

@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from featx.cache import find_cache_dir
-from featx.checkpoints import list_parts
 from featx.data.hashing import index_path
 from featx.errors import FeatureFileError
-from featx.provenance import Provenance
-from featx.rowcache import list_row_files, read_making
+from featx.features.cache import find_cache_dir
+from featx.features.checkpoints import list_parts
+from featx.features.file import cost_path, is_feature_file, parts_folder, peek_features
+from featx.features.provenance import Provenance
+from featx.features.row_cache import list_row_files, read_making
 from featx.storage.files import is_temporary
 from featx.storage.locks import hold_lock
-from featx.store import cost_path, is_feature_file, parts_folder, peek_features
 
 _DAY = 86400.0  # seconds
 # Whoever still writes a temporary file has touched it since.

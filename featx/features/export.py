@@ -15,8 +15,9 @@ import numpy as np
 from tqdm import tqdm
 
 from featx.errors import ExportError, OutputExistsError
-from featx.features import FeatureFile
-from featx.provenance import Provenance
+from featx.features.content import FeatureFile
+from featx.features.file import open_features
+from featx.features.provenance import Provenance
 from featx.storage.files import (
     as_path,
     begin_sync,
@@ -29,7 +30,6 @@ from featx.storage.files import (
     write_whole,
 )
 from featx.storage.rows import count_bytes, decode_text, iterate_slices
-from featx.store import open_features
 
 ROW_GROUP = 8192  # rows; 64 MiB of float32
 _ROWS = 2048  # of a .npy and its table at a time

@@ -17,7 +17,8 @@ from typing import Any
 
 from featx.data.hashing import index_path
 from featx.errors import FeatureFileError, OutputExistsError
-from featx.features import FeatureFile, Features
+from featx.features.content import FeatureFile, Features
+from featx.features.file import cost_path, open_features, parts_folder, write_features
 from featx.storage.files import (
     append_line,
     fsync_folder,
@@ -26,7 +27,6 @@ from featx.storage.files import (
     write_text,
 )
 from featx.storage.locks import do_without_lock, hold_lock
-from featx.store import cost_path, open_features, parts_folder, write_features
 
 log = logging.getLogger(__name__)
 

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from featx.features import FeatureFile, Features
-from featx.ledger import Ledger
+from featx.features.content import FeatureFile, Features
+from featx.features.file import cost_path
+from featx.features.ledger import Ledger
 from featx.machine import describe_machine
 from featx.storage.files import write_json
-from featx.store import cost_path
 
 # Wall seconds of an extraction: all of it, and of that, waiting for images and in the network.
 COST_PARTS = ("seconds", "decode", "network")

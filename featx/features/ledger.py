@@ -15,7 +15,7 @@ from featx.data.columns import Selection
 from featx.data.dataset import Fingerprint, Skipped
 from featx.data.inventory import Image, Inventory, fingerprint_images
 from featx.errors import CONTENT_FAULTS, ExtractionError, ImageError
-from featx.features import FeatureFile
+from featx.features.content import FeatureFile
 from featx.storage.rows import Rows, StoredRows, decode_text, iterate_slices
 
 _BLOCK = 4096  # rows in memory at a time
