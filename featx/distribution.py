@@ -10,7 +10,7 @@ from pathlib import Path
 from featx.assembly import Extraction
 from featx.config import BACKBONE, PLAN_SHARD_IMAGES
 from featx.features.provenance import Choice
-from featx.lookup import Asked, look_up
+from featx.lookup import Lookup, look_up
 from featx.merging import merge
 from featx.planning import make_plan
 from featx.ray_runner import find_address, import_ray, run_with_ray
@@ -127,7 +127,7 @@ def extract_distributed(
     )
 
 
-def _find_place(asked: Asked, weights: str) -> Path:
+def _find_place(asked: Lookup, weights: str) -> Path:
     """Where the plan lies meanwhile: beside the output, or in the cache by what is asked for."""
     if asked.output is not None:
         return asked.output.with_name(f"{asked.output.name}.plan")

@@ -10,15 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from featx.assembly import (
-    Extraction,
-    build_runner,
-    describe_stages,
-    make_heading,
-    measure_stages,
-    shard_features,
-    summarise,
-)
+from featx.assembly import Extraction, describe_stages, make_heading, measure_stages, summarise
 from featx.config import BACKBONE, BACKBONES, Preprocessing
 from featx.data.dataset import Dataset
 from featx.data.images import load_image, read_decode
@@ -28,7 +20,7 @@ from featx.errors import (
     ImageError,
 )
 from featx.features.cache import (
-    Opened,
+    OpenFiles,
     cache_path,
     find_cache_dir,
     find_making,
@@ -44,7 +36,8 @@ from featx.features.ledger import Ledger, count_held, count_removed
 from featx.features.provenance import Choice, Provenance
 from featx.lookup import look_up, note_index
 from featx.machine import count_cores, describe_machine
-from featx.shards import Shard, estimate_shards, run_shards
+from featx.runner import build_runner
+from featx.shards import Part, estimate_parts, part_features, run_parts
 from featx.stages import Stages
 from featx.storage.files import check_space, check_writable, explain_full
 
@@ -82,7 +75,7 @@ def extract(
 
     What a feature file of the same provenance holds already is not computed again: the file
     itself, or another of the same folder with other splits. A run that was killed goes on with the
-    shards that it finished.
+    parts that it finished.
 
     Parameters
     ----------
@@ -213,7 +206,7 @@ def extract_inventory(
     lock: bool = True,
     progress: bool = False,
     stages: Stages | None = None,
-    opened: Opened | None = None,
+    opened: OpenFiles | None = None,
     fixed: bool = False,
 ) -> Extraction:
     """`extract` with everything resolved: the files hashed, the engine built.
@@ -228,7 +221,7 @@ def extract_inventory(
         None: nothing is taken from a cache, and there is an `output`.
     stages : Stages, optional
         Of what went into the above, which belongs to the extraction's cost.
-    opened : Opened, optional
+    opened : OpenFiles, optional
         Feature files that were read already.
     fixed : bool
         The images are a part of others and were listed before: one that has other bytes now, or is
@@ -241,37 +234,37 @@ def extract_inventory(
     DatasetError
         `fixed`, and an image is not what it was.
     """
-    stages, opened = stages or Stages(), opened or Opened()
+    stages, opened = stages or Stages(), opened or OpenFiles()
     started = time.perf_counter() - stages.total
     decode = read_decode(provenance.decoder)
     preprocessing = Preprocessing.from_dict(provenance.preprocessing)
     home = cache_dir or find_cache_dir()
     path = output or cache_path(inventory, provenance, home)
-    parts = parts_folder(path)
+    folder = parts_folder(path)
     dim, storage = engine.feature_dim, provenance.storage
     size = estimate_file(len(inventory), dim, inventory.longest_name(), storage)
     check_space(path, size, size)
     if output is None:
         prepare_cache(home)
     check_writable(path)
-    kept = f"what was done is kept in {parts}; make room, and the same command goes on"
+    kept = f"what was done is kept in {folder}; make room, and the same command goes on"
     with explain_full(path, size, kept), open_checkpoints(path, lock=lock) as checkpoints:
         before = open_before(path, opened, refuse=output is not None and not overwrite)
-        shards = [shard for shard, _ in checkpoints.shards]
+        parts = [part for part, _ in checkpoints.parts]
         # What the cache names, it names by folder and provenance: there is nothing to mix up.
         if output is not None and not overwrite:
             if before is not None:
                 refuse_other(path, [before], inventory, provenance)
-            refuse_other(parts, shards, inventory, provenance, other_split=True)
+            refuse_other(folder, parts, inventory, provenance, other_split=True)
         ledger = Ledger(inventory)
         reused = Reused(ledger)
-        for shard, spent in checkpoints.shards:
-            if shard.provenance == provenance:
-                reused.take(shard, spent)
-        if shards:
+        for part, spent in checkpoints.parts:
+            if part.provenance == provenance:
+                reused.take(part, spent)
+        if parts:
             log.info(
                 "going on: %d images were done before this extraction was interrupted",
-                count_held(shards, inventory)[1],
+                count_held(parts, inventory)[1],
             )
         if before is not None and before.provenance == provenance:
             reused.take(before, read_cost(before))
@@ -282,18 +275,18 @@ def extract_inventory(
         if on_error == "fail" and (error := ledger.find_failure()):
             raise error
         todo = ledger.list_todo()
-        check_space(path, size + estimate_shards(todo, dim), size)
+        check_space(path, size + estimate_parts(todo, dim), size)
         if todo:
             log.info("extracting %d images with %s on %s", todo, engine.name, engine.device)
 
-        def keep(shard: Shard) -> None:
+        def keep(part: Part) -> None:
             cost = {
-                "seconds": shard.seconds,
-                "images": len(shard.X),
-                "device": shard.device,
+                "seconds": part.seconds,
+                "images": len(part.X),
+                "device": part.device,
                 "machine": describe_machine(),
             }
-            ledger.take(checkpoints.keep(shard_features(shard, inventory, provenance), cost))
+            ledger.take(checkpoints.keep(part_features(part, inventory, provenance), cost))
 
         def load(image: Image) -> npt.NDArray[np.uint8]:
             where = inventory.root / image.path
@@ -307,7 +300,7 @@ def extract_inventory(
                     ) from error
                 raise
 
-        done = run_shards(
+        done = run_parts(
             ledger,
             engine,
             load,

@@ -14,7 +14,7 @@ from featx.data.images import pixel_limit
 from featx.data.inventory import Inventory, take_inventory
 from featx.data.sources import read_inventory
 from featx.errors import FeatureFileError, FeatxError, ImageError
-from featx.features.cache import Opened, find_cache_dir, find_finished, list_same_data
+from featx.features.cache import OpenFiles, find_cache_dir, find_finished, list_same_data
 from featx.features.checkpoints import open_checkpoints
 from featx.features.content import FeatureFile
 from featx.features.file import parts_folder
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Asked:
+class Lookup:
     """What is asked for, and what of it is there.
 
     Attributes
@@ -41,7 +41,7 @@ class Asked:
     cache_dir : Path
     same_data : list of Path
         Feature files that may hold the same data.
-    opened : Opened
+    opened : OpenFiles
     stages : Stages
     found : Extraction or None
         Nothing is left to do: the file that has it all.
@@ -52,7 +52,7 @@ class Asked:
     output: Path | None
     cache_dir: Path
     same_data: list[Path]
-    opened: Opened
+    opened: OpenFiles
     stages: Stages
     found: Extraction | None = None
 
@@ -70,7 +70,7 @@ def look_up(
     cache_dir: str | Path | None,
     rehash: bool,
     progress: bool,
-) -> Asked:
+) -> Lookup:
     """Find and hash the images, and a file that holds just them; see `extract`."""
     if isinstance(data, Dataset):
         inventory = take_inventory(data)
@@ -80,13 +80,13 @@ def look_up(
     pixel_limit()  # what it says of a wrong setting is better said now
     target = None if output is None else resolve_output(Path(output))
     home = find_cache_dir(cache_dir)
-    stages, opened = Stages(), Opened()
+    stages, opened = Stages(), OpenFiles()
     with stages.time("find"):
         same_data = list_same_data(inventory, home, target)
         hash_images(inventory, on_error, () if rehash else same_data, progress)
         usable = same_data if target is None else [path for path in same_data if path == target]
         found = find_finished(inventory, usable, weights, choice, opened)
-    asked = Asked(inventory, choice, target, home, same_data, opened, stages)
+    asked = Lookup(inventory, choice, target, home, same_data, opened, stages)
     if found is None:
         return asked
     if on_error == "fail":
@@ -98,7 +98,7 @@ def look_up(
 
 
 def clear_finished(found: FeatureFile, inventory: Inventory) -> None:
-    """Remove the shards of a run that was killed between its last two steps.
+    """Remove the parts of a run that was killed between its last two steps.
 
     Only where all of them are in the file, which holds just that inventory: others may be of
     images that are away for a while.
@@ -106,9 +106,9 @@ def clear_finished(found: FeatureFile, inventory: Inventory) -> None:
     if not parts_folder(found.path).is_dir():
         return
     with contextlib.suppress(FeatxError, OSError), open_checkpoints(found.path) as checkpoints:
-        shards = [shard for shard, _ in checkpoints.shards]
-        held, kept = count_held(shards, inventory)
-        if held == kept and all(shard.provenance == found.provenance for shard in shards):
+        parts = [part for part, _ in checkpoints.parts]
+        held, kept = count_held(parts, inventory)
+        if held == kept and all(part.provenance == found.provenance for part in parts):
             checkpoints.discard()
 
 

@@ -12,7 +12,7 @@ from featx.data.inventory import Inventory
 from featx.data.sources import read_inventory
 from featx.errors import DatasetError, FeatureFileError, PlanError
 from featx.features.cache import (
-    Opened,
+    OpenFiles,
     cache_path,
     find_cache_dir,
     open_before,
@@ -88,7 +88,7 @@ def merge(
     parts = parts_folder(path)
     kept = f"all shards are kept in {plan.folder}; make room, and the same command goes on"
     with explain_full(path, size, kept), hold_lock(parts, path) if lock else do_without_lock(parts):
-        before = open_before(path, Opened(), refuse=output is not None and not overwrite)
+        before = open_before(path, OpenFiles(), refuse=output is not None and not overwrite)
         if before is not None and output is not None and not overwrite:
             refuse_other(path, [before], inventory, plan.provenance)
         ledger = Ledger(inventory)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from featx.assembly import build_runner, make_provenance, resolve_framed
 from featx.config import BACKBONE, CUDA_BATCH_SIZE, PLAN_SHARD_IMAGES
 from featx.data.columns import Selection
 from featx.data.hashing import hash_images
@@ -20,6 +19,7 @@ from featx.features.ledger import find_changes
 from featx.features.provenance import Choice, Provenance
 from featx.machine import describe_engine
 from featx.plans import LIST_KIND, MARK, UNREAD, Plan, describe_plan, read_all, read_plan
+from featx.runner import build_runner, make_provenance, resolve_framed
 from featx.stages import Stages
 from featx.storage.files import check_own_folder, hash_json, write_json
 from featx.storage.hdf5 import write_sealed

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from featx.assembly import Extraction, build_runner, summarise_found
+from featx.assembly import Extraction, summarise_found
 from featx.data.inventory import Inventory
 from featx.errors import DatasetError, FeatureFileError, PlanError
 from featx.extraction import extract_inventory
@@ -14,6 +14,7 @@ from featx.features.file import open_features
 from featx.features.ledger import holds
 from featx.machine import count_cores, describe_engine
 from featx.plans import Plan, read_plan, read_shard
+from featx.runner import build_runner
 from featx.stages import Stages
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Running the network a shard at a time, so that little is lost when a run is killed."""
+"""Running the network a part at a time, so that little is lost when a run is killed."""
 
 from __future__ import annotations
 
@@ -13,12 +13,16 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from featx.config import SHARD_IMAGES, SHARD_SECONDS
-from featx.data.inventory import Image
+from featx.assembly import make_heading
+from featx.config import PART_IMAGES, PART_SECONDS
+from featx.data.dataset import Skipped
+from featx.data.inventory import Image, Inventory
 from featx.data.loading import load_batches
-from featx.errors import ExtractionError, ImageError
+from featx.errors import CONTENT_FAULTS, ExtractionError, ImageError
+from featx.features.content import Features
 from featx.features.file import estimate_file
 from featx.features.ledger import Ledger
+from featx.features.provenance import Provenance
 from featx.stages import Stages
 
 if TYPE_CHECKING:
@@ -28,7 +32,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Shard:
+class Part:
     """Some images' features, all computed in one go.
 
     Attributes
@@ -50,30 +54,30 @@ class Shard:
 
 
 @dataclass
-class Done:
-    """How much `run_shards` did: images with features, images without, seconds."""
+class Progress:
+    """How much `run_parts` did: images with features, images without, seconds."""
 
     computed: int = 0
     failed: int = 0
     seconds: float = 0.0
 
 
-def run_shards(
+def run_parts(
     ledger: Ledger,
     engine: Engine,
     load: Callable[[Image], npt.NDArray[np.uint8]],
-    keep: Callable[[Shard], None],
+    keep: Callable[[Part], None],
     *,
     stages: Stages,
     num_workers: int,
     on_error: str,
     progress: bool,
-) -> Done:
-    """Decode and run what is to do, giving every finished shard to `keep` before the next begins.
+) -> Progress:
+    """Decode and run what is to do, giving every finished part to `keep` before the next begins.
 
-    A shard has at most SHARD_IMAGES images (or one batch, if that is more), and ends with the
-    batch that brings it to SHARD_SECONDS seconds. Where a file cannot be read, one of the same
-    contents is tried instead. No more than a shard is in memory.
+    A part has at most PART_IMAGES images (or one batch, if that is more), and ends with the
+    batch that brings it to PART_SECONDS seconds. Where a file cannot be read, one of the same
+    contents is tried instead. No more than a part is in memory.
 
     Parameters
     ----------
@@ -96,7 +100,7 @@ def run_shards(
     ExtractionError
         The network gave numbers that are not finite.
     """
-    done = Done()
+    done = Progress()
     total = left = ledger.list_todo()
     begun = time.perf_counter()
     waiting = _Waiting(engine)
@@ -111,11 +115,11 @@ def run_shards(
         with stages.time_beside("decode"):
             return load(under_way[position])
 
-    def keep_timed(shard: Shard) -> None:
+    def keep_timed(part: Part) -> None:
         with stages.time("keep"):
-            for image, error in shard.failures:
+            for image, error in part.failures:
                 ledger.fail(image, error)
-            keep(shard)
+            keep(part)
 
     try:
         while left:
@@ -154,11 +158,11 @@ def run_shards(
     return done
 
 
-def estimate_shards(n_samples: int, n_features: int) -> int:
-    """About how many bytes the shards of so many images take."""
+def estimate_parts(n_samples: int, n_features: int) -> int:
+    """About how many bytes the parts of so many images take."""
     path = 256  # bytes; few are longer
-    shards = -(-n_samples // SHARD_IMAGES)
-    return estimate_file(n_samples, n_features, path) + shards * estimate_file(0, n_features, path)
+    parts = -(-n_samples // PART_IMAGES)
+    return estimate_file(n_samples, n_features, path) + parts * estimate_file(0, n_features, path)
 
 
 class _Waiting:
@@ -184,22 +188,22 @@ class _Waiting:
     def is_full(self) -> bool:
         """Whether another batch would make it more than a killed run may repeat."""
         seconds = time.perf_counter() - self._begun
-        most = SHARD_IMAGES - self._engine.batch_size
-        return len(self) > 0 and (len(self) > most or seconds >= SHARD_SECONDS)
+        most = PART_IMAGES - self._engine.batch_size
+        return len(self) > 0 and (len(self) > most or seconds >= PART_SECONDS)
 
-    def flush(self, keep: Callable[[Shard], None], done: Done) -> None:
+    def flush(self, keep: Callable[[Part], None], done: Progress) -> None:
         if not len(self):
             return
-        shard = Shard(
+        part = Part(
             self._images,
             np.concatenate(self._parts),
             self.failures,
             time.perf_counter() - self._begun,
             self._engine.device,
         )
-        keep(shard)
-        done.computed += len(shard.images)
-        done.failed += len(shard.failures)
+        keep(part)
+        done.computed += len(part.images)
+        done.failed += len(part.failures)
         self._start()
 
 
@@ -208,5 +212,35 @@ def _check_finite(X: npt.NDArray[np.float32], images: list[Image]) -> None:
     if bad.any():
         raise ExtractionError(
             f"the network gave NaN or infinite features for {images[int(np.argmax(bad))].path}; "
-            "none of this shard was stored: check the weights and the device"
+            "none of this part was stored: check the weights and the device"
         )
+
+
+def part_features(part: Part, inventory: Inventory, provenance: Provenance) -> Features:
+    """A part as the content of a feature file.
+
+    Raises
+    ------
+    ExtractionError
+        A feature is too large for the type that is to be stored.
+    """
+    images = part.images
+    skipped = [
+        # Without its hash a failure is not remembered: the next run tries again.
+        Skipped(image.path, image.digest * (error.kind in CONTENT_FAULTS), error.kind, error.reason)
+        for image, error in part.failures
+    ]
+    largest, end = np.abs(part.X).max(initial=0), np.finfo(provenance.storage).max
+    if largest > end:
+        raise ExtractionError(
+            f"a feature is {largest:.6g} and {provenance.storage} ends at {end:.6g}: say "
+            "--storage float32"
+        )
+    return Features(
+        X=part.X,
+        targets=np.array([image.target for image in images], dtype=np.int64),
+        splits=np.array([image.split for image in images], dtype="<U5"),
+        paths=np.array([image.path for image in images], dtype=np.str_),
+        hashes=np.array([image.digest for image in images], dtype="<U64"),
+        **vars(make_heading(inventory, provenance, tuple(sorted(skipped)))),
+    )

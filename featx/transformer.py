@@ -15,8 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from featx.assembly import build_runner
-from featx.config import BACKBONE, BACKBONES, SHARD_IMAGES, SHARD_SECONDS, Preprocessing
+from featx.config import BACKBONE, BACKBONES, PART_IMAGES, PART_SECONDS, Preprocessing
 from featx.data.inputs import Picture, list_pictures
 from featx.data.loading import load_batches
 from featx.errors import DatasetError, DeviceError, ExtractionError, WeightsError
@@ -25,6 +24,7 @@ from featx.features.provenance import Choice, Provenance
 from featx.features.row_cache import RowCache, Rows, list_provenances, note_provenance, open_rows
 from featx.machine import count_cores
 from featx.network.catalogue import list_auto, name_weights, read_stored_hash, stored_path
+from featx.runner import build_runner
 from featx.stages import Stages
 from featx.storage.rows import file_state
 
@@ -343,7 +343,7 @@ def _complete(
     rows = cache.read(pictures)
     missing = {digest: one for digest, one in pictures.items() if digest not in rows}
     while missing:
-        with cache.claim(missing, SHARD_IMAGES) as claimed:
+        with cache.claim(missing, PART_IMAGES) as claimed:
             rows |= cache.read(claimed)
             left = {digest: missing[digest] for digest in claimed if digest not in rows}
             rows |= _compute(runner, left, workers, cache)
@@ -377,7 +377,7 @@ def _compute(
                             f"{pictures[digests[i]].number}: check the weights and the device"
                         )
                     waiting[digests[i]] = row
-                if cache is not None and time.monotonic() - begun >= SHARD_SECONDS:
+                if cache is not None and time.monotonic() - begun >= PART_SECONDS:
                     cache.write(waiting)
                     rows |= waiting
                     waiting, begun = Rows(), time.monotonic()

@@ -38,7 +38,7 @@ def extract_once(root, output, engine=None, **options):
     """One whole extraction of the photographs with small shards."""
     inventory = hash_images(read_inventory(root, SPLIT), "skip")
     defaults = {"output": output, "cache_dir": Path("cache"), "num_workers": 0}
-    with mock.patch.object(featx.shards, "SHARD_IMAGES", SHARD):
+    with mock.patch.object(featx.shards, "PART_IMAGES", SHARD):
         return extract_inventory(
             inventory, engine or SlowEngine(), PROVENANCE, **(defaults | options)
         )

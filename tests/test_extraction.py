@@ -367,7 +367,7 @@ def test_the_network_gives_the_same_bytes_after_any_history(
     options = {"split": "first:4,2", "batch_size": 4, "num_workers": 2, "engine": engine}
     kind = {"torch": TorchEngine, "openvino": OpenVinoEngine}[engine]
     clean = extract(photos, output=tmp_path / "clean" / "F.h5", **options).features.read_bytes()
-    monkeypatch.setattr("featx.shards.SHARD_IMAGES", 4)
+    monkeypatch.setattr("featx.shards.PART_IMAGES", 4)
     path = tmp_path / "work" / "F.h5"
     moved = [photos / "cat" / "03.png", photos / "owl" / "08.jpg"]
     for i, image in enumerate(moved):

@@ -71,7 +71,7 @@ class Wide(CountingEngine):
 def test_memory_does_not_grow_with_images(tmp_path, monkeypatch, again):
     """Ten times the images, 7 MB more of features: not a tenth of that more memory."""
     # What is in memory at a time, made small, so that what is left over shows.
-    monkeypatch.setattr("featx.shards.SHARD_IMAGES", 16)
+    monkeypatch.setattr("featx.shards.PART_IMAGES", 16)
     monkeypatch.setattr("featx.storage.hdf5.SLICE", 1 << 17)
     for module in ("data.inventory", "features.ledger", "data.hashing", "features.file"):
         name = "_CHECKED" if module == "features.file" else "_BLOCK"

@@ -38,6 +38,7 @@ HEAVY = {"torch", "torchvision", "sklearn", "h5py", "scipy", "altair", "vl_conve
 # Modules that are on their way into a room.
 FLAT = {
     "assembly": "extraction",
+    "runner": "extraction",
     "auditing": "auditing",
     "auditpage": "report",
     "budget": "heads",

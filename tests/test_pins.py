@@ -63,7 +63,7 @@ def exact(tmp_path, monkeypatch):
     monkeypatch.setattr(
         "featx.assembly.version", {"featx": "1", "torch": "1", "numpy": "2.0.0"}.__getitem__
     )
-    monkeypatch.setattr("featx.assembly.describe_decoder", lambda decode: "pillow 1")
+    monkeypatch.setattr("featx.runner.describe_decoder", lambda decode: "pillow 1")
 
 
 @pytest.fixture

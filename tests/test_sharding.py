@@ -89,7 +89,7 @@ def test_the_network_itself(stored, photos, tmp_path):
 
 
 def test_a_killed_shard_goes_on(plan, engine, monkeypatch):
-    monkeypatch.setattr("featx.shards.SHARD_IMAGES", 4)
+    monkeypatch.setattr("featx.shards.PART_IMAGES", 4)
     real, seen = engine.run, []
 
     def run(pixels):

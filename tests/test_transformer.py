@@ -349,7 +349,7 @@ def test_what_was_computed_before_an_end_stays(photos, stored, images, monkeypat
     assert sum(images) == 27
     # A kill leaves what was written; one file an image, where writing is due at once.
     del images[:]
-    monkeypatch.setattr(transformer, "SHARD_SECONDS", 0.0)
+    monkeypatch.setattr(transformer, "PART_SECONDS", 0.0)
     other = ResNet50Features(batch_size=9, cache_dir="other")
     other.transform(paths)
     (folder,) = other._find_home().glob("rows/*")

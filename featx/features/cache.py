@@ -34,7 +34,7 @@ def cache_path(dataset: Dataset | Inventory, provenance: Provenance, cache_dir: 
     return cache_dir / f"{_data_stem(dataset)}-{_plain(provenance.weights)}-{key}.h5"
 
 
-class Opened:
+class OpenFiles:
     """Feature files that were found whole, each read once while it stays what it is."""
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ class Opened:
 
 
 def open_made_alike(
-    provenance: Provenance, cache_dir: Path, but: Path, opened: Opened
+    provenance: Provenance, cache_dir: Path, but: Path, opened: OpenFiles
 ) -> Iterator[FeatureFile]:
     """The cache's files of that provenance, but one."""
     for candidate in sorted(cache_dir.glob("*.h5")) if cache_dir.is_dir() else ():
@@ -75,7 +75,11 @@ def list_same_data(
 
 
 def find_finished(
-    inventory: Inventory, candidates: Iterable[Path], weights: str, choice: Choice, opened: Opened
+    inventory: Inventory,
+    candidates: Iterable[Path],
+    weights: str,
+    choice: Choice,
+    opened: OpenFiles,
 ) -> FeatureFile | None:
     """A file that holds just these images under the choices made; no weights are read for it.
 
@@ -118,9 +122,9 @@ def is_asked_for(made: Provenance, weights: str, choice: Choice) -> bool:
     )
 
 
-def find_making(candidates: Iterable[Path], opened: Opened | None = None) -> Provenance | None:
+def find_making(candidates: Iterable[Path], opened: OpenFiles | None = None) -> Provenance | None:
     """How the first readable of these feature files was made."""
-    opened = opened or Opened()
+    opened = opened or OpenFiles()
     for candidate in candidates:
         try:
             return opened.open(candidate).provenance
@@ -129,7 +133,7 @@ def find_making(candidates: Iterable[Path], opened: Opened | None = None) -> Pro
     return None
 
 
-def open_before(path: Path, opened: Opened, refuse: bool) -> FeatureFile | None:
+def open_before(path: Path, opened: OpenFiles, refuse: bool) -> FeatureFile | None:
     """What the file holds now; one that cannot be read is refused, or made again and said so."""
     if not path.exists():
         return None

@@ -1,7 +1,7 @@
 """What an extraction has done so far, kept so that a killed one goes on where it was.
 
-Beside F.h5 lies F.h5.parts: finished shards, each a feature file of some of the images, and a
-journal with a line and a SHA-256 for each. A shard counts once its line is on the disk, and is
+Beside F.h5 lies F.h5.parts: finished parts, each a feature file of some of the images, and a
+journal with a line and a SHA-256 for each. A part counts once its line is on the disk, and is
 believed only while its bytes are those of its line.
 """
 
@@ -36,7 +36,7 @@ _LEFTOVER = re.compile(r"\.(\d{6}\.h5|journal)\.[0-9a-f]{32}\.tmp")
 
 
 class Checkpoints:
-    """The shards beside one feature file; only the process that holds the lock makes one.
+    """The parts beside one feature file; only the process that holds the lock makes one.
 
     Parameters
     ----------
@@ -46,13 +46,13 @@ class Checkpoints:
     Attributes
     ----------
     folder : Path
-    shards : list of (FeatureFile, dict)
+    parts : list of (FeatureFile, dict)
         Those that an earlier run kept and that are believed, each with what it cost.
     """
 
     def __init__(self, path: Path) -> None:
         self.folder = parts_folder(path)
-        self.shards: list[tuple[FeatureFile, dict[str, Any]]] = []
+        self.parts: list[tuple[FeatureFile, dict[str, Any]]] = []
         self._journal = self.folder / _JOURNAL
         self._next = 0
 
@@ -65,10 +65,10 @@ class Checkpoints:
         """Take up what an earlier run left; drop what is damaged or was not finished."""
         entries = []
         for entry in self._read_journal():
-            shard = self._open_shard(entry)
-            if shard is not None:
+            part = self._open_part(entry)
+            if part is not None:
                 entries.append(entry)
-                self.shards.append((shard, entry["cost"]))
+                self.parts.append((part, entry["cost"]))
                 self._next = max(self._next, int(entry["shard"][:6]) + 1)
         self.folder.mkdir(parents=True, exist_ok=True)
         fsync_folder(self.folder.parent)
@@ -77,28 +77,28 @@ class Checkpoints:
         self._clear(keep={entry["shard"] for entry in entries})
 
     def keep(self, features: Features, cost: dict[str, Any]) -> FeatureFile:
-        """Have a shard on the disk, whole and in the journal, before returning.
+        """Have a part on the disk, whole and in the journal, before returning.
 
         Raises
         ------
         OSError
             The disk is full, or fails.
         """
-        shard = write_features(features, self.folder / f"{self._next:06d}.h5")
-        entry = {"shard": shard.path.name, "sha256": shard.sha256, "cost": cost}
+        part = write_features(features, self.folder / f"{self._next:06d}.h5")
+        entry = {"shard": part.path.name, "sha256": part.sha256, "cost": cost}
         append_line(self._journal, json.dumps(entry))
         self._next += 1
-        return shard
+        return part
 
     def discard(self) -> None:
-        """Remove all shards: the feature file is there, or they are not wanted."""
-        self.shards, self._next = [], 0
-        # The journal first: shards without their lines are never believed.
+        """Remove all parts: the feature file is there, or they are not wanted."""
+        self.parts, self._next = [], 0
+        # The journal first: parts without their lines are never believed.
         self._journal.unlink(missing_ok=True)
         self._clear(keep=set())
 
     def _clear(self, keep: set[str]) -> None:
-        """Remove shards but those to keep, and what killed writers left of any."""
+        """Remove parts but those to keep, and what killed writers left of any."""
         for path in list(self.folder.iterdir()):
             if _NAME.fullmatch(path.name) and path.name not in keep:
                 path.unlink()
@@ -117,16 +117,16 @@ class Checkpoints:
                     log.info("%s: a line that is damaged or cut short is left out", self._journal)
         return entries
 
-    def _open_shard(self, entry: dict[str, Any]) -> FeatureFile | None:
+    def _open_part(self, entry: dict[str, Any]) -> FeatureFile | None:
         path = self.folder / entry["shard"]
         try:
-            shard = open_features(path)
-            if shard.sha256 != entry["sha256"]:
-                raise FeatureFileError(path, "it is not the shard that was kept")
+            part = open_features(path)
+            if part.sha256 != entry["sha256"]:
+                raise FeatureFileError(path, "it is not the part that was kept")
         except (FeatureFileError, OSError) as error:
             log.warning("computed again: %s", error)
             return None
-        return shard
+        return part
 
 
 def list_parts(path: Path) -> list[Path]:
@@ -135,7 +135,7 @@ def list_parts(path: Path) -> list[Path]:
     """
     folder = parts_folder(path)
     found = sorted(folder.iterdir()) if folder.is_dir() and not folder.is_symlink() else []
-    # The journal first: shards without their lines are never believed.
+    # The journal first: parts without their lines are never believed.
     return [one for one in found if one.name == _JOURNAL] + [
         one for one in found if _NAME.fullmatch(one.name) or _LEFTOVER.fullmatch(one.name)
     ]

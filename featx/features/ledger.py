@@ -157,7 +157,7 @@ class Ledger:
 
     # -- what comes out
 
-    def gather(self, feature_dim: int, storage: str, empty_ok: bool = False) -> Gathered:
+    def gather(self, feature_dim: int, storage: str, empty_ok: bool = False) -> GatheredColumns:
         """The columns of all images that have features, in the dataset's order.
 
         Parameters
@@ -180,7 +180,7 @@ class Ledger:
         if not len(found) and not empty_ok:
             shown = "; ".join(f"{one.path}: {one.reason}" for one in skipped[:3])
             raise ExtractionError(f"none of {len(skipped)} images could be decoded ({shown})")
-        return Gathered(self, found, self._sources, skipped, feature_dim, storage)
+        return GatheredColumns(self, found, self._sources, skipped, feature_dim, storage)
 
     def _list_skipped(self) -> tuple[Skipped, ...]:
         rows = self._db.execute(
@@ -198,7 +198,7 @@ class Ledger:
         return tuple(sorted([*self.inventory.unread, *found]))
 
 
-class Gathered:
+class GatheredColumns:
     """The rows of a feature file, wherever they lie, as columns that can be written.
 
     Attributes

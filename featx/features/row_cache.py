@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from featx.config import SHARD_IMAGES
+from featx.config import PART_IMAGES
 from featx.errors import LockedError, NoLocksError
 from featx.features.provenance import Provenance
 from featx.storage.files import explain_full, is_temporary, write_json, write_whole
@@ -104,7 +104,7 @@ class RowCache:
         self._write_file(rows)
         with self._lock:
             self._look()
-            small = [name for name, held in self._files.items() if len(held) < SHARD_IMAGES // 2]
+            small = [name for name, held in self._files.items() if len(held) < PART_IMAGES // 2]
         if len(small) > _SMALL_FILES:
             self._put_together(small)
 
