@@ -25,7 +25,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from featx.auditing import audit
-from featx.extraction import extract
+from featx.extraction.extract import extract
 from featx.findings import Finding
 from featx.machine import describe_machine
 

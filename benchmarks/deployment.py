@@ -26,7 +26,7 @@ from featx.classifier import read_classifier
 from featx.data.images import load_image
 from featx.data.sources import read_dataset
 from featx.deployment import export_model, import_runtime
-from featx.extraction import extract
+from featx.extraction.extract import extract
 from featx.finetuning import finetune
 from featx.heads import fit
 from featx.prediction import Prediction, predict

@@ -28,7 +28,7 @@ from featx.config import FEATURE_DIM, TORCHVISION_V1
 from featx.data.hashing import hash_images
 from featx.data.images import load_image
 from featx.data.sources import read_inventory
-from featx.extraction import extract_inventory
+from featx.extraction.extract import extract_inventory
 from featx.features.content import Heading
 from featx.features.file import write_columns
 from featx.features.provenance import Provenance

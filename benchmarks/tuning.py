@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from featx.extraction import extract
+from featx.extraction.extract import extract
 from featx.finetuning import finetune
 from featx.heads import fit
 

@@ -147,8 +147,8 @@ def _extract_data(
     **options: Any,
 ) -> None:
     progress = start_speaking(verbose, quiet)
-    from featx.extraction import extract
-    from featx.views import extract_views
+    from featx.extraction.extract import extract
+    from featx.extraction.views import extract_views
 
     if runner == "ray":
         from featx.distribution import extract_distributed

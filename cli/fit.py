@@ -70,10 +70,10 @@ def fit(
       featx fit F.h5 --clf linear --epochs 30 --max-memory 3GB
     """
     start_speaking(verbose, quiet)
+    from featx.extraction.views import read_views
     from featx.features.file import read_features
     from featx.heads import fit
     from featx.rendering import render_model
-    from featx.views import read_views
 
     held = read_features(features)
 

@@ -26,8 +26,8 @@ from .completion import complete_weights
 from .settings import config_option
 
 if TYPE_CHECKING:
-    from featx.assembly import Extraction
     from featx.data.dataset import Skipped
+    from featx.extraction.result import Extraction
 
 F = TypeVar("F", bound=Callable[..., Any])
 SHOWN = 10  # skipped images named one by one

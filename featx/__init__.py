@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 __version__: str  # as installed; setup.cfg says it
 
 if TYPE_CHECKING:
-    from featx.assembly import Extraction as Extraction
     from featx.auditing import Audit as Audit
     from featx.auditing import audit as audit
     from featx.candidates import Candidate as Candidate
@@ -31,7 +30,10 @@ if TYPE_CHECKING:
     from featx.doctor import Check as Check
     from featx.doctor import examine as examine
     from featx.errors import FeatxError as FeatxError
-    from featx.extraction import extract as extract
+    from featx.extraction.extract import extract as extract
+    from featx.extraction.result import Extraction as Extraction
+    from featx.extraction.transformer import ResNet50Features as ResNet50Features
+    from featx.extraction.views import extract_views as extract_views
     from featx.features.content import Features as Features
     from featx.features.export import Export as Export
     from featx.features.export import export_features as export_features
@@ -58,8 +60,6 @@ if TYPE_CHECKING:
     from featx.report import write_report as write_report
     from featx.sharding import ShardWorker as ShardWorker
     from featx.training import Epoch as Epoch
-    from featx.transformer import ResNet50Features as ResNet50Features
-    from featx.views import extract_views as extract_views
 
 # Name here, module, and name there. No name here is a module's: importing one would hide it.
 _HOMES = {
@@ -72,7 +72,7 @@ _HOMES = {
     "Entry": ("features.housekeeping", "Entry"),
     "Epoch": ("training", "Epoch"),
     "Export": ("features.export", "Export"),
-    "Extraction": ("assembly", "Extraction"),
+    "Extraction": ("extraction.result", "Extraction"),
     "Features": ("features.content", "Features"),
     "FeatxError": ("errors", "FeatxError"),
     "Finding": ("findings", "Finding"),
@@ -83,7 +83,7 @@ _HOMES = {
     "Prediction": ("prediction", "Prediction"),
     "Provenance": ("features.provenance", "Provenance"),
     "Report": ("report", "Report"),
-    "ResNet50Features": ("transformer", "ResNet50Features"),
+    "ResNet50Features": ("extraction.transformer", "ResNet50Features"),
     "Score": ("metrics", "Score"),
     "ShardWorker": ("sharding", "ShardWorker"),
     "Skipped": ("data.dataset", "Skipped"),
@@ -93,9 +93,9 @@ _HOMES = {
     "examine": ("doctor", "examine"),
     "export_features": ("features.export", "export_features"),
     "export_model": ("deployment", "export_model"),
-    "extract": ("extraction", "extract"),
+    "extract": ("extraction.extract", "extract"),
     "extract_distributed": ("distribution", "extract_distributed"),
-    "extract_views": ("views", "extract_views"),
+    "extract_views": ("extraction.views", "extract_views"),
     "fetch_weights": ("network.fetch", "resolve_weights"),
     "finetune": ("finetuning", "finetune"),
     "fit": ("heads", "fit"),

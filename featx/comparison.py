@@ -10,14 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from featx.assembly import Extraction
 from featx.candidates import Candidate, Pair, Verdict, choose_best, judge, pair_candidates
 from featx.config import BACKBONE, CURVE_DRAWS, EPOCHS, PROTOCOLS, SPLITS
 from featx.data.dataset import Dataset, HashedRows, check_trainable
 from featx.data.sources import read_dataset, write_manifest
 from featx.errors import BudgetError, DatasetError, ModelError, OutputExistsError, WeightsError
 from featx.evaluation import evaluate
-from featx.extraction import extract
+from featx.extraction.extract import extract
+from featx.extraction.result import Extraction
+from featx.extraction.views import check_view, extract_views
 from featx.features.content import Features
 from featx.features.file import read_features
 from featx.imagenet import find_known
@@ -30,7 +31,6 @@ from featx.recipes import CLASSIFIERS
 from featx.results import claim_folder
 from featx.trainers import HeadTrainer, NetworkTrainer
 from featx.tuned_network import TRAINED
-from featx.views import check_view, extract_views
 
 log = logging.getLogger(__name__)
 

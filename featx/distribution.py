@@ -7,10 +7,10 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from featx.assembly import Extraction
 from featx.config import BACKBONE, PLAN_SHARD_IMAGES
+from featx.extraction.request import Lookup, look_up
+from featx.extraction.result import Extraction
 from featx.features.provenance import Choice
-from featx.lookup import Lookup, look_up
 from featx.merging import merge
 from featx.planning import make_plan
 from featx.ray_runner import find_address, import_ray, run_with_ray

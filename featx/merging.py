@@ -7,10 +7,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from featx.assembly import Extraction, make_heading, summarise
 from featx.data.inventory import Inventory
 from featx.data.sources import read_inventory
 from featx.errors import DatasetError, FeatureFileError, PlanError
+from featx.extraction.result import Extraction, make_heading, summarise
 from featx.features.cache import (
     OpenFiles,
     cache_path,

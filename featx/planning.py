@@ -14,12 +14,12 @@ from featx.data.hashing import hash_images
 from featx.data.inventory import Inventory
 from featx.data.sources import read_inventory
 from featx.errors import DeviceError, OutputExistsError, PlanError
+from featx.extraction.runner import build_runner, make_provenance, resolve_framed
 from featx.features.cache import find_cache_dir, find_making, list_same_data
 from featx.features.ledger import find_changes
 from featx.features.provenance import Choice, Provenance
 from featx.machine import describe_engine
 from featx.plans import LIST_KIND, MARK, UNREAD, Plan, describe_plan, read_all, read_plan
-from featx.runner import build_runner, make_provenance, resolve_framed
 from featx.stages import Stages
 from featx.storage.files import check_own_folder, hash_json, write_json
 from featx.storage.hdf5 import write_sealed

@@ -5,16 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from featx.assembly import Extraction, summarise_found
 from featx.data.inventory import Inventory
 from featx.errors import DatasetError, FeatureFileError, PlanError
-from featx.extraction import extract_inventory
+from featx.extraction.extract import extract_inventory
+from featx.extraction.result import Extraction, summarise_found
+from featx.extraction.runner import build_runner
 from featx.features.content import FeatureFile
 from featx.features.file import open_features
 from featx.features.ledger import holds
 from featx.machine import count_cores, describe_engine
 from featx.plans import Plan, read_plan, read_shard
-from featx.runner import build_runner
 from featx.stages import Stages
 
 if TYPE_CHECKING:

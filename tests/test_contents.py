@@ -10,7 +10,7 @@ from featx.data import hashing as contents
 from featx.data.hashing import hash_images, index_path, write_index
 from featx.data.sources import read_inventory
 from featx.errors import ImageError
-from featx.extraction import extract, extract_inventory
+from featx.extraction.extract import extract, extract_inventory
 from featx.storage.hdf5 import write_sealed
 from featx.storage.rows import encode_text
 

@@ -14,7 +14,7 @@ from featx.data.hashing import hash_images
 from featx.data.images import open_rgb, pixel_limit
 from featx.data.sources import read_inventory
 from featx.errors import DatasetError, ImageError
-from featx.extraction import extract_inventory
+from featx.extraction.extract import extract_inventory
 from featx.features.file import read_features
 
 # Pillow warns of EXIF that it cannot read, without a name, and decodes the picture.

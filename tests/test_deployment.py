@@ -13,7 +13,7 @@ from featx import deployment
 from featx.classifier import read_classifier
 from featx.deployment import export_model, make_pictures
 from featx.errors import ExportError, OutputExistsError
-from featx.extraction import extract
+from featx.extraction.extract import extract
 from featx.finetuning import finetune
 from featx.graphs import fold_linear
 from featx.heads import fit

@@ -7,7 +7,7 @@ from conftest import CountingEngine, draw_photo
 
 from featx.doctor import probe_rows
 from featx.errors import DeviceError
-from featx.extraction import extract
+from featx.extraction.extract import extract
 from featx.features.file import read_features
 from featx.machine import describe_engine
 from featx.network import engine_choice as engines

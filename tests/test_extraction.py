@@ -13,7 +13,7 @@ from featx.data import images
 from featx.data.hashing import hash_images
 from featx.data.sources import read_dataset, read_inventory
 from featx.errors import DatasetError, ExtractionError, ImageError, OutputExistsError
-from featx.extraction import extract, extract_inventory
+from featx.extraction.extract import extract, extract_inventory
 from featx.features.cache import cache_path
 from featx.features.costs import read_image_cost
 from featx.features.file import cost_path, read_features
@@ -321,12 +321,12 @@ def test_a_failure_of_the_machine_is_tried_again(work, photos, monkeypatch, tmp_
         kind = "unreadable" if path.name == "00.jpg" else "damaged"
         raise ImageError(str(path), "input/output error", kind)
 
-    monkeypatch.setattr("featx.extraction.load_image", fail)
+    monkeypatch.setattr("featx.extraction.extract.load_image", fail)
     with pytest.raises(ExtractionError, match="none of 27 images could be decoded"):
         work(cache_dir=tmp_path / "other")
     real = images.load_image
     monkeypatch.setattr(
-        "featx.extraction.load_image",
+        "featx.extraction.extract.load_image",
         lambda path, *rest: (fail if path.name in ("00.jpg", "01.png") else real)(path, *rest),
     )
     assert len(work().skipped_files) == 6
@@ -367,7 +367,7 @@ def test_the_network_gives_the_same_bytes_after_any_history(
     options = {"split": "first:4,2", "batch_size": 4, "num_workers": 2, "engine": engine}
     kind = {"torch": TorchEngine, "openvino": OpenVinoEngine}[engine]
     clean = extract(photos, output=tmp_path / "clean" / "F.h5", **options).features.read_bytes()
-    monkeypatch.setattr("featx.shards.PART_IMAGES", 4)
+    monkeypatch.setattr("featx.extraction.parts.PART_IMAGES", 4)
     path = tmp_path / "work" / "F.h5"
     moved = [photos / "cat" / "03.png", photos / "owl" / "08.jpg"]
     for i, image in enumerate(moved):

@@ -11,7 +11,7 @@ from torchvision.models import get_model_weights
 
 from featx.config import BACKBONES, TORCHVISION_V1
 from featx.errors import WeightsError
-from featx.extraction import extract
+from featx.extraction.extract import extract
 from featx.features.file import read_features
 from featx.features.provenance import Choice
 from featx.heads import fit

@@ -12,7 +12,7 @@ from featx.data.hashing import hash_images
 from featx.data.inventory import Inventory, take_inventory
 from featx.data.sources import read_dataset, read_inventory
 from featx.errors import StorageError
-from featx.extraction import extract_inventory
+from featx.extraction.extract import extract_inventory
 
 
 def test_an_inventory_is_the_dataset(photos):
@@ -71,7 +71,7 @@ class Wide(CountingEngine):
 def test_memory_does_not_grow_with_images(tmp_path, monkeypatch, again):
     """Ten times the images, 7 MB more of features: not a tenth of that more memory."""
     # What is in memory at a time, made small, so that what is left over shows.
-    monkeypatch.setattr("featx.shards.PART_IMAGES", 16)
+    monkeypatch.setattr("featx.extraction.parts.PART_IMAGES", 16)
     monkeypatch.setattr("featx.storage.hdf5.SLICE", 1 << 17)
     for module in ("data.inventory", "features.ledger", "data.hashing", "features.file"):
         name = "_CHECKED" if module == "features.file" else "_BLOCK"

@@ -11,7 +11,7 @@ import featx.cli
 import pytest
 
 import featx
-from featx.extraction import extract
+from featx.extraction.extract import extract
 
 LIBRARY = Path(featx.__file__).parent
 COMMANDS = Path(featx.cli.__file__).parent
@@ -37,8 +37,6 @@ PACKAGES = sorted({path.parent for path in MODULES.values()} - {LIBRARY})
 HEAVY = {"torch", "torchvision", "sklearn", "h5py", "scipy", "altair", "vl_convert", "pyarrow"}
 # Modules that are on their way into a room.
 FLAT = {
-    "assembly": "extraction",
-    "runner": "extraction",
     "auditing": "auditing",
     "auditpage": "report",
     "budget": "heads",
@@ -53,7 +51,6 @@ FLAT = {
     "distribution": "scale",
     "evaluation": "training",
     "exhibits": "report",
-    "extraction": "extraction",
     "findings": "auditing",
     "finetuning": "finetuning",
     "graphs": "deployment",
@@ -63,7 +60,6 @@ FLAT = {
     "linear": "heads",
     "logreg": "heads",
     "looks": "auditing",
-    "lookup": "extraction",
     "mapping": "report",
     "margins": "heads",
     "merging": "scale",
@@ -85,14 +81,11 @@ FLAT = {
     "scaling": "heads",
     "search": "heads",
     "sharding": "scale",
-    "shards": "extraction",
     "stages": "timing",
     "sums": "heads",
     "suspects": "auditing",
     "trainers": "comparison",
     "training": "training",
-    "transformer": "extraction",
-    "views": "extraction",
     "wording": "report",
 }
 

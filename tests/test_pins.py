@@ -61,9 +61,10 @@ def exact(tmp_path, monkeypatch):
     monkeypatch.setitem(KNOWN, "imagenet1k-v1", KnownWeights(EXACT, False, "exact"))
     monkeypatch.setattr("importlib.metadata.version", lambda name: "1")
     monkeypatch.setattr(
-        "featx.assembly.version", {"featx": "1", "torch": "1", "numpy": "2.0.0"}.__getitem__
+        "featx.extraction.result.version",
+        {"featx": "1", "torch": "1", "numpy": "2.0.0"}.__getitem__,
     )
-    monkeypatch.setattr("featx.runner.describe_decoder", lambda decode: "pillow 1")
+    monkeypatch.setattr("featx.extraction.runner.describe_decoder", lambda decode: "pillow 1")
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from conftest import draw_photo
 
 from featx.config import KERAS
 from featx.errors import DatasetError, ImageError, ModelError
-from featx.extraction import extract
+from featx.extraction.extract import extract
 from featx.features.file import read_features
 from featx.finetuning import finetune
 from featx.heads import fit

@@ -27,8 +27,7 @@ from interrupted import (
     run_rival,
 )
 
-import featx.shards
-from featx import lookup
+import featx.extraction.parts
 from featx.data import images
 from featx.data.hashing import hash_images
 from featx.data.sources import read_inventory
@@ -40,6 +39,7 @@ from featx.errors import (
     OutputExistsError,
     StorageError,
 )
+from featx.extraction import request as lookup
 from featx.features.checkpoints import Checkpoints
 from featx.features.costs import read_image_cost
 from featx.features.file import open_features, read_features
@@ -80,7 +80,7 @@ def processes():
     context = multiprocessing.get_context("forkserver")
     # All that takes time to import; tests/ itself is not on that process's path.
     needed = [
-        "featx.extraction",
+        "featx.extraction.extract",
         "featx.network.engine_choice",
         "featx.network.fetch",
         "pytest",
@@ -300,7 +300,7 @@ def test_shards_of_images_that_are_away_are_kept(root, clean, tmp_path):
         (tmp_path / image.parent.name).rename(image)
     with (
         pytest.raises(KeyboardInterrupt),
-        mock.patch.object(featx.shards._Waiting, "flush", flush_and_stop),
+        mock.patch.object(featx.extraction.parts._Waiting, "flush", flush_and_stop),
     ):
         extract_once(root, path)
     for image in away:
@@ -321,7 +321,7 @@ def flush_and_stop(waiting, keep, done):
     raise KeyboardInterrupt
 
 
-real_flush = featx.shards._Waiting.flush
+real_flush = featx.extraction.parts._Waiting.flush
 
 
 def test_a_run_killed_before_it_cleared_up_has_its_cost(root, clean, tmp_path):
@@ -509,7 +509,7 @@ def test_a_disk_that_fills_up_loses_nothing_kept(root, clean, small_disk, monkey
     folder, _ = small_disk
     ballast = folder / "ballast"
     ballast.write_bytes(bytes(256_000 - 40_960))
-    monkeypatch.setattr("featx.extraction.check_space", lambda *_: None)
+    monkeypatch.setattr("featx.extraction.extract.check_space", lambda *_: None)
     with pytest.raises(
         StorageError,
         match=r"no space left on device: about [\d.]+ kB are needed and [\d.]+ k?B?.* are free; .*"
@@ -535,7 +535,7 @@ def test_a_read_only_place_is_said_before_the_start(root, clean, small_disk):
 
 
 def test_a_finished_file_can_be_used_from_a_read_only_place(stored, photos, small_disk):
-    from featx.extraction import extract
+    from featx.extraction.extract import extract
 
     folder, mount = small_disk
     mount("-o", "remount,size=10m")

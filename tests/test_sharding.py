@@ -12,7 +12,7 @@ from featx import planning, sharding
 from featx.data.hashing import hash_images
 from featx.data.sources import read_inventory
 from featx.errors import DatasetError, OutputExistsError, PlanError
-from featx.extraction import extract, extract_inventory
+from featx.extraction.extract import extract, extract_inventory
 from featx.features.file import read_features
 from featx.merging import merge
 from featx.planning import make_plan
@@ -89,7 +89,7 @@ def test_the_network_itself(stored, photos, tmp_path):
 
 
 def test_a_killed_shard_goes_on(plan, engine, monkeypatch):
-    monkeypatch.setattr("featx.shards.PART_IMAGES", 4)
+    monkeypatch.setattr("featx.extraction.parts.PART_IMAGES", 4)
     real, seen = engine.run, []
 
     def run(pixels):

@@ -3,7 +3,7 @@ import threading
 
 import pytest
 
-from featx.assembly import describe_stages
+from featx.extraction.result import describe_stages
 from featx.stages import Stages, add_seconds
 
 

@@ -17,15 +17,15 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.utils import estimator_checks
 
-from featx import transformer
 from featx.errors import DatasetError, DeviceError, ExtractionError, ImageError, WeightsError
-from featx.extraction import extract
+from featx.extraction import transformer
+from featx.extraction.extract import extract
+from featx.extraction.transformer import ResNet50Features
 from featx.features import row_cache as rowcache
 from featx.features.file import read_features
 from featx.network.backbone import empty_state
 from featx.network.engine import TorchEngine
 from featx.network.weights import hash_state, load_weights, save_weights
-from featx.transformer import ResNet50Features
 
 
 @pytest.fixture(autouse=True)

@@ -19,12 +19,12 @@ from featx.config import BACKBONE, BACKBONES, PART_IMAGES, PART_SECONDS, Preproc
 from featx.data.inputs import Picture, list_pictures
 from featx.data.loading import load_batches
 from featx.errors import DatasetError, DeviceError, ExtractionError, WeightsError
+from featx.extraction.runner import build_runner
 from featx.features.cache import find_cache_dir, is_asked_for, prepare_cache
 from featx.features.provenance import Choice, Provenance
 from featx.features.row_cache import RowCache, Rows, list_provenances, note_provenance, open_rows
 from featx.machine import count_cores
 from featx.network.catalogue import list_auto, name_weights, read_stored_hash, stored_path
-from featx.runner import build_runner
 from featx.stages import Stages
 from featx.storage.rows import file_state
 

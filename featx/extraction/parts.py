@@ -13,12 +13,12 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from featx.assembly import make_heading
 from featx.config import PART_IMAGES, PART_SECONDS
 from featx.data.dataset import Skipped
 from featx.data.inventory import Image, Inventory
 from featx.data.loading import load_batches
 from featx.errors import CONTENT_FAULTS, ExtractionError, ImageError
+from featx.extraction.result import make_heading
 from featx.features.content import Features
 from featx.features.file import estimate_file
 from featx.features.ledger import Ledger

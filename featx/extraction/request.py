@@ -7,13 +7,13 @@ import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from featx.assembly import Extraction, summarise_found
 from featx.data.dataset import Dataset
 from featx.data.hashing import hash_images, write_index
 from featx.data.images import pixel_limit
 from featx.data.inventory import Inventory, take_inventory
 from featx.data.sources import read_inventory
 from featx.errors import FeatureFileError, FeatxError, ImageError
+from featx.extraction.result import Extraction, summarise_found
 from featx.features.cache import OpenFiles, find_cache_dir, find_finished, list_same_data
 from featx.features.checkpoints import open_checkpoints
 from featx.features.content import FeatureFile

@@ -13,7 +13,7 @@ from featx.data.dataset import Dataset
 from featx.data.images import describe_decoder
 from featx.data.sources import read_dataset
 from featx.errors import DatasetError, FeatureFileError, ModelError
-from featx.extraction import extract
+from featx.extraction.extract import extract
 from featx.features.content import Features
 from featx.features.file import read_features, read_provenance
 from featx.features.provenance import Provenance

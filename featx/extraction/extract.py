@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from featx.assembly import Extraction, describe_stages, make_heading, measure_stages, summarise
 from featx.config import BACKBONE, BACKBONES, Preprocessing
 from featx.data.dataset import Dataset
 from featx.data.images import load_image, read_decode
@@ -19,6 +18,16 @@ from featx.errors import (
     DatasetError,
     ImageError,
 )
+from featx.extraction.parts import Part, estimate_parts, part_features, run_parts
+from featx.extraction.request import look_up, note_index
+from featx.extraction.result import (
+    Extraction,
+    describe_stages,
+    make_heading,
+    measure_stages,
+    summarise,
+)
+from featx.extraction.runner import build_runner
 from featx.features.cache import (
     OpenFiles,
     cache_path,
@@ -34,10 +43,7 @@ from featx.features.costs import Reused, read_cost, write_cost
 from featx.features.file import estimate_file, parts_folder, write_columns
 from featx.features.ledger import Ledger, count_held, count_removed
 from featx.features.provenance import Choice, Provenance
-from featx.lookup import look_up, note_index
 from featx.machine import count_cores, describe_machine
-from featx.runner import build_runner
-from featx.shards import Part, estimate_parts, part_features, run_parts
 from featx.stages import Stages
 from featx.storage.files import check_space, check_writable, explain_full
 
