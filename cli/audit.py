@@ -63,9 +63,9 @@ def audit(
       featx audit F.h5 --root photos --report audit.html --csv audit.csv
     """
     progress = start_speaking(verbose, quiet)
-    from featx.auditing import audit
+    from featx.auditing.audit import audit
+    from featx.auditing.findings import COLUMNS
     from featx.auditpage import PAGE_START, list_rows, render_audit, write_audit_page
-    from featx.findings import COLUMNS
     from featx.storage.files import check_replaceable, write_csv
 
     for output, first in ((table, ",".join(COLUMNS)), (report, PAGE_START)):

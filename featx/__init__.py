@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 __version__: str  # as installed; setup.cfg says it
 
 if TYPE_CHECKING:
-    from featx.auditing import Audit as Audit
-    from featx.auditing import audit as audit
+    from featx.auditing.audit import Audit as Audit
+    from featx.auditing.audit import audit as audit
+    from featx.auditing.findings import Finding as Finding
     from featx.candidates import Candidate as Candidate
     from featx.candidates import Pair as Pair
     from featx.candidates import Verdict as Verdict
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from featx.features.housekeeping import list_cache as list_cache
     from featx.features.housekeeping import remove_entry as remove_entry
     from featx.features.provenance import Provenance as Provenance
-    from featx.findings import Finding as Finding
     from featx.finetuning import finetune as finetune
     from featx.heads import fit as fit
     from featx.merging import merge as merge
@@ -63,7 +63,7 @@ if TYPE_CHECKING:
 
 # Name here, module, and name there. No name here is a module's: importing one would hide it.
 _HOMES = {
-    "Audit": ("auditing", "Audit"),
+    "Audit": ("auditing.audit", "Audit"),
     "Candidate": ("candidates", "Candidate"),
     "Check": ("doctor", "Check"),
     "Comparison": ("comparison", "Comparison"),
@@ -75,7 +75,7 @@ _HOMES = {
     "Extraction": ("extraction.result", "Extraction"),
     "Features": ("features.content", "Features"),
     "FeatxError": ("errors", "FeatxError"),
-    "Finding": ("findings", "Finding"),
+    "Finding": ("auditing.findings", "Finding"),
     "Model": ("models", "Model"),
     "Outcome": ("models", "Outcome"),
     "Pair": ("candidates", "Pair"),
@@ -88,7 +88,7 @@ _HOMES = {
     "ShardWorker": ("sharding", "ShardWorker"),
     "Skipped": ("data.dataset", "Skipped"),
     "Verdict": ("candidates", "Verdict"),
-    "audit": ("auditing", "audit"),
+    "audit": ("auditing.audit", "audit"),
     "compare": ("comparison", "compare"),
     "examine": ("doctor", "examine"),
     "export_features": ("features.export", "export_features"),

@@ -9,10 +9,10 @@ from typing import Any
 
 from tabulate import tabulate
 
-from featx.auditing import Audit
+from featx.auditing.audit import Audit
+from featx.auditing.findings import COLUMNS, KINDS, Finding
 from featx.charts import FONT
 from featx.exhibits import embed_pictures
-from featx.findings import COLUMNS, KINDS, Finding
 from featx.page import clean_values, load_environment
 from featx.rendering import format_interval, format_score
 from featx.storage.files import write_text

@@ -37,7 +37,6 @@ PACKAGES = sorted({path.parent for path in MODULES.values()} - {LIBRARY})
 HEAVY = {"torch", "torchvision", "sklearn", "h5py", "scipy", "altair", "vl_convert", "pyarrow"}
 # Modules that are on their way into a room.
 FLAT = {
-    "auditing": "auditing",
     "auditpage": "report",
     "budget": "heads",
     "candidates": "comparison",
@@ -45,13 +44,11 @@ FLAT = {
     "classcharts": "report",
     "classifier": "deployment",
     "comparison": "comparison",
-    "copies": "auditing",
     "deployment": "deployment",
     "descent": "heads",
     "distribution": "scale",
     "evaluation": "training",
     "exhibits": "report",
-    "findings": "auditing",
     "finetuning": "finetuning",
     "graphs": "deployment",
     "heads": "heads",
@@ -59,7 +56,6 @@ FLAT = {
     "learning": "comparison",
     "linear": "heads",
     "logreg": "heads",
-    "looks": "auditing",
     "mapping": "report",
     "margins": "heads",
     "merging": "scale",
@@ -83,7 +79,6 @@ FLAT = {
     "sharding": "scale",
     "stages": "timing",
     "sums": "heads",
-    "suspects": "auditing",
     "trainers": "comparison",
     "training": "training",
     "wording": "report",

@@ -12,7 +12,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from featx.arrays import Labels, Matrix
-from featx.looks import Looks, count_bits
+from featx.auditing.pixels import Looks, count_bits
 from featx.storage.blocks import Blocks, Samples, iterate_blocks
 from featx.storage.rows import iterate_slices
 

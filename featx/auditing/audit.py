@@ -14,20 +14,20 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from featx.auditing.copies import find_copies
+from featx.auditing.findings import KINDS, Finding, find_leaked, list_findings
+from featx.auditing.labels import list_suspects, predict_out_of_fold
+from featx.auditing.pixels import look_at
 from featx.config import SPLITS
-from featx.copies import find_copies
 from featx.data.splits import find_untrainable
 from featx.errors import BudgetError, DatasetError
 from featx.features.content import Features
 from featx.features.file import read_features
-from featx.findings import KINDS, Finding, find_leaked, list_findings
 from featx.heads import fit
-from featx.looks import look_at
 from featx.machine import count_cores
 from featx.metrics import Score, score_labels
 from featx.recipes import make_recipe, plan_reading
 from featx.storage.blocks import Blocks, Samples
-from featx.suspects import list_suspects, predict_out_of_fold
 
 log = logging.getLogger(__name__)
 

@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.arrays import Labels
-from featx.copies import Copies, Copy
+from featx.auditing.copies import Copies, Copy
+from featx.auditing.labels import Suspect
+from featx.auditing.pixels import Looks
 from featx.data.splits import NO_LABEL
 from featx.features.content import Features
-from featx.looks import Looks
-from featx.suspects import Suspect
 
 # In the order in which they matter.
 KINDS = {
