@@ -81,7 +81,7 @@ def export(
     progress = start_speaking(verbose, quiet)
     done: Any
     if of_model:
-        from featx.deployment import export_model
+        from featx.deployment.export import export_model
 
         done = export_model(
             source, onnx=onnx, openvino=openvino, weights=weights, overwrite=overwrite

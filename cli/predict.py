@@ -25,7 +25,7 @@ from .streams import echo_lines, read_names
 
 if TYPE_CHECKING:
     from featx.data.dataset import Skipped
-    from featx.prediction import Prediction
+    from featx.deployment.predict import Prediction
 
 
 @click.command()
@@ -87,7 +87,7 @@ def predict(
     if null and "-" not in images:
         raise click.UsageError("--null is about a list on stdin, and that is named by -.")
     progress = start_speaking(verbose, quiet)
-    from featx.prediction import (
+    from featx.deployment.predict import (
         COLUMNS,
         collect_predictions,
         predict,
@@ -135,6 +135,6 @@ class _Tally:
             yield one
 
     def predictions(self) -> Iterator[Prediction]:
-        from featx.prediction import Prediction
+        from featx.deployment.predict import Prediction
 
         return (one for one in self if isinstance(one, Prediction))

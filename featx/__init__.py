@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     from featx.data.samples import write_caltech256_animals as write_caltech256_animals
     from featx.data.samples import write_digits as write_digits
     from featx.data.sources import read_dataset as read_dataset
-    from featx.deployment import Deployment as Deployment
-    from featx.deployment import export_model as export_model
+    from featx.deployment.export import Deployment as Deployment
+    from featx.deployment.export import export_model as export_model
+    from featx.deployment.predict import Prediction as Prediction
+    from featx.deployment.predict import predict as predict
     from featx.distribution import extract_distributed as extract_distributed
     from featx.doctor import Check as Check
     from featx.doctor import examine as examine
@@ -54,8 +56,6 @@ if TYPE_CHECKING:
     from featx.network.fetch import resolve_weights as fetch_weights
     from featx.planning import make_plan as make_plan
     from featx.plans import Plan as Plan
-    from featx.prediction import Prediction as Prediction
-    from featx.prediction import predict as predict
     from featx.report import Report as Report
     from featx.report import write_report as write_report
     from featx.sharding import ShardWorker as ShardWorker
@@ -68,7 +68,7 @@ _HOMES = {
     "Check": ("doctor", "Check"),
     "Comparison": ("comparison", "Comparison"),
     "Dataset": ("data.dataset", "Dataset"),
-    "Deployment": ("deployment", "Deployment"),
+    "Deployment": ("deployment.export", "Deployment"),
     "Entry": ("features.housekeeping", "Entry"),
     "Epoch": ("training", "Epoch"),
     "Export": ("features.export", "Export"),
@@ -80,7 +80,7 @@ _HOMES = {
     "Outcome": ("models", "Outcome"),
     "Pair": ("candidates", "Pair"),
     "Plan": ("plans", "Plan"),
-    "Prediction": ("prediction", "Prediction"),
+    "Prediction": ("deployment.predict", "Prediction"),
     "Provenance": ("features.provenance", "Provenance"),
     "Report": ("report", "Report"),
     "ResNet50Features": ("extraction.transformer", "ResNet50Features"),
@@ -92,7 +92,7 @@ _HOMES = {
     "compare": ("comparison", "compare"),
     "examine": ("doctor", "examine"),
     "export_features": ("features.export", "export_features"),
-    "export_model": ("deployment", "export_model"),
+    "export_model": ("deployment.export", "export_model"),
     "extract": ("extraction.extract", "extract"),
     "extract_distributed": ("distribution", "extract_distributed"),
     "extract_views": ("extraction.views", "extract_views"),
@@ -104,7 +104,7 @@ _HOMES = {
     "load_features": ("features.file", "read_features"),
     "make_plan": ("planning", "make_plan"),
     "merge": ("merging", "merge"),
-    "predict": ("prediction", "predict"),
+    "predict": ("deployment.predict", "predict"),
     "read_dataset": ("data.sources", "read_dataset"),
     "read_model": ("models", "read_model"),
     "remove_entry": ("features.housekeeping", "remove_entry"),

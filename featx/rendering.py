@@ -12,11 +12,11 @@ from tabulate import tabulate
 from featx.text import format_bytes, format_seconds, printable
 
 if TYPE_CHECKING:  # most of them take seconds to import
+    from featx.deployment.predict import Prediction
     from featx.features.content import FeatureFile
     from featx.features.housekeeping import Entry
     from featx.metrics import Score
     from featx.models import Model
-    from featx.prediction import Prediction
 
 _SIZED = 64  # predictions that decide a table's widths
 

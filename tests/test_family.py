@@ -10,6 +10,7 @@ from conftest import TINY
 from torchvision.models import get_model_weights
 
 from featx.config import BACKBONES, TORCHVISION_V1
+from featx.deployment.predict import predict
 from featx.errors import WeightsError
 from featx.extraction.extract import extract
 from featx.features.file import read_features
@@ -22,7 +23,6 @@ from featx.network.engine import TorchEngine
 from featx.network.engine_choice import AGREEMENT, compare_rows, make_engine
 from featx.network.fetch import resolve_weights
 from featx.network.weights import Weights, hash_state, save_weights
-from featx.prediction import predict
 from featx.tuned_network import TunedNetwork, list_trained
 
 # One of each kind of block: two convolutions, three, three of which one is grouped, wide ones.
@@ -165,7 +165,7 @@ def test_a_head_predicts_under_the_engine_that_its_features_had(
 
     features = extract(photos, backbone=backbone, split="first:5,2", engine="torch").features
     fit(features, C=1.0, output=tmp_path / "m")
-    monkeypatch.setattr("featx.prediction.make_engine", make)
+    monkeypatch.setattr("featx.deployment.predict.make_engine", make)
     assert len(list(predict(tmp_path / "m", [photos]))) == 27
     assert asked == ["torch"]
 

@@ -7,6 +7,8 @@ import torch
 from conftest import draw_photo
 
 from featx.config import KERAS
+from featx.deployment.predict import collect_predictions, predict_features
+from featx.deployment.predict import predict as stream
 from featx.errors import DatasetError, ImageError, ModelError
 from featx.extraction.extract import extract
 from featx.features.file import read_features
@@ -15,8 +17,6 @@ from featx.heads import fit
 from featx.models import write_model
 from featx.network.backbone import empty_state
 from featx.network.weights import load_weights, save_weights
-from featx.prediction import collect_predictions, predict_features
-from featx.prediction import predict as stream
 
 
 def predict(*words, **options):

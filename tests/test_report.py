@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from featx.comparison import compare
+from featx.deployment.predict import Prediction
 from featx.metrics import score_labels
-from featx.prediction import Prediction
 from featx.rendering import (
     format_interval,
     format_score,

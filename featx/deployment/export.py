@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from featx.classifier import Classifier, read_classifier
 from featx.config import BACKBONE
+from featx.deployment.classifier import Classifier, read_classifier
+from featx.deployment.onnx_graph import INPUT, OPSET, OUTPUT, build_graph, estimate_head
 from featx.errors import ExportError, OutputExistsError
 from featx.features.export import Written
 from featx.features.file import is_feature_file
-from featx.graphs import INPUT, OPSET, OUTPUT, build_graph, estimate_head
 from featx.machine import has_openvino
 from featx.models import read_model
 from featx.network.backbone import FrozenBackbone, build_network, flush_denormals

@@ -13,12 +13,12 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from featx.classifier import Classifier, read_classifier
 from featx.config import BATCH_SIZE, CUDA_BATCH_SIZE
 from featx.data.dataset import Skipped
 from featx.data.images import load_image
 from featx.data.loading import decode_some, load_batches
 from featx.data.sources import list_images
+from featx.deployment.classifier import Classifier, read_classifier
 from featx.errors import DatasetError, ImageError, ModelError
 from featx.features.content import Features
 from featx.features.provenance import Choice, Provenance
