@@ -33,10 +33,10 @@ from featx.features.content import Heading
 from featx.features.file import write_columns
 from featx.features.provenance import Provenance
 from featx.machine import describe_machine
-from featx.merging import merge
 from featx.network.engine import TorchEngine  # noqa: F401 (what a real extraction has in memory, too)
-from featx.planning import make_plan
-from featx.plans import open_list, read_plan, read_shard
+from featx.scale.merge import merge
+from featx.scale.plan import make_plan
+from featx.scale.plan_file import open_list, read_plan, read_shard
 
 PROVENANCE = Provenance(
     backbone="resnet50",
@@ -124,7 +124,7 @@ def scan(root):
 
 def plan(root, folder):
     """Scanning, hashing, cutting; what makes the features is settled without a network."""
-    from featx import planning
+    from featx.scale import plan as planning
 
     planning._settle = lambda *_, **__: (PROVENANCE, 16)
     made = make_plan(root, folder, split="0.7,0.1,0.2", cache_dir=folder.parent)

@@ -28,7 +28,7 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from featx.plans import Plan
+    from featx.scale.plan_file import Plan
 
 # What a plan does not decide, and a machine that computes a shard of it does.
 _OF_A_SHARD = {
@@ -151,7 +151,7 @@ def _extract_data(
     from featx.extraction.views import extract_views
 
     if runner == "ray":
-        from featx.distribution import extract_distributed
+        from featx.scale.distribute import extract_distributed
 
         done = extract_distributed(
             data,
@@ -186,7 +186,7 @@ def _extract_shards(
     **options: Any,
 ) -> None:
     progress = start_speaking(verbose, quiet)
-    from featx.sharding import ShardWorker
+    from featx.scale.shard import ShardWorker
 
     named = weights if weights != "auto" else None
     worker = ShardWorker(folder, weights=named, progress=progress, **options)

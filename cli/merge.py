@@ -47,7 +47,7 @@ def merge(
       featx merge plan -o F.h5
     """
     start_speaking(verbose, quiet)
-    from featx.merging import merge
+    from featx.scale.merge import merge
 
     done = merge(plan, output, cache_dir=cache_dir, overwrite=overwrite, lock=lock)
     say(as_json, done.to_dict(), describe_extraction(done))

@@ -68,7 +68,7 @@ def plan(
       featx merge plan -o F.h5                         # check them all and write one file
     """
     progress = start_speaking(verbose, quiet)
-    from featx.planning import make_plan
+    from featx.scale.plan import make_plan
 
     made = make_plan(options.pop("data"), folder, progress=progress, **options)
     shards = len(made.shards)

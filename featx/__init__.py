@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from featx.deployment.export import export_model as export_model
     from featx.deployment.predict import Prediction as Prediction
     from featx.deployment.predict import predict as predict
-    from featx.distribution import extract_distributed as extract_distributed
     from featx.doctor import Check as Check
     from featx.doctor import examine as examine
     from featx.errors import FeatxError as FeatxError
@@ -47,18 +46,19 @@ if TYPE_CHECKING:
     from featx.features.provenance import Provenance as Provenance
     from featx.finetuning import finetune as finetune
     from featx.heads import fit as fit
-    from featx.merging import merge as merge
     from featx.metrics import Score as Score
     from featx.models import Model as Model
     from featx.models import Outcome as Outcome
     from featx.models import read_model as read_model
     from featx.network.catalogue import describe_weights as list_weights
     from featx.network.fetch import resolve_weights as fetch_weights
-    from featx.planning import make_plan as make_plan
-    from featx.plans import Plan as Plan
     from featx.report import Report as Report
     from featx.report import write_report as write_report
-    from featx.sharding import ShardWorker as ShardWorker
+    from featx.scale.distribute import extract_distributed as extract_distributed
+    from featx.scale.merge import merge as merge
+    from featx.scale.plan import make_plan as make_plan
+    from featx.scale.plan_file import Plan as Plan
+    from featx.scale.shard import ShardWorker as ShardWorker
     from featx.training import Epoch as Epoch
 
 # Name here, module, and name there. No name here is a module's: importing one would hide it.
@@ -79,13 +79,13 @@ _HOMES = {
     "Model": ("models", "Model"),
     "Outcome": ("models", "Outcome"),
     "Pair": ("candidates", "Pair"),
-    "Plan": ("plans", "Plan"),
+    "Plan": ("scale.plan_file", "Plan"),
     "Prediction": ("deployment.predict", "Prediction"),
     "Provenance": ("features.provenance", "Provenance"),
     "Report": ("report", "Report"),
     "ResNet50Features": ("extraction.transformer", "ResNet50Features"),
     "Score": ("metrics", "Score"),
-    "ShardWorker": ("sharding", "ShardWorker"),
+    "ShardWorker": ("scale.shard", "ShardWorker"),
     "Skipped": ("data.dataset", "Skipped"),
     "Verdict": ("candidates", "Verdict"),
     "audit": ("auditing.audit", "audit"),
@@ -94,7 +94,7 @@ _HOMES = {
     "export_features": ("features.export", "export_features"),
     "export_model": ("deployment.export", "export_model"),
     "extract": ("extraction.extract", "extract"),
-    "extract_distributed": ("distribution", "extract_distributed"),
+    "extract_distributed": ("scale.distribute", "extract_distributed"),
     "extract_views": ("extraction.views", "extract_views"),
     "fetch_weights": ("network.fetch", "resolve_weights"),
     "finetune": ("finetuning", "finetune"),
@@ -102,8 +102,8 @@ _HOMES = {
     "list_cache": ("features.housekeeping", "list_cache"),
     "list_weights": ("network.catalogue", "describe_weights"),
     "load_features": ("features.file", "read_features"),
-    "make_plan": ("planning", "make_plan"),
-    "merge": ("merging", "merge"),
+    "make_plan": ("scale.plan", "make_plan"),
+    "merge": ("scale.merge", "merge"),
     "predict": ("deployment.predict", "predict"),
     "read_dataset": ("data.sources", "read_dataset"),
     "read_model": ("models", "read_model"),

@@ -8,16 +8,17 @@ import numpy as np
 import pytest
 from conftest import PROVENANCE, CountingEngine, draw_photo
 
-from featx import planning, sharding
 from featx.data.hashing import hash_images
 from featx.data.sources import read_inventory
 from featx.errors import DatasetError, OutputExistsError, PlanError
 from featx.extraction.extract import extract, extract_inventory
 from featx.features.file import read_features
-from featx.merging import merge
-from featx.planning import make_plan
-from featx.plans import read_plan
-from featx.sharding import ShardWorker
+from featx.scale import plan as planning
+from featx.scale import shard as sharding
+from featx.scale.merge import merge
+from featx.scale.plan import make_plan
+from featx.scale.plan_file import read_plan
+from featx.scale.shard import ShardWorker
 
 SPLIT = "first:4,2"
 

@@ -11,9 +11,9 @@ from featx.config import BACKBONE, PLAN_SHARD_IMAGES
 from featx.extraction.request import Lookup, look_up
 from featx.extraction.result import Extraction
 from featx.features.provenance import Choice
-from featx.merging import merge
-from featx.planning import make_plan
-from featx.ray_runner import find_address, import_ray, run_with_ray
+from featx.scale.merge import merge
+from featx.scale.plan import make_plan
+from featx.scale.ray_cluster import find_address, import_ray, run_with_ray
 from featx.storage.files import hash_json
 
 

@@ -19,7 +19,7 @@ from featx.features.cache import find_cache_dir, find_making, list_same_data
 from featx.features.ledger import find_changes
 from featx.features.provenance import Choice, Provenance
 from featx.machine import describe_engine
-from featx.plans import LIST_KIND, MARK, UNREAD, Plan, describe_plan, read_all, read_plan
+from featx.scale.plan_file import LIST_KIND, MARK, UNREAD, Plan, describe_plan, read_all, read_plan
 from featx.stages import Stages
 from featx.storage.files import check_own_folder, hash_json, write_json
 from featx.storage.hdf5 import write_sealed

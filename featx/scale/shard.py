@@ -14,7 +14,7 @@ from featx.features.content import FeatureFile
 from featx.features.file import open_features
 from featx.features.ledger import holds
 from featx.machine import count_cores, describe_engine
-from featx.plans import Plan, read_plan, read_shard
+from featx.scale.plan_file import Plan, read_plan, read_shard
 from featx.stages import Stages
 
 if TYPE_CHECKING:

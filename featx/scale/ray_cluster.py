@@ -19,8 +19,8 @@ from tqdm import tqdm
 
 from featx.config import CONNECT_SECONDS
 from featx.errors import FeatxError, RunnerError
-from featx.plans import Plan
-from featx.sharding import ShardWorker
+from featx.scale.plan_file import Plan
+from featx.scale.shard import ShardWorker
 
 log = logging.getLogger(__name__)
 
