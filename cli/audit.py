@@ -6,14 +6,8 @@ from pathlib import Path
 
 import click
 
-from .options import (
-    common_options,
-    max_memory_option,
-    num_workers_option,
-    overwrite_option,
-    say,
-    start_speaking,
-)
+from .options import common_options, max_memory_option, num_workers_option, overwrite_option
+from .output import say, start_speaking
 
 
 @click.command()

@@ -6,7 +6,8 @@ import click
 
 from featx.text import format_bytes, printable
 
-from .options import cache_dir_option, common_options, say, start_speaking
+from .options import cache_dir_option, common_options
+from .output import say, start_speaking
 
 
 @click.group()
@@ -28,7 +29,8 @@ def list_(cache_dir: str | None, as_json: bool, verbose: bool, quiet: bool) -> N
     start_speaking(verbose, quiet)
     from featx.features.cache import find_cache_dir
     from featx.features.housekeeping import list_cache
-    from featx.rendering import render_cache
+
+    from .rendering import render_cache
 
     found, folder = list_cache(cache_dir), str(find_cache_dir(cache_dir))
     values = {
@@ -76,7 +78,8 @@ def prune(
     from featx.errors import LockedError
     from featx.features.cache import find_cache_dir
     from featx.features.housekeeping import choose_entries, list_cache, remove_entry
-    from featx.rendering import render_cache
+
+    from .rendering import render_cache
 
     if as_json and not (yes or dry_run):
         raise click.UsageError("--json goes with --yes or --dry-run.")

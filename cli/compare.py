@@ -14,16 +14,14 @@ from .options import (
     data_options,
     device_options,
     extract_options,
-    finish_skipped,
     head_options,
     max_memory_option,
     overwrite_option,
     prefix_cache_option,
     protocol_option,
-    say,
-    start_speaking,
     train_options,
 )
+from .output import finish_skipped, say, start_speaking
 
 
 @click.command()

@@ -9,7 +9,8 @@ import click
 
 from featx.text import format_bytes, printable
 
-from .options import common_options, overwrite_option, say, start_speaking
+from .options import common_options, overwrite_option
+from .output import say, start_speaking
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 

@@ -13,19 +13,17 @@ from featx.text import printable
 
 from .options import (
     common_options,
-    describe_extraction,
     device_options,
     extract_options,
     features_output_option,
-    finish_skipped,
     overwrite_option,
     protocol_option,
-    say,
     source_options,
-    start_speaking,
     storage_option,
     views_option,
 )
+from .output import finish_skipped, say, start_speaking
+from .rendering import describe_extraction
 
 if TYPE_CHECKING:
     from featx.scale.plan_file import Plan

@@ -13,10 +13,9 @@ from .options import (
     head_options,
     max_memory_option,
     overwrite_option,
-    say,
-    start_speaking,
     train_options,
 )
+from .output import say, start_speaking
 
 
 @click.command()
@@ -73,7 +72,8 @@ def fit(
     from featx.extraction.views import read_views
     from featx.features.file import read_features
     from featx.heads import fit
-    from featx.rendering import render_model
+
+    from .rendering import render_model
 
     held = read_features(features)
 

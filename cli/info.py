@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from .options import common_options, say, start_speaking
+from .options import common_options
+from .output import say, start_speaking
 
 
 @click.command()
@@ -22,7 +23,8 @@ def info(features: Path, as_json: bool, verbose: bool, quiet: bool) -> None:
     """
     start_speaking(verbose, quiet)
     from featx.features.file import open_features
-    from featx.rendering import render_features
+
+    from .rendering import render_features
 
     held = open_features(features)
     say(as_json, held.to_dict(), render_features(held))

@@ -7,15 +7,13 @@ import click
 from .options import (
     cache_dir_option,
     common_options,
-    describe_extraction,
     features_output_option,
-    finish_skipped,
     lock_option,
     max_skipped_option,
     overwrite_option,
-    say,
-    start_speaking,
 )
+from .output import finish_skipped, say, start_speaking
+from .rendering import describe_extraction
 
 
 @click.command()

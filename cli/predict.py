@@ -10,18 +10,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .options import (
-    SHOWN,
     batch_size_option,
     common_options,
     device_options,
     engine_options,
-    finish_skipped,
     max_skipped_option,
     overwrite_option,
-    say,
-    start_speaking,
 )
-from .streams import echo_lines, read_names
+from .output import SHOWN, echo_lines, finish_skipped, read_names, say, start_speaking
 
 if TYPE_CHECKING:
     from featx.data.dataset import Skipped
@@ -93,8 +89,9 @@ def predict(
         predict,
         record_predictions,
     )
-    from featx.rendering import render_predictions
     from featx.storage.files import check_replaceable
+
+    from .rendering import render_predictions
 
     if table is not None and not overwrite:
         check_replaceable(table, ",".join(COLUMNS))

@@ -8,7 +8,8 @@ import click
 
 from featx.text import printable
 
-from .options import common_options, say, start_speaking
+from .options import common_options
+from .output import say, start_speaking
 
 
 @click.command()

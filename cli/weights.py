@@ -7,7 +7,8 @@ import click
 from featx.config import BACKBONES
 
 from .completion import complete_weights
-from .options import common_options, say, start_speaking
+from .options import common_options
+from .output import say, start_speaking
 
 
 @click.group()
@@ -26,7 +27,8 @@ def list_(as_json: bool, verbose: bool, quiet: bool) -> None:
     """
     start_speaking(verbose, quiet)
     from featx.network.catalogue import describe_weights, find_weights_dir
-    from featx.rendering import render_weights
+
+    from .rendering import render_weights
 
     known = describe_weights()
     folder = str(find_weights_dir())

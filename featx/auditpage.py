@@ -14,9 +14,8 @@ from featx.auditing.findings import COLUMNS, KINDS, Finding
 from featx.charts import FONT
 from featx.exhibits import embed_pictures
 from featx.page import clean_values, load_environment
-from featx.rendering import format_interval, format_score
 from featx.storage.files import write_text
-from featx.text import format_seconds, printable
+from featx.text import format_interval, format_score, format_seconds, printable
 
 _NAMED = 10  # findings of a kind in the text
 _SHOWN = 60  # of a kind with pictures on the page
@@ -62,14 +61,17 @@ def say_leak(audit: Audit) -> list[str]:
     leak = audit.leak
     if leak is None:
         return []
-    whole = f"{format_score(leak.everything)}, 95 % interval {format_interval(leak.everything)}"
+    every = leak.everything
+    interval = format_interval(every.interval)
+    whole = f"{format_score(every.correct, every.total)}, 95 % interval {interval}"
     if not leak.leaked:
         return [f"No test image has a copy in train or val. Accuracy of {leak.clf}: {whole}."]
     verb = "image has a copy" if leak.leaked == 1 else "images have copies"
     said = f"{leak.leaked} test {verb} in train or val. Accuracy of {leak.clf} on all: {whole}; "
     if leak.without is None:
         return [said + "without them no test image is left."]
-    without = f"{format_score(leak.without)}, {format_interval(leak.without)}"
+    left = leak.without
+    without = f"{format_score(left.correct, left.total)}, {format_interval(left.interval)}"
     return [said + f"without them: {without}."]
 
 

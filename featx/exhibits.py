@@ -10,14 +10,16 @@ from typing import Any
 
 import joblib
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageOps
+from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE
 
 from featx.candidates import Candidate
 from featx.comparison import Comparison
 from featx.data.images import open_rgb
 from featx.errors import ImageError
 from featx.machine import count_cores
-from featx.mapping import map_features
 
 _EXAMPLES = 12
 _MISTAKES = 12
@@ -102,3 +104,38 @@ def _encode(image: Image.Image, size: int) -> str:
     buffer = io.BytesIO()
     small.save(buffer, "JPEG", quality=72, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+_FEW = 12  # images, below which neighbourhoods mean nothing
+
+
+_COMPONENTS = 50  # before t-SNE, as van der Maaten and Hinton (2008) do
+
+
+_PERPLEXITY = 30.0
+
+
+def map_features(X: npt.NDArray[np.floating], seed: int = 0) -> tuple[str, npt.NDArray[np.float64]]:
+    """Places in a plane where images lie near those with similar features.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+        n_samples at least 3.
+    seed : int
+
+    Returns
+    -------
+    method : {"t-SNE", "PCA"}
+        PCA for a dozen images or fewer.
+    places : ndarray of shape (n_samples, 2), float64
+    """
+    n = len(X)
+    components = PCA(min(_COMPONENTS, n - 1, X.shape[1]), svd_solver="full").fit_transform(
+        X.astype(np.float64)
+    )
+    if n <= _FEW:
+        return "PCA", components[:, :2]
+    tsne = TSNE(perplexity=min(_PERPLEXITY, (n - 1) / 3), init="pca", random_state=seed)
+    places: npt.NDArray[np.float64] = tsne.fit_transform(components).astype(np.float64)
+    return "t-SNE", places

@@ -13,10 +13,9 @@ from featx.candidates import Candidate
 from featx.comparison import Comparison
 from featx.exhibits import embed_pictures, map_test, show_predictions
 from featx.page import render_page
-from featx.rendering import format_interval, format_score
 from featx.repetition import SETTINGS_NAME, format_settings, say_command
 from featx.storage.files import write_json, write_text
-from featx.text import as_text, format_bytes, format_seconds
+from featx.text import as_text, format_bytes, format_interval, format_score, format_seconds
 from featx.wording import (
     choose_curve,
     list_notes,
@@ -164,9 +163,9 @@ def _render_row(candidate: Candidate) -> list[str]:
     )
     return [
         candidate.name if candidate.kind == "frozen" else f"{candidate.name} (fine-tuned)",
-        format_score(val) if val else "–",
-        format_score(test) + _format_spread(candidate),
-        format_interval(test),
+        format_score(val.correct, val.total) if val else "–",
+        format_score(test.correct, test.total) + _format_spread(candidate),
+        format_interval(test.interval),
         f"{100 * test.mean_per_class:.1f} %",
         f"{found.log_loss:.3f}",
         f"{100 * found.ece:.1f} %",

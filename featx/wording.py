@@ -9,8 +9,7 @@ from featx.comparison import Comparison
 from featx.config import SIGNIFICANT, SPLITS
 from featx.learning import CurvePoint
 from featx.metrics import smallest_difference
-from featx.rendering import format_score
-from featx.text import format_seconds, printable
+from featx.text import format_score, format_seconds, printable
 
 _ENOUGH = 0.01  # of accuracy, by which more labels must have helped to be asked for
 
@@ -48,15 +47,12 @@ def say_verdict(comparison: Comparison) -> list[str]:
     named = {candidate.name: candidate for candidate in comparison.candidates}
     chosen, best = named[verdict.choose], named[verdict.best]
     has_val = "val" in chosen.outcome.scores
-    said = [
-        f"Choose {chosen.name}: {format_score(chosen.outcome.scores['test'])} of the test images, "
-        f"{_say_cost(chosen)}."
-    ]
+    said = [f"Choose {chosen.name}: {_say_test(chosen)} of the test images, {_say_cost(chosen)}."]
     if len(named) == 1:
         test = chosen.outcome.scores["test"]
         low, high = chosen.evaluations["test"].mean_per_class_ci95
         return [
-            f"{chosen.name}: {format_score(test)} of the test images, {_say_cost(chosen)}.",
+            f"{chosen.name}: {_say_test(chosen)} of the test images, {_say_cost(chosen)}.",
             f"Mean per class: {100 * test.mean_per_class:.1f} % ({100 * low:.1f} to "
             f"{100 * high:.1f} %).",
         ]
@@ -64,10 +60,7 @@ def say_verdict(comparison: Comparison) -> list[str]:
         whom = f"The best on val, {best.name}," if has_val else f"Without val, {best.name}"
         role = "" if has_val else " stands for the best: it"
         than = "is not distinguishable from it" if chosen.name in verdict.level else "is no better"
-        said.append(
-            f"{whom}{role} has {format_score(best.outcome.scores['test'])} and {than}; "
-            f"{_say_more(chosen, best)}."
-        )
+        said.append(f"{whom}{role} has {_say_test(best)} and {than}; {_say_more(chosen, best)}.")
     elif has_val:
         said.append("It is also the best on val.")
     level = [name for name in verdict.level if name != chosen.name]
@@ -94,6 +87,11 @@ def _list_sure(pairs: Sequence[Pair], best: str, names: Sequence[str]) -> list[s
     """Those of some names that Holm's p, too, tells from the best."""
     told = [pair for pair in pairs if best in (pair.a, pair.b) and pair.p_value < SIGNIFICANT]
     return [name for name in names if any(name in (pair.a, pair.b) for pair in told)]
+
+
+def _say_test(candidate: Candidate) -> str:
+    test = candidate.outcome.scores["test"]
+    return format_score(test.correct, test.total)
 
 
 def _say_cost(candidate: Candidate) -> str:

@@ -1,4 +1,4 @@
-"""One result as text for a terminal: numbers, models, predictions, files."""
+"""One result as text for a terminal: extractions, models, predictions, files."""
 
 from __future__ import annotations
 
@@ -9,34 +9,33 @@ from typing import TYPE_CHECKING, Any
 
 from tabulate import tabulate
 
-from featx.text import format_bytes, format_seconds, printable
+from featx.text import format_bytes, format_interval, format_score, format_seconds, printable
 
 if TYPE_CHECKING:  # most of them take seconds to import
     from featx.deployment.predict import Prediction
+    from featx.extraction.result import Extraction
     from featx.features.content import FeatureFile
     from featx.features.housekeeping import Entry
-    from featx.metrics import Score
     from featx.models import Model
 
 _SIZED = 64  # predictions that decide a table's widths
 
 
-def format_score(score: Score) -> str:
-    """Per cent with the counts: "97.5 % (276/283)"."""
-    return f"{100 * score.accuracy:.1f} % ({score.correct}/{score.total})"
-
-
-def format_interval(score: Score) -> str:
-    """A 95 % interval in per cent: "95.0 to 98.8"."""
-    low, high = score.interval
-    return f"{100 * low:.1f} to {100 * high:.1f}"
+def describe_extraction(done: Extraction) -> str:
+    """What an extraction did, in a line."""
+    speed = f", {done.images_per_second:.1f} images/s" if done.images_per_second else ""
+    return (
+        f"{done.features}: {done.images} images, {done.extracted} extracted, {done.reused} reused, "
+        f"{done.removed} removed, {len(done.skipped_files)} skipped ({done.seconds:.3g} s{speed}; "
+        f"{done.weights}, {done.engine} {done.precision} on {done.device})"
+    )
 
 
 def render_model(model: Model) -> str:
     """A trained model's scores, and what its training chose."""
     outcome = model.outcome
     rows = [
-        [split, format_score(score), format_interval(score)]
+        [split, format_score(score.correct, score.total), format_interval(score.interval)]
         for split, score in outcome.scores.items()
     ]
     table = tabulate(rows, ["split", "accuracy", "95 % interval"], disable_numparse=True)
