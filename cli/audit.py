@@ -59,7 +59,7 @@ def audit(
     progress = start_speaking(verbose, quiet)
     from featx.auditing.audit import audit
     from featx.auditing.findings import COLUMNS
-    from featx.auditpage import PAGE_START, list_rows, render_audit, write_audit_page
+    from featx.report.audit import PAGE_START, list_rows, render_audit, write_audit_page
     from featx.storage.files import check_replaceable, write_csv
 
     for output, first in ((table, ",".join(COLUMNS)), (report, PAGE_START)):

@@ -102,7 +102,7 @@ def run_compare(
     """What `featx compare` and `featx demo` do once their options are known."""
     progress = start_speaking(verbose, quiet)
     from featx.comparison import compare
-    from featx.report import render_text, write_report
+    from featx.report.comparison import render_text, write_report
 
     comparison = compare(
         data,

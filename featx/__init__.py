@@ -52,8 +52,8 @@ if TYPE_CHECKING:
     from featx.models import read_model as read_model
     from featx.network.catalogue import describe_weights as list_weights
     from featx.network.fetch import resolve_weights as fetch_weights
-    from featx.report import Report as Report
-    from featx.report import write_report as write_report
+    from featx.report.comparison import Report as Report
+    from featx.report.comparison import write_report as write_report
     from featx.scale.distribute import extract_distributed as extract_distributed
     from featx.scale.merge import merge as merge
     from featx.scale.plan import make_plan as make_plan
@@ -82,7 +82,7 @@ _HOMES = {
     "Plan": ("scale.plan_file", "Plan"),
     "Prediction": ("deployment.predict", "Prediction"),
     "Provenance": ("features.provenance", "Provenance"),
-    "Report": ("report", "Report"),
+    "Report": ("report.comparison", "Report"),
     "ResNet50Features": ("extraction.transformer", "ResNet50Features"),
     "Score": ("metrics", "Score"),
     "ShardWorker": ("scale.shard", "ShardWorker"),
@@ -110,7 +110,7 @@ _HOMES = {
     "remove_entry": ("features.housekeeping", "remove_entry"),
     "write_caltech256_animals": ("data.samples", "write_caltech256_animals"),
     "write_digits": ("data.samples", "write_digits"),
-    "write_report": ("report", "write_report"),
+    "write_report": ("report.comparison", "write_report"),
 }
 # Spelled out, since type checkers read it: they take a renamed import for none of ours otherwise.
 __all__ = [

@@ -16,7 +16,7 @@ from featx.evaluation import Evaluation
 from featx.metrics import holm, log_loss, mcnemar
 from featx.models import Model, Outcome
 from featx.search import as_scores, fit_temperature
-from featx.stages import add_seconds
+from featx.timing import add_seconds
 
 # Seconds that differ by less than a tenth are the same: they vary by more from run to run.
 _SAME_COST = 1.1

@@ -38,9 +38,9 @@ from featx.network.fetch import resolve_weights
 from featx.network.weights import Weights
 from featx.prefix import PrefixBatches, PrefixFile, row_bytes
 from featx.search import as_scores, fit_temperature, temper
-from featx.stages import Stages
 from featx.storage.files import check_own_folder, check_space, explain_full, hash_json, write_json
 from featx.text import format_bytes, printable
+from featx.timing import Stages
 from featx.training import Batches, score_softmax, train_softmax
 from featx.tuned_network import CACHEABLE, TRAINED, ImageBatches, TunedNetwork
 

@@ -19,8 +19,8 @@ from safetensors.numpy import save_file
 from featx.config import MODEL_SCHEMA
 from featx.errors import ModelError, OutputExistsError
 from featx.metrics import Score, describe_scores
-from featx.stages import add_seconds
 from featx.storage.files import check_writable, hash_json, write_whole
+from featx.timing import add_seconds
 from featx.training import Epoch
 
 _MARK = "featx-model"

@@ -15,8 +15,8 @@ import torch
 
 from featx.data.loading import load_batches
 from featx.errors import ModelError
-from featx.stages import Stages
 from featx.storage.files import write_bytes_at
+from featx.timing import Stages
 from featx.training import Batches
 
 _DTYPE = np.dtype(np.float16)

@@ -19,7 +19,7 @@ from torch import nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from featx.stages import Stages
+from featx.timing import Stages
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from featx.comparison import compare
 from featx.data.sources import read_dataset
 from featx.errors import BudgetError, DatasetError, ModelError, OutputExistsError, WeightsError
 from featx.features.file import read_features, read_provenance
-from featx.wording import list_notes
+from featx.report.sentences import list_notes
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def test_skipped_images_are_out_for_everyone(do, photos):
 
 
 def test_another_datasets_folder_is_refused(do, tmp_path):
-    from featx.report import write_report
+    from featx.report.comparison import write_report
 
     write_report(do(baseline=()))
     with pytest.raises(OutputExistsError, match=r"something else \(split: first:4,2 → first:5,2\)"):
@@ -156,7 +156,7 @@ def test_a_damaged_model_is_trained_again(do, tmp_path, caplog):
 
 
 def test_a_folder_that_has_grown_is_compared_again(do, photos):
-    from featx.report import write_report
+    from featx.report.comparison import write_report
 
     write_report(do(baseline=()))
     draw_photo(photos / "cat" / "new.png", 0, 77)

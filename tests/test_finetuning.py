@@ -18,7 +18,7 @@ from featx.linear import LinearClassifier
 from featx.models import read_model
 from featx.network.engine import TorchEngine
 from featx.prefix import PrefixBatches, PrefixFile
-from featx.stages import Stages
+from featx.timing import Stages
 from featx.tuned_network import TRAINED, ImageBatches, TunedNetwork
 
 

@@ -37,15 +37,11 @@ PACKAGES = sorted({path.parent for path in MODULES.values()} - {LIBRARY})
 HEAVY = {"torch", "torchvision", "sklearn", "h5py", "scipy", "altair", "vl_convert", "pyarrow"}
 # Modules that are on their way into a room.
 FLAT = {
-    "auditpage": "report",
     "budget": "heads",
     "candidates": "comparison",
-    "charts": "report",
-    "classcharts": "report",
     "comparison": "comparison",
     "descent": "heads",
     "evaluation": "training",
-    "exhibits": "report",
     "finetuning": "finetuning",
     "heads": "heads",
     "imagenet": "heads",
@@ -57,19 +53,14 @@ FLAT = {
     "models": "training",
     "neighbours": "heads",
     "tuned_network": "finetuning",
-    "page": "report",
     "prefix": "finetuning",
     "recipes": "heads",
-    "repetition": "report",
-    "report": "report",
     "results": "comparison",
     "scaling": "heads",
     "search": "heads",
-    "stages": "timing",
     "sums": "heads",
     "trainers": "comparison",
     "training": "training",
-    "wording": "report",
 }
 
 

@@ -8,7 +8,7 @@ from test_heads import make_features
 from featx.heads import fit
 from featx.learning import CurvePoint, draw_curves, keep_curves
 from featx.recipes import train_head
-from featx.wording import say_learning
+from featx.report.sentences import say_learning
 
 
 @pytest.fixture

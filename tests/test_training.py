@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from featx.stages import Stages
+from featx.timing import Stages
 from featx.training import FeatureBatches, make_linear, score_softmax, train_softmax
 
 Y = torch.tensor([0, 1, 0, 1, 1])

@@ -5,7 +5,7 @@ from test_candidates import make
 
 from featx.candidates import Pair, Verdict
 from featx.learning import CurvePoint
-from featx.wording import (
+from featx.report.sentences import (
     say_costs,
     say_learning,
     say_pair,

@@ -44,8 +44,8 @@ from featx.features.file import estimate_file, parts_folder, write_columns
 from featx.features.ledger import Ledger, count_held, count_removed
 from featx.features.provenance import Choice, Provenance
 from featx.machine import count_cores, describe_machine
-from featx.stages import Stages
 from featx.storage.files import check_space, check_writable, explain_full
+from featx.timing import Stages
 
 if TYPE_CHECKING:
     from featx.network.engine import Engine

@@ -23,7 +23,7 @@ from featx.features.content import Features
 from featx.features.file import estimate_file
 from featx.features.ledger import Ledger
 from featx.features.provenance import Provenance
-from featx.stages import Stages
+from featx.timing import Stages
 
 if TYPE_CHECKING:
     from featx.network.engine import Engine

@@ -20,9 +20,9 @@ from featx.features.content import FeatureFile
 from featx.features.file import parts_folder
 from featx.features.ledger import count_held
 from featx.features.provenance import Choice
-from featx.stages import Stages
 from featx.storage.files import resolve_output
 from featx.text import printable
+from featx.timing import Stages
 
 log = logging.getLogger(__name__)
 

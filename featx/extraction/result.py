@@ -12,7 +12,7 @@ from featx.data.inventory import Inventory
 from featx.features.content import FeatureFile, Heading
 from featx.features.costs import read_cost
 from featx.features.provenance import Provenance
-from featx.stages import Stages
+from featx.timing import Stages
 
 if TYPE_CHECKING:
     pass

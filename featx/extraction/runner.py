@@ -12,7 +12,7 @@ import numpy.typing as npt
 from featx.data.images import Source, describe_colours, describe_decoder
 from featx.data.loading import decode_some
 from featx.features.provenance import Choice, Provenance
-from featx.stages import Stages
+from featx.timing import Stages
 
 if TYPE_CHECKING:
     from featx.network.engine import Engine

@@ -25,8 +25,8 @@ from featx.features.provenance import Choice, Provenance
 from featx.features.row_cache import RowCache, Rows, list_provenances, note_provenance, open_rows
 from featx.machine import count_cores
 from featx.network.catalogue import list_auto, name_weights, read_stored_hash, stored_path
-from featx.stages import Stages
 from featx.storage.rows import file_state
+from featx.timing import Stages
 
 if TYPE_CHECKING:
     from featx.network.engine import Engine

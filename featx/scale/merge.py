@@ -24,9 +24,9 @@ from featx.features.costs import Reused, read_cost, write_cost
 from featx.features.file import estimate_file, open_features, parts_folder, write_columns
 from featx.features.ledger import Ledger, count_removed, find_changes, holds
 from featx.scale.plan_file import Plan, read_all, read_plan, read_shard
-from featx.stages import Stages
 from featx.storage.files import check_space, check_writable, explain_full, resolve_output
 from featx.storage.locks import do_without_lock, hold_lock
+from featx.timing import Stages
 
 log = logging.getLogger(__name__)
 _SHOWN = 5  # shards named one by one

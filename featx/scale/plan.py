@@ -20,11 +20,11 @@ from featx.features.ledger import find_changes
 from featx.features.provenance import Choice, Provenance
 from featx.machine import describe_engine
 from featx.scale.plan_file import LIST_KIND, MARK, UNREAD, Plan, describe_plan, read_all, read_plan
-from featx.stages import Stages
 from featx.storage.files import check_own_folder, hash_json, write_json
 from featx.storage.hdf5 import write_sealed
 from featx.storage.rows import Rows, encode_text, iterate_slices
 from featx.text import as_text
+from featx.timing import Stages
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from featx.features.file import open_features
 from featx.features.ledger import holds
 from featx.machine import count_cores, describe_engine
 from featx.scale.plan_file import Plan, read_plan, read_shard
-from featx.stages import Stages
+from featx.timing import Stages
 
 if TYPE_CHECKING:
     from featx.network.engine import Engine

@@ -11,12 +11,10 @@ from tabulate import tabulate
 
 from featx.candidates import Candidate
 from featx.comparison import Comparison
-from featx.exhibits import embed_pictures, map_test, show_predictions
-from featx.page import render_page
-from featx.repetition import SETTINGS_NAME, format_settings, say_command
-from featx.storage.files import write_json, write_text
-from featx.text import as_text, format_bytes, format_interval, format_score, format_seconds
-from featx.wording import (
+from featx.report.gallery import embed_pictures, map_test, show_predictions
+from featx.report.page import render_page
+from featx.report.rerun import SETTINGS_NAME, format_settings, say_command
+from featx.report.sentences import (
     choose_curve,
     list_notes,
     say_costs,
@@ -25,6 +23,8 @@ from featx.wording import (
     say_pair,
     say_verdict,
 )
+from featx.storage.files import write_json, write_text
+from featx.text import as_text, format_bytes, format_interval, format_score, format_seconds
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ import altair
 import vl_convert
 from jinja2 import ChainableUndefined, Environment, FileSystemLoader
 
-from featx.charts import (
+from featx.report.charts import (
     CONFIG,
     FONT,
     plot_epochs,
@@ -25,7 +25,7 @@ from featx.charts import (
     plot_seconds,
     say_number,
 )
-from featx.classcharts import (
+from featx.report.class_charts import (
     DRAWN_CLASSES,
     MAP_CLASSES,
     list_confused,

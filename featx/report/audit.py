@@ -11,9 +11,9 @@ from tabulate import tabulate
 
 from featx.auditing.audit import Audit
 from featx.auditing.findings import COLUMNS, KINDS, Finding
-from featx.charts import FONT
-from featx.exhibits import embed_pictures
-from featx.page import clean_values, load_environment
+from featx.report.charts import FONT
+from featx.report.gallery import embed_pictures
+from featx.report.page import clean_values, load_environment
 from featx.storage.files import write_text
 from featx.text import format_interval, format_score, format_seconds, printable
 
