@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # most of them take seconds to import
     from featx.extraction.result import Extraction
     from featx.features.content import FeatureFile
     from featx.features.housekeeping import Entry
-    from featx.models import Model
+    from featx.training.model import Model
 
 _SIZED = 64  # predictions that decide a table's widths
 

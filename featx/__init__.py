@@ -46,10 +46,6 @@ if TYPE_CHECKING:
     from featx.features.provenance import Provenance as Provenance
     from featx.finetuning import finetune as finetune
     from featx.heads import fit as fit
-    from featx.metrics import Score as Score
-    from featx.models import Model as Model
-    from featx.models import Outcome as Outcome
-    from featx.models import read_model as read_model
     from featx.network.catalogue import describe_weights as list_weights
     from featx.network.fetch import resolve_weights as fetch_weights
     from featx.report.comparison import Report as Report
@@ -59,7 +55,11 @@ if TYPE_CHECKING:
     from featx.scale.plan import make_plan as make_plan
     from featx.scale.plan_file import Plan as Plan
     from featx.scale.shard import ShardWorker as ShardWorker
-    from featx.training import Epoch as Epoch
+    from featx.training.metrics import Score as Score
+    from featx.training.model import Epoch as Epoch
+    from featx.training.model import Model as Model
+    from featx.training.model import Outcome as Outcome
+    from featx.training.model import read_model as read_model
 
 # Name here, module, and name there. No name here is a module's: importing one would hide it.
 _HOMES = {
@@ -70,21 +70,21 @@ _HOMES = {
     "Dataset": ("data.dataset", "Dataset"),
     "Deployment": ("deployment.export", "Deployment"),
     "Entry": ("features.housekeeping", "Entry"),
-    "Epoch": ("training", "Epoch"),
+    "Epoch": ("training.model", "Epoch"),
     "Export": ("features.export", "Export"),
     "Extraction": ("extraction.result", "Extraction"),
     "Features": ("features.content", "Features"),
     "FeatxError": ("errors", "FeatxError"),
     "Finding": ("auditing.findings", "Finding"),
-    "Model": ("models", "Model"),
-    "Outcome": ("models", "Outcome"),
+    "Model": ("training.model", "Model"),
+    "Outcome": ("training.model", "Outcome"),
     "Pair": ("candidates", "Pair"),
     "Plan": ("scale.plan_file", "Plan"),
     "Prediction": ("deployment.predict", "Prediction"),
     "Provenance": ("features.provenance", "Provenance"),
     "Report": ("report.comparison", "Report"),
     "ResNet50Features": ("extraction.transformer", "ResNet50Features"),
-    "Score": ("metrics", "Score"),
+    "Score": ("training.metrics", "Score"),
     "ShardWorker": ("scale.shard", "ShardWorker"),
     "Skipped": ("data.dataset", "Skipped"),
     "Verdict": ("candidates", "Verdict"),
@@ -106,7 +106,7 @@ _HOMES = {
     "merge": ("scale.merge", "merge"),
     "predict": ("deployment.predict", "predict"),
     "read_dataset": ("data.sources", "read_dataset"),
-    "read_model": ("models", "read_model"),
+    "read_model": ("training.model", "read_model"),
     "remove_entry": ("features.housekeeping", "remove_entry"),
     "write_caltech256_animals": ("data.samples", "write_caltech256_animals"),
     "write_digits": ("data.samples", "write_digits"),

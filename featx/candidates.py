@@ -12,11 +12,11 @@ import numpy.typing as npt
 from scipy.special import softmax
 
 from featx.config import SIGNIFICANT
-from featx.evaluation import Evaluation
-from featx.metrics import holm, log_loss, mcnemar
-from featx.models import Model, Outcome
-from featx.search import as_scores, fit_temperature
 from featx.timing import add_seconds
+from featx.training.calibration import as_scores, fit_temperature
+from featx.training.evaluation import Evaluation
+from featx.training.metrics import holm, log_loss, mcnemar
+from featx.training.model import Model, Outcome
 
 # Seconds that differ by less than a tenth are the same: they vary by more from run to run.
 _SAME_COST = 1.1

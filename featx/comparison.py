@@ -15,7 +15,6 @@ from featx.config import BACKBONE, CURVE_DRAWS, EPOCHS, PROTOCOLS, SPLITS
 from featx.data.dataset import Dataset, HashedRows, check_trainable
 from featx.data.sources import read_dataset, write_manifest
 from featx.errors import BudgetError, DatasetError, ModelError, OutputExistsError, WeightsError
-from featx.evaluation import evaluate
 from featx.extraction.extract import extract
 from featx.extraction.result import Extraction
 from featx.extraction.views import check_view, extract_views
@@ -30,6 +29,7 @@ from featx.network.weights import Weights
 from featx.recipes import CLASSIFIERS
 from featx.results import claim_folder
 from featx.trainers import HeadTrainer, NetworkTrainer
+from featx.training.evaluation import evaluate
 from featx.tuned_network import TRAINED
 
 log = logging.getLogger(__name__)

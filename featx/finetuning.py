@@ -30,18 +30,18 @@ from featx.data.sources import read_dataset
 from featx.errors import ImageError, ModelError
 from featx.features.cache import find_cache_dir, find_making, list_same_data
 from featx.machine import count_cores, describe_machine
-from featx.metrics import score_labels
-from featx.models import Model, Outcome, check_place, read_model, write_model
 from featx.network.backbone import flush_denormals
 from featx.network.engine import choose_device, full_float32, limit_threads
 from featx.network.fetch import resolve_weights
 from featx.network.weights import Weights
 from featx.prefix import PrefixBatches, PrefixFile, row_bytes
-from featx.search import as_scores, fit_temperature, temper
 from featx.storage.files import check_own_folder, check_space, explain_full, hash_json, write_json
 from featx.text import format_bytes, printable
 from featx.timing import Stages
-from featx.training import Batches, score_softmax, train_softmax
+from featx.training.calibration import as_scores, fit_temperature, temper
+from featx.training.epochs import Batches, score_softmax, train_softmax
+from featx.training.metrics import score_labels
+from featx.training.model import Model, Outcome, check_place, read_model, write_model
 from featx.tuned_network import CACHEABLE, TRAINED, ImageBatches, TunedNetwork
 
 log = logging.getLogger(__name__)

@@ -22,8 +22,6 @@ from featx.features.content import Features
 from featx.features.file import read_features
 from featx.imagenet import ImagenetFit, LastLayer, take_last_layer
 from featx.machine import describe_machine
-from featx.metrics import score_labels
-from featx.models import Model, Outcome, check_place, write_model
 from featx.neighbours import NeighboursFit
 from featx.network.fetch import resolve_weights
 from featx.recipes import (
@@ -38,6 +36,8 @@ from featx.recipes import (
 from featx.scaling import Scaler
 from featx.search import Fit, LinearFit
 from featx.storage.blocks import Samples, gather
+from featx.training.metrics import score_labels
+from featx.training.model import Model, Outcome, check_place, write_model
 
 log = logging.getLogger(__name__)
 

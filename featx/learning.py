@@ -16,10 +16,10 @@ from featx.errors import BudgetError
 from featx.features.content import Features
 from featx.heads import read_last_layer
 from featx.imagenet import LastLayer
-from featx.models import Model
 from featx.recipes import GRIDS, plan_reading, take_splits, train_head
 from featx.storage.blocks import Samples, gather
 from featx.storage.files import hash_json, write_json
+from featx.training.model import Model
 
 # Of a grid, in the draws: every so manieth value, so that many small fits stay quick.
 _THINNED = {"C": 4, "alpha": 2, "k": 1, "shrink": 1}

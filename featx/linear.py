@@ -20,7 +20,7 @@ from featx.arrays import Labels, Matrix
 from featx.config import EPOCHS, HEAD_LEARNING_RATE, TRAIN_BATCH_SIZE
 from featx.storage.blocks import Blocks, Samples
 from featx.storage.rows import iterate_slices
-from featx.training import Batches, FeatureBatches, make_linear, permute, train_softmax
+from featx.training.epochs import Batches, FeatureBatches, make_linear, permute, train_softmax
 
 
 @dataclass(frozen=True)

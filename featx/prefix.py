@@ -17,7 +17,7 @@ from featx.data.loading import load_batches
 from featx.errors import ModelError
 from featx.storage.files import write_bytes_at
 from featx.timing import Stages
-from featx.training import Batches
+from featx.training.epochs import Batches
 
 _DTYPE = np.dtype(np.float16)
 

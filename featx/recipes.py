@@ -32,9 +32,10 @@ from featx.logreg import search_logreg
 from featx.margins import search_centroid, search_ridge, search_svm
 from featx.neighbours import search_neighbours
 from featx.scaling import Scaler, fit_scaler
-from featx.search import LinearFit, Search, fit_temperature
+from featx.search import LinearFit, Search
 from featx.storage.blocks import Blocks, Samples, gather, join_rows
-from featx.training import Epoch
+from featx.training.calibration import fit_temperature
+from featx.training.model import Epoch
 
 # What is chosen on val for each head, its grid, and how the grid is called in a recipe.
 GRIDS: dict[str, tuple[str, tuple[float, ...]]] = {

@@ -15,10 +15,10 @@ from featx.features.content import Features
 from featx.features.costs import read_cost, read_image_cost
 from featx.finetuning import finetune_rows, make_tune_recipe, run_name
 from featx.heads import fit
-from featx.models import Model, read_model
 from featx.network.weights import Weights
 from featx.recipes import DRAWN, make_recipe
 from featx.storage.files import hash_json
+from featx.training.model import Model, read_model
 
 log = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from featx.data.images import load_augmented, load_image
 from featx.data.loading import load_batches
 from featx.network.backbone import Normalise, build_network, list_blocks, name_layers
 from featx.network.weights import Weights
-from featx.training import make_linear
+from featx.training.epochs import make_linear
 
 # What moves: the new last layer alone; with the last two convolutions; with the last stage; all.
 TRAINED = ("fc", "last3", "layer4", "all")

@@ -11,10 +11,10 @@ from featx import config
 from featx.errors import BudgetError
 from featx.features.file import read_features, write_features
 from featx.heads import fit, load_head
-from featx.models import read_model
 from featx.recipes import GRIDS, WEIGHED, make_recipe, plan_reading
 from featx.scaling import fit_scaler
 from featx.storage.blocks import Blocks, average_classes, average_columns, gather, join_rows
+from featx.training.model import read_model
 
 IN_BLOCKS = [clf for clf in TRAINABLE if clf != "svm"]
 

@@ -11,9 +11,8 @@ from featx.candidates import (
     judge,
     pair_candidates,
 )
-from featx.metrics import holm, mcnemar, score_labels
-from featx.models import Model, Outcome
-from featx.training import Epoch
+from featx.training.metrics import holm, mcnemar, score_labels
+from featx.training.model import Epoch, Model, Outcome
 
 Y = np.arange(40) % 2
 

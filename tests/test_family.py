@@ -16,13 +16,13 @@ from featx.extraction.extract import extract
 from featx.features.file import read_features
 from featx.features.provenance import Choice
 from featx.heads import fit
-from featx.models import read_model
 from featx.network.backbone import FrozenBackbone, build_network, list_blocks
 from featx.network.catalogue import KNOWN, KnownWeights, list_auto, name_weights
 from featx.network.engine import TorchEngine
 from featx.network.engine_choice import AGREEMENT, compare_rows, make_engine
 from featx.network.fetch import resolve_weights
 from featx.network.weights import Weights, hash_state, save_weights
+from featx.training.model import read_model
 from featx.tuned_network import TunedNetwork, list_trained
 
 # One of each kind of block: two convolutions, three, three of which one is grouped, wide ones.

@@ -15,10 +15,10 @@ from featx.data.sources import read_dataset
 from featx.errors import DatasetError, ImageError, ModelError, OutputExistsError, StorageError
 from featx.finetuning import finetune, load_tuned
 from featx.linear import LinearClassifier
-from featx.models import read_model
 from featx.network.engine import TorchEngine
 from featx.prefix import PrefixBatches, PrefixFile
 from featx.timing import Stages
+from featx.training.model import read_model
 from featx.tuned_network import TRAINED, ImageBatches, TunedNetwork
 
 

@@ -8,9 +8,9 @@ from featx.errors import FeatureFileError, ModelError, OutputExistsError
 from featx.features.content import Features
 from featx.features.file import write_features
 from featx.heads import fit, load_head
-from featx.models import read_model, write_model
 from featx.recipes import CLASSIFIERS, WEIGHED
 from featx.scaling import fit_scaler
+from featx.training.model import read_model, write_model
 
 
 def make_features(provenance, n_per=12, classes=("a", "b", "c"), dim=40, seed=0, splits=(6, 2)):

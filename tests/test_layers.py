@@ -41,7 +41,6 @@ FLAT = {
     "candidates": "comparison",
     "comparison": "comparison",
     "descent": "heads",
-    "evaluation": "training",
     "finetuning": "finetuning",
     "heads": "heads",
     "imagenet": "heads",
@@ -49,8 +48,6 @@ FLAT = {
     "linear": "heads",
     "logreg": "heads",
     "margins": "heads",
-    "metrics": "training",
-    "models": "training",
     "neighbours": "heads",
     "tuned_network": "finetuning",
     "prefix": "finetuning",
@@ -60,7 +57,6 @@ FLAT = {
     "search": "heads",
     "sums": "heads",
     "trainers": "comparison",
-    "training": "training",
 }
 
 

@@ -14,9 +14,9 @@ from featx.extraction.extract import extract
 from featx.features.file import read_features
 from featx.finetuning import finetune
 from featx.heads import fit
-from featx.models import write_model
 from featx.network.backbone import empty_state
 from featx.network.weights import load_weights, save_weights
+from featx.training.model import write_model
 
 
 def predict(*words, **options):

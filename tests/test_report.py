@@ -8,9 +8,9 @@ from featx.cli.rendering import render_predictions
 
 from featx.comparison import compare
 from featx.deployment.predict import Prediction
-from featx.metrics import score_labels
 from featx.report.comparison import make_results, render_text, write_report
 from featx.text import format_interval, format_score, format_seconds, printable
+from featx.training.metrics import score_labels
 
 
 @pytest.fixture

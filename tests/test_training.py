@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from featx.timing import Stages
-from featx.training import FeatureBatches, make_linear, score_softmax, train_softmax
+from featx.training.epochs import FeatureBatches, make_linear, score_softmax, train_softmax
 
 Y = torch.tensor([0, 1, 0, 1, 1])
 

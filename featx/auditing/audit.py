@@ -25,9 +25,9 @@ from featx.features.content import Features
 from featx.features.file import read_features
 from featx.heads import fit
 from featx.machine import count_cores
-from featx.metrics import Score, score_labels
 from featx.recipes import make_recipe, plan_reading
 from featx.storage.blocks import Blocks, Samples
+from featx.training.metrics import Score, score_labels
 
 log = logging.getLogger(__name__)
 

@@ -13,10 +13,10 @@ from sklearn.model_selection import StratifiedGroupKFold
 from featx.arrays import Labels
 from featx.config import FOLDS
 from featx.logreg import fit_penalties
-from featx.metrics import log_loss
 from featx.search import span_rows
 from featx.storage.blocks import Samples, gather
 from featx.storage.rows import iterate_slices
+from featx.training.metrics import log_loss
 
 Probabilities = npt.NDArray[np.floating]
 

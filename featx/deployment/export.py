@@ -23,7 +23,6 @@ from featx.errors import ExportError, OutputExistsError
 from featx.features.export import Written
 from featx.features.file import is_feature_file
 from featx.machine import has_openvino
-from featx.models import read_model
 from featx.network.backbone import FrozenBackbone, build_network, flush_denormals
 from featx.network.engine import TorchEngine
 from featx.storage.files import (
@@ -34,6 +33,7 @@ from featx.storage.files import (
     resolve_output,
     write_whole,
 )
+from featx.training.model import read_model
 
 TOLERANCE = 1e-4  # largest difference of a probability from featx's own
 PICTURES = 8  # that it is checked on

@@ -24,11 +24,11 @@ from featx.features.content import Features
 from featx.features.provenance import Choice, Provenance
 from featx.heads import load_head
 from featx.machine import count_cores
-from featx.models import Model, read_model
 from featx.network.engine import Engine, choose_device
 from featx.network.engine_choice import make_engine
 from featx.storage.files import open_csv, write_whole
 from featx.text import as_text
+from featx.training.model import Model, read_model
 
 UNKNOWN = "unknown"
 COLUMNS = ("path", "rank", "class", "probability")  # of the CSV

@@ -8,8 +8,8 @@ from featx.candidates import Candidate, Pair
 from featx.comparison import Comparison
 from featx.config import SIGNIFICANT, SPLITS
 from featx.learning import CurvePoint
-from featx.metrics import smallest_difference
 from featx.text import format_score, format_seconds, printable
+from featx.training.metrics import smallest_difference
 
 _ENOUGH = 0.01  # of accuracy, by which more labels must have helped to be asked for
 

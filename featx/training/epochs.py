@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,40 +20,9 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from featx.timing import Stages
+from featx.training.model import Epoch
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """One row of a training history.
-
-    Attributes
-    ----------
-    epoch : int
-        From 1.
-    seconds : float
-        Wall time of training and of scoring the other splits.
-    loss, accuracy : dict of str to float
-        By split. Loss is the mean cross-entropy in nats, accuracy a fraction in [0, 1]. Those of
-        train are taken during the epoch, while the parameters move; the others after it.
-    decode : float or None
-        Of the seconds, waited for inputs: images to be decoded, or what a prefix cache holds of
-        them to be read. None where that was not measured, as on features.
-    network : float or None
-        Of the seconds, in the network: forward, backward, steps, scores.
-    """
-
-    epoch: int
-    seconds: float
-    loss: dict[str, float]
-    accuracy: dict[str, float]
-    decode: float | None = None
-    network: float | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON values."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)

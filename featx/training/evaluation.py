@@ -11,7 +11,7 @@ from sklearn.metrics import confusion_matrix, f1_score
 
 from featx.arrays import Labels
 from featx.config import BOOTSTRAPS, CALIBRATION_BINS, CONFIDENCE
-from featx.metrics import log_loss, wilson_interval
+from featx.training.metrics import log_loss, wilson_interval
 
 Probabilities = npt.NDArray[np.floating]
 

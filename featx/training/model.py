@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,44 @@ from safetensors.numpy import save_file
 
 from featx.config import MODEL_SCHEMA
 from featx.errors import ModelError, OutputExistsError
-from featx.metrics import Score, describe_scores
 from featx.storage.files import check_writable, hash_json, write_whole
 from featx.timing import add_seconds
-from featx.training import Epoch
+from featx.training.metrics import Score, describe_scores
 
 _MARK = "featx-model"
 _SCORED = "probabilities."
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One row of a training history.
+
+    Attributes
+    ----------
+    epoch : int
+        From 1.
+    seconds : float
+        Wall time of training and of scoring the other splits.
+    loss, accuracy : dict of str to float
+        By split. Loss is the mean cross-entropy in nats, accuracy a fraction in [0, 1]. Those of
+        train are taken during the epoch, while the parameters move; the others after it.
+    decode : float or None
+        Of the seconds, waited for inputs: images to be decoded, or what a prefix cache holds of
+        them to be read. None where that was not measured, as on features.
+    network : float or None
+        Of the seconds, in the network: forward, backward, steps, scores.
+    """
+
+    epoch: int
+    seconds: float
+    loss: dict[str, float]
+    accuracy: dict[str, float]
+    decode: float | None = None
+    network: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self)
 
 
 @dataclass(frozen=True)
