@@ -29,8 +29,8 @@ from featx.deployment.export import export_model, import_runtime
 from featx.deployment.predict import Prediction, predict
 from featx.extraction.extract import extract
 from featx.finetuning import finetune
-from featx.heads import fit
-from featx.recipes import CLASSIFIERS
+from featx.heads.fit import fit
+from featx.heads.recipe import CLASSIFIERS
 
 BATCH = 16
 

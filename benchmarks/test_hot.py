@@ -16,8 +16,8 @@ from featx.config import C_GRID, TORCHVISION_V1
 from featx.data.hashing import hash_rows
 from featx.data.images import load_image
 from featx.data.sources import read_dataset
-from featx.linear import LinearClassifier
-from featx.logreg import search_logreg
+from featx.heads.linear import LinearClassifier
+from featx.heads.logreg import search_logreg
 from featx.machine import has_openvino
 from featx.network.engine import TorchEngine
 from featx.network.openvino_engine import OpenVinoEngine

@@ -15,7 +15,7 @@ from typing import Any
 
 from featx.extraction.extract import extract
 from featx.finetuning import finetune
-from featx.heads import fit
+from featx.heads.fit import fit
 
 EPOCHS = 3
 

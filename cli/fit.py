@@ -71,7 +71,7 @@ def fit(
     start_speaking(verbose, quiet)
     from featx.extraction.views import read_views
     from featx.features.file import read_features
-    from featx.heads import fit
+    from featx.heads.fit import fit
 
     from .rendering import render_model
 

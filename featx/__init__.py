@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from featx.features.housekeeping import remove_entry as remove_entry
     from featx.features.provenance import Provenance as Provenance
     from featx.finetuning import finetune as finetune
-    from featx.heads import fit as fit
+    from featx.heads.fit import fit as fit
     from featx.network.catalogue import describe_weights as list_weights
     from featx.network.fetch import resolve_weights as fetch_weights
     from featx.report.comparison import Report as Report
@@ -98,7 +98,7 @@ _HOMES = {
     "extract_views": ("extraction.views", "extract_views"),
     "fetch_weights": ("network.fetch", "resolve_weights"),
     "finetune": ("finetuning", "finetune"),
-    "fit": ("heads", "fit"),
+    "fit": ("heads.fit", "fit"),
     "list_cache": ("features.housekeeping", "list_cache"),
     "list_weights": ("network.catalogue", "describe_weights"),
     "load_features": ("features.file", "read_features"),

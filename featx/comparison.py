@@ -20,13 +20,13 @@ from featx.extraction.result import Extraction
 from featx.extraction.views import check_view, extract_views
 from featx.features.content import Features
 from featx.features.file import read_features
-from featx.imagenet import find_known
+from featx.heads.imagenet import find_known
+from featx.heads.recipe import CLASSIFIERS
 from featx.learning import CurvePoint, keep_curves
 from featx.machine import count_cores, describe_machine
 from featx.network.catalogue import KNOWN
 from featx.network.fetch import resolve_weights
 from featx.network.weights import Weights
-from featx.recipes import CLASSIFIERS
 from featx.results import claim_folder
 from featx.trainers import HeadTrainer, NetworkTrainer
 from featx.training.evaluation import evaluate

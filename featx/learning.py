@@ -14,9 +14,8 @@ import numpy.typing as npt
 from featx.config import CURVE_DRAWS, CURVE_SIZES
 from featx.errors import BudgetError
 from featx.features.content import Features
-from featx.heads import read_last_layer
-from featx.imagenet import LastLayer
-from featx.recipes import GRIDS, plan_reading, take_splits, train_head
+from featx.heads.imagenet import LastLayer, read_last_layer
+from featx.heads.recipe import GRIDS, plan_reading, take_splits, train_head
 from featx.storage.blocks import Samples, gather
 from featx.storage.files import hash_json, write_json
 from featx.training.model import Model

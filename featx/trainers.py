@@ -14,9 +14,9 @@ from featx.errors import ModelError
 from featx.features.content import Features
 from featx.features.costs import read_cost, read_image_cost
 from featx.finetuning import finetune_rows, make_tune_recipe, run_name
-from featx.heads import fit
+from featx.heads.fit import fit
+from featx.heads.recipe import DRAWN, make_recipe
 from featx.network.weights import Weights
-from featx.recipes import DRAWN, make_recipe
 from featx.storage.files import hash_json
 from featx.training.model import Model, read_model
 

@@ -10,9 +10,10 @@ from test_heads import TRAINABLE, make_features
 from featx import config
 from featx.errors import BudgetError
 from featx.features.file import read_features, write_features
-from featx.heads import fit, load_head
-from featx.recipes import GRIDS, WEIGHED, make_recipe, plan_reading
-from featx.scaling import fit_scaler
+from featx.heads.fit import fit
+from featx.heads.head import load_head
+from featx.heads.recipe import GRIDS, WEIGHED, make_recipe, plan_reading
+from featx.heads.scaling import fit_scaler
 from featx.storage.blocks import Blocks, average_classes, average_columns, gather, join_rows
 from featx.training.model import read_model
 

@@ -9,9 +9,9 @@ from test_blocks import allow, write
 from test_heads import TRAINABLE, make_features
 
 from featx import config
-from featx.budget import Size, estimate_blocks, estimate_whole
-from featx.heads import fit
-from featx.recipes import GRIDS
+from featx.heads.fit import fit
+from featx.heads.memory import Size, estimate_blocks, estimate_whole
+from featx.heads.recipe import GRIDS
 
 DIM, PER_CLASS = 256, 800
 

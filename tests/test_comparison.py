@@ -267,7 +267,7 @@ def test_imagenet_is_left_out_where_its_layer_cannot_be_had(do, stored, monkeypa
     def offline(*_, **__):
         raise WeightsError("no internet")
 
-    monkeypatch.setattr("featx.heads.resolve_weights", offline)
+    monkeypatch.setattr("featx.heads.imagenet.resolve_weights", offline)
     found = do(clf=None, baseline=())
     assert "imagenet" not in [c.name for c in found.candidates]
     with pytest.raises(WeightsError, match="no internet"):

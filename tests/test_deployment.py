@@ -17,10 +17,10 @@ from featx.deployment.predict import predict
 from featx.errors import ExportError, OutputExistsError
 from featx.extraction.extract import extract
 from featx.finetuning import finetune
-from featx.heads import fit
+from featx.heads.fit import fit
+from featx.heads.scaling import Scaler
+from featx.heads.search import LinearFit
 from featx.network.engine import TorchEngine
-from featx.scaling import Scaler
-from featx.search import LinearFit
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")

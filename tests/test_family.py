@@ -15,7 +15,7 @@ from featx.errors import WeightsError
 from featx.extraction.extract import extract
 from featx.features.file import read_features
 from featx.features.provenance import Choice
-from featx.heads import fit
+from featx.heads.fit import fit
 from featx.network.backbone import FrozenBackbone, build_network, list_blocks
 from featx.network.catalogue import KNOWN, KnownWeights, list_auto, name_weights
 from featx.network.engine import TorchEngine

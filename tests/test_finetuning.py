@@ -14,7 +14,7 @@ from featx.data.images import load_image, read_decode
 from featx.data.sources import read_dataset
 from featx.errors import DatasetError, ImageError, ModelError, OutputExistsError, StorageError
 from featx.finetuning import finetune, load_tuned
-from featx.linear import LinearClassifier
+from featx.heads.linear import LinearClassifier
 from featx.network.engine import TorchEngine
 from featx.prefix import PrefixBatches, PrefixFile
 from featx.timing import Stages

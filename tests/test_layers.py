@@ -37,25 +37,13 @@ PACKAGES = sorted({path.parent for path in MODULES.values()} - {LIBRARY})
 HEAVY = {"torch", "torchvision", "sklearn", "h5py", "scipy", "altair", "vl_convert", "pyarrow"}
 # Modules that are on their way into a room.
 FLAT = {
-    "budget": "heads",
     "candidates": "comparison",
     "comparison": "comparison",
-    "descent": "heads",
     "finetuning": "finetuning",
-    "heads": "heads",
-    "imagenet": "heads",
     "learning": "comparison",
-    "linear": "heads",
-    "logreg": "heads",
-    "margins": "heads",
-    "neighbours": "heads",
     "tuned_network": "finetuning",
     "prefix": "finetuning",
-    "recipes": "heads",
     "results": "comparison",
-    "scaling": "heads",
-    "search": "heads",
-    "sums": "heads",
     "trainers": "comparison",
 }
 

@@ -5,9 +5,9 @@ import pytest
 from sklearn.linear_model import RidgeClassifier
 from test_heads import make_features
 
-from featx.heads import fit
+from featx.heads.fit import fit
+from featx.heads.recipe import train_head
 from featx.learning import CurvePoint, draw_curves, keep_curves
-from featx.recipes import train_head
 from featx.report.sentences import say_learning
 
 

@@ -13,7 +13,7 @@ from featx.errors import DatasetError, ImageError, ModelError
 from featx.extraction.extract import extract
 from featx.features.file import read_features
 from featx.finetuning import finetune
-from featx.heads import fit
+from featx.heads.fit import fit
 from featx.network.backbone import empty_state
 from featx.network.weights import load_weights, save_weights
 from featx.training.model import write_model

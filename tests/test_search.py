@@ -4,7 +4,7 @@ from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
-from featx.search import LinearFit, choose_value, search_grid, span_rows
+from featx.heads.search import LinearFit, choose_value, search_grid, span_rows
 from featx.training.calibration import as_scores, fit_temperature, temper
 
 

@@ -23,9 +23,9 @@ from featx.data.splits import find_untrainable
 from featx.errors import BudgetError, DatasetError
 from featx.features.content import Features
 from featx.features.file import read_features
-from featx.heads import fit
+from featx.heads.fit import fit
+from featx.heads.recipe import make_recipe, plan_reading
 from featx.machine import count_cores
-from featx.recipes import make_recipe, plan_reading
 from featx.storage.blocks import Blocks, Samples
 from featx.training.metrics import Score, score_labels
 

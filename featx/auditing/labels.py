@@ -12,8 +12,8 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from featx.arrays import Labels
 from featx.config import FOLDS
-from featx.logreg import fit_penalties
-from featx.search import span_rows
+from featx.heads.logreg import fit_penalties
+from featx.heads.search import span_rows
 from featx.storage.blocks import Samples, gather
 from featx.storage.rows import iterate_slices
 from featx.training.metrics import log_loss

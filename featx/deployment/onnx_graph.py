@@ -17,12 +17,12 @@ from torch import nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from featx.arrays import Matrix
-from featx.heads import Head
-from featx.imagenet import FLOOR, ImagenetFit
-from featx.neighbours import NeighboursFit
+from featx.heads.head import Head
+from featx.heads.imagenet import FLOOR, ImagenetFit
+from featx.heads.knn import NeighboursFit
+from featx.heads.scaling import Scaler
+from featx.heads.search import LinearFit
 from featx.network.backbone import FrozenBackbone, list_blocks, name_layers
-from featx.scaling import Scaler
-from featx.search import LinearFit
 
 # All operations used are in it, and so is every runtime of the last years.
 OPSET = 17

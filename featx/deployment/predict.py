@@ -22,7 +22,7 @@ from featx.deployment.classifier import Classifier, read_classifier
 from featx.errors import DatasetError, ImageError, ModelError
 from featx.features.content import Features
 from featx.features.provenance import Choice, Provenance
-from featx.heads import load_head
+from featx.heads.head import load_head
 from featx.machine import count_cores
 from featx.network.engine import Engine, choose_device
 from featx.network.engine_choice import make_engine

@@ -1,18 +1,54 @@
-"""Ridge and shrunken centroids from sums over blocks of rows: all that they need of the rows."""
+"""Ridge: least squares on ±1 with an L2 penalty, of rows at hand or from sums over blocks of them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy.linalg import eigh
+from sklearn.linear_model import RidgeClassifier
 from sklearn.utils.class_weight import compute_class_weight
 
 from featx.arrays import Labels
-from featx.storage.blocks import Blocks, average_classes
+from featx.heads.search import LinearFit, Search, search_linear, spread_classes
+from featx.storage.blocks import Blocks, Samples, average_classes
 
 Sums = npt.NDArray[np.float64]
+
+
+def search_ridge(
+    X: Samples,
+    y: Labels,
+    val: tuple[Samples, Labels] | None,
+    grid: Sequence[float],
+    seed: int = 0,
+    *,
+    class_weight: str | None = None,
+    origin: Labels | None = None,
+) -> Search:
+    """Choose alpha and fit least squares on ±1 with an L2 penalty, in closed form.
+
+    Parameters
+    ----------
+    X, y, val, seed, origin
+        See `search_grid`.
+    grid : sequence of float
+        Descending values of alpha: from the simplest.
+    class_weight : {"balanced"}, optional
+    """
+
+    def make(alpha: float) -> Any:
+        return RidgeClassifier(alpha=alpha, class_weight=class_weight)
+
+    def fit_blocks(X: Blocks, y: Labels, grid: Sequence[float]) -> Iterator[LinearFit]:
+        for coef, intercept in solve_ridge(X, y, grid, class_weight):
+            yield LinearFit(*spread_classes(coef, intercept))
+
+    return search_linear(
+        make, X, y, val, grid, default=1000.0, seed=seed, origin=origin, fit_blocks=fit_blocks
+    )
 
 
 def solve_ridge(
@@ -59,44 +95,3 @@ def solve_ridge(
     for alpha in grid:
         coef = (rotated / (np.maximum(s, 0) + alpha)) @ V.T
         yield coef, target - coef @ mean
-
-
-def shrink_centroids(X: Blocks, y: Labels, grid: Sequence[float]) -> Iterator[Sums]:
-    """The centroids of scikit-learn's NearestCentroid for each threshold, 0 for the plain means.
-
-    Tibshirani et al. 2002: how far a class's mean is from that of all, in units of the feature's
-    deviation within the classes plus the median of those, shrinks by the threshold. Features that
-    never vary within a class stay as they are.
-
-    Parameters
-    ----------
-    X, y
-        See `solve_ridge`; the columns need not be centred.
-    grid : sequence of float
-
-    Yields
-    ------
-    ndarray of shape (n_classes, n_features)
-    """
-    plain = average_classes(X, y)
-    counts = np.bincount(y)
-    squares, varies = np.zeros(X.shape[1]), np.zeros(X.shape[1], dtype=bool)
-    if any(grid):
-        for here, block in X:
-            off = plain[y[here]]
-            off -= block
-            varies |= off.any(axis=0)
-            squares += np.einsum("ij,ij->j", off, off)
-    if not varies.any():
-        yield from (plain for _ in grid)
-        return
-    within = np.sqrt(squares[varies] / (len(y) - len(counts)))
-    mean = counts @ plain[:, varies] / len(y)
-    unit = np.sqrt(1 / counts - 1 / len(y))[:, None] * (within + np.median(within))
-    deviation = (plain[:, varies] - mean) / unit
-    for threshold in grid:
-        centroids = plain.copy()
-        shrunk = np.sign(deviation) * np.maximum(np.abs(deviation) - threshold, 0)
-        if threshold:
-            centroids[:, varies] = mean + unit * shrunk
-        yield centroids

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -9,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 from scipy.special import softmax
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import StratifiedKFold
 
 from featx.arrays import Labels, Matrix
@@ -255,3 +257,39 @@ def choose_value(parts: Sequence[Sequence[tuple[float, float]]]) -> int:
     """
     means = np.mean(np.array(parts), axis=0)  # (n_grid, 2)
     return min(range(len(means)), key=lambda i: (-means[i, 0], means[i, 1], i))
+
+
+def search_linear(
+    make: Callable[[float], Any],
+    X: Samples,
+    y: Labels,
+    val: tuple[Samples, Labels] | None,
+    grid: Sequence[float],
+    *,
+    default: float,
+    seed: int,
+    origin: Labels | None,
+    fit_blocks: Callable[[Blocks, Labels, Sequence[float]], Iterator[LinearFit]] | None = None,
+) -> Search:
+    """Search for an estimator of scikit-learn's with coef_ and intercept_, in the rows' span."""
+
+    def fit_path(X: Samples, y: Labels, grid: Sequence[float]) -> Iterator[LinearFit]:
+        if isinstance(X, Blocks):
+            assert fit_blocks is not None
+            yield from fit_blocks(X, y, grid)
+            return
+        for value in grid:
+            with warnings.catch_warnings(record=True) as said:
+                warnings.simplefilter("always")
+                estimator = make(value).fit(X, y)
+            converged = not any(issubclass(w.category, ConvergenceWarning) for w in said)
+            for warning in said:
+                if not issubclass(warning.category, ConvergenceWarning):
+                    warnings.warn(str(warning.message), warning.category, stacklevel=2)
+            coef, intercept = np.atleast_2d(estimator.coef_), np.atleast_1d(estimator.intercept_)
+            n_iter = int(np.max(estimator.n_iter_ if estimator.n_iter_ is not None else 0))
+            yield LinearFit(*spread_classes(coef, intercept), converged, n_iter)
+
+    return search_in_span(
+        fit_path, X, y, val, grid, default=default, seed=seed, tempered=True, origin=origin
+    )

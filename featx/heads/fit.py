@@ -5,26 +5,18 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-from scipy.special import softmax
-
-from featx.arrays import Labels, Matrix
-from featx.budget import describe_reading
 from featx.config import EPOCHS
 from featx.data.splits import find_untrainable
 from featx.errors import FeatureFileError, ModelError
 from featx.features.content import Features
 from featx.features.file import read_features
-from featx.imagenet import ImagenetFit, LastLayer, take_last_layer
-from featx.machine import describe_machine
-from featx.neighbours import NeighboursFit
-from featx.network.fetch import resolve_weights
-from featx.recipes import (
+from featx.heads.head import Head
+from featx.heads.imagenet import read_last_layer
+from featx.heads.memory import describe_reading
+from featx.heads.recipe import (
     GRIDS,
     Trained,
     make_recipe,
@@ -33,60 +25,12 @@ from featx.recipes import (
     take_splits,
     train_head,
 )
-from featx.scaling import Scaler
-from featx.search import Fit, LinearFit
-from featx.storage.blocks import Samples, gather
+from featx.heads.search import Fit, LinearFit
+from featx.machine import describe_machine
 from featx.training.metrics import score_labels
 from featx.training.model import Model, Outcome, check_place, write_model
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Head:
-    """A trained head: its scaler, then scores, then their softmax at a temperature.
-
-    Attributes
-    ----------
-    clf : str
-    classes : tuple of str
-    scaler : Scaler
-    fit : Fit
-    temperature : float
-    """
-
-    clf: str
-    classes: tuple[str, ...]
-    scaler: Scaler
-    fit: Fit
-    temperature: float = 1.0
-
-    def predict_proba(self, X: Samples) -> Matrix:
-        """Probabilities, shape (n_samples, n_classes), float64; of Blocks float32."""
-        return gather(self.scaler.apply(X), self._predict)
-
-    def predict(self, X: Samples) -> Labels:
-        """Codes of the most probable classes, shape (n_samples,)."""
-        return gather(self.scaler.apply(X), lambda rows: self._predict(rows).argmax(axis=1))
-
-    def _predict(self, scaled: Matrix) -> npt.NDArray[np.float64]:
-        probabilities: npt.NDArray[np.float64] = softmax(
-            self.fit.decide(scaled) / self.temperature, axis=1
-        )
-        return probabilities
-
-    def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """What a model file keeps of it."""
-        arrays: dict[str, npt.NDArray[Any]] = dict(self.scaler.to_arrays())
-        if isinstance(self.fit, LinearFit):
-            return arrays | {"coef": self.fit.coef, "intercept": self.fit.intercept}
-        if isinstance(self.fit, NeighboursFit):
-            return arrays | {"X": np.asarray(self.fit.X), "y": self.fit.y}
-        assert isinstance(self.fit, ImagenetFit)
-        layer = self.fit.layer
-        return arrays | {
-            "weight": layer.weight, "bias": layer.bias, "stands_for": self.fit.stands_for
-        }  # fmt: skip
 
 
 def fit(
@@ -218,56 +162,6 @@ def fit(
         arrays=head.to_arrays(),
     )
     return model if output is None else write_model(model, Path(output))
-
-
-def read_last_layer(features: Features, weights: str | None = None) -> LastLayer:
-    """ImageNet's last layer of the weights that made these features.
-
-    Raises
-    ------
-    ModelError
-        The weights have none, or are others than the features'.
-    WeightsError
-        They cannot be had.
-    """
-    made = features.provenance
-    found = resolve_weights(weights or made.weights, backbone=made.backbone)
-    if found.sha256 != made.weights_sha256:
-        raise ModelError(
-            f"the features were made by {made.weights} ({made.weights_sha256[:12]}), and "
-            f"{found.name} is {found.sha256[:12]}: its last layer means nothing for them"
-        )
-    return take_last_layer(found)
-
-
-def load_head(model: Model) -> Head:
-    """The head in a model; raises ModelError where it is no head, or arrays are missing."""
-    where = model.path or model.name
-    if model.kind != "head":
-        raise ModelError(f"{where} is a fine-tuned network: it takes images, not features")
-    arrays, n_classes = model.arrays, len(model.classes)
-    try:
-        details = model.outcome.details
-        scaler = Scaler(str(details["scale"]), arrays.get("mean"), arrays.get("scale"))
-        fitted: Fit
-        if model.name == "knn":
-            codes = arrays["y"]
-            fitted = NeighboursFit(arrays["X"], codes, int(details["chosen"]["value"]), n_classes)
-            fits = len(codes) == len(arrays["X"]) and int(codes.max()) + 1 == n_classes
-        elif model.name == "imagenet":
-            layer, codes = LastLayer(arrays["weight"], arrays["bias"]), arrays["stands_for"]
-            fitted = ImagenetFit(layer, codes, n_classes)
-            fits = int(codes.max()) < n_classes
-        else:
-            coef, intercept = arrays["coef"], arrays["intercept"]
-            fitted = LinearFit(coef, intercept)
-            fits = len(coef) == n_classes and intercept.shape == (n_classes,)
-        temperature = float(details["temperature"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"{where} is damaged: it lacks {error}") from error
-    if not fits or not temperature > 0:
-        raise ModelError(f"{where} is damaged: its coefficients are not for {n_classes} classes")
-    return Head(model.name, model.classes, scaler, fitted, temperature)
 
 
 def _count_parameters(fitted: Fit) -> int:

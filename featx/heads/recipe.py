@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from featx.arrays import Labels, Matrix
-from featx.budget import Reading, choose_reading
 from featx.config import (
     C_GRID,
     CENTROID_GRID,
@@ -26,13 +25,16 @@ from featx.config import (
 )
 from featx.errors import ModelError
 from featx.features.content import Features
-from featx.imagenet import LastLayer, map_classes
-from featx.linear import LinearClassifier, describe_order
-from featx.logreg import search_logreg
-from featx.margins import search_centroid, search_ridge, search_svm
-from featx.neighbours import search_neighbours
-from featx.scaling import Scaler, fit_scaler
-from featx.search import LinearFit, Search
+from featx.heads.centroid import search_centroid
+from featx.heads.imagenet import LastLayer, map_classes
+from featx.heads.knn import search_neighbours
+from featx.heads.linear import LinearClassifier, describe_order
+from featx.heads.logreg import search_logreg
+from featx.heads.memory import Reading, choose_reading
+from featx.heads.ridge import search_ridge
+from featx.heads.scaling import Scaler, fit_scaler
+from featx.heads.search import LinearFit, Search
+from featx.heads.svm import search_svm
 from featx.storage.blocks import Blocks, Samples, gather, join_rows
 from featx.training.calibration import fit_temperature
 from featx.training.model import Epoch

@@ -14,6 +14,8 @@ from torchvision.models import ResNet50_Weights
 
 from featx.arrays import Labels, Matrix
 from featx.errors import ModelError
+from featx.features.content import Features
+from featx.network.fetch import resolve_weights
 from featx.network.weights import Weights
 from featx.storage.blocks import Samples, average_classes
 
@@ -115,3 +117,23 @@ def find_known(classes: Sequence[str]) -> dict[str, str]:
 def _plain(name: str) -> str:
     """A class name without case, punctuation, and the numbers that Caltech puts around it."""
     return re.sub(r"[\W_]+", " ", re.sub(r"^\d+\.|-101$", "", name).casefold()).strip()
+
+
+def read_last_layer(features: Features, weights: str | None = None) -> LastLayer:
+    """ImageNet's last layer of the weights that made these features.
+
+    Raises
+    ------
+    ModelError
+        The weights have none, or are others than the features'.
+    WeightsError
+        They cannot be had.
+    """
+    made = features.provenance
+    found = resolve_weights(weights or made.weights, backbone=made.backbone)
+    if found.sha256 != made.weights_sha256:
+        raise ModelError(
+            f"the features were made by {made.weights} ({made.weights_sha256[:12]}), and "
+            f"{found.name} is {found.sha256[:12]}: its last layer means nothing for them"
+        )
+    return take_last_layer(found)

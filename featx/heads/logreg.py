@@ -11,8 +11,8 @@ from sklearn.linear_model import LogisticRegression
 
 from featx.arrays import Labels, Matrix
 from featx.config import MAX_ITER, TOLERANCE
-from featx.descent import fit_blocks, limit_scipy
-from featx.search import LinearFit, Search, search_in_span, spread_classes
+from featx.heads.logreg_blocks import fit_blocks, limit_scipy
+from featx.heads.search import LinearFit, Search, search_in_span, spread_classes
 from featx.storage.blocks import Blocks, Samples
 
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
 from featx.arrays import Labels, Matrix
-from featx.search import Search, decide_each, search_grid
+from featx.heads.search import Search, decide_each, search_grid
 from featx.storage.blocks import Blocks, Samples, iterate_blocks
 
 
