@@ -28,7 +28,7 @@ from featx.deployment.classifier import read_classifier
 from featx.deployment.export import export_model, import_runtime
 from featx.deployment.predict import Prediction, predict
 from featx.extraction.extract import extract
-from featx.finetuning import finetune
+from featx.finetuning.finetune import finetune
 from featx.heads.fit import fit
 from featx.heads.recipe import CLASSIFIERS
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from featx.extraction.extract import extract
-from featx.finetuning import finetune
+from featx.finetuning.finetune import finetune
 from featx.heads.fit import fit
 
 EPOCHS = 3

@@ -101,7 +101,7 @@ def run_compare(
 ) -> None:
     """What `featx compare` and `featx demo` do once their options are known."""
     progress = start_speaking(verbose, quiet)
-    from featx.comparison import compare
+    from featx.comparison.compare import compare
     from featx.report.comparison import render_text, write_report
 
     comparison = compare(

@@ -65,7 +65,7 @@ def finetune(as_json: bool, verbose: bool, quiet: bool, max_skipped: float, **op
       featx finetune photos --split 0.7,0.1,0.2 --train layer4 --epochs 15 --augment -o run
     """
     progress = start_speaking(verbose, quiet)
-    from featx.finetuning import finetune
+    from featx.finetuning.finetune import finetune
 
     from .rendering import render_model
 

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from featx.auditing.audit import Audit as Audit
     from featx.auditing.audit import audit as audit
     from featx.auditing.findings import Finding as Finding
-    from featx.candidates import Candidate as Candidate
-    from featx.candidates import Pair as Pair
-    from featx.candidates import Verdict as Verdict
-    from featx.comparison import Comparison as Comparison
-    from featx.comparison import compare as compare
+    from featx.comparison.candidates import Candidate as Candidate
+    from featx.comparison.candidates import Pair as Pair
+    from featx.comparison.candidates import Verdict as Verdict
+    from featx.comparison.compare import Comparison as Comparison
+    from featx.comparison.compare import compare as compare
     from featx.data.dataset import Dataset as Dataset
     from featx.data.dataset import Skipped as Skipped
     from featx.data.samples import write_caltech256_animals as write_caltech256_animals
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from featx.features.housekeeping import list_cache as list_cache
     from featx.features.housekeeping import remove_entry as remove_entry
     from featx.features.provenance import Provenance as Provenance
-    from featx.finetuning import finetune as finetune
+    from featx.finetuning.finetune import finetune as finetune
     from featx.heads.fit import fit as fit
     from featx.network.catalogue import describe_weights as list_weights
     from featx.network.fetch import resolve_weights as fetch_weights
@@ -64,9 +64,9 @@ if TYPE_CHECKING:
 # Name here, module, and name there. No name here is a module's: importing one would hide it.
 _HOMES = {
     "Audit": ("auditing.audit", "Audit"),
-    "Candidate": ("candidates", "Candidate"),
+    "Candidate": ("comparison.candidates", "Candidate"),
     "Check": ("doctor", "Check"),
-    "Comparison": ("comparison", "Comparison"),
+    "Comparison": ("comparison.compare", "Comparison"),
     "Dataset": ("data.dataset", "Dataset"),
     "Deployment": ("deployment.export", "Deployment"),
     "Entry": ("features.housekeeping", "Entry"),
@@ -78,7 +78,7 @@ _HOMES = {
     "Finding": ("auditing.findings", "Finding"),
     "Model": ("training.model", "Model"),
     "Outcome": ("training.model", "Outcome"),
-    "Pair": ("candidates", "Pair"),
+    "Pair": ("comparison.candidates", "Pair"),
     "Plan": ("scale.plan_file", "Plan"),
     "Prediction": ("deployment.predict", "Prediction"),
     "Provenance": ("features.provenance", "Provenance"),
@@ -87,9 +87,9 @@ _HOMES = {
     "Score": ("training.metrics", "Score"),
     "ShardWorker": ("scale.shard", "ShardWorker"),
     "Skipped": ("data.dataset", "Skipped"),
-    "Verdict": ("candidates", "Verdict"),
+    "Verdict": ("comparison.candidates", "Verdict"),
     "audit": ("auditing.audit", "audit"),
-    "compare": ("comparison", "compare"),
+    "compare": ("comparison.compare", "compare"),
     "examine": ("doctor", "examine"),
     "export_features": ("features.export", "export_features"),
     "export_model": ("deployment.export", "export_model"),
@@ -97,7 +97,7 @@ _HOMES = {
     "extract_distributed": ("scale.distribute", "extract_distributed"),
     "extract_views": ("extraction.views", "extract_views"),
     "fetch_weights": ("network.fetch", "resolve_weights"),
-    "finetune": ("finetuning", "finetune"),
+    "finetune": ("finetuning.finetune", "finetune"),
     "fit": ("heads.fit", "fit"),
     "list_cache": ("features.housekeeping", "list_cache"),
     "list_weights": ("network.catalogue", "describe_weights"),

@@ -3,7 +3,12 @@ import torch
 import torchvision
 
 from featx.config import TORCHVISION_V1
-from featx.network.backbone import FrozenBackbone, Normalise, build_network, flush_denormals
+from featx.network.backbone import (
+    FrozenBackbone,
+    Normalise,
+    build_network,
+    flush_denormals,
+)
 
 
 def pixels(n=3, side=96):

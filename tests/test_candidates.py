@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from featx.candidates import (
+from featx.comparison.candidates import (
     Candidate,
     ExtractionCost,
     Pair,

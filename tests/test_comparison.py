@@ -5,7 +5,7 @@ import pytest
 from conftest import draw_photo
 from sklearn.linear_model import LogisticRegression
 
-from featx.comparison import compare
+from featx.comparison.compare import compare
 from featx.data.sources import read_dataset
 from featx.errors import BudgetError, DatasetError, ModelError, OutputExistsError, WeightsError
 from featx.features.file import read_features, read_provenance
@@ -73,9 +73,9 @@ def test_what_is_there_is_reused(do, monkeypatch):
         raise AssertionError("done again")
 
     for name in (
-        "featx.trainers.fit",
-        "featx.learning.draw_curves",
-        "featx.trainers.finetune_rows",
+        "featx.comparison.trainers.fit",
+        "featx.comparison.curves.draw_curves",
+        "featx.comparison.trainers.finetune_rows",
         "featx.network.engine_choice.make_engine",
     ):
         monkeypatch.setattr(name, never)
@@ -247,7 +247,7 @@ def test_views_are_made_as_the_features_are(do, tmp_path, monkeypatch):
     recipes = [c.model.recipe["views"] for c in found.candidates]
     made = read_features(extract_views_path(found))
     assert recipes == [[], [[made.provenance.key(), made.fingerprint]]]
-    monkeypatch.setattr("featx.comparison.extract_views", None)  # not for heads without any
+    monkeypatch.setattr("featx.comparison.compare.extract_views", None)  # not for heads without any
     do(clf=("imagenet",), baseline=(), views=3)
 
 

@@ -16,7 +16,7 @@ from featx.deployment.onnx_graph import fold_linear
 from featx.deployment.predict import predict
 from featx.errors import ExportError, OutputExistsError
 from featx.extraction.extract import extract
-from featx.finetuning import finetune
+from featx.finetuning.finetune import finetune
 from featx.heads.fit import fit
 from featx.heads.scaling import Scaler
 from featx.heads.search import LinearFit

@@ -9,8 +9,8 @@ from featx.doctor import probe_rows
 from featx.errors import DeviceError
 from featx.extraction.extract import extract
 from featx.features.file import read_features
+from featx.finetuning.tuned_network import engine_choice as engines
 from featx.machine import describe_engine
-from featx.network import engine_choice as engines
 from featx.network.engine import TorchEngine
 from featx.network.engine_choice import AGREEMENT, compare_rows, make_engine
 from featx.network.openvino_engine import OpenVinoEngine

@@ -15,6 +15,7 @@ from featx.errors import WeightsError
 from featx.extraction.extract import extract
 from featx.features.file import read_features
 from featx.features.provenance import Choice
+from featx.finetuning.tuned_network import TunedNetwork, list_trained
 from featx.heads.fit import fit
 from featx.network.backbone import FrozenBackbone, build_network, list_blocks
 from featx.network.catalogue import KNOWN, KnownWeights, list_auto, name_weights
@@ -23,7 +24,6 @@ from featx.network.engine_choice import AGREEMENT, compare_rows, make_engine
 from featx.network.fetch import resolve_weights
 from featx.network.weights import Weights, hash_state, save_weights
 from featx.training.model import read_model
-from featx.tuned_network import TunedNetwork, list_trained
 
 # One of each kind of block: two convolutions, three, three of which one is grouped, wide ones.
 KINDS = ("resnet18", "resnext50_32x4d", "wide_resnet50_2")

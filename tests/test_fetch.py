@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 
 from featx.errors import WeightsError
-from featx.network import fetch
+from featx.finetuning.tuned_network import fetch
 from featx.network.fetch import resolve_weights
 
 

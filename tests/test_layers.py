@@ -35,17 +35,6 @@ MODULES = {
 }
 PACKAGES = sorted({path.parent for path in MODULES.values()} - {LIBRARY})
 HEAVY = {"torch", "torchvision", "sklearn", "h5py", "scipy", "altair", "vl_convert", "pyarrow"}
-# Modules that are on their way into a room.
-FLAT = {
-    "candidates": "comparison",
-    "comparison": "comparison",
-    "finetuning": "finetuning",
-    "learning": "comparison",
-    "tuned_network": "finetuning",
-    "prefix": "finetuning",
-    "results": "comparison",
-    "trainers": "comparison",
-}
 
 
 def imported(path):
@@ -60,8 +49,7 @@ def imported(path):
 
 def find_room(name):
     """The room that a dotted name of ours lies in."""
-    room = name.split(".")[1]
-    return FLAT.get(room, room) if not (LIBRARY / room).is_dir() else room
+    return name.split(".")[1]
 
 
 def find_module(name):

@@ -179,7 +179,7 @@ def test_the_recipe_of_imagenets_own_layer(exact, learned, monkeypatch):
     ],
 )
 def test_the_recipe_of_a_baseline(options, key, exact, pictures, tmp_path, monkeypatch):
-    monkeypatch.setattr("featx.finetuning.describe_decoder", lambda decode: "pillow 1")
+    monkeypatch.setattr("featx.finetuning.recipe.describe_decoder", lambda decode: "pillow 1")
     model, skipped = featx.finetune(
         pictures, split="first:2,1", epochs=1, output=tmp_path / "run", **options
     )

@@ -12,7 +12,7 @@ from featx.deployment.predict import predict as stream
 from featx.errors import DatasetError, ImageError, ModelError
 from featx.extraction.extract import extract
 from featx.features.file import read_features
-from featx.finetuning import finetune
+from featx.finetuning.finetune import finetune
 from featx.heads.fit import fit
 from featx.network.backbone import empty_state
 from featx.network.weights import load_weights, save_weights

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from featx.cli.rendering import render_predictions
 
-from featx.comparison import compare
+from featx.comparison.compare import compare
 from featx.deployment.predict import Prediction
 from featx.report.comparison import make_results, render_text, write_report
 from featx.text import format_interval, format_score, format_seconds, printable

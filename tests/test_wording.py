@@ -3,8 +3,8 @@ from types import SimpleNamespace
 import pytest
 from test_candidates import make
 
-from featx.candidates import Pair, Verdict
-from featx.learning import CurvePoint
+from featx.comparison.candidates import Pair, Verdict
+from featx.comparison.curves import CurvePoint
 from featx.report.sentences import (
     say_costs,
     say_learning,

@@ -10,11 +10,16 @@ from pathlib import Path
 from featx.config import BACKBONE, Preprocessing
 from featx.data.images import read_decode
 from featx.errors import ModelError, WeightsError
-from featx.finetuning import load_tuned
+from featx.finetuning.tuned_network import load_tuned
 from featx.heads.head import Head, load_head
 from featx.heads.scaling import Scaler
 from featx.heads.search import LinearFit
-from featx.network.catalogue import KNOWN, list_stored, read_stored_hash, recall_weights
+from featx.network.catalogue import (
+    KNOWN,
+    list_stored,
+    read_stored_hash,
+    recall_weights,
+)
 from featx.network.fetch import fetch_weights, resolve_weights
 from featx.network.weights import Weights
 from featx.training.model import Model, read_model

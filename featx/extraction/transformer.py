@@ -24,7 +24,12 @@ from featx.features.cache import find_cache_dir, is_asked_for, prepare_cache
 from featx.features.provenance import Choice, Provenance
 from featx.features.row_cache import RowCache, Rows, list_provenances, note_provenance, open_rows
 from featx.machine import count_cores
-from featx.network.catalogue import list_auto, name_weights, read_stored_hash, stored_path
+from featx.network.catalogue import (
+    list_auto,
+    name_weights,
+    read_stored_hash,
+    stored_path,
+)
 from featx.storage.rows import file_state
 from featx.timing import Stages
 

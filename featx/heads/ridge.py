@@ -1,4 +1,4 @@
-"""Ridge: least squares on ±1 with an L2 penalty, of rows at hand or from sums over blocks of them."""
+"""Ridge: least squares on ±1 with an L2 penalty, of rows at hand or from sums over blocks."""
 
 from __future__ import annotations
 

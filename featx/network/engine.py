@@ -12,7 +12,12 @@ import torch
 from featx.config import BATCH_SIZE
 from featx.errors import DeviceError
 from featx.machine import count_cores, describe_engine
-from featx.network.backbone import FrozenBackbone, build_network, flush_denormals, pad_batch
+from featx.network.backbone import (
+    FrozenBackbone,
+    build_network,
+    flush_denormals,
+    pad_batch,
+)
 from featx.network.weights import Weights
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}

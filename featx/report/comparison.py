@@ -9,8 +9,8 @@ from typing import Any
 
 from tabulate import tabulate
 
-from featx.candidates import Candidate
-from featx.comparison import Comparison
+from featx.comparison.candidates import Candidate
+from featx.comparison.compare import Comparison
 from featx.report.gallery import embed_pictures, map_test, show_predictions
 from featx.report.page import render_page
 from featx.report.rerun import SETTINGS_NAME, format_settings, say_command

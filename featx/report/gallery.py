@@ -15,8 +15,8 @@ from PIL import Image, ImageOps
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
-from featx.candidates import Candidate
-from featx.comparison import Comparison
+from featx.comparison.candidates import Candidate
+from featx.comparison.compare import Comparison
 from featx.data.images import open_rgb
 from featx.errors import ImageError
 from featx.machine import count_cores

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from featx.candidates import Candidate, Pair
-from featx.comparison import Comparison
+from featx.comparison.candidates import Candidate, Pair
+from featx.comparison.compare import Comparison
+from featx.comparison.curves import CurvePoint
 from featx.config import SIGNIFICANT, SPLITS
-from featx.learning import CurvePoint
 from featx.text import format_score, format_seconds, printable
 from featx.training.metrics import smallest_difference
 

@@ -10,7 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from featx.candidates import Candidate, Pair, Verdict, choose_best, judge, pair_candidates
+from featx.comparison.candidates import (
+    Candidate,
+    Pair,
+    Verdict,
+    choose_best,
+    judge,
+    pair_candidates,
+)
+from featx.comparison.curves import CurvePoint, keep_curves
+from featx.comparison.folder import claim_folder
+from featx.comparison.trainers import HeadTrainer, NetworkTrainer
 from featx.config import BACKBONE, CURVE_DRAWS, EPOCHS, PROTOCOLS, SPLITS
 from featx.data.dataset import Dataset, HashedRows, check_trainable
 from featx.data.sources import read_dataset, write_manifest
@@ -20,17 +30,14 @@ from featx.extraction.result import Extraction
 from featx.extraction.views import check_view, extract_views
 from featx.features.content import Features
 from featx.features.file import read_features
+from featx.finetuning.tuned_network import TRAINED
 from featx.heads.imagenet import find_known
 from featx.heads.recipe import CLASSIFIERS
-from featx.learning import CurvePoint, keep_curves
 from featx.machine import count_cores, describe_machine
 from featx.network.catalogue import KNOWN
 from featx.network.fetch import resolve_weights
 from featx.network.weights import Weights
-from featx.results import claim_folder
-from featx.trainers import HeadTrainer, NetworkTrainer
 from featx.training.evaluation import evaluate
-from featx.tuned_network import TRAINED
 
 log = logging.getLogger(__name__)
 

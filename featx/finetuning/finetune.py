@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import joblib
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -18,31 +17,29 @@ from sklearn.utils.class_weight import compute_class_weight
 from featx.config import (
     BACKBONE,
     EPOCHS,
-    HEAD_LEARNING_RATE,
     SPLITS,
     TRAIN_BATCH_SIZE,
-    TUNE_LEARNING_RATE,
 )
 from featx.data.dataset import Dataset, HashedRows, Skipped, check_trainable
 from featx.data.hashing import hash_rows
-from featx.data.images import describe_decoder, open_rgb
+from featx.data.loading import leave_out_undecodable
 from featx.data.sources import read_dataset
-from featx.errors import ImageError, ModelError
 from featx.features.cache import find_cache_dir, find_making, list_same_data
+from featx.finetuning.prefix import PrefixBatches, PrefixFile, row_bytes
+from featx.finetuning.recipe import make_tune_recipe, run_name
+from featx.finetuning.tuned_network import ImageBatches, TunedNetwork
 from featx.machine import count_cores, describe_machine
 from featx.network.backbone import flush_denormals
 from featx.network.engine import choose_device, full_float32, limit_threads
 from featx.network.fetch import resolve_weights
 from featx.network.weights import Weights
-from featx.prefix import PrefixBatches, PrefixFile, row_bytes
-from featx.storage.files import check_own_folder, check_space, explain_full, hash_json, write_json
+from featx.storage.files import check_own_folder, check_space, explain_full, write_json
 from featx.text import format_bytes, printable
 from featx.timing import Stages
 from featx.training.calibration import as_scores, fit_temperature, temper
 from featx.training.epochs import Batches, score_softmax, train_softmax
 from featx.training.metrics import score_labels
 from featx.training.model import Model, Outcome, check_place, read_model, write_model
-from featx.tuned_network import CACHEABLE, TRAINED, ImageBatches, TunedNetwork
 
 log = logging.getLogger(__name__)
 
@@ -295,105 +292,3 @@ def _keep_prefix(
             )  # fmt: skip
             first += len(one.y)
         yield splits
-
-
-def make_tune_recipe(
-    rows: HashedRows,
-    weights: Weights,
-    *,
-    train: str,
-    epochs: int,
-    augment: bool,
-    seed: int,
-    batch_size: int = TRAIN_BATCH_SIZE,
-    prefix_cache: bool = True,
-    class_weight: str = "none",
-    calibrate: bool = False,
-    decode: str = "exact",
-) -> dict[str, Any]:
-    """All that decides what a run finds, as JSON values.
-
-    Raises
-    ------
-    ModelError
-        Unknown `train` or `class_weight`, no epochs, or `calibrate` without val images.
-    """
-    if train not in TRAINED:
-        raise ModelError(f"unknown train {train!r}: say one of {', '.join(TRAINED)}")
-    if epochs < 1:
-        raise ModelError(f"epochs is {epochs}: at least 1")
-    if class_weight not in ("none", "balanced"):
-        raise ModelError(f"unknown class_weight {class_weight!r}: say none or balanced")
-    dataset = rows.dataset
-    if calibrate and not ((dataset.splits == "val") & (dataset.targets >= 0)).any():
-        raise ModelError(
-            f"{dataset.root} has no val images, and calibrate needs them: give a split"
-        )
-    return {
-        "train": train,
-        "epochs": epochs,
-        "augment": augment,
-        "seed": seed,
-        "batch_size": batch_size,
-        "learning_rate": HEAD_LEARNING_RATE,
-        "tune_learning_rate": TUNE_LEARNING_RATE,
-        "weights": weights.name,
-        "weights_sha256": weights.sha256,
-        "preprocessing": weights.preprocessing.to_dict(),
-        "decode": decode,
-        "decoder": describe_decoder(decode),
-        "prefix_cache": prefix_cache and train in CACHEABLE and not augment,
-        "class_weight": class_weight,
-        "calibrate": calibrate,
-        "fingerprint": rows.fingerprint,
-    }
-
-
-def run_name(recipe: dict[str, Any]) -> str:
-    """The folder's name of a run, one for each recipe."""
-    return f"{recipe['train']}-{hash_json(recipe)[:8]}"
-
-
-def leave_out_undecodable(
-    rows: HashedRows, on_error: str
-) -> tuple[HashedRows, tuple[Skipped, ...]]:
-    """Decode every image once; leave out those that cannot be, and say which and why.
-
-    Raises
-    ------
-    ImageError
-        `on_error` is "fail" and there is one.
-    """
-
-    def try_open(i: int) -> Skipped | None:
-        try:
-            open_rgb(rows.locate(i))
-        except ImageError as error:
-            if on_error == "fail":
-                raise
-            path, digest = rows.dataset.paths[i], str(rows.hashes[i])
-            return Skipped(path, digest, error.kind, error.reason)
-        return None
-
-    tried = joblib.Parallel(n_jobs=count_cores(), prefer="threads", batch_size=16)(
-        joblib.delayed(try_open)(i) for i in range(len(rows.hashes))
-    )
-    skipped = [*rows.unread, *(one for one in tried if one is not None)]
-    return rows.select(np.array([one is None for one in tried])), tuple(sorted(skipped))
-
-
-def load_tuned(model: Model, weights: Weights) -> TunedNetwork:
-    """The trained network: the pretrained one with the tensors that training moved.
-
-    Raises
-    ------
-    ModelError
-        Tensors are missing or of other shapes.
-    """
-    network = TunedNetwork(weights, len(model.classes), model.recipe["train"], model.recipe["seed"])
-    needed = network.copy_state()
-    arrays = model.arrays
-    if arrays.keys() != needed.keys() or any(arrays[n].shape != t.shape for n, t in needed.items()):
-        raise ModelError(f"{model.path} is damaged: its tensors do not fit --train {model.name}")
-    network.load_state_dict({n: torch.from_numpy(a) for n, a in arrays.items()}, strict=False)
-    return network.eval()

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from featx.candidates import Candidate, ExtractionCost
+from featx.comparison.candidates import Candidate, ExtractionCost
 from featx.data.dataset import HashedRows
 from featx.errors import ModelError
 from featx.features.content import Features
 from featx.features.costs import read_cost, read_image_cost
-from featx.finetuning import finetune_rows, make_tune_recipe, run_name
+from featx.finetuning.finetune import finetune_rows
+from featx.finetuning.recipe import make_tune_recipe, run_name
 from featx.heads.fit import fit
 from featx.heads.recipe import DRAWN, make_recipe
 from featx.network.weights import Weights

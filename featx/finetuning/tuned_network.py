@@ -17,9 +17,16 @@ from torchvision.models.resnet import ResNet
 from featx.config import HEAD_LEARNING_RATE, TUNE_LEARNING_RATE, Preprocessing
 from featx.data.images import load_augmented, load_image
 from featx.data.loading import load_batches
-from featx.network.backbone import Normalise, build_network, list_blocks, name_layers
+from featx.errors import ModelError
+from featx.network.backbone import (
+    Normalise,
+    build_network,
+    list_blocks,
+    name_layers,
+)
 from featx.network.weights import Weights
 from featx.training.epochs import make_linear
+from featx.training.model import Model
 
 # What moves: the new last layer alone; with the last two convolutions; with the last stage; all.
 TRAINED = ("fc", "last3", "layer4", "all")
@@ -150,3 +157,20 @@ class ImageBatches:
             for _, error in batch.failures:
                 raise error
             yield torch.from_numpy(batch.pixels)
+
+
+def load_tuned(model: Model, weights: Weights) -> TunedNetwork:
+    """The trained network: the pretrained one with the tensors that training moved.
+
+    Raises
+    ------
+    ModelError
+        Tensors are missing or of other shapes.
+    """
+    network = TunedNetwork(weights, len(model.classes), model.recipe["train"], model.recipe["seed"])
+    needed = network.copy_state()
+    arrays = model.arrays
+    if arrays.keys() != needed.keys() or any(arrays[n].shape != t.shape for n, t in needed.items()):
+        raise ModelError(f"{model.path} is damaged: its tensors do not fit --train {model.name}")
+    network.load_state_dict({n: torch.from_numpy(a) for n, a in arrays.items()}, strict=False)
+    return network.eval()
