@@ -29,6 +29,7 @@ from featx.data.hashing import hash_images
 from featx.data.images import load_image
 from featx.data.sources import read_inventory
 from featx.extraction.extract import extract_inventory
+from featx.extraction.request import Request
 from featx.features.content import Heading
 from featx.features.file import write_columns
 from featx.features.provenance import Provenance
@@ -112,7 +113,7 @@ def extract_all(root, output):
     """A whole extraction without a network."""
     inventory = hash_images(read_inventory(root, "0.7,0.1,0.2"), "skip")
     done = extract_inventory(
-        inventory, Averages(), PROVENANCE, output=output, cache_dir=None, num_workers=2
+        inventory, Averages(), PROVENANCE, Request(data=root, output=output, num_workers=2)
     )
     return {"images": done.images, "bytes": output.stat().st_size}
 

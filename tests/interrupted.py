@@ -15,6 +15,7 @@ from featx.data.hashing import hash_images
 from featx.data.sources import read_inventory
 from featx.errors import FeatxError
 from featx.extraction.extract import extract_inventory
+from featx.extraction.request import Request
 
 SHARD = 4  # images: a batch
 SPLIT = "first:2,1"
@@ -39,9 +40,8 @@ def extract_once(root, output, engine=None, **options):
     inventory = hash_images(read_inventory(root, SPLIT), "skip")
     defaults = {"output": output, "cache_dir": Path("cache"), "num_workers": 0}
     with mock.patch.object(featx.extraction.parts, "PART_IMAGES", SHARD):
-        return extract_inventory(
-            inventory, engine or SlowEngine(), PROVENANCE, **(defaults | options)
-        )
+        request = Request(data=root, **(defaults | options))
+        return extract_inventory(inventory, engine or SlowEngine(), PROVENANCE, request)
 
 
 def run_process(root, output, seen, seconds, started):

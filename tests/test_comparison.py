@@ -247,7 +247,9 @@ def test_views_are_made_as_the_features_are(do, tmp_path, monkeypatch):
     recipes = [c.model.recipe["views"] for c in found.candidates]
     made = read_features(extract_views_path(found))
     assert recipes == [[], [[made.provenance.key(), made.fingerprint]]]
-    monkeypatch.setattr("featx.comparison.compare.extract_views", None)  # not for heads without any
+    monkeypatch.setattr(
+        "featx.comparison.compare.extract_each_view", None
+    )  # not for heads without any
     do(clf=("imagenet",), baseline=(), views=3)
 
 

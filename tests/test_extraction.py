@@ -14,6 +14,7 @@ from featx.data.hashing import hash_images
 from featx.data.sources import read_dataset, read_inventory
 from featx.errors import DatasetError, ExtractionError, ImageError, OutputExistsError
 from featx.extraction.extract import extract, extract_inventory
+from featx.extraction.request import Request
 from featx.features.cache import cache_path
 from featx.features.costs import read_image_cost
 from featx.features.file import cost_path, read_features
@@ -35,7 +36,8 @@ def work(photos, cache, counting, provenance):
     def run(split="first:4,2", engine=counting, provenance=provenance, root=photos, **options):
         inventory = hash_images(read_inventory(root, split), options.get("on_error", "skip"))
         defaults = {"output": None, "cache_dir": cache, "num_workers": 2}
-        return extract_inventory(inventory, engine, provenance, **(defaults | options))
+        request = Request(data=root, **(defaults | options))
+        return extract_inventory(inventory, engine, provenance, request)
 
     return run
 

@@ -13,6 +13,7 @@ from featx.data.inventory import Inventory, take_inventory
 from featx.data.sources import read_dataset, read_inventory
 from featx.errors import StorageError
 from featx.extraction.extract import extract_inventory
+from featx.extraction.request import Request
 
 
 def test_an_inventory_is_the_dataset(photos):
@@ -90,7 +91,10 @@ def test_memory_does_not_grow_with_images(tmp_path, monkeypatch, again):
             tracemalloc.reset_peak()
             inventory = hash_images(read_inventory(root, "first:5,5"), "skip", [output])
             extract_inventory(
-                inventory, Wide(), PROVENANCE, output=output, cache_dir=None, num_workers=0
+                inventory,
+                Wide(),
+                PROVENANCE,
+                Request(data=inventory, output=output, num_workers=0),
             )
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()

@@ -12,6 +12,7 @@ from featx.data.hashing import hash_images
 from featx.data.sources import read_inventory
 from featx.errors import DatasetError, OutputExistsError, PlanError
 from featx.extraction.extract import extract, extract_inventory
+from featx.extraction.request import Request
 from featx.features.file import read_features
 from featx.scale import plan as planning
 from featx.scale import shard as sharding
@@ -53,7 +54,7 @@ def extract_shard(plan, shard, **options):
 def extract_alone(root, path):
     inventory = hash_images(read_inventory(root, SPLIT), "skip")
     options = {"output": path, "cache_dir": path.parent, "num_workers": 1}
-    extract_inventory(inventory, CountingEngine(), PROVENANCE, **options)
+    extract_inventory(inventory, CountingEngine(), PROVENANCE, Request(data=inventory, **options))
     return path.read_bytes()
 
 

@@ -25,15 +25,17 @@ from featx.config import BACKBONE, CURVE_DRAWS, EPOCHS, PROTOCOLS, SPLITS
 from featx.data.dataset import Dataset, HashedRows, check_trainable
 from featx.data.sources import read_dataset, write_manifest
 from featx.errors import BudgetError, DatasetError, ModelError, OutputExistsError, WeightsError
-from featx.extraction.extract import extract
+from featx.extraction.extract import extract_request
+from featx.extraction.request import Request
 from featx.extraction.result import Extraction
-from featx.extraction.views import check_view, extract_views
+from featx.extraction.views import check_view, extract_each_view
 from featx.features.content import Features
 from featx.features.file import read_features
+from featx.features.provenance import Choice
 from featx.finetuning.tuned_network import TRAINED
 from featx.heads.imagenet import find_known
 from featx.heads.recipe import CLASSIFIERS
-from featx.machine import count_cores, describe_machine
+from featx.machine import describe_machine
 from featx.network.catalogue import KNOWN
 from featx.network.fetch import resolve_weights
 from featx.network.weights import Weights
@@ -219,13 +221,23 @@ def compare(
     if not isinstance(data, Dataset) and Path(data).resolve() == (folder / "split.csv").resolve():
         raise OutputExistsError(folder, ("the manifest that is compared on",))
     claim_folder(folder, dataset, output is not None, overwrite)
-    options: dict[str, Any] = {
-        "backbone": backbone, "weights": weights, "device": device, "engine": engine,
-        "precision": precision, "decode": decode, "protocol": protocol,
-        "num_workers": num_workers, "on_error": on_error, "cache_dir": cache_dir,
-        "batch_size": batch_size, "rehash": rehash, "lock": lock, "progress": progress,
-    }  # fmt: skip
-    extraction = extract(dataset, **options)
+    choice = Choice(
+        engine=engine, precision=precision, decode=decode, protocol=protocol, backbone=backbone
+    )
+    request = Request(
+        data=dataset,
+        choice=choice,
+        weights=weights,
+        device=device,
+        batch_size=batch_size,
+        num_workers=num_workers,
+        on_error=on_error,
+        cache_dir=cache_dir,
+        rehash=rehash,
+        lock=lock,
+        progress=progress,
+    )
+    extraction = extract_request(request)
     log.info("features: %s", extraction.features)
     features = read_features(extraction.features)
     rows = _rows_of(dataset, features)
@@ -233,10 +245,18 @@ def compare(
     write_manifest(rows.dataset, folder / "split.csv", overwrite)
     # What auto has become, for all that follows and for whoever repeats it.
     settled = _settle(features, weights)
-    options |= settled
+    weights = settled["weights"]
+    choice = replace(
+        choice,
+        backbone=settled["backbone"],
+        engine=settled["engine"],
+        precision=settled["precision"],
+    )
+    request = replace(request, weights=weights, choice=choice)
     seen = []
     if set(heads) - {"imagenet"}:
-        seen = [read_features(path) for path in extract_views(rows.dataset, views, **options)]
+        paths = extract_each_view(request, rows.dataset, views)
+        seen = [read_features(path) for path in paths]
     for number, view in enumerate(seen, 1):
         check_view(features, view, number)
     training: dict[str, Any] = {
@@ -244,7 +264,7 @@ def compare(
     }  # fmt: skip
     fitting = {**training, "C": C, "scale": scale, "refit": published}
     tuning = {**training, "augment": augment, "prefix_cache": prefix_cache, "decode": decode}
-    trainer = HeadTrainer(folder, features, seeds, options["weights"], max_memory)
+    trainer = HeadTrainer(folder, features, seeds, weights, max_memory)
     candidates = []
     for name in dict.fromkeys(heads):
         try:
@@ -259,9 +279,10 @@ def compare(
     if not candidates and not networks:
         raise ModelError("nothing is left to compare: every head was left out")
     if networks:
-        network = _resolve_same(options["weights"], features, extraction, protocol)
-        workers = count_cores() if num_workers is None else num_workers
-        tuner = NetworkTrainer(folder, rows, network, seeds, device, workers, progress)
+        network = _resolve_same(weights, features, extraction, protocol)
+        tuner = NetworkTrainer(
+            folder, rows, network, seeds, device, request.count_workers(), progress
+        )
         candidates += [tuner.make(name, tuning) for name in dict.fromkeys(networks)]
     truth = {split: features.targets[features.rows(split)] for split in ("val", "test")}
     candidates = [
@@ -285,7 +306,7 @@ def compare(
         verdict=judge(candidates, paired, choose_best(candidates, truth["val"])),
         known=find_known(features.classes) if features.provenance.weights in KNOWN else {},
         learning=keep_curves(
-            folder / "learning.json", features, plain, seed, options["weights"], max_memory
+            folder / "learning.json", features, plain, seed, weights, max_memory
         )
         if learning_curves and plain
         else (),

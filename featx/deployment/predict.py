@@ -302,7 +302,7 @@ def check_meaning(trained: Model, provenance: Provenance) -> None:
 def _choose(classifier: Classifier, engine: str, precision: str) -> Choice:
     """An engine's choice; what it leaves open is what a head's features were computed by."""
     backbone = classifier.weights.backbone
-    choice = Choice(engine, precision, classifier.decode, backbone=backbone)
+    choice = Choice(engine=engine, precision=precision, decode=classifier.decode, backbone=backbone)
     try:
         made = Provenance(**classifier.model.provenance)
     except TypeError:  # a fine-tuned network's, which had no features

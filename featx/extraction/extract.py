@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,36 +15,26 @@ from featx.config import BACKBONE, BACKBONES, Preprocessing
 from featx.data.dataset import Dataset
 from featx.data.images import load_image, read_decode
 from featx.data.inventory import Image, Inventory
-from featx.errors import (
-    DatasetError,
-    ImageError,
-)
+from featx.errors import DatasetError, ImageError
 from featx.extraction.parts import Part, estimate_parts, part_features, run_parts
-from featx.extraction.request import look_up, note_index
-from featx.extraction.result import (
-    Extraction,
-    describe_stages,
-    make_heading,
-    measure_stages,
-    summarise,
-)
+from featx.extraction.place import examine_place
+from featx.extraction.request import Request, look_up, note_index
+from featx.extraction.result import Extraction, Making, describe_stages, finish
 from featx.extraction.runner import build_runner
 from featx.features.cache import (
     OpenFiles,
     cache_path,
     find_cache_dir,
     find_making,
-    open_before,
     open_made_alike,
     prepare_cache,
-    refuse_other,
 )
 from featx.features.checkpoints import open_checkpoints
-from featx.features.costs import Reused, read_cost, write_cost
-from featx.features.file import estimate_file, parts_folder, write_columns
-from featx.features.ledger import Ledger, count_held, count_removed
+from featx.features.costs import Reused, read_cost
+from featx.features.file import estimate_file, parts_folder
+from featx.features.ledger import Ledger, count_held
 from featx.features.provenance import Choice, Provenance
-from featx.machine import count_cores, describe_machine
+from featx.machine import describe_machine
 from featx.storage.files import check_space, check_writable, explain_full
 from featx.timing import Stages
 
@@ -149,91 +140,99 @@ def extract(
     >>> done.images, len(done.skipped_files)
     (27, 0)
     """
-    decode = "exact" if view else decode
-    choice = Choice(engine, precision, decode, protocol, view, storage, backbone)
-    asked = look_up(
-        data,
-        choice,
-        output=output,
-        weights=weights,
-        split=split,
-        root=root,
-        device=device,
-        on_error=on_error,
-        cache_dir=cache_dir,
-        rehash=rehash,
-        progress=progress,
+    return extract_request(
+        Request(
+            data=data,
+            split=split,
+            root=root,
+            choice=Choice(
+                engine=engine,
+                precision=precision,
+                decode="exact" if view else decode,
+                protocol=protocol,
+                view=view,
+                storage=storage,
+                backbone=backbone,
+            ),
+            weights=weights,
+            device=device,
+            batch_size=batch_size,
+            num_workers=num_workers,
+            on_error=on_error,
+            output=output,
+            cache_dir=cache_dir,
+            overwrite=overwrite,
+            rehash=rehash,
+            lock=lock,
+            progress=progress,
+        )
     )
-    if asked.found is not None:
-        return asked.found
-    inventory, target, home = asked.inventory, asked.output, asked.cache_dir
+
+
+def extract_request(request: Request) -> Extraction:
+    """See `extract`, whose arguments a request holds."""
+    lookup = look_up(request)
+    if lookup.found is not None:
+        return lookup.found
+    request, inventory = lookup.request, lookup.inventory
     # Before weights are fetched and a network is built for nothing.
-    place = target or home / "features.h5"
-    size = estimate_file(len(inventory), BACKBONES[backbone], inventory.longest_name(), storage)
-    check_space(place, size, size)
-    check_writable(place)
-    made = find_making(asked.same_data, asked.opened)
+    choice, place = request.choice, request.output or lookup.cache_dir / "features.h5"
+    check_room(Path(place), inventory, BACKBONES[choice.backbone], choice.storage)
     runner, provenance = build_runner(
         inventory.first_paths,
-        asked.choice,
-        weights,
-        made,
-        device=device,
-        batch_size=batch_size,
-        progress=progress,
-        stages=asked.stages,
+        choice,
+        request.weights,
+        find_making(lookup.same_data, lookup.opened),
+        device=request.device,
+        batch_size=request.batch_size,
+        progress=request.progress,
+        stages=lookup.stages,
     )
     return extract_inventory(
-        inventory,
-        runner,
-        provenance,
-        output=target,
-        cache_dir=home,
-        num_workers=count_cores() if num_workers is None else num_workers,
-        on_error=on_error,
-        overwrite=overwrite,
-        lock=lock,
-        progress=progress,
-        stages=asked.stages,
-        opened=asked.opened,
+        inventory, runner, provenance, request, stages=lookup.stages, opened=lookup.opened
     )
+
+
+def check_room(path: Path, inventory: Inventory, feature_dim: int, storage: str) -> int:
+    """See that a feature file of these images can be written; about how many bytes it takes.
+
+    Raises
+    ------
+    StorageError
+        The disk has no room, or refuses.
+    """
+    size = estimate_file(len(inventory), feature_dim, inventory.longest_name(), storage)
+    check_space(path, size, size)
+    check_writable(path)
+    return size
 
 
 def extract_inventory(
     inventory: Inventory,
     engine: Engine,
     provenance: Provenance,
+    request: Request,
     *,
-    output: Path | None,
-    cache_dir: Path | None,
-    num_workers: int,
-    on_error: str = "skip",
-    overwrite: bool = False,
-    lock: bool = True,
-    progress: bool = False,
     stages: Stages | None = None,
     opened: OpenFiles | None = None,
     fixed: bool = False,
 ) -> Extraction:
-    """`extract` with everything resolved: the files hashed, the engine built.
+    """What a request asks for, with the files hashed and the engine built.
 
     Parameters
     ----------
     inventory : Inventory
     engine : Engine
     provenance : Provenance
-    output : Path or None
-    cache_dir : Path or None
-        None: nothing is taken from a cache, and there is an `output`.
+    request : Request
+        Whose data, choice, weights, device and batch size are settled by the above.
     stages : Stages, optional
         Of what went into the above, which belongs to the extraction's cost.
     opened : OpenFiles, optional
         Feature files that were read already.
     fixed : bool
         The images are a part of others and were listed before: one that has other bytes now, or is
-        gone, is an error; that none can be decoded is none.
-    num_workers, on_error, overwrite, lock, progress
-        See `extract`.
+        gone, is an error; that none can be decoded is none; nothing is taken from the cache.
 
     Raises
     ------
@@ -242,43 +241,37 @@ def extract_inventory(
     """
     stages, opened = stages or Stages(), opened or OpenFiles()
     started = time.perf_counter() - stages.total
-    decode = read_decode(provenance.decoder)
-    preprocessing = Preprocessing.from_dict(provenance.preprocessing)
-    home = cache_dir or find_cache_dir()
-    path = output or cache_path(inventory, provenance, home)
-    folder = parts_folder(path)
-    dim, storage = engine.feature_dim, provenance.storage
-    size = estimate_file(len(inventory), dim, inventory.longest_name(), storage)
-    check_space(path, size, size)
-    if output is None:
+    home = find_cache_dir(request.cache_dir)
+    path = Path(request.output or cache_path(inventory, provenance, home))
+    dim, workers = engine.feature_dim, request.count_workers()
+    size = check_room(path, inventory, dim, provenance.storage)
+    if request.output is None:
         prepare_cache(home)
-    check_writable(path)
-    kept = f"what was done is kept in {folder}; make room, and the same command goes on"
-    with explain_full(path, size, kept), open_checkpoints(path, lock=lock) as checkpoints:
-        before = open_before(path, opened, refuse=output is not None and not overwrite)
+    kept = f"what was done is kept in {parts_folder(path)}; make room, and the same command goes on"
+    with (
+        explain_full(path, size, kept),
+        open_checkpoints(path, lock=request.lock) as checkpoints,
+    ):
         parts = [part for part, _ in checkpoints.parts]
-        # What the cache names, it names by folder and provenance: there is nothing to mix up.
-        if output is not None and not overwrite:
-            if before is not None:
-                refuse_other(path, [before], inventory, provenance)
-            refuse_other(folder, parts, inventory, provenance, other_split=True)
+        place = examine_place(
+            path, inventory, provenance, guarded=request.guarded, parts=parts, opened=opened
+        )
         ledger = Ledger(inventory)
         reused = Reused(ledger)
-        for part, spent in checkpoints.parts:
-            if part.provenance == provenance:
-                reused.take(part, spent)
-        if parts:
+        if place.action == "resume":
+            for part, spent in checkpoints.parts:
+                if part.provenance == provenance:
+                    reused.take(part, spent)
             log.info(
                 "going on: %d images were done before this extraction was interrupted",
                 count_held(parts, inventory)[1],
             )
-        if before is not None and before.provenance == provenance:
-            reused.take(before, read_cost(before))
-        alike = () if cache_dir is None else open_made_alike(provenance, home, path, opened)
-        for file in alike:
+        if place.before is not None and place.before.provenance == provenance:
+            reused.take(place.before, read_cost(place.before))
+        for file in () if fixed else open_made_alike(provenance, home, path, opened):
             reused.take(file, read_cost(file))
         ledger.start()
-        if on_error == "fail" and (error := ledger.find_failure()):
+        if request.on_error == "fail" and (error := ledger.find_failure()):
             raise error
         todo = ledger.list_todo()
         check_space(path, size + estimate_parts(todo, dim), size)
@@ -294,50 +287,48 @@ def extract_inventory(
             }
             ledger.take(checkpoints.keep(part_features(part, inventory, provenance), cost))
 
-        def load(image: Image) -> npt.NDArray[np.uint8]:
-            where = inventory.root / image.path
-            try:
-                return load_image(where, preprocessing, image.digest, decode)
-            except ImageError as error:
-                if fixed and error.kind == "unreadable":
-                    raise DatasetError(
-                        f"{where} is not what it was when the plan was made ({error.reason}): "
-                        "featx plan … --overwrite makes it anew"
-                    ) from error
-                raise
-
         done = run_parts(
             ledger,
             engine,
-            load,
+            _make_loader(inventory, provenance, fixed),
             keep,
             stages=stages,
-            num_workers=num_workers,
-            on_error=on_error,
-            progress=progress,
+            num_workers=workers,
+            on_error=request.on_error,
+            progress=request.progress,
         )
-        with stages.time("write"):
-            gathered = ledger.gather(dim, storage, empty_ok=fixed)
-            fingerprint = gathered.fingerprint()
-            seconds = time.perf_counter() - started
-            # What it cost first: once the file is there, nothing is left to tell.
-            cost = {"seconds": seconds} | measure_stages(stages)
-            write_cost(path, fingerprint, reused.cost, cost, done.computed, engine.device)
-            if not fixed:
+        if not fixed:
+            with stages.time("write"):
                 note_index(inventory, path)
-            heading = make_heading(inventory, provenance, gathered.skipped)
-            removed = 0 if before is None else count_removed(before, inventory)
-            file = write_columns(path, gathered.columns, heading, fingerprint)
-            checkpoints.discard()
+        making = Making(path, provenance, dim, ledger, reused, place.before, stages, started)
+        speed = done.computed / done.seconds if done.computed else None
+        extraction = finish(
+            making, engine.device, computed=done.computed, speed=speed, empty_ok=fixed
+        )
+        checkpoints.discard()
     if done.computed:
-        for line in describe_stages(stages, num_workers):
+        for line in describe_stages(stages, workers):
             log.debug("%s", line)
-    return summarise(
-        file,
-        extracted=gathered.count_new(),
-        removed=removed,
-        seconds=time.perf_counter() - started,
-        speed=done.computed / done.seconds if done.computed else None,
-        stages=stages,
-        device=engine.device,
-    )
+    return extraction
+
+
+def _make_loader(
+    inventory: Inventory, provenance: Provenance, fixed: bool
+) -> Callable[[Image], npt.NDArray[np.uint8]]:
+    """What decodes an image as the provenance says; see `extract_inventory` for `fixed`."""
+    decode = read_decode(provenance.decoder)
+    preprocessing = Preprocessing.from_dict(provenance.preprocessing)
+
+    def load(image: Image) -> npt.NDArray[np.uint8]:
+        where = inventory.root / image.path
+        try:
+            return load_image(where, preprocessing, image.digest, decode)
+        except ImageError as error:
+            if fixed and error.kind == "unreadable":
+                raise DatasetError(
+                    f"{where} is not what it was when the plan was made ({error.reason}): "
+                    "featx plan … --overwrite makes it anew"
+                ) from error
+            raise
+
+    return load

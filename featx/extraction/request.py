@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from featx.data.dataset import Dataset
@@ -20,6 +20,7 @@ from featx.features.content import FeatureFile
 from featx.features.file import parts_folder
 from featx.features.ledger import count_held
 from featx.features.provenance import Choice
+from featx.machine import count_cores
 from featx.storage.files import resolve_output
 from featx.text import printable
 from featx.timing import Stages
@@ -27,17 +28,63 @@ from featx.timing import Stages
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Lookup:
-    """What is asked for, and what of it is there.
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What an extraction is asked for. What the fields mean is told by `featx.extract`.
 
     Attributes
     ----------
+    data : path, Dataset or Inventory
+        Of an Inventory the images are hashed.
+    choice : Choice
+        Network, engine, precision, decoding, framing, storage.
+    output, cache_dir : path or None
+    """
+
+    data: str | Path | Dataset | Inventory
+    split: str | None = None
+    root: str | Path | None = None
+    choice: Choice = field(default_factory=Choice)
+    weights: str = "auto"
+    device: str = "auto"
+    batch_size: int | None = None
+    num_workers: int | None = None
+    on_error: str = "skip"
+    output: str | Path | None = None
+    cache_dir: str | Path | None = None
+    overwrite: bool = False
+    rehash: bool = False
+    lock: bool = True
+    progress: bool = False
+
+    @property
+    def guarded(self) -> bool:
+        """Whether what lies at the output and is something else must stay."""
+        return self.output is not None and not self.overwrite
+
+    def read_images(self) -> Inventory:
+        """The images that are asked for, not hashed yet where they were not."""
+        if isinstance(self.data, Inventory):
+            return self.data
+        if isinstance(self.data, Dataset):
+            return take_inventory(self.data)
+        return read_inventory(self.data, self.split, self.root)
+
+    def count_workers(self) -> int:
+        """Decoding threads."""
+        return count_cores() if self.num_workers is None else self.num_workers
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """A request, and what of it is there.
+
+    Attributes
+    ----------
+    request : Request
+        Its output is where that really is.
     inventory : Inventory
         Hashed.
-    choice : Choice
-    output : Path or None
-        Where a named output really is.
     cache_dir : Path
     same_data : list of Path
         Feature files that may hold the same data.
@@ -47,9 +94,8 @@ class Lookup:
         Nothing is left to do: the file that has it all.
     """
 
+    request: Request
     inventory: Inventory
-    choice: Choice
-    output: Path | None
     cache_dir: Path
     same_data: list[Path]
     opened: OpenFiles
@@ -57,44 +103,31 @@ class Lookup:
     found: Extraction | None = None
 
 
-def look_up(
-    data: str | Path | Dataset,
-    choice: Choice,
-    *,
-    output: str | Path | None,
-    weights: str,
-    split: str | None,
-    root: str | Path | None,
-    device: str,
-    on_error: str,
-    cache_dir: str | Path | None,
-    rehash: bool,
-    progress: bool,
-) -> Lookup:
-    """Find and hash the images, and a file that holds just them; see `extract`."""
-    if isinstance(data, Dataset):
-        inventory = take_inventory(data)
-    else:
-        inventory = read_inventory(data, split, root)
+def look_up(request: Request) -> Lookup:
+    """Find and hash the images, and a file that holds just them."""
+    inventory = request.read_images()
     _note_ignored(inventory)
     pixel_limit()  # what it says of a wrong setting is better said now
-    target = None if output is None else resolve_output(Path(output))
-    home = find_cache_dir(cache_dir)
+    target = None if request.output is None else resolve_output(Path(request.output))
+    request = replace(request, output=target)
+    home = find_cache_dir(request.cache_dir)
     stages, opened = Stages(), OpenFiles()
     with stages.time("find"):
         same_data = list_same_data(inventory, home, target)
-        hash_images(inventory, on_error, () if rehash else same_data, progress)
+        hash_images(
+            inventory, request.on_error, () if request.rehash else same_data, request.progress
+        )
         usable = same_data if target is None else [path for path in same_data if path == target]
-        found = find_finished(inventory, usable, weights, choice, opened)
-    asked = Lookup(inventory, choice, target, home, same_data, opened, stages)
+        found = find_finished(inventory, usable, request.weights, request.choice, opened)
+    lookup = Lookup(request, inventory, home, same_data, opened, stages)
     if found is None:
-        return asked
-    if on_error == "fail":
+        return lookup
+    if request.on_error == "fail":
         _fail_on_skipped(found, inventory.root)
     clear_finished(found, inventory)
     if inventory.read:
         note_index(inventory, found.path)
-    return replace(asked, found=summarise_found(found, stages, device))
+    return replace(lookup, found=summarise_found(found, stages, request.device))
 
 
 def clear_finished(found: FeatureFile, inventory: Inventory) -> None:

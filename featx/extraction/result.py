@@ -1,21 +1,21 @@
-"""One feature file's content from all that was computed, and what an extraction did."""
+"""The end of every extraction: the file from all that was computed, and what was done."""
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from featx.data.dataset import Skipped
 from featx.data.inventory import Inventory
 from featx.features.content import FeatureFile, Heading
-from featx.features.costs import read_cost
+from featx.features.costs import Reused, read_cost, write_cost
+from featx.features.file import write_columns
+from featx.features.ledger import Ledger, count_removed
 from featx.features.provenance import Provenance
 from featx.timing import Stages
-
-if TYPE_CHECKING:
-    pass
 
 
 def make_heading(
@@ -86,6 +86,80 @@ class Extraction:
             "skipped": len(self.skipped_files),
             "skipped_files": [one.to_dict() for one in self.skipped_files],
         }
+
+
+@dataclass(frozen=True)
+class Making:
+    """A feature file while it is made, by one machine or from the shards of many.
+
+    Attributes
+    ----------
+    path : Path
+    provenance : Provenance
+    feature_dim : int
+    ledger : Ledger
+        Whose features lie where.
+    reused : Reused
+        What was taken from other files, and what that cost.
+    before : FeatureFile or None
+        What the path holds until it is replaced.
+    stages : Stages
+    started : float
+        `time.perf_counter` when it began.
+    """
+
+    path: Path
+    provenance: Provenance
+    feature_dim: int
+    ledger: Ledger
+    reused: Reused
+    before: FeatureFile | None
+    stages: Stages
+    started: float
+
+
+def finish(
+    making: Making,
+    device: str,
+    *,
+    computed: int = 0,
+    speed: float | None = None,
+    empty_ok: bool = False,
+) -> Extraction:
+    """Write the file, and beside it what it cost.
+
+    Parameters
+    ----------
+    making : Making
+        Whose ledger has everything.
+    device : str
+        What computed them.
+    computed : int
+        Images that the network saw now, and of which the stages tell the cost.
+    speed : float, optional
+        Images per second of those.
+    empty_ok : bool
+        That no image could be decoded is no error.
+    """
+    path, ledger, stages = making.path, making.ledger, making.stages
+    with stages.time("write"):
+        gathered = ledger.gather(making.feature_dim, making.provenance.storage, empty_ok)
+        fingerprint = gathered.fingerprint()
+        cost = {"seconds": time.perf_counter() - making.started} | measure_stages(stages)
+        # What it cost first: once the file is there, nothing is left to tell.
+        write_cost(path, fingerprint, making.reused.cost, cost, computed, device)
+        heading = make_heading(ledger.inventory, making.provenance, gathered.skipped)
+        removed = 0 if making.before is None else count_removed(making.before, ledger.inventory)
+        file = write_columns(path, gathered.columns, heading, fingerprint)
+    return summarise(
+        file,
+        extracted=gathered.count_new(),
+        removed=removed,
+        seconds=time.perf_counter() - making.started,
+        speed=speed,
+        stages=stages,
+        device=device,
+    )
 
 
 def summarise(

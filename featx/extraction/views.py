@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,11 @@ from featx.data.dataset import Dataset
 from featx.data.images import describe_decoder
 from featx.data.sources import read_dataset
 from featx.errors import DatasetError, FeatureFileError, ModelError
-from featx.extraction.extract import extract
+from featx.extraction.extract import extract_request
+from featx.extraction.request import Request
 from featx.features.content import Features
 from featx.features.file import read_features, read_provenance
-from featx.features.provenance import Provenance
+from featx.features.provenance import Choice, Provenance
 
 log = logging.getLogger(__name__)
 
@@ -52,15 +53,25 @@ def extract_views(
     list of Path
     """
     dataset = data if isinstance(data, Dataset) else read_dataset(data, split, root)
+    chosen = {one.name: options.pop(one.name) for one in fields(Choice) if one.name in options}
+    request = Request(data=dataset, output=output, choice=Choice(**chosen), **options)
+    return extract_each_view(request, dataset, count)
+
+
+def extract_each_view(request: Request, dataset: Dataset, count: int) -> list[Path]:
+    """See `extract_views`, whose other arguments a request holds."""
     train = dataset.select((dataset.splits == "train") & (dataset.targets >= 0))
     if not len(train):
         raise DatasetError(f"{dataset.root} has no labelled train images to take views of")
     return [
-        extract(
-            train,
-            view=view,
-            output=None if output is None else view_path(output, view),
-            **options,
+        extract_request(
+            replace(
+                request,
+                data=train,
+                # Of a view no JPEG is decoded at reduced scale.
+                choice=replace(request.choice, view=view, decode="exact"),
+                output=request.output and view_path(Path(request.output), view),
+            )
         ).features
         for view in range(1, count + 1)
     ]

@@ -11,7 +11,7 @@ from pathlib import Path
 from featx.data.dataset import Dataset
 from featx.data.images import describe_colours, describe_decoder, read_decode
 from featx.data.inventory import Inventory
-from featx.errors import FeatureFileError, OutputExistsError
+from featx.errors import FeatureFileError
 from featx.features.content import FeatureFile
 from featx.features.file import open_features, read_provenance_key
 from featx.features.ledger import count_held, holds
@@ -133,42 +133,27 @@ def find_making(candidates: Iterable[Path], opened: OpenFiles | None = None) -> 
     return None
 
 
-def open_before(path: Path, opened: OpenFiles, refuse: bool) -> FeatureFile | None:
-    """What the file holds now; one that cannot be read is refused, or made again and said so."""
-    if not path.exists():
-        return None
-    try:
-        return opened.open(path)
-    except FeatureFileError as error:
-        if refuse:
-            raise OutputExistsError(path, (error.reason,)) from error
-        log.warning("not reused: %s", error)
-        return None
-
-
-def refuse_other(
-    where: Path,
+def find_differences(
     there: Sequence[FeatureFile],
     inventory: Inventory,
     provenance: Provenance,
     other_split: bool = False,
-) -> None:
-    """Raise OutputExistsError unless what is `there` is of the same making and data.
+) -> tuple[str, ...]:
+    """In what files differ from the features of that making and data; () where in nothing.
 
     The same data may have grown, changed or shrunk; but where most of what was made is no longer
     in it, it was made of something else. `other_split` lets another split rule pass.
     """
     headings = [one.heading for one in there]
-    differences = [d for one in headings for d in one.provenance.differences(provenance)]
+    found = [d for one in headings for d in one.provenance.differences(provenance)]
     names = {one.dataset for one in headings} - {inventory.name}
-    differences += [f"data: {name} → {inventory.name}" for name in sorted(names)]
+    found += [f"data: {name} → {inventory.name}" for name in sorted(names)]
     rules = {one.split_rule for one in headings if not other_split} - {inventory.split_rule}
-    differences += [f"split: {rule} → {inventory.split_rule}" for rule in sorted(rules)]
+    found += [f"split: {rule} → {inventory.split_rule}" for rule in sorted(rules)]
     held, kept = count_held(there, inventory)
     if 2 * kept < held:
-        differences.append(f"images: only {kept} of its {held} are in {inventory.root}")
-    if differences:
-        raise OutputExistsError(where, tuple(dict.fromkeys(differences)))
+        found.append(f"images: only {kept} of its {held} are in {inventory.root}")
+    return tuple(dict.fromkeys(found))
 
 
 def prepare_cache(cache_dir: Path) -> None:

@@ -57,7 +57,7 @@ class Provenance:
         return tuple(f"{k}: {mine[k]} → {theirs[k]}" for k in mine if mine[k] != theirs[k])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Choice:
     """An engine, a precision, a way to decode and to frame, a network: as a user names them.
 

@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from featx.config import BACKBONE, PLAN_SHARD_IMAGES
-from featx.extraction.request import Lookup, look_up
+from featx.extraction.request import Lookup, Request, look_up
 from featx.extraction.result import Extraction
 from featx.features.provenance import Choice
 from featx.scale.merge import merge
-from featx.scale.plan import make_plan
+from featx.scale.plan import plan_request
 from featx.scale.ray_cluster import find_address, import_ray, run_with_ray
 from featx.storage.files import hash_json
 
@@ -70,40 +70,40 @@ def extract_distributed(
     """
     started = time.perf_counter()
     import_ray(find_address(address))  # before any work for a cluster that is not there
-    asked = look_up(
-        data,
-        Choice(engine, precision, decode, protocol, storage=storage, backbone=backbone),
-        output=output,
-        weights=weights,
-        split=split,
-        root=root,
-        device=device,
-        on_error=on_error,
-        cache_dir=cache_dir,
-        rehash=rehash,
-        progress=progress,
+    lookup = look_up(
+        Request(
+            data=data,
+            split=split,
+            root=root,
+            choice=Choice(
+                engine=engine,
+                precision=precision,
+                decode=decode,
+                protocol=protocol,
+                storage=storage,
+                backbone=backbone,
+            ),
+            weights=weights,
+            device=device,
+            batch_size=batch_size,
+            num_workers=num_workers,
+            on_error=on_error,
+            output=output,
+            cache_dir=cache_dir,
+            overwrite=overwrite,
+            rehash=rehash,
+            lock=lock,
+            progress=progress,
+        )
     )
-    if asked.found is not None:
-        return asked.found
-    folder = _find_place(asked, weights)
-    plan = make_plan(
-        asked.inventory,
+    if lookup.found is not None:
+        return lookup.found
+    request, folder = lookup.request, _find_place(lookup)
+    plan = plan_request(
+        # Shards that are done are used where they fit.
+        replace(request, data=lookup.inventory, overwrite=True),
         folder,
-        split=split,
-        backbone=backbone,
-        weights=weights,
-        device=device,
-        engine=engine,
-        precision=precision,
-        decode=decode,
-        protocol=protocol,
-        storage=storage,
-        batch_size=batch_size,
-        on_error=on_error,
-        shard_size=shard_size,
-        cache_dir=cache_dir,
-        overwrite=True,  # shards that are done are used where they fit
-        progress=progress,
+        shard_size,
     )
     begun = time.perf_counter()
     computed = run_with_ray(
@@ -116,7 +116,7 @@ def extract_distributed(
         progress=progress,
     )
     seconds = time.perf_counter() - begun
-    done = merge(folder, asked.output, cache_dir=cache_dir, overwrite=overwrite, lock=lock)
+    done = merge(folder, request.output, cache_dir=cache_dir, overwrite=overwrite, lock=lock)
     shutil.rmtree(folder)
     return replace(
         done,
@@ -127,12 +127,12 @@ def extract_distributed(
     )
 
 
-def _find_place(asked: Lookup, weights: str) -> Path:
+def _find_place(lookup: Lookup) -> Path:
     """Where the plan lies meanwhile: beside the output, or in the cache by what is asked for."""
-    if asked.output is not None:
-        return asked.output.with_name(f"{asked.output.name}.plan")
-    inventory = asked.inventory
-    key = hash_json(
-        [str(inventory.root.resolve()), inventory.split_rule, weights, vars(asked.choice)]
-    )
-    return asked.cache_dir / f"{key[:16]}.plan"
+    request, inventory = lookup.request, lookup.inventory
+    if request.output is not None:
+        output = Path(request.output)
+        return output.with_name(f"{output.name}.plan")
+    where = str(inventory.root.resolve())
+    key = hash_json([where, inventory.split_rule, request.weights, vars(request.choice)])
+    return lookup.cache_dir / f"{key[:16]}.plan"

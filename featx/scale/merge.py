@@ -10,21 +10,20 @@ from pathlib import Path
 from featx.data.inventory import Inventory
 from featx.data.sources import read_inventory
 from featx.errors import DatasetError, FeatureFileError, PlanError
-from featx.extraction.result import Extraction, make_heading, summarise
+from featx.extraction.extract import check_room
+from featx.extraction.place import examine_place
+from featx.extraction.result import Extraction, Making, finish
 from featx.features.cache import (
-    OpenFiles,
     cache_path,
     find_cache_dir,
-    open_before,
     prepare_cache,
-    refuse_other,
 )
 from featx.features.content import FeatureFile
-from featx.features.costs import Reused, read_cost, write_cost
-from featx.features.file import estimate_file, open_features, parts_folder, write_columns
-from featx.features.ledger import Ledger, count_removed, find_changes, holds
+from featx.features.costs import Reused, read_cost
+from featx.features.file import open_features, parts_folder
+from featx.features.ledger import Ledger, find_changes, holds
 from featx.scale.plan_file import Plan, read_all, read_plan, read_shard
-from featx.storage.files import check_space, check_writable, explain_full, resolve_output
+from featx.storage.files import explain_full, resolve_output
 from featx.storage.locks import do_without_lock, hold_lock
 from featx.timing import Stages
 
@@ -69,28 +68,24 @@ def merge(
     inventory = read_all(plan)
     if inventory.fingerprint() != plan.fingerprint:
         raise PlanError(f"{plan.folder}: its lists do not have the fingerprint that it names")
-    home = find_cache_dir(cache_dir)
-    path = (
-        cache_path(inventory, plan.provenance, home)
-        if output is None
-        else resolve_output(Path(output))
-    )
-    stages = Stages()
+    home, stages = find_cache_dir(cache_dir), Stages()
+    if output is None:
+        path = cache_path(inventory, plan.provenance, home)
+    else:
+        path = resolve_output(Path(output))
     with stages.time("find"):
         files = _open_shards(plan)
         _note_changes(plan, inventory)
     dim = files[0].columns["features"].shape[1]
-    size = estimate_file(len(inventory), dim, inventory.longest_name(), plan.provenance.storage)
-    check_space(path, size, size)
+    size = check_room(path, inventory, dim, plan.provenance.storage)
     if output is None:
         prepare_cache(home)
-    check_writable(path)
     parts = parts_folder(path)
     kept = f"all shards are kept in {plan.folder}; make room, and the same command goes on"
     with explain_full(path, size, kept), hold_lock(parts, path) if lock else do_without_lock(parts):
-        before = open_before(path, OpenFiles(), refuse=output is not None and not overwrite)
-        if before is not None and output is not None and not overwrite:
-            refuse_other(path, [before], inventory, plan.provenance)
+        place = examine_place(
+            path, inventory, plan.provenance, guarded=output is not None and not overwrite
+        )
         ledger = Ledger(inventory)
         reused = Reused(ledger)
         for file in files:
@@ -99,22 +94,8 @@ def merge(
                 if not one.digest:
                     ledger.skip(one)
         ledger.start()
-        with stages.time("write"):
-            gathered = ledger.gather(dim, plan.provenance.storage)
-            fingerprint = gathered.fingerprint()
-            write_cost(path, fingerprint, reused.cost, {}, 0, "")
-            heading = make_heading(inventory, plan.provenance, gathered.skipped)
-            removed = 0 if before is None else count_removed(before, inventory)
-            file = write_columns(path, gathered.columns, heading, fingerprint)
-    return summarise(
-        file,
-        extracted=0,
-        removed=removed,
-        seconds=time.perf_counter() - started,
-        speed=None,
-        stages=stages,
-        device=reused.cost.get("device", ""),
-    )
+        making = Making(path, plan.provenance, dim, ledger, reused, place.before, stages, started)
+        return finish(making, reused.cost.get("device", ""))
 
 
 def _open_shards(plan: Plan) -> list[FeatureFile]:

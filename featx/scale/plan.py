@@ -12,8 +12,8 @@ from featx.config import BACKBONE, CUDA_BATCH_SIZE, PLAN_SHARD_IMAGES
 from featx.data.columns import Selection
 from featx.data.hashing import hash_images
 from featx.data.inventory import Inventory
-from featx.data.sources import read_inventory
 from featx.errors import DeviceError, OutputExistsError, PlanError
+from featx.extraction.request import Request
 from featx.extraction.runner import build_runner, make_provenance, resolve_framed
 from featx.features.cache import find_cache_dir, find_making, list_same_data
 from featx.features.ledger import find_changes
@@ -84,30 +84,58 @@ def make_plan(
         The folder holds something else, or a plan of data that has changed since, and `overwrite`
         is False.
     """
-    folder = Path(folder)
-    before = None if overwrite else _read_before(folder)
-    inventory = data if isinstance(data, Inventory) else read_inventory(data, split, root)
-    same_data = list_same_data(inventory, find_cache_dir(cache_dir))
-    if inventory is not data:
-        hash_images(inventory, on_error, () if rehash else same_data, progress)
-    choice = Choice(engine, precision, decode, protocol, storage=storage, backbone=backbone)
-    made = find_making(same_data) if before is None else before.provenance
-    provenance, batch_size = _settle(
-        inventory, choice, weights, made, device=device, batch_size=batch_size, progress=progress
+    return plan_request(
+        Request(
+            data=data,
+            split=split,
+            root=root,
+            choice=Choice(
+                engine=engine,
+                precision=precision,
+                decode=decode,
+                protocol=protocol,
+                storage=storage,
+                backbone=backbone,
+            ),
+            weights=weights,
+            device=device,
+            batch_size=batch_size,
+            on_error=on_error,
+            cache_dir=cache_dir,
+            overwrite=overwrite,
+            rehash=rehash,
+            progress=progress,
+        ),
+        Path(folder),
+        shard_size,
     )
+
+
+def plan_request(request: Request, folder: Path, shard_size: int) -> Plan:
+    """See `make_plan`, whose other arguments a request holds."""
+    before = None if request.overwrite else _read_before(folder)
+    inventory, weights = request.read_images(), request.weights
+    same_data = list_same_data(inventory, find_cache_dir(request.cache_dir))
+    if inventory is not request.data:
+        known = () if request.rehash else same_data
+        hash_images(inventory, request.on_error, known, request.progress)
+    made = find_making(same_data) if before is None else before.provenance
+    provenance, batch_size = _settle(inventory, request, made)
     plan = Plan(
         folder=folder,
         data=str(Path(inventory.source).resolve()),
         root=str(inventory.root.resolve()),
-        split=split,
+        split=request.split,
         dataset=inventory.name,
         split_rule=inventory.split_rule,
         classes=inventory.classes,
         weights=str(Path(weights).resolve()) if Path(weights).is_file() else provenance.weights,
-        choice=replace(choice, engine=provenance.engine.split()[0], precision=provenance.precision),
+        choice=replace(
+            request.choice, engine=provenance.engine.split()[0], precision=provenance.precision
+        ),
         provenance=provenance,
         batch_size=batch_size,
-        on_error=on_error,
+        on_error=request.on_error,
         shard_size=shard_size,
         images=len(inventory),
         skipped=len(inventory.unread),
@@ -133,37 +161,31 @@ def _read_before(folder: Path) -> Plan | None:
 
 
 def _settle(
-    inventory: Inventory,
-    choice: Choice,
-    weights: str,
-    made: Provenance | None,
-    *,
-    device: str,
-    batch_size: int | None,
-    progress: bool,
+    inventory: Inventory, request: Request, made: Provenance | None
 ) -> tuple[Provenance, int]:
     """What all shards' features will be made by, and the images of a forward pass."""
     from featx.network.engine import choose_device
 
+    choice = request.choice
     try:
-        choose_device(device)
+        choose_device(request.device)
     except DeviceError:
         # Planned on a machine without the GPUs that the shards are for.
         if choice.engine == "openvino" or choice.precision == "auto":
             raise
-        found = resolve_framed(choice, weights, None, progress)
+        found = resolve_framed(choice, request.weights, None, request.progress)
         return (
             make_provenance(found, describe_engine("torch"), choice),
-            batch_size or CUDA_BATCH_SIZE,
+            request.batch_size or CUDA_BATCH_SIZE,
         )
     engine, provenance = build_runner(
         inventory.first_paths,
         choice,
-        weights,
+        request.weights,
         made,
-        device=device,
-        batch_size=batch_size,
-        progress=progress,
+        device=request.device,
+        batch_size=request.batch_size,
+        progress=request.progress,
         stages=Stages(),
     )
     return provenance, engine.batch_size

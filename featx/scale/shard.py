@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from featx.data.inventory import Inventory
 from featx.errors import DatasetError, FeatureFileError, PlanError
 from featx.extraction.extract import extract_inventory
+from featx.extraction.request import Request
 from featx.extraction.result import Extraction, summarise_found
 from featx.extraction.runner import build_runner
 from featx.features.content import FeatureFile
 from featx.features.file import open_features
 from featx.features.ledger import holds
-from featx.machine import count_cores, describe_engine
+from featx.machine import describe_engine
 from featx.scale.plan_file import Plan, read_plan, read_shard
 from featx.timing import Stages
 
@@ -53,9 +55,18 @@ class ShardWorker:
     ) -> None:
         self.plan = plan if isinstance(plan, Plan) else read_plan(plan)
         self._root = Path(self.plan.root) if root is None else Path(root)
-        self._weights, self._device = weights, device
-        self._num_workers = count_cores() if num_workers is None else num_workers
-        self._lock, self._progress = lock, progress
+        self._request = Request(
+            data=self.plan.data,
+            choice=self.plan.choice,
+            weights=weights or self.plan.weights,
+            device=device,
+            batch_size=self.plan.batch_size,
+            num_workers=num_workers,
+            on_error=self.plan.on_error,
+            overwrite=True,  # what an older plan left there is ours, and used where it fits
+            lock=lock,
+            progress=progress,
+        )
         self._engine: Engine | None = None
 
     def extract(self, shard: int) -> Extraction:
@@ -75,24 +86,16 @@ class ShardWorker:
         with stages.time("find"):
             done = _find_done(plan, shard, inventory)
         if done is not None:
-            return summarise_found(done, stages, self._device)
+            return summarise_found(done, stages, self._request.device)
         with stages.time("find"):
             _check_unchanged(plan, shard, inventory)
         if self._engine is None:
-            self._engine = _build_engine(
-                plan, inventory, self._weights, self._device, self._progress
-            )
+            self._engine = _build_engine(plan, inventory, self._request)
         return extract_inventory(
             inventory,
             self._engine,
             plan.provenance,
-            output=plan.features_path(shard),
-            cache_dir=None,
-            num_workers=self._num_workers,
-            on_error=plan.on_error,
-            overwrite=True,  # what an older plan left there is ours, and used where it fits
-            lock=self._lock,
-            progress=self._progress,
+            replace(self._request, output=plan.features_path(shard)),
             stages=stages,
             fixed=True,
         )
@@ -125,9 +128,7 @@ def _check_unchanged(plan: Plan, shard: int, inventory: Inventory) -> None:
         )
 
 
-def _build_engine(
-    plan: Plan, inventory: Inventory, weights: str | None, device: str, progress: bool
-) -> Engine:
+def _build_engine(plan: Plan, inventory: Inventory, request: Request) -> Engine:
     """The engine that a plan asks for.
 
     Raises
@@ -143,12 +144,12 @@ def _build_engine(
         )
     engine, provenance = build_runner(
         inventory.first_paths,
-        plan.choice,
-        weights or plan.weights,
+        request.choice,
+        request.weights,
         None,
-        device=device,
-        batch_size=plan.batch_size,
-        progress=progress,
+        device=request.device,
+        batch_size=request.batch_size,
+        progress=request.progress,
         stages=Stages(),
     )
     differences = plan.provenance.differences(provenance)
