@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from featx.config import CLASSIFIERS
 from featx.data.images import load_image
 from featx.data.sources import read_dataset
 from featx.deployment.classifier import read_classifier
@@ -30,7 +31,6 @@ from featx.deployment.predict import Prediction, predict
 from featx.extraction.extract import extract
 from featx.finetuning.finetune import finetune
 from featx.heads.fit import fit
-from featx.heads.recipe import CLASSIFIERS
 
 BATCH = 16
 

@@ -25,6 +25,7 @@ from sklearn.model_selection import PredefinedSplit
 from featx.config import C_GRID, FEATURE_DIM, MAX_ITER, TOLERANCE
 from featx.heads.linear import LinearClassifier
 from featx.heads.logreg import search_logreg
+from featx.heads.search import Task
 
 Matrix = npt.NDArray[np.floating]
 
@@ -48,7 +49,7 @@ def main() -> None:
     found: dict[str, Any] = {"samples": n, "classes": n_classes, "seconds": {}, "chosen": {}}
 
     begun = time.perf_counter()
-    search = search_logreg(X, y, (X_val, y_val), list(C_GRID))
+    search = search_logreg(Task(X, y, (X_val, y_val), list(C_GRID)))
     found["seconds"]["featx"] = time.perf_counter() - begun
     hits = search.fit.decide(X_val).argmax(1) == y_val
     found["chosen"]["featx"] = {"C": search.value, "val": float(hits.mean())}

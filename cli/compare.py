@@ -6,10 +6,10 @@ from typing import Any
 
 import click
 
+from featx.config import CLASSIFIERS, TRAINED
 from featx.text import printable
 
 from .options import (
-    HEADS,
     common_options,
     data_options,
     device_options,
@@ -28,14 +28,14 @@ from .output import finish_skipped, say, start_speaking
 @data_options
 @click.option(
     "--clf",
-    type=click.Choice([*HEADS, "none"]),
+    type=click.Choice([*CLASSIFIERS, "none"]),
     multiple=True,
     help="Heads on frozen features; may be repeated; none leaves them out.  [default: all; with a "
     "protocol logreg]",
 )
 @click.option(
     "--baseline",
-    type=click.Choice(["fc", "layer4", "last3", "all", "none"]),
+    type=click.Choice([*TRAINED, "none"]),
     multiple=True,
     help="Fine-tuned networks; may be repeated; none leaves them out.  [default: fc; with a "
     "protocol none]",

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from featx.config import TRAIN_BATCH_SIZE
+from featx.config import TRAIN_BATCH_SIZE, TRAINED
 
 from .options import (
     calibrate_option,
@@ -25,7 +25,7 @@ from .output import finish_skipped, say, start_speaking
 @data_options
 @click.option(
     "--train",
-    type=click.Choice(["fc", "layer4", "last3", "all"]),
+    type=click.Choice(TRAINED),
     default="fc",
     show_default=True,
     help="What moves: the new last layer; the last stage; layer4.2.conv2, layer4.2.conv3 and the "

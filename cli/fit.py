@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
+from featx.config import CLASSIFIERS
+
 from .options import (
-    HEADS,
     common_options,
     head_options,
     max_memory_option,
@@ -22,7 +23,7 @@ from .output import say, start_speaking
 @click.argument("features", metavar="F.h5", type=click.Path(path_type=Path))
 @click.option(
     "--clf",
-    type=click.Choice(HEADS),
+    type=click.Choice(CLASSIFIERS),
     default="logreg",
     show_default=True,
     help="Logistic regression, a linear layer trained in epochs, linear support vectors, ridge, "

@@ -11,10 +11,19 @@ from featx.config import (
     BACKBONE,
     BACKBONES,
     BATCH_SIZE,
+    CLASS_WEIGHTS,
     CUDA_BATCH_SIZE,
+    DECODES,
+    DEVICES,
+    ENGINES,
     EPOCHS,
     MAX_SKIPPED,
     MEMORY_SHARE,
+    ON_ERROR,
+    PRECISIONS,
+    PROTOCOLS,
+    SCALES,
+    STORAGES,
 )
 from featx.text import parse_bytes
 
@@ -99,7 +108,7 @@ source_options = _stack(
     weights_option,
     click.option(
         "--on-error",
-        type=click.Choice(["skip", "fail"]),
+        type=click.Choice(ON_ERROR),
         default="skip",
         show_default=True,
         help="What to do with an image that cannot be decoded.",
@@ -107,7 +116,7 @@ source_options = _stack(
     max_skipped_option,
     click.option(
         "--decode",
-        type=click.Choice(["exact", "fast"]),
+        type=click.Choice(DECODES),
         default="exact",
         show_default=True,
         help="fast decodes JPEGs of more than twice the size needed at reduced scale.",
@@ -126,7 +135,7 @@ features_output_option = click.option(
 
 device_option = click.option(
     "--device",
-    type=click.Choice(["auto", "cpu", "cuda"]),
+    type=click.Choice(DEVICES),
     default="auto",
     show_default=True,
     help="auto is CUDA where there is one.",
@@ -158,7 +167,7 @@ cache_dir_option = click.option(
 engine_options = _stack(
     click.option(
         "--engine",
-        type=click.Choice(["auto", "torch", "openvino"]),
+        type=click.Choice(ENGINES),
         default="auto",
         show_default=True,
         help="What runs the network; auto takes features of any engine that are there, else the "
@@ -166,7 +175,7 @@ engine_options = _stack(
     ),
     click.option(
         "--precision",
-        type=click.Choice(["fp32", "bf16", "fp16", "auto"]),
+        type=click.Choice(PRECISIONS),
         default="fp32",
         show_default=True,
         help="Of the computation; auto takes bf16 where a probe finds it as good and faster; fp16 "
@@ -176,7 +185,7 @@ engine_options = _stack(
 
 storage_option = click.option(
     "--storage",
-    type=click.Choice(["float32", "float16"]),
+    type=click.Choice(STORAGES),
     default="float32",
     show_default=True,
     help="Of the stored numbers; float16 halves the file and keeps three digits.",
@@ -213,7 +222,7 @@ calibrate_option = click.option(
 
 class_weight_option = click.option(
     "--class-weight",
-    type=click.Choice(["none", "balanced"]),
+    type=click.Choice(CLASS_WEIGHTS),
     default="none",
     show_default=True,
     help="balanced: a class weighs the same whatever its number of train images.",
@@ -230,13 +239,12 @@ views_option = click.option(
 
 protocol_option = click.option(
     "--protocol",
-    type=click.Choice(["none", "linear-eval"]),
+    type=click.Choice(PROTOCOLS),
     default="none",
     show_default=True,
     help="linear-eval frames images as Kornblith et al. 2019 do.",
 )
 
-HEADS = ("logreg", "linear", "svm", "ridge", "knn", "centroid", "imagenet")
 
 head_options = _stack(
     class_weight_option,
@@ -253,7 +261,7 @@ head_options = _stack(
     ),
     click.option(
         "--scale",
-        type=click.Choice(["none", "standard", "l2"]),
+        type=click.Choice(SCALES),
         default="none",
         show_default=True,
         help="How features are scaled; learned from train alone.",

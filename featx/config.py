@@ -23,8 +23,18 @@ BACKBONE = "resnet50"
 FEATURE_DIM = BACKBONES[BACKBONE]
 IMAGENET_CLASSES = 1000
 
+# The closed sets, once: what an option, an argument or a recipe may say.
+CLASSIFIERS = ("imagenet", "logreg", "linear", "svm", "ridge", "knn", "centroid")  # featx.heads.*
+TRAINED = ("fc", "last3", "layer4", "all")  # of the network, by fine-tuning
+SCALES = ("none", "standard", "l2")
+CLASS_WEIGHTS = ("none", "balanced")
+DEVICES = ("auto", "cpu", "cuda")
+ENGINES = ("auto", "torch", "openvino")
+PRECISIONS = ("fp32", "bf16", "fp16", "auto")
+STORAGES = ("float32", "float16")
 DECODES = ("exact", "fast")
 PROTOCOLS = ("none", "linear-eval")
+ON_ERROR = ("skip", "fail")
 # Images per forward pass in extraction. The last one is padded: on a CPU, where 4, 8, 16 and 32 are
 # equally fast (docs/benchmarks.md), fewer waste less.
 BATCH_SIZE = 16

@@ -5,15 +5,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from conftest import thin_grids
 from test_heads import TRAINABLE, make_features
 
 from featx import config
 from featx.errors import BudgetError
 from featx.features.file import read_features, write_features
 from featx.heads.fit import fit
-from featx.heads.head import load_head
-from featx.heads.recipe import GRIDS, WEIGHED, make_recipe, plan_reading
-from featx.heads.scaling import fit_scaler
+from featx.heads.head import fit_scaler, load_head
+from featx.heads.kind import HeadOptions, find_kind
+from featx.heads.recipe import make_recipe, plan_reading
 from featx.storage.blocks import Blocks, average_classes, average_columns, gather, join_rows
 from featx.training.model import read_model
 
@@ -26,8 +27,7 @@ def small_blocks(monkeypatch):
     monkeypatch.setattr(config, "BLOCK_BYTES", 4 * 40 * 31)
     monkeypatch.setattr(config, "SHUFFLE_CHUNK", 4)
     monkeypatch.setattr(config, "SHUFFLE_BUFFER", 70)
-    for clf, (name, grid) in GRIDS.items():
-        monkeypatch.setitem(GRIDS, clf, (name, grid[::6]))
+    thin_grids(monkeypatch, slice(None, None, 6))
     monkeypatch.setattr(config, "SHUFFLE_CHUNK", 4)
     monkeypatch.setattr(config, "SHUFFLE_BUFFER", 70)
 
@@ -51,9 +51,9 @@ def write(features, tmp_path, storage="float32"):
     return read_features(tmp_path / "F.h5")
 
 
-def allow(features, clf, **options):
+def allow(features, clf, views=(), **options):
     """One byte less than the head takes in memory."""
-    recipe = make_recipe(features, clf, max_memory=1 << 50, **options)
+    recipe = make_recipe(features, clf, HeadOptions(**options), views=views, max_memory=1 << 50)
     return plan_reading(features, recipe, max_memory=1 << 50).needed - 1
 
 
@@ -98,7 +98,9 @@ def test_means_and_deviations(X, monkeypatch):
 @pytest.mark.parametrize("clf", IN_BLOCKS)
 def test_what_is_found_is_what_memory_gives(provenance, tmp_path, clf, classes, scale, monkeypatch):
     if scale == "l2":  # of short rows the large penalties are equally good, but for rounding
-        monkeypatch.setitem(GRIDS, "ridge", ("alpha", (1.0, 0.1)))
+        kind = find_kind("ridge")
+        grid = replace(kind.grid, values=(1.0, 0.1))
+        monkeypatch.setattr("featx.heads.ridge.KIND", replace(kind, grid=grid))
     made = make_noisy(provenance, 150, classes.split(), splits=(103, 20), seed=3)
     features = write(made, tmp_path, "float16")
     options = {"scale": scale, "class_weight": "balanced", "epochs": 4, "calibrate": True}
@@ -123,7 +125,7 @@ def test_what_is_found_is_what_memory_gives(provenance, tmp_path, clf, classes, 
     assert np.allclose(again, model.outcome.probabilities["test"], atol=1e-5)
 
 
-@pytest.mark.parametrize("clf", [clf for clf in WEIGHED if clf in IN_BLOCKS and clf != "linear"])
+@pytest.mark.parametrize("clf", [c for c in IN_BLOCKS if c != "linear" and find_kind(c).weighed])
 def test_class_weights_and_their_absence(provenance, tmp_path, clf):
     made = make_noisy(provenance, 150, splits=(110, 20))
     made.splits[np.flatnonzero((made.targets == 1) & (made.splits == "train"))[20:]] = ""

@@ -5,13 +5,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from conftest import thin_grids
 from test_blocks import allow, write
 from test_heads import TRAINABLE, make_features
 
 from featx import config
 from featx.heads.fit import fit
-from featx.heads.memory import Size, estimate_blocks, estimate_whole
-from featx.heads.recipe import GRIDS
+from featx.heads.kind import Size, find_kind
+from featx.heads.memory import estimate_blocks, estimate_whole
 
 DIM, PER_CLASS = 256, 800
 
@@ -21,8 +22,7 @@ def features(provenance, tmp_path, monkeypatch):
     """4000 rows of 256 features in a file, 4 MB as float32, and blocks of 256 kB."""
     monkeypatch.setattr(config, "BLOCK_BYTES", 1 << 18)
     monkeypatch.setattr(config, "SHUFFLE_BUFFER", 256)
-    for clf, (name, grid) in GRIDS.items():
-        monkeypatch.setitem(GRIDS, clf, (name, grid[-7::3]))
+    thin_grids(monkeypatch, slice(-7, None, 3))
     made = make_features(provenance, PER_CLASS, tuple("abcde"), DIM, splits=(700, 50))
     return write(replace(made, X=made.X + np.float32(1)), tmp_path, "float16")
 
@@ -37,7 +37,8 @@ def measure(features, clf, **options):
 
 
 def size_of(clf):
-    values = len(GRIDS[clf][1]) if clf in GRIDS else 1
+    grid = find_kind(clf).grid
+    values = 1 if grid is None else len(grid.values)
     return Size(5 * 700, 5 * 50, 5 * 50, DIM, 5, values)
 
 
@@ -45,7 +46,7 @@ def size_of(clf):
 @pytest.mark.parametrize("clf", [clf for clf in TRAINABLE if clf != "linear"])
 def test_what_a_head_takes_in_memory_is_about_what_is_said(features, clf, scale):
     peak = measure(features, clf, scale=scale)
-    said = estimate_whole(clf, size_of(clf), scale)
+    said = estimate_whole(find_kind(clf), size_of(clf), scale)
     # liblinear's own copy is not Python's; logreg's are fewer with newer libraries.
     assert (0.3 if clf in ("svm", "logreg") else 0.6) * said < peak < said
 
@@ -54,5 +55,5 @@ def test_what_a_head_takes_in_memory_is_about_what_is_said(features, clf, scale)
 def test_a_fit_in_blocks_stays_below_what_is_said(features, clf):
     budget = allow(features, clf, scale="standard")
     peak = measure(features, clf, scale="standard", max_memory=budget, epochs=1)
-    said = estimate_blocks(clf, size_of(clf))
+    said = estimate_blocks(find_kind(clf), size_of(clf))
     assert peak < said < budget

@@ -18,7 +18,7 @@ from featx.errors import ExportError, OutputExistsError
 from featx.extraction.extract import extract
 from featx.finetuning.finetune import finetune
 from featx.heads.fit import fit
-from featx.heads.scaling import Scaler
+from featx.heads.head import Scaler
 from featx.heads.search import LinearFit
 from featx.network.engine import TorchEngine
 

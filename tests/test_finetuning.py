@@ -10,12 +10,13 @@ import pytest
 import torch
 from conftest import CLASSES
 
+from featx.config import TRAINED
 from featx.data.images import load_image, read_decode
 from featx.data.sources import read_dataset
 from featx.errors import DatasetError, ImageError, ModelError, OutputExistsError, StorageError
 from featx.finetuning.finetune import finetune
 from featx.finetuning.prefix import PrefixBatches, PrefixFile
-from featx.finetuning.tuned_network import TRAINED, ImageBatches, TunedNetwork, load_tuned
+from featx.finetuning.tuned_network import ImageBatches, TunedNetwork, load_tuned
 from featx.heads.linear import LinearClassifier
 from featx.network.engine import TorchEngine
 from featx.timing import Stages

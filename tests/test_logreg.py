@@ -9,6 +9,7 @@ from sklearn.metrics import log_loss
 
 import featx.heads.logreg
 from featx.heads.logreg import search_logreg
+from featx.heads.search import Task
 
 GRID = [10.0**k for k in range(-4, 3)]
 
@@ -25,7 +26,7 @@ def make(n_samples, n_features, n_classes, seed=0):
 @pytest.mark.parametrize("shape", [(60, 200, 3), (150, 20, 3), (50, 120, 2)])
 def test_the_optimum_is_scikit_learns(shape):
     X, y, X_val, _ = make(*shape)
-    found = search_logreg(X, y, None, [0.03])
+    found = search_logreg(Task(X, y, None, [0.03]))
     assert (found.value, found.chosen_by, found.fit.converged) == (0.03, "given", True)
     assert found.fit.coef.shape == (shape[2], shape[1])
     reference = LogisticRegression(C=0.03, tol=1e-10, max_iter=10_000).fit(X.astype(float), y)
@@ -35,7 +36,7 @@ def test_the_optimum_is_scikit_learns(shape):
 
 def test_val_chooses_by_accuracy_then_log_loss_then_the_smaller():
     X, y, X_val, y_val = make(90, 40, 3)
-    found = search_logreg(X, y, (X_val, y_val), GRID)
+    found = search_logreg(Task(X, y, (X_val, y_val), GRID))
     assert found.chosen_by == "val"
     table = []
     for C in GRID:
@@ -46,11 +47,11 @@ def test_val_chooses_by_accuracy_then_log_loss_then_the_smaller():
 
 def test_folds_choose_where_there_is_no_val():
     X, y, _, _ = make(60, 30, 3)
-    found = search_logreg(X, y, None, GRID)
+    found = search_logreg(Task(X, y, None, GRID))
     assert found.chosen_by == "folds of train"
-    assert found.value == search_logreg(X, y, None, GRID, seed=0).value
+    assert found.value == search_logreg(Task(X, y, None, GRID, seed=0)).value
     few = np.concatenate([np.flatnonzero(y == k)[: 1 if k == 2 else 9] for k in range(3)])
-    alone = search_logreg(X[few], y[few], None, GRID)
+    alone = search_logreg(Task(X[few], y[few], None, GRID))
     assert alone.chosen_by.startswith("default")
     assert alone.value == 1.0
 
@@ -59,16 +60,16 @@ def test_a_search_that_stops_short_says_so(monkeypatch):
     monkeypatch.setattr(featx.heads.logreg, "MAX_ITER", 2)
     X, y, _, _ = make(60, 30, 3)
     with pytest.warns(ConvergenceWarning):
-        assert not search_logreg(X, y, None, [100.0]).fit.converged
+        assert not search_logreg(Task(X, y, None, [100.0])).fit.converged
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         monkeypatch.setattr(featx.heads.logreg, "MAX_ITER", 5000)
-        assert search_logreg(X, y, None, [100.0]).fit.converged
+        assert search_logreg(Task(X, y, None, [100.0])).fit.converged
 
 
 def test_centring_changes_nothing_but_the_pace():
     X, y, X_val, _ = make(150, 20, 3)
-    near, far = (search_logreg(X + shift, y, None, [0.1]).fit for shift in (0, 7))
+    near, far = (search_logreg(Task(X + shift, y, None, [0.1])).fit for shift in (0, 7))
     assert np.allclose(near.coef, far.coef, atol=1e-4)
     assert np.allclose(near.intercept, far.intercept + far.coef.sum(axis=1) * 7, atol=1e-3)
     assert len(X_val)
@@ -78,7 +79,7 @@ def test_class_weights_are_scikit_learns():
     X, y, X_val, _ = make(120, 20, 3)
     keep = np.flatnonzero((y != 0) | (np.arange(120) % 5 == 0))
     X, y = X[keep], y[keep]
-    found = search_logreg(X, y, None, [0.1], class_weight="balanced")
+    found = search_logreg(Task(X, y, None, [0.1], class_weight="balanced"))
     reference = LogisticRegression(C=0.1, tol=1e-10, max_iter=9999, class_weight="balanced")
     expected = reference.fit(X.astype(float), y).predict_proba(X_val)
     assert np.abs(found.predict_proba(X_val) - expected).max() < 1e-4
@@ -86,7 +87,9 @@ def test_class_weights_are_scikit_learns():
 
 def test_calibration_moves_probabilities_and_no_choice():
     X, y, X_val, y_val = make(90, 40, 3)
-    plain, tempered = (search_logreg(X, y, (X_val, y_val), GRID, calibrate=c) for c in (0, 1))
+    plain, tempered = (
+        search_logreg(Task(X, y, (X_val, y_val), GRID, calibrate=bool(c))) for c in (0, 1)
+    )
     assert (plain.value, plain.temperature) == (tempered.value, 1.0)
     assert tempered.temperature != 1.0
     assert np.array_equal(plain.fit.coef, tempered.fit.coef)

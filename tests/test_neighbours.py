@@ -1,6 +1,7 @@
 import numpy as np
 
 from featx.heads.knn import NeighboursFit, search_neighbours
+from featx.heads.search import Task
 
 ANGLES = np.radians([0, 10, 80, 90])
 X = np.stack([np.cos(ANGLES), np.sin(ANGLES)], axis=1).astype(np.float32)
@@ -32,7 +33,7 @@ def test_val_chooses_k():
     noisy = np.where(rng.random(200) < 0.3, 1 - y, y)  # a third of the labels lie
     angle = np.radians(np.where(y, 70, 20) + rng.normal(0, 4, 200))
     rows = np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
-    found = search_neighbours(rows[:150], noisy[:150], (rows[150:], y[150:]), (50, 20, 5, 1))
+    found = search_neighbours(Task(rows[:150], noisy[:150], (rows[150:], y[150:]), (50, 20, 5, 1)))
     assert found.value > 1
     right = (found.fit.decide(rows[150:]).argmax(1) == y[150:]).mean()
     alone = NeighboursFit(rows[:150], noisy[:150], 1, 2).decide(rows[150:]).argmax(1)

@@ -4,7 +4,7 @@ from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
-from featx.heads.search import LinearFit, choose_value, search_grid, span_rows
+from featx.heads.search import LinearFit, Task, choose_value, search_grid, span_rows
 from featx.training.calibration import as_scores, fit_temperature, temper
 
 
@@ -81,7 +81,7 @@ def test_folds_keep_views_with_their_image():
     X = np.arange(12, dtype=float)[:, None]  # six images, then a view of each
     origin = np.tile(np.arange(6), 2)
     y = np.array([0, 0, 0, 1, 1, 1] * 2)
-    search_grid(count_rows(seen), X, y, None, [1.0, 2.0], default=1.0, origin=origin)
+    search_grid(count_rows(seen), Task(X, y, None, [1.0, 2.0], origin=origin), default=1.0)
     whole, *folds = seen
     assert whole == list(range(12))
     assert len(folds) == 3
@@ -92,8 +92,8 @@ def test_folds_keep_views_with_their_image():
 
 def test_one_image_per_class_takes_the_default():
     found = search_grid(
-        count_rows([]), np.zeros((2, 1)), np.array([0, 1]), None, [0.1, 1.0, 9.0], default=1.2,
-        tempered=True,
+        count_rows([]), Task(np.zeros((2, 1)), np.array([0, 1]), None, [0.1, 1.0, 9.0]),
+        default=1.2, tempered=True,
     )  # fmt: skip
     assert found.value == 1.0
     assert found.chosen_by.startswith("default")

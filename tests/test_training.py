@@ -4,7 +4,13 @@ import torch
 from torch import nn
 
 from featx.timing import Stages
-from featx.training.epochs import FeatureBatches, make_linear, score_softmax, train_softmax
+from featx.training.epochs import (
+    FeatureBatches,
+    Schedule,
+    make_linear,
+    score_softmax,
+    train_softmax,
+)
 
 Y = torch.tensor([0, 1, 0, 1, 1])
 
@@ -27,8 +33,9 @@ class Slow:
 
 def train(module, splits, **options):
     return train_softmax(
-        module, splits, torch.optim.Adam(module.parameters(), lr=0.01), epochs=3, batch_size=2,
-        seed=5, **({"copy_state": lambda: dict(module.state_dict())} | options),
+        module, splits, torch.optim.Adam(module.parameters(), lr=0.01),
+        Schedule(epochs=3, batch_size=2, seed=5),
+        **({"copy_state": lambda: dict(module.state_dict())} | options),
     )  # fmt: skip
 
 
@@ -77,8 +84,8 @@ def test_the_steps_are_the_networks(clock):
     optimizer.register_step_post_hook(lambda *_: clock(4))
     module.weight.register_hook(lambda _: clock(3))
     found = train_softmax(
-        module, {"train": Slow(clock)}, optimizer, epochs=1, batch_size=5, seed=0,
-        copy_state=lambda: {}, stages=Stages(),
+        module, {"train": Slow(clock)}, optimizer,
+        Schedule(epochs=1, batch_size=5, seed=0), copy_state=lambda: {}, stages=Stages(),
     )  # fmt: skip
     assert (found.history[0].decode, found.history[0].network) == (3.0, 7.0)
 

@@ -24,6 +24,7 @@ from featx.errors import BudgetError, DatasetError
 from featx.features.content import Features
 from featx.features.file import read_features
 from featx.heads.fit import fit
+from featx.heads.kind import HeadOptions
 from featx.heads.recipe import make_recipe, plan_reading
 from featx.machine import count_cores
 from featx.storage.blocks import Blocks, Samples
@@ -233,7 +234,7 @@ def find_root(features: Features, given: str | Path | None = None) -> Path | Non
 
 def _hold(features: Features, X: Blocks, max_memory: int | None) -> Samples:
     """All rows in memory where a head of train's size may have them there, too."""
-    recipe = make_recipe(features, "logreg", C=1.0)
+    recipe = make_recipe(features, "logreg", HeadOptions(C=1.0))
     try:
         in_blocks = plan_reading(features, recipe, (), max_memory).in_blocks
     except BudgetError:

@@ -21,7 +21,7 @@ from featx.comparison.candidates import (
 from featx.comparison.curves import CurvePoint, keep_curves
 from featx.comparison.folder import claim_folder
 from featx.comparison.trainers import HeadTrainer, NetworkTrainer
-from featx.config import BACKBONE, CURVE_DRAWS, EPOCHS, PROTOCOLS, SPLITS
+from featx.config import BACKBONE, CLASSIFIERS, CURVE_DRAWS, EPOCHS, PROTOCOLS, SPLITS, TRAINED
 from featx.data.dataset import Dataset, HashedRows, check_trainable
 from featx.data.sources import read_dataset, write_manifest
 from featx.errors import BudgetError, DatasetError, ModelError, OutputExistsError, WeightsError
@@ -32,9 +32,9 @@ from featx.extraction.views import check_view, extract_each_view
 from featx.features.content import Features
 from featx.features.file import read_features
 from featx.features.provenance import Choice
-from featx.finetuning.tuned_network import TRAINED
+from featx.finetuning.recipe import TuneOptions
 from featx.heads.imagenet import find_known
-from featx.heads.recipe import CLASSIFIERS
+from featx.heads.kind import HeadOptions, find_kind
 from featx.machine import describe_machine
 from featx.network.catalogue import KNOWN
 from featx.network.fetch import resolve_weights
@@ -254,27 +254,31 @@ def compare(
     )
     request = replace(request, weights=weights, choice=choice)
     seen = []
-    if set(heads) - {"imagenet"}:
+    if not all(find_kind(name).untouched for name in heads):
         paths = extract_each_view(request, rows.dataset, views)
         seen = [read_features(path) for path in paths]
     for number, view in enumerate(seen, 1):
         check_view(features, view, number)
-    training: dict[str, Any] = {
-        "epochs": epochs, "seed": seed, "class_weight": class_weight, "calibrate": calibrate
-    }  # fmt: skip
-    fitting = {**training, "C": C, "scale": scale, "refit": published}
-    tuning = {**training, "augment": augment, "prefix_cache": prefix_cache, "decode": decode}
+    fitting = HeadOptions(
+        C=C, scale=scale, epochs=epochs, seed=seed, class_weight=class_weight,
+        calibrate=calibrate, refit=published,
+    )  # fmt: skip
+    tuning = TuneOptions(
+        epochs=epochs, augment=augment, prefix_cache=prefix_cache, class_weight=class_weight,
+        calibrate=calibrate, decode=decode, seed=seed,
+    )  # fmt: skip
     trainer = HeadTrainer(folder, features, seeds, weights, max_memory)
     candidates = []
     for name in dict.fromkeys(heads):
         try:
             candidates.append(trainer.make(name, fitting))
         except (ModelError, WeightsError) as error:
-            if clf is not None or not (name == "imagenet" or isinstance(error, BudgetError)):
+            lacking = find_kind(name).prior is not None  # weights without a last layer, for one
+            if clf is not None or not (lacking or isinstance(error, BudgetError)):
                 raise
             log.warning("left out: %s", error)
             continue
-        if seen and name != "imagenet":
+        if seen and not find_kind(name).untouched:
             candidates.append(trainer.make(name, fitting, seen))
     if not candidates and not networks:
         raise ModelError("nothing is left to compare: every head was left out")
@@ -311,12 +315,18 @@ def compare(
         if learning_curves and plain
         else (),
         options={
-            "clf": list(heads), "baseline": list(networks), **fitting, **tuning, "views": len(seen),
+            "clf": list(heads), "baseline": list(networks), **vars(fitting), **_say(tuning),
+            "views": len(seen),
             "seeds": seeds, "protocol": protocol, "learning_curves": learning_curves,
             **settled,
         },
         machine=describe_machine(),
     )  # fmt: skip
+
+
+def _say(tuning: TuneOptions) -> dict[str, Any]:
+    """What is asked of baselines, but for what no option of a comparison says."""
+    return {name: value for name, value in vars(tuning).items() if name != "batch_size"}
 
 
 def _settle(features: Features, weights: str) -> dict[str, str]:

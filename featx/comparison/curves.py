@@ -14,14 +14,11 @@ import numpy.typing as npt
 from featx.config import CURVE_DRAWS, CURVE_SIZES
 from featx.errors import BudgetError
 from featx.features.content import Features
-from featx.heads.imagenet import LastLayer, read_last_layer
-from featx.heads.recipe import GRIDS, plan_reading, take_splits, train_head
+from featx.heads.kind import find_kind
+from featx.heads.recipe import plan_reading, take_splits, train_head
 from featx.storage.blocks import Samples, gather
 from featx.storage.files import hash_json, write_json
 from featx.training.model import Model
-
-# Of a grid, in the draws: every so manieth value, so that many small fits stay quick.
-_THINNED = {"C": 4, "alpha": 2, "k": 1, "shrink": 1}
 
 
 @dataclass(frozen=True)
@@ -90,9 +87,6 @@ def draw_curves(
     )
     X, y = data["train"]
     counts = np.bincount(y)
-    layer = (
-        read_last_layer(features, weights) if any(m.name == "imagenet" for m in models) else None
-    )
     points = []
     used = [size for size in sizes if size < counts.max()]
     rows = {
@@ -100,16 +94,17 @@ def draw_curves(
         for size in used
     }
     for model in models:
-        recipe = _thin(model.recipe)
+        recipe, read_prior = _thin(model.recipe), find_kind(model.name).prior
+        prior = None if read_prior is None else read_prior(features, weights)
         for size in used:
             accuracies = tuple(
-                _score(data | {"train": (np.asarray(X[here]), y[here])}, recipe, layer)
+                _score(data | {"train": (np.asarray(X[here]), y[here])}, recipe, prior)
                 for here in rows[size]
             )
             points.append(CurvePoint(model.name, size, len(rows[size][0]), False, accuracies))
         # A head that was refitted on val learned from more than train.
         whole = (
-            _score(data, recipe, layer)
+            _score(data, recipe, prior)
             if model.recipe["refit"]
             else model.outcome.scores["test"].accuracy,
         )
@@ -159,20 +154,21 @@ def _draw_rows(
 def _thin(recipe: Mapping[str, Any]) -> dict[str, Any]:
     # Refitting on val would take images beyond the number that is asked about.
     thinned = {**recipe, "refit": False, "calibrate": False}
-    if recipe["clf"] in GRIDS:
-        name = GRIDS[recipe["clf"]][0]
-        thinned[name] = recipe[name][:: _THINNED[name]]
+    grid = find_kind(recipe["clf"]).grid
+    if grid is not None:
+        # Many small fits stay quick.
+        thinned[grid.name] = recipe[grid.name][:: grid.thinned]
     return thinned
 
 
 def _score(
     data: Mapping[str, tuple[Samples, npt.NDArray[np.int64]]],
     recipe: Mapping[str, Any],
-    layer: LastLayer | None,
+    prior: Any,
 ) -> float:
     X_test, y_test = data["test"]
     known = {split: part for split, part in data.items() if split != "test"}
-    trained = train_head(known, recipe, layer if recipe["clf"] == "imagenet" else None)
+    trained = train_head(known, recipe, prior)
     predicted = gather(
         trained.scaler.apply(X_test), lambda rows: trained.search.fit.decide(rows).argmax(axis=1)
     )

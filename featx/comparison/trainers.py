@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,10 @@ from featx.errors import ModelError
 from featx.features.content import Features
 from featx.features.costs import read_cost, read_image_cost
 from featx.finetuning.finetune import finetune_rows
-from featx.finetuning.recipe import make_tune_recipe, run_name
+from featx.finetuning.recipe import TuneOptions, make_tune_recipe, run_name
 from featx.heads.fit import fit
-from featx.heads.recipe import DRAWN, make_recipe
+from featx.heads.kind import HeadOptions, find_kind
+from featx.heads.recipe import make_recipe
 from featx.network.weights import Weights
 from featx.storage.files import hash_json
 from featx.training.model import Model, read_model
@@ -47,28 +48,24 @@ class HeadTrainer:
     weights: str
     max_memory: int | None = None
 
-    def make(
-        self, name: str, training: Mapping[str, Any], views: Sequence[Features] = ()
-    ) -> Candidate:
-        """One head; `training` are options of `featx.fit`."""
-        model = self._train(name, training, views)
+    def make(self, name: str, options: HeadOptions, views: Sequence[Features] = ()) -> Candidate:
+        """One head."""
+        model = self._train(name, options, views)
         # Where val chooses, the rest of them find the same from any seed.
-        random = name in DRAWN or model.outcome.details["chosen_by"].startswith("folds")
+        random = find_kind(name).drawn or model.outcome.details["chosen_by"].startswith("folds")
         others = tuple(
-            self._train(name, {**training, "seed": training["seed"] + i}, views).outcome
+            self._train(name, replace(options, seed=options.seed + i), views).outcome
             for i in range(1, self.seeds if random else 1)
         )
         cost = measure_cost([self.features, *views])
         return Candidate(model, cost, others=others, views=len(views))
 
-    def _train(self, name: str, training: Mapping[str, Any], views: Sequence[Features]) -> Model:
-        recipe = make_recipe(
-            self.features, name, views=views, max_memory=self.max_memory, **training
-        )
+    def _train(self, name: str, options: HeadOptions, views: Sequence[Features]) -> Model:
+        recipe = make_recipe(self.features, name, options, views=views, max_memory=self.max_memory)
         path = self.folder / f"{name}-{hash_json(recipe)[:8]}.safetensors"
         return _reuse(path, recipe) or fit(
             self.features, name, views=views, weights=self.weights, max_memory=self.max_memory,
-            output=path, overwrite=True, **training,
+            output=path, overwrite=True, **vars(options),
         )  # fmt: skip
 
 
@@ -84,15 +81,15 @@ class NetworkTrainer:
     num_workers: int
     progress: bool
 
-    def make(self, name: str, training: Mapping[str, Any]) -> Candidate:
-        """One baseline; `training` are options of `make_tune_recipe`."""
+    def make(self, name: str, options: TuneOptions) -> Candidate:
+        """One baseline."""
         first, *others = (
-            self._train(name, {**training, "seed": training["seed"] + i}) for i in range(self.seeds)
+            self._train(name, replace(options, seed=options.seed + i)) for i in range(self.seeds)
         )
         return Candidate(first, None, others=tuple(model.outcome for model in others))
 
-    def _train(self, name: str, training: Mapping[str, Any]) -> Model:
-        recipe = make_tune_recipe(self.rows, self.weights, train=name, **training)
+    def _train(self, name: str, options: TuneOptions) -> Model:
+        recipe = make_tune_recipe(self.rows, self.weights, name, options)
         run = self.folder / run_name(recipe)
         return _reuse(run / "model.safetensors", recipe) or finetune_rows(
             self.rows, self.weights, recipe, run,

@@ -11,8 +11,7 @@ from featx.config import BACKBONE, Preprocessing
 from featx.data.images import read_decode
 from featx.errors import ModelError, WeightsError
 from featx.finetuning.tuned_network import load_tuned
-from featx.heads.head import Head, load_head
-from featx.heads.scaling import Scaler
+from featx.heads.head import Head, Scaler, load_head
 from featx.heads.search import LinearFit
 from featx.network.catalogue import (
     KNOWN,

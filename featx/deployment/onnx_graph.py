@@ -17,10 +17,9 @@ from torch import nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from featx.arrays import Matrix
-from featx.heads.head import Head
+from featx.heads.head import Head, Scaler
 from featx.heads.imagenet import FLOOR, ImagenetFit
 from featx.heads.knn import NeighboursFit
-from featx.heads.scaling import Scaler
 from featx.heads.search import LinearFit
 from featx.network.backbone import FrozenBackbone, list_blocks, name_layers
 

@@ -15,7 +15,16 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from featx.config import BACKBONE, BACKBONES, PART_IMAGES, PART_SECONDS, Preprocessing
+from featx.config import (
+    BACKBONE,
+    BACKBONES,
+    DEVICES,
+    ENGINES,
+    PART_IMAGES,
+    PART_SECONDS,
+    PRECISIONS,
+    Preprocessing,
+)
 from featx.data.inputs import Picture, list_pictures
 from featx.data.loading import load_batches
 from featx.errors import DatasetError, DeviceError, ExtractionError, WeightsError
@@ -36,11 +45,7 @@ from featx.timing import Stages
 if TYPE_CHECKING:
     from featx.network.engine import Engine
 
-_KNOWN = {
-    "engine": ("auto", "torch", "openvino"),
-    "precision": ("fp32", "bf16", "fp16", "auto"),
-    "device": ("auto", "cpu", "cuda"),
-}
+_KNOWN = {"engine": ENGINES, "precision": PRECISIONS, "device": DEVICES}
 # What has to be equal for rows to mean the same. An engine's last bits do not.
 _MEANING = ("backbone", "weights_sha256", "preprocessing")
 

@@ -26,7 +26,7 @@ from featx.data.loading import leave_out_undecodable
 from featx.data.sources import read_dataset
 from featx.features.cache import find_cache_dir, find_making, list_same_data
 from featx.finetuning.prefix import PrefixBatches, PrefixFile, row_bytes
-from featx.finetuning.recipe import make_tune_recipe, run_name
+from featx.finetuning.recipe import TuneOptions, make_tune_recipe, run_name
 from featx.finetuning.tuned_network import ImageBatches, TunedNetwork
 from featx.machine import count_cores, describe_machine
 from featx.network.backbone import flush_denormals
@@ -37,7 +37,7 @@ from featx.storage.files import check_own_folder, check_space, explain_full, wri
 from featx.text import format_bytes, printable
 from featx.timing import Stages
 from featx.training.calibration import as_scores, fit_temperature, temper
-from featx.training.epochs import Batches, score_softmax, train_softmax
+from featx.training.epochs import Batches, Schedule, score_softmax, train_softmax
 from featx.training.metrics import score_labels
 from featx.training.model import Model, Outcome, check_place, read_model, write_model
 
@@ -121,10 +121,7 @@ def finetune(
     made = find_making(list_same_data(dataset, find_cache_dir()))
     prefer = made.weights if made is not None else None
     resolved = resolve_weights(weights, prefer=prefer, progress=progress, backbone=backbone)
-    recipe = make_tune_recipe(
-        rows,
-        resolved,
-        train=train,
+    options = TuneOptions(
         epochs=epochs,
         augment=augment,
         prefix_cache=prefix_cache,
@@ -134,6 +131,7 @@ def finetune(
         seed=seed,
         batch_size=batch_size,
     )
+    recipe = make_tune_recipe(rows, resolved, train, options)
     folder = Path("results") / dataset.name / run_name(recipe) if output is None else Path(output)
     path = folder / "model.safetensors"
     if not overwrite:
@@ -194,9 +192,7 @@ def finetune_rows(
             network,
             splits,
             network.make_optimizer(),
-            epochs=recipe["epochs"],
-            batch_size=recipe["batch_size"],
-            seed=seed,
+            Schedule(epochs=recipe["epochs"], batch_size=recipe["batch_size"], seed=seed),
             copy_state=network.copy_state,
             device=place,
             class_weight=weight,

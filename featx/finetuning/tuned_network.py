@@ -29,7 +29,6 @@ from featx.training.epochs import make_linear
 from featx.training.model import Model
 
 # What moves: the new last layer alone; with the last two convolutions; with the last stage; all.
-TRAINED = ("fc", "last3", "layer4", "all")
 # Where so much is frozen that keeping what it gives is worth the room; with "fc" alone that would
 # be the features, and the other road.
 CACHEABLE = ("layer4", "last3")

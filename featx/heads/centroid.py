@@ -9,19 +9,13 @@ import numpy.typing as npt
 from sklearn.neighbors import NearestCentroid
 
 from featx.arrays import Labels
-from featx.heads.search import LinearFit, Search, search_grid
+from featx.config import CENTROID_GRID
+from featx.heads.kind import Grid, Kind, Learned, Memory
+from featx.heads.search import LinearFit, Search, Task, search_grid
 from featx.storage.blocks import Blocks, Samples, average_classes
 
 
-def search_centroid(
-    X: Samples,
-    y: Labels,
-    val: tuple[Samples, Labels] | None,
-    grid: Sequence[float],
-    seed: int = 0,
-    *,
-    origin: Labels | None = None,
-) -> Search:
+def search_centroid(task: Task) -> Search:
     """Choose how far the classes' means shrink, and fit the nearest of them.
 
     The squared distance to a mean m is |x|² - 2 m·x + |m|², and |x|² is the same for all classes:
@@ -29,10 +23,8 @@ def search_centroid(
 
     Parameters
     ----------
-    X, y, val, seed, origin
-        See `search_grid`.
-    grid : sequence of float
-        Thresholds of shrinking (Tibshirani et al. 2002), 0 for none; descending.
+    task : Task
+        With thresholds of shrinking (Tibshirani et al. 2002), 0 for none; descending.
     """
 
     def fit_path(X: Samples, y: Labels, grid: Sequence[float]) -> Iterator[LinearFit]:
@@ -51,9 +43,7 @@ def search_centroid(
                 means[:, varies] = shrunk.centroids_
             yield LinearFit(2 * means, -(means**2).sum(axis=1))
 
-    return search_grid(
-        fit_path, X, y, val, grid, default=0.0, seed=seed, tempered=True, origin=origin
-    )
+    return search_grid(fit_path, task, default=0.0, tempered=True)
 
 
 def shrink_centroids(
@@ -98,3 +88,11 @@ def shrink_centroids(
         if threshold:
             centroids[:, varies] = mean + unit * shrunk
         yield centroids
+
+
+KIND = Kind(
+    name="centroid",
+    train=lambda task: Learned(search_centroid(task)),
+    grid=Grid("shrink", CENTROID_GRID),
+    memory=Memory(copies=41),
+)

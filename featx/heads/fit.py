@@ -14,18 +14,16 @@ from featx.errors import FeatureFileError, ModelError
 from featx.features.content import Features
 from featx.features.file import read_features
 from featx.heads.head import Head
-from featx.heads.imagenet import read_last_layer
+from featx.heads.kind import HeadOptions, find_kind
 from featx.heads.memory import describe_reading
 from featx.heads.recipe import (
-    GRIDS,
-    Trained,
     make_recipe,
     plan_reading,
     stack_views,
     take_splits,
     train_head,
 )
-from featx.heads.search import Fit, LinearFit
+from featx.heads.search import Search
 from featx.machine import describe_machine
 from featx.training.metrics import score_labels
 from featx.training.model import Model, Outcome, check_place, write_model
@@ -120,10 +118,12 @@ def fit(
     where = held.path or Path(held.dataset)
     if reason := find_untrainable(held.classes, held.targets, held.splits):
         raise FeatureFileError(where, reason)
-    recipe = make_recipe(
-        held, clf, C=C, scale=scale, epochs=epochs, seed=seed, class_weight=class_weight,
-        calibrate=calibrate, refit=refit, views=views, max_memory=max_memory,
+    options = HeadOptions(
+        C=C, scale=scale, epochs=epochs, seed=seed, class_weight=class_weight,
+        calibrate=calibrate, refit=refit,
     )  # fmt: skip
+    kind = find_kind(clf)
+    recipe = make_recipe(held, clf, options, views=views, max_memory=max_memory)
     reading = plan_reading(held, recipe, views, max_memory)
     log.debug("%s", describe_reading(reading, max_memory is not None))
     data = take_splits(held, reading.in_blocks)
@@ -132,10 +132,10 @@ def fit(
             raise ModelError(f"{where} has no val images, and {wish} needs them: give a split")
     if output is not None:
         check_place(Path(output), recipe, overwrite)
-    layer = read_last_layer(held, weights) if clf == "imagenet" else None
+    prior = None if kind.prior is None else kind.prior(held, weights)
     started = time.perf_counter()
     more = stack_views(held, views if recipe["views"] else (), reading.in_blocks)
-    trained = train_head(data, recipe, layer, more)
+    trained = train_head(data, recipe, prior, more)
     seconds = time.perf_counter() - started
     head = Head(clf, held.classes, trained.scaler, trained.search.fit, trained.search.temperature)
     found = {s: head.predict_proba(X) for s, (X, _) in data.items() if s != "train"}
@@ -153,28 +153,21 @@ def fit(
             scores={s: score_labels(y, labels[s]) for s, (_, y) in data.items()},
             probabilities=found,
             seconds=seconds,
-            trainable_parameters=_count_parameters(head.fit),
+            trainable_parameters=head.fit.n_trained,
             machine=describe_machine(),
-            history=trained.history,
-            best_epoch=trained.best_epoch,
-            details=_describe(recipe, trained),
+            history=trained.learned.history,
+            best_epoch=trained.learned.best_epoch,
+            details=_describe(recipe, trained.search),
         ),
         arrays=head.to_arrays(),
     )
     return model if output is None else write_model(model, Path(output))
 
 
-def _count_parameters(fitted: Fit) -> int:
-    """Numbers that training decided; neighbours are kept, not decided."""
-    if isinstance(fitted, LinearFit):
-        return fitted.coef.size + fitted.intercept.size
-    return 0
-
-
-def _describe(recipe: Mapping[str, Any], trained: Trained) -> dict[str, Any]:
+def _describe(recipe: Mapping[str, Any], search: Search) -> dict[str, Any]:
     """What this training chose, as JSON values."""
-    clf, search = recipe["clf"], trained.search
-    name = GRIDS[clf][0] if clf in GRIDS else None
+    grid = find_kind(recipe["clf"]).grid
+    name = None if grid is None else grid.name
     return {
         "scale": recipe["scale"],
         "class_weight": recipe["class_weight"],

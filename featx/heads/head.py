@@ -1,4 +1,4 @@
-"""A trained head: features to probabilities, and a model file back to it."""
+"""A trained head: scaling, scores, probabilities; from a model file and back to it."""
 
 from __future__ import annotations
 
@@ -8,15 +8,66 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy.special import softmax
+from sklearn.preprocessing import StandardScaler, normalize
 
 from featx.arrays import Labels, Matrix
+from featx.config import SCALES
 from featx.errors import ModelError
-from featx.heads.imagenet import ImagenetFit, LastLayer
-from featx.heads.knn import NeighboursFit
-from featx.heads.scaling import Scaler
-from featx.heads.search import Fit, LinearFit
-from featx.storage.blocks import Samples, gather
+from featx.heads.kind import find_kind
+from featx.heads.search import Fit
+from featx.storage.blocks import Blocks, Samples, gather
 from featx.training.model import Model
+
+
+@dataclass(frozen=True)
+class Scaler:
+    """One way of scaling, ready to be applied.
+
+    Attributes
+    ----------
+    kind : {"none", "standard", "l2"}
+    mean, scale : ndarray of shape (n_features,), float64, or None
+        Of "standard".
+    """
+
+    kind: str
+    mean: npt.NDArray[np.float64] | None = None
+    scale: npt.NDArray[np.float64] | None = None
+
+    def apply(self, X: Samples) -> Samples:
+        """Scale X of shape (n_samples, n_features)."""
+        return X.map(self._apply) if isinstance(X, Blocks) else self._apply(X)
+
+    def _apply(self, X: Matrix) -> Matrix:
+        if self.kind == "l2":
+            scaled: Matrix = normalize(X)
+            return scaled
+        if self.mean is None or self.scale is None:
+            return X
+        scaled = X - self.mean
+        scaled /= self.scale
+        return scaled
+
+    def to_arrays(self) -> dict[str, Matrix]:
+        """What a model file keeps of it."""
+        if self.mean is None or self.scale is None:
+            return {}
+        return {"mean": self.mean, "scale": self.scale}
+
+
+def fit_scaler(kind: str, X: Samples) -> Scaler:
+    """Learn a scaler from the train rows; a feature that never varies is only centred."""
+    if kind not in SCALES:
+        raise ModelError(f"unknown scale {kind!r}: say one of {', '.join(SCALES)}")
+    if kind != "standard":
+        return Scaler(kind)
+    if isinstance(X, Blocks):
+        learned = StandardScaler()
+        for _, block in X:
+            learned.partial_fit(block)
+        return Scaler(kind, learned.mean_, learned.scale_)
+    scale = X.std(axis=0, dtype=np.float64)
+    return Scaler(kind, X.mean(axis=0, dtype=np.float64), np.where(scale > 0, scale, 1.0))
 
 
 @dataclass(frozen=True)
@@ -54,16 +105,7 @@ class Head:
 
     def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
         """What a model file keeps of it."""
-        arrays: dict[str, npt.NDArray[Any]] = dict(self.scaler.to_arrays())
-        if isinstance(self.fit, LinearFit):
-            return arrays | {"coef": self.fit.coef, "intercept": self.fit.intercept}
-        if isinstance(self.fit, NeighboursFit):
-            return arrays | {"X": np.asarray(self.fit.X), "y": self.fit.y}
-        assert isinstance(self.fit, ImagenetFit)
-        layer = self.fit.layer
-        return arrays | {
-            "weight": layer.weight, "bias": layer.bias, "stands_for": self.fit.stands_for
-        }  # fmt: skip
+        return {**self.scaler.to_arrays(), **self.fit.to_arrays()}
 
 
 def load_head(model: Model) -> Head:
@@ -71,26 +113,16 @@ def load_head(model: Model) -> Head:
     where = model.path or model.name
     if model.kind != "head":
         raise ModelError(f"{where} is a fine-tuned network: it takes images, not features")
-    arrays, n_classes = model.arrays, len(model.classes)
+    kind, arrays, n_classes = find_kind(model.name), model.arrays, len(model.classes)
     try:
         details = model.outcome.details
         scaler = Scaler(str(details["scale"]), arrays.get("mean"), arrays.get("scale"))
-        fitted: Fit
-        if model.name == "knn":
-            codes = arrays["y"]
-            fitted = NeighboursFit(arrays["X"], codes, int(details["chosen"]["value"]), n_classes)
-            fits = len(codes) == len(arrays["X"]) and int(codes.max()) + 1 == n_classes
-        elif model.name == "imagenet":
-            layer, codes = LastLayer(arrays["weight"], arrays["bias"]), arrays["stands_for"]
-            fitted = ImagenetFit(layer, codes, n_classes)
-            fits = int(codes.max()) < n_classes
-        else:
-            coef, intercept = arrays["coef"], arrays["intercept"]
-            fitted = LinearFit(coef, intercept)
-            fits = len(coef) == n_classes and intercept.shape == (n_classes,)
+        value = 0.0 if kind.grid is None else details["chosen"]["value"]
+        fit = kind.load(arrays, value, n_classes)
+        fits = fit.suits(n_classes)
         temperature = float(details["temperature"])
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{where} is damaged: it lacks {error}") from error
     if not fits or not temperature > 0:
         raise ModelError(f"{where} is damaged: its coefficients are not for {n_classes} classes")
-    return Head(model.name, model.classes, scaler, fitted, temperature)
+    return Head(model.name, model.classes, scaler, fit, temperature)

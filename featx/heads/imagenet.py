@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,9 +13,12 @@ from scipy.optimize import linear_sum_assignment
 from scipy.special import log_softmax, logsumexp, softmax
 from torchvision.models import ResNet50_Weights
 
+from featx import config
 from featx.arrays import Labels, Matrix
 from featx.errors import ModelError
 from featx.features.content import Features
+from featx.heads.kind import Kind, Learned, Memory, Size
+from featx.heads.search import Search, Task
 from featx.network.fetch import resolve_weights
 from featx.network.weights import Weights
 from featx.storage.blocks import Samples, average_classes
@@ -75,6 +79,28 @@ class ImagenetFit:
     n_classes: int
     converged: bool = True
     n_iter: int = 0
+
+    @property
+    def n_trained(self) -> int:
+        """None: which class stands for which is counted, not trained."""
+        return 0
+
+    def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """See `Fit`."""
+        layer = self.layer
+        return {"weight": layer.weight, "bias": layer.bias, "stands_for": self.stands_for}
+
+    @classmethod
+    def from_arrays(
+        cls, arrays: Mapping[str, npt.NDArray[Any]], value: float, n_classes: int
+    ) -> ImagenetFit:
+        """The inverse of `to_arrays`; raises KeyError where one is missing."""
+        layer = LastLayer(arrays["weight"], arrays["bias"])
+        return cls(layer, arrays["stands_for"], n_classes)
+
+    def suits(self, n_classes: int) -> bool:
+        """See `Fit`."""
+        return int(self.stands_for.max()) < n_classes
 
     def decide(self, X: Matrix) -> npt.NDArray[np.float64]:
         """Logarithms of summed probabilities, shape (n_samples, n_classes)."""
@@ -137,3 +163,24 @@ def read_last_layer(features: Features, weights: str | None = None) -> LastLayer
             f"{found.name} is {found.sha256[:12]}: its last layer means nothing for them"
         )
     return take_last_layer(found)
+
+
+def _train(task: Task) -> Learned:
+    fit = map_classes(task.prior, task.X, task.y)
+    return Learned(Search(fit, 0.0, "nothing is chosen"))
+
+
+def _estimate_blocks(size: Size) -> int:
+    """Bytes of the probabilities of ImageNet's classes for the rows of a block."""
+    block = max(1, config.BLOCK_BYTES // (4 * size.features))  # rows
+    return block * config.IMAGENET_CLASSES * 8 * 4
+
+
+KIND = Kind(
+    name="imagenet",
+    train=_train,
+    untouched=True,
+    prior=read_last_layer,
+    load=ImagenetFit.from_arrays,
+    memory=Memory(copies=8, blocks=_estimate_blocks, keeps_fits=False),
+)

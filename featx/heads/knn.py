@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
+from featx import config
 from featx.arrays import Labels, Matrix
-from featx.heads.search import Search, decide_each, search_grid
+from featx.config import NEIGHBOURS_GRID
+from featx.heads.kind import Grid, Kind, Learned, Memory, Size
+from featx.heads.search import Search, Task, decide_each, search_grid
 from featx.storage.blocks import Blocks, Samples, iterate_blocks
 
 
@@ -32,6 +36,26 @@ class NeighboursFit:
     n_classes: int
     converged: bool = True
     n_iter: int = 0
+
+    @property
+    def n_trained(self) -> int:
+        """None: neighbours are kept, not decided."""
+        return 0
+
+    def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """See `Fit`."""
+        return {"X": np.asarray(self.X), "y": self.y}
+
+    @classmethod
+    def from_arrays(
+        cls, arrays: Mapping[str, npt.NDArray[Any]], value: float, n_classes: int
+    ) -> NeighboursFit:
+        """The inverse of `to_arrays`; raises KeyError where one is missing."""
+        return cls(arrays["X"], arrays["y"], int(value), n_classes)
+
+    def suits(self, n_classes: int) -> bool:
+        """See `Fit`."""
+        return len(self.y) == len(self.X) and int(self.y.max()) + 1 == n_classes
 
     def decide(self, X: Matrix) -> npt.NDArray[np.float64]:
         """Logarithms of the shares of the vote, shape (n_samples, n_classes).
@@ -105,32 +129,48 @@ def decide_neighbours(fits: Sequence[NeighboursFit], X: Samples) -> Iterator[Mat
         yield fit.count(distances, nearest)
 
 
-def search_neighbours(
-    X: Samples,
-    y: Labels,
-    val: tuple[Samples, Labels] | None,
-    grid: Sequence[float],
-    seed: int = 0,
-    *,
-    origin: Labels | None = None,
-) -> Search:
+def search_neighbours(task: Task) -> Search:
     """Choose k.
 
     Parameters
     ----------
-    X, y, val, seed, origin
-        See `search_grid`.
-    grid : sequence of int
-        Descending: from the smoothest. More neighbours than rows are all rows.
+    task : Task
+        With descending values of k: from the smoothest. More neighbours than rows are all rows.
     """
-    n_classes = int(y.max()) + 1
+    n_classes = int(task.y.max()) + 1
 
     def fit_path(X: Samples, y: Labels, grid: Sequence[float]) -> Iterator[NeighboursFit]:
         held = X if isinstance(X, Blocks) else X.astype(np.float32)
         for k in grid:
             yield NeighboursFit(held, y, int(k), n_classes)
 
-    return search_grid(
-        fit_path, X, y, val, grid, default=1.0, seed=seed, tempered=True, origin=origin,
-        decide=decide_neighbours,
-    )  # fmt: skip
+    return search_grid(fit_path, task, default=1.0, tempered=True, decide=decide_neighbours)
+
+
+def _estimate_distances(size: Size) -> int:
+    """Bytes of distances: scikit-learn takes as many queries at once as fill a working memory of
+    1 GiB by 8 bytes for each, and has 12.
+    """
+    return 3 * min(1 << 30, 8 * size.train**2) // 2
+
+
+def _estimate_blocks(size: Size) -> int:
+    """Bytes of train's rows, of distances between two blocks, and of val's neighbours."""
+    block = max(1, config.BLOCK_BYTES // (4 * size.features))  # rows
+    nearest = 24 * max(NEIGHBOURS_GRID) * size.val
+    return 4 * size.features * size.train + 12 * block**2 + nearest
+
+
+KIND = Kind(
+    name="knn",
+    train=lambda task: Learned(search_neighbours(task)),
+    grid=Grid("k", NEIGHBOURS_GRID),
+    load=NeighboursFit.from_arrays,
+    memory=Memory(
+        copies=12,
+        whole=_estimate_distances,
+        blocks=_estimate_blocks,
+        keeps_rows=True,
+        keeps_fits=False,
+    ),
+)

@@ -18,9 +18,19 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from featx import config
 from featx.arrays import Labels, Matrix
 from featx.config import EPOCHS, HEAD_LEARNING_RATE, TRAIN_BATCH_SIZE
-from featx.storage.blocks import Blocks, Samples
+from featx.heads.kind import HeadOptions, Kind, Learned, Memory, Size
+from featx.heads.search import LinearFit, Search, Task
+from featx.storage.blocks import Blocks, Samples, gather
 from featx.storage.rows import iterate_slices
-from featx.training.epochs import Batches, FeatureBatches, make_linear, permute, train_softmax
+from featx.training.calibration import fit_temperature
+from featx.training.epochs import (
+    Batches,
+    FeatureBatches,
+    Schedule,
+    make_linear,
+    permute,
+    train_softmax,
+)
 
 
 @dataclass(frozen=True)
@@ -141,11 +151,13 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             layer,
             splits,
             torch.optim.Adam(layer.parameters(), lr=self.learning_rate),
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            seed=self.seed,
+            Schedule(
+                epochs=self.epochs,
+                batch_size=self.batch_size,
+                seed=self.seed,
+                draw_order=draw_chunks if isinstance(X, Blocks) else permute,
+            ),
             class_weight=self._weigh(y),
-            draw_order=draw_chunks if isinstance(X, Blocks) else permute,
             copy_state=lambda: {k: v.detach().clone() for k, v in layer.state_dict().items()},
         )
         self.history_, self.best_epoch_ = training.history, training.best_epoch
@@ -189,3 +201,46 @@ def _make_batches(X: Samples, codes: Labels) -> Batches:
     if isinstance(X, Blocks):
         return BlockBatches(X, y)
     return FeatureBatches(torch.from_numpy(np.ascontiguousarray(X, np.float32)), y)
+
+
+def _say_settings(options: HeadOptions) -> dict[str, Any]:
+    return {
+        "epochs": options.epochs,
+        "batch_size": TRAIN_BATCH_SIZE,
+        "learning_rate": HEAD_LEARNING_RATE,
+    }
+
+
+def _train(task: Task) -> Learned:
+    others = {} if task.val is None else {"val": task.val}
+    linear = LinearClassifier(
+        epochs=task.settings["epochs"],
+        batch_size=task.settings["batch_size"],
+        learning_rate=task.settings["learning_rate"],
+        seed=task.seed,
+        class_weight=task.class_weight,
+    ).fit(task.X, task.y, {**others, **task.others})
+    fitted, temperature = LinearFit(linear.coef_, linear.intercept_), 1.0
+    if task.calibrate and task.val is not None:
+        X_val, y_val = task.val
+        temperature = fit_temperature(gather(X_val, fitted.decide), y_val)
+    chosen_by = "the last epoch" if task.val is None else "val"
+    search = Search(fitted, float(linear.best_epoch_), chosen_by, temperature)
+    return Learned(search, linear.history_, linear.best_epoch_)
+
+
+def _estimate_blocks(size: Size) -> int:
+    """Bytes of the buffer that batches are drawn from, and of Adam's numbers."""
+    return 4 * size.features * (config.SHUFFLE_BUFFER + 6 * size.classes)
+
+
+KIND = Kind(
+    name="linear",
+    train=_train,
+    weighed=True,
+    logits=True,
+    drawn=True,
+    settings=_say_settings,
+    order=describe_order,
+    memory=Memory(copies=8, blocks=_estimate_blocks),
+)

@@ -10,23 +10,14 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from featx.arrays import Labels, Matrix
-from featx.config import MAX_ITER, TOLERANCE
+from featx.config import C_GRID, MAX_ITER, TOLERANCE
+from featx.heads.kind import Grid, Kind, Learned, Memory, Size
 from featx.heads.logreg_blocks import fit_blocks, limit_scipy
-from featx.heads.search import LinearFit, Search, search_in_span, spread_classes
+from featx.heads.search import LinearFit, Search, Task, search_in_span, spread_classes
 from featx.storage.blocks import Blocks, Samples
 
 
-def search_logreg(
-    X: Samples,
-    y: Labels,
-    val: tuple[Samples, Labels] | None,
-    grid: Sequence[float],
-    seed: int = 0,
-    *,
-    class_weight: str | None = None,
-    calibrate: bool = False,
-    origin: Labels | None = None,
-) -> Search:
+def search_logreg(task: Task) -> Search:
     """Choose C and fit logistic regression on all of X, y.
 
     The search runs on centred columns: the intercept is not penalised, so a shift of X moves the
@@ -37,12 +28,8 @@ def search_logreg(
 
     Parameters
     ----------
-    X, y, val, seed, calibrate, origin
-        See `search_grid`.
-    grid : sequence of float
-        Ascending values of C.
-    class_weight : {"balanced"}, optional
-        See scikit-learn's LogisticRegression.
+    task : Task
+        With ascending values of C.
 
     Returns
     -------
@@ -51,11 +38,9 @@ def search_logreg(
     """
 
     def fit_path(X: Samples, y: Labels, grid: Sequence[float]) -> Iterator[LinearFit]:
-        yield from fit_penalties(X, y, grid, class_weight)
+        yield from fit_penalties(X, y, grid, task.class_weight)
 
-    return search_in_span(
-        fit_path, X, y, val, grid, default=1.0, seed=seed, calibrate=calibrate, origin=origin
-    )
+    return search_in_span(fit_path, task, default=1.0)
 
 
 def fit_penalties(
@@ -104,3 +89,20 @@ def _fit_path(
         rough.intercept_ = intercept.astype(np.float32)
         # Of two classes: the sigmoid of z is the softmax of (0, z).
         yield LinearFit(*spread_classes(coef, intercept), converged, n_iter)
+
+
+def _estimate_blocks(size: Size) -> int:
+    """The covariance with its decomposition; places and gradients that L-BFGS remembers."""
+    return 16 * size.features**2 + 8 * size.classes * size.features * 32
+
+
+KIND = Kind(
+    name="logreg",
+    train=lambda task: Learned(search_logreg(task)),
+    grid=Grid("C", C_GRID, thinned=4),
+    weighed=True,
+    logits=True,
+    settings=lambda options: {"max_iter": MAX_ITER, "tol": TOLERANCE},
+    # Twice what the newest scikit-learn takes: the oldest that is admitted does.
+    memory=Memory(copies=44, blocks=_estimate_blocks),
+)

@@ -12,43 +12,31 @@ from sklearn.linear_model import RidgeClassifier
 from sklearn.utils.class_weight import compute_class_weight
 
 from featx.arrays import Labels
-from featx.heads.search import LinearFit, Search, search_linear, spread_classes
-from featx.storage.blocks import Blocks, Samples, average_classes
+from featx.config import RIDGE_GRID
+from featx.heads.kind import Grid, Kind, Learned, Memory
+from featx.heads.search import LinearFit, Search, Task, search_linear, spread_classes
+from featx.storage.blocks import Blocks, average_classes
 
 Sums = npt.NDArray[np.float64]
 
 
-def search_ridge(
-    X: Samples,
-    y: Labels,
-    val: tuple[Samples, Labels] | None,
-    grid: Sequence[float],
-    seed: int = 0,
-    *,
-    class_weight: str | None = None,
-    origin: Labels | None = None,
-) -> Search:
+def search_ridge(task: Task) -> Search:
     """Choose alpha and fit least squares on ±1 with an L2 penalty, in closed form.
 
     Parameters
     ----------
-    X, y, val, seed, origin
-        See `search_grid`.
-    grid : sequence of float
-        Descending values of alpha: from the simplest.
-    class_weight : {"balanced"}, optional
+    task : Task
+        With descending values of alpha: from the simplest.
     """
 
     def make(alpha: float) -> Any:
-        return RidgeClassifier(alpha=alpha, class_weight=class_weight)
+        return RidgeClassifier(alpha=alpha, class_weight=task.class_weight)
 
     def fit_blocks(X: Blocks, y: Labels, grid: Sequence[float]) -> Iterator[LinearFit]:
-        for coef, intercept in solve_ridge(X, y, grid, class_weight):
+        for coef, intercept in solve_ridge(X, y, grid, task.class_weight):
             yield LinearFit(*spread_classes(coef, intercept))
 
-    return search_linear(
-        make, X, y, val, grid, default=1000.0, seed=seed, origin=origin, fit_blocks=fit_blocks
-    )
+    return search_linear(make, task, default=1000.0, fit_blocks=fit_blocks)
 
 
 def solve_ridge(
@@ -95,3 +83,13 @@ def solve_ridge(
     for alpha in grid:
         coef = (rotated / (np.maximum(s, 0) + alpha)) @ V.T
         yield coef, target - coef @ mean
+
+
+KIND = Kind(
+    name="ridge",
+    train=lambda task: Learned(search_ridge(task)),
+    grid=Grid("alpha", RIDGE_GRID, thinned=2),
+    weighed=True,
+    # The rows' products with their decomposition.
+    memory=Memory(copies=28, blocks=lambda size: 16 * size.features**2),
+)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -30,8 +30,18 @@ class Fit(Protocol):
     def n_iter(self) -> int:
         """Steps; 0 where there are none."""
 
+    @property
+    def n_trained(self) -> int:
+        """Numbers that training decided."""
+
     def decide(self, X: Matrix) -> npt.NDArray[np.float64]:
         """A score for every class, shape (n_samples, n_classes); the highest is predicted."""
+
+    def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """What a model file keeps of it."""
+
+    def suits(self, n_classes: int) -> bool:
+        """Whether its arrays fit together, and are for so many classes."""
 
 
 FitPath = Callable[[Any, Labels, Sequence[float]], Iterable[Fit]]
@@ -58,6 +68,71 @@ class LinearFit:
         """See `Fit`."""
         scores: npt.NDArray[np.float64] = X.astype(np.float64) @ self.coef.T + self.intercept
         return scores
+
+    @property
+    def n_trained(self) -> int:
+        """See `Fit`."""
+        return int(self.coef.size + self.intercept.size)
+
+    def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """See `Fit`."""
+        return {"coef": self.coef, "intercept": self.intercept}
+
+    @classmethod
+    def from_arrays(
+        cls, arrays: Mapping[str, npt.NDArray[Any]], value: float, n_classes: int
+    ) -> LinearFit:
+        """The inverse of `to_arrays`; raises KeyError where one is missing."""
+        return cls(arrays["coef"], arrays["intercept"])
+
+    def suits(self, n_classes: int) -> bool:
+        """See `Fit`."""
+        return len(self.coef) == n_classes and self.intercept.shape == (n_classes,)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a head learns from, and how.
+
+    Attributes
+    ----------
+    X : ndarray or Blocks of shape (n_samples, n_features)
+        Train's rows, scaled.
+    y : ndarray of shape (n_samples,), int64
+        Codes 0 to n_classes - 1, each at least once.
+    val : (X, y) or None
+        What chooses. None: stratified folds of X, y choose; with a class of one sample there are
+        no folds, and the head's default is taken.
+    grid : sequence of float
+        From the simplest to the most flexible: of equals the first is taken.
+    seed : int
+        Of the folds, and of whatever else is random.
+    class_weight : {"balanced"} or None
+        As for scikit-learn's classifiers.
+    calibrate : bool
+        Fit a temperature for the chosen value; it moves probabilities, never a label.
+    origin : ndarray of shape (n_samples,), int64, or None
+        For rows that show the same image: the row that is the image itself; those rows are their
+        own. Folds keep them together and are scored on images themselves.
+    others : mapping of str to (X, y)
+        More splits, scored after every epoch where there are epochs. They decide nothing.
+    settings : mapping
+        What the recipe says beside, for heads that say more.
+    prior : object
+        What the head was given beside features; see `Kind.prior`.
+    """
+
+    X: Samples
+    y: Labels
+    val: tuple[Samples, Labels] | None = None
+    grid: Sequence[float] = ()
+    seed: int = 0
+    class_weight: str | None = None
+    calibrate: bool = False
+    origin: Labels | None = None
+    others: Mapping[str, tuple[Samples, Labels]] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    prior: Any = None
 
 
 def spread_classes(coef: Matrix, intercept: Matrix) -> tuple[Matrix, Matrix]:
@@ -143,16 +218,10 @@ def decide_each(fits: Sequence[Fit], X: Samples) -> Iterator[Matrix]:
 
 def search_grid(
     fit_path: FitPath,
-    X: Samples,
-    y: Labels,
-    val: tuple[Samples, Labels] | None,
-    grid: Sequence[float],
+    task: Task,
     *,
     default: float,
-    seed: int = 0,
     tempered: bool = False,
-    calibrate: bool = False,
-    origin: Labels | None = None,
     decide: Callable[[Sequence[Any], Samples], Iterator[Matrix]] = decide_each,
 ) -> Search:
     """Fit a head for every value and choose by accuracy, then log-loss, then the grid's order.
@@ -161,24 +230,11 @@ def search_grid(
     ----------
     fit_path : callable
         From X, y and the grid to one `Fit` for each value, in the grid's order.
-    X : ndarray or Blocks of shape (n_samples, n_features)
-    y : ndarray of shape (n_samples,), int64
-        Codes 0 to n_classes - 1, each at least once.
-    val : (X, y) or None
-        None: stratified folds of X, y choose. With a class of one sample there are no folds, and
-        the value nearest to `default` is taken.
-    grid : sequence of float
-        From the simplest to the most flexible: of equals the first is taken.
+    task : Task
     default : float
-    seed : int
-        Of the folds.
+        Where nothing can choose, the value nearest to it is taken.
     tempered : bool
         The scores are no logits: fit a temperature to what chooses, for each value.
-    calibrate : bool
-        Fit a temperature for the chosen value; it moves probabilities, never a label.
-    origin : ndarray of shape (n_samples,), int64, optional
-        For rows that show the same image: the row that is the image itself; those rows are their
-        own. Folds keep them together and are scored on images themselves.
     decide : callable
         See `decide_each`, for heads whose fits share some of that work.
 
@@ -186,14 +242,15 @@ def search_grid(
     -------
     Search
     """
+    X, y, val, grid, origin = task.X, task.y, task.val, task.grid, task.origin
     fits = list(fit_path(X, y, grid))
     own = np.arange(len(y)) if origin is None else np.flatnonzero(origin == np.arange(len(y)))
     smallest = int(np.bincount(y[own]).min())
     held: list[tuple[list[Fit], Samples, Labels]] = []  # fits for each value; what they are held to
     if val is not None:
         held.append((fits, *val))
-    elif smallest > 1 and (len(grid) > 1 or tempered or calibrate):
-        folds = StratifiedKFold(min(FOLDS, smallest), shuffle=True, random_state=seed)
+    elif smallest > 1 and (len(grid) > 1 or tempered or task.calibrate):
+        folds = StratifiedKFold(min(FOLDS, smallest), shuffle=True, random_state=task.seed)
         for inside, outside in folds.split(own, y[own]):
             rows = own[inside] if origin is None else np.flatnonzero(np.isin(origin, own[inside]))
             scored = own[outside]
@@ -221,28 +278,20 @@ def search_grid(
     else:
         chosen_by = "default: a class has one image, so there are no folds"
         chosen = min(range(len(grid)), key=lambda i: abs(grid[i] - default))
-    if held and calibrate and not tempered:
+    if held and task.calibrate and not tempered:
         parts = tuple(next(decide(f[chosen : chosen + 1], X_)) for f, X_, _ in held)
         temperatures[chosen] = measure_temperature(parts)
     return Search(fits[chosen], float(grid[chosen]), chosen_by, temperatures[chosen])
 
 
-def search_in_span(
-    fit_path: FitPath,
-    X: Samples,
-    y: Labels,
-    val: tuple[Samples, Labels] | None,
-    grid: Sequence[float],
-    **options: Any,
-) -> Search:
+def search_in_span(fit_path: FitPath, task: Task, **options: Any) -> Search:
     """`search_grid` on centred columns and in the rows' own span; see `span_rows`.
 
     Its fit is a `LinearFit` of X's own columns.
     """
-    span = span_rows(X)
-    if val is not None:
-        val = span.project(val[0]), val[1]
-    found = search_grid(fit_path, span.project(X), y, val, grid, **options)
+    span = span_rows(task.X)
+    val = None if task.val is None else (span.project(task.val[0]), task.val[1])
+    found = search_grid(fit_path, replace(task, X=span.project(task.X), val=val), **options)
     assert isinstance(found.fit, LinearFit)
     return replace(found, fit=span.restore(found.fit))
 
@@ -261,14 +310,9 @@ def choose_value(parts: Sequence[Sequence[tuple[float, float]]]) -> int:
 
 def search_linear(
     make: Callable[[float], Any],
-    X: Samples,
-    y: Labels,
-    val: tuple[Samples, Labels] | None,
-    grid: Sequence[float],
+    task: Task,
     *,
     default: float,
-    seed: int,
-    origin: Labels | None,
     fit_blocks: Callable[[Blocks, Labels, Sequence[float]], Iterator[LinearFit]] | None = None,
 ) -> Search:
     """Search for an estimator of scikit-learn's with coef_ and intercept_, in the rows' span."""
@@ -290,6 +334,4 @@ def search_linear(
             n_iter = int(np.max(estimator.n_iter_ if estimator.n_iter_ is not None else 0))
             yield LinearFit(*spread_classes(coef, intercept), converged, n_iter)
 
-    return search_in_span(
-        fit_path, X, y, val, grid, default=default, seed=seed, tempered=True, origin=origin
-    )
+    return search_in_span(fit_path, task, default=default, tempered=True)

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from featx.comparison.candidates import Candidate, Pair
 from featx.comparison.compare import Comparison
 from featx.comparison.curves import CurvePoint
-from featx.config import SIGNIFICANT, SPLITS
+from featx.config import CLASSIFIERS, SIGNIFICANT, SPLITS
+from featx.heads.kind import find_kind
 from featx.text import format_score, format_seconds, printable
 from featx.training.metrics import smallest_difference
 
@@ -195,7 +196,7 @@ def list_notes(comparison: Comparison) -> list[str]:
             "cost; val and test were never augmented."
         )
     if options["class_weight"] == "balanced":
-        unweighted = [n for n in ("imagenet", "knn", "centroid") if n in options["clf"]]
+        unweighted = [n for n in CLASSIFIERS if n in options["clf"] and not find_kind(n).weighed]
         but = f", but for {', '.join(unweighted)}" if unweighted else ""
         lines.append(f"Classes weigh the same whatever their number of images{but}.")
     tempered = [c.name for c in candidates if c.outcome.details.get("temperature", 1.0) != 1.0]

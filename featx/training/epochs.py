@@ -90,19 +90,35 @@ def make_linear(n_features: int, n_classes: int, seed: int) -> nn.Linear:
     return layer
 
 
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """How long is trained, in which batches and in which order.
+
+    Attributes
+    ----------
+    epochs, batch_size : int
+    seed : int
+        Epoch e draws its order by `numpy.random.default_rng([seed, e])`.
+    draw_order : callable
+        From a generator and the number of train samples to their order, each once.
+    """
+
+    epochs: int
+    batch_size: int
+    seed: int
+    draw_order: Callable[[np.random.Generator, int], npt.NDArray[np.int64]] = permute
+
+
 def train_softmax(
     module: nn.Module,
     splits: Mapping[str, Batches],
     optimizer: torch.optim.Optimizer,
+    schedule: Schedule,
     *,
-    epochs: int,
-    batch_size: int,
-    seed: int,
     copy_state: Callable[[], dict[str, torch.Tensor]],
     device: torch.device | None = None,
     class_weight: npt.NDArray[np.floating] | None = None,
     stages: Stages | None = None,
-    draw_order: Callable[[np.random.Generator, int], npt.NDArray[np.int64]] = permute,
     name: str | None = None,
     progress: bool = False,
 ) -> Training:
@@ -115,9 +131,7 @@ def train_softmax(
     splits : mapping of str to Batches
         "train", and any others to be scored after every epoch. None but "val" decides anything.
     optimizer : torch.optim.Optimizer
-    epochs, batch_size : int
-    seed : int
-        Of the batch order: epoch e draws it by `numpy.random.default_rng([seed, e])`.
+    schedule : Schedule
     copy_state : callable
         Gives a copy of the tensors that training moves.
     device : torch.device, optional
@@ -127,8 +141,6 @@ def train_softmax(
     stages : Stages, optional
         Counts "decode" (waiting for inputs) and "network", which then are in the history; what
         else is counted by it while inputs are waited for is neither. None: they are left out.
-    draw_order : callable
-        From a generator and the number of train samples to their order, each once.
     name : str, optional
         Say after every epoch how this one does; None: say nothing.
     progress : bool
@@ -138,6 +150,7 @@ def train_softmax(
     -------
     Training
     """
+    epochs, batch_size = schedule.epochs, schedule.batch_size
     device = device or torch.device("cpu")
     counted = Stages() if stages is None else stages
     history: list[Epoch] = []
@@ -151,8 +164,7 @@ def train_softmax(
         started = time.perf_counter()
         loss, accuracy, found = {}, {}, {}
         loss["train"], accuracy["train"] = _train_epoch(
-            module, splits["train"], optimizer, batch_size, [seed, epoch], draw_order, device,
-            weight, counted, bar,
+            module, splits["train"], optimizer, schedule, epoch, device, weight, counted, bar
         )  # fmt: skip
         for split in others:
             loss[split], accuracy[split], found[split] = _score_split(
@@ -186,9 +198,8 @@ def _train_epoch(
     module: nn.Module,
     data: Batches,
     optimizer: torch.optim.Optimizer,
-    batch_size: int,
-    seed: list[int],
-    draw_order: Callable[[np.random.Generator, int], npt.NDArray[np.int64]],
+    schedule: Schedule,
+    epoch: int,
     device: torch.device,
     weight: torch.Tensor | None,
     stages: Stages,
@@ -196,9 +207,9 @@ def _train_epoch(
 ) -> tuple[float, float]:
     module.train()
     n = len(data.y)
-    order = draw_order(np.random.default_rng(seed), n)
+    order = schedule.draw_order(np.random.default_rng([schedule.seed, epoch]), n)
     total, correct, start = 0.0, 0, 0
-    for inputs in stages.wait("decode", data.iterate(order, batch_size, seed[-1])):
+    for inputs in stages.wait("decode", data.iterate(order, schedule.batch_size, epoch)):
         with stages.time("network"):
             y = data.y[order[start : start + len(inputs)]].to(device)
             start += len(inputs)
