@@ -19,6 +19,7 @@ from featx.backbone import empty_state
 from featx.catalogue import RECIPES, Recipe
 from featx.config import Preprocessing
 from featx.provenance import Provenance
+from featx.samples import CALTECH_CLASSES
 from featx.weights import Weights, hash_state, load_weights, save_weights
 
 # Before any test imports it: ONNX Runtime's threads look up hosts otherwise.
@@ -72,6 +73,26 @@ def photos(tmp_path):
     for kind, name in enumerate(CLASSES):
         for i in range(PER_CLASS):
             draw_photo(root / name / f"{i:02d}.{'png' if i % 2 else 'jpg'}", kind, i)
+    return root
+
+
+# The issue's own numbers, not the module's.
+CALTECH_COUNTS = (102, 110, 84, 212, 119, 109, 101, 81, 95, 96)
+
+
+@pytest.fixture
+def caltech(tmp_path):
+    """Caltech-256's names and counts, with its strays, in empty files."""
+    root = tmp_path / "256_ObjectCategories"
+    for name, n in zip(CALTECH_CLASSES, CALTECH_COUNTS, strict=True):
+        (root / name).mkdir(parents=True)
+        for i in range(1, n + 1):
+            (root / name / f"{name[:3]}_{i:04d}.jpg").touch()
+    (root / "056.dog" / "greg" / "vision309").mkdir(parents=True)
+    (root / "198.spider").mkdir()
+    (root / "198.spider" / "RENAME2").touch()
+    (root / "009.bear" / "RENAME2").touch()
+    (root / "257.clutter").mkdir()
     return root
 
 

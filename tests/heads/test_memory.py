@@ -5,8 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_blocks import allow, write
-from test_heads import TRAINABLE, make_features
+from made_features import TRAINABLE, allow, make_features, write
 
 from featx import config
 from featx.budget import Size, estimate_blocks, estimate_whole

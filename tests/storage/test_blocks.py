@@ -5,16 +5,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_heads import TRAINABLE, make_features
+from made_features import TRAINABLE, allow, make_features, write
 
 from featx import config
 from featx.blocks import Blocks, average_classes, average_columns, gather, join_rows
 from featx.errors import BudgetError
 from featx.heads import fit, load_head
 from featx.models import read_model
-from featx.recipes import GRIDS, WEIGHED, make_recipe, plan_reading
+from featx.recipes import GRIDS, WEIGHED
 from featx.scaling import fit_scaler
-from featx.store import read_features, write_features
 
 IN_BLOCKS = [clf for clf in TRAINABLE if clf != "svm"]
 
@@ -41,19 +40,6 @@ def make_noisy(*args, **kwargs):
     made = make_features(*args, **kwargs)
     noise = np.random.default_rng(9).normal(0, 6, made.X.shape)
     return replace(made, X=(made.X + noise).astype(np.float32))
-
-
-def write(features, tmp_path, storage="float32"):
-    """The same features, left in a file."""
-    made = replace(features, provenance=replace(features.provenance, storage=storage))
-    write_features(made, tmp_path / "F.h5")
-    return read_features(tmp_path / "F.h5")
-
-
-def allow(features, clf, **options):
-    """One byte less than the head takes in memory."""
-    recipe = make_recipe(features, clf, max_memory=1 << 50, **options)
-    return plan_reading(features, recipe, max_memory=1 << 50).needed - 1
 
 
 @pytest.mark.parametrize("n", [1, 11, 12, 50])

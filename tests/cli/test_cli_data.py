@@ -1,9 +1,5 @@
 import json
 
-from test_samples import caltech
-
-__all__ = ["caltech"]
-
 
 def test_the_papers_manifest(run, caltech, tmp_path):
     done = run("data", "caltech256-animals", "--root", caltech, "--json")

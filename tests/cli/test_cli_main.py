@@ -9,7 +9,7 @@ from textwrap import indent
 import click
 import pytest
 from click.testing import CliRunner
-from test_docs_commands import collect_lines, parse, split_words
+from command_lines import collect_lines, parse, split_words
 
 import featx
 
@@ -22,7 +22,7 @@ def commands(group, name="featx"):
 
 
 def test_every_command_has_help_and_is_in_the_docs(app, run):
-    docs = (Path(__file__).parents[1] / "docs" / "commands.md").read_text("utf-8")
+    docs = (Path(__file__).parents[2] / "docs" / "commands.md").read_text("utf-8")
     for words, command in commands(app):
         assert command.help, words
         assert run(*words.split()[1:], "--help").exit_code == 0

@@ -1,4 +1,4 @@
-"""Every image has a fate: the table of tests/odd_images.py, against one real run."""
+"""Every image has a fate: the table of odd_images.py, against one real run."""
 
 import json
 import os

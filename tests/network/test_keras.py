@@ -116,7 +116,7 @@ def test_what_is_not_that_model(model, tmp_path):
 def test_the_real_parameters_meet_the_reference(keras_weights, engine):
     if engine is OpenVinoEngine:
         pytest.importorskip("openvino")
-    with np.load(Path(__file__).parent / "data" / "keras_reference.npz") as reference:
+    with np.load(Path(__file__).parent / "reference" / "keras_reference.npz") as reference:
         images, features = reference["images"], reference["features"]
         probabilities = reference["probabilities"]
     found = engine(keras_weights, batch_size=4).run(images)

@@ -6,27 +6,8 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from featx.errors import DatasetError
-from featx.samples import CALTECH_CLASSES, DIGITS_SPLIT, write_caltech256_animals, write_digits
+from featx.samples import DIGITS_SPLIT, write_caltech256_animals, write_digits
 from featx.sources import read_dataset
-
-# The issue's own numbers, not the module's.
-CALTECH_COUNTS = (102, 110, 84, 212, 119, 109, 101, 81, 95, 96)
-
-
-@pytest.fixture
-def caltech(tmp_path):
-    """Caltech-256's names and counts, with its strays, in empty files."""
-    root = tmp_path / "256_ObjectCategories"
-    for name, n in zip(CALTECH_CLASSES, CALTECH_COUNTS, strict=True):
-        (root / name).mkdir(parents=True)
-        for i in range(1, n + 1):
-            (root / name / f"{name[:3]}_{i:04d}.jpg").touch()
-    (root / "056.dog" / "greg" / "vision309").mkdir(parents=True)
-    (root / "198.spider").mkdir()
-    (root / "198.spider" / "RENAME2").touch()
-    (root / "009.bear" / "RENAME2").touch()
-    (root / "257.clutter").mkdir()
-    return root
 
 
 def test_the_papers_split(caltech):

@@ -1,7 +1,7 @@
 from types import SimpleNamespace
 
 import pytest
-from test_candidates import make
+from made_candidates import make
 
 from featx.candidates import Pair, Verdict
 from featx.learning import CurvePoint

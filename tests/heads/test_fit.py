@@ -2,42 +2,20 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from made_features import TRAINABLE, make_features
 from sklearn.preprocessing import StandardScaler, normalize
 
 from featx.errors import FeatureFileError, ModelError, OutputExistsError
-from featx.features import Features
 from featx.heads import fit, load_head
 from featx.models import read_model, write_model
-from featx.recipes import CLASSIFIERS, WEIGHED
+from featx.recipes import WEIGHED
 from featx.scaling import fit_scaler
 from featx.store import write_features
-
-
-def make_features(provenance, n_per=12, classes=("a", "b", "c"), dim=40, seed=0, splits=(6, 2)):
-    rng = np.random.default_rng(seed)
-    n = n_per * len(classes)
-    targets = np.repeat(np.arange(len(classes)), n_per)
-    centres = rng.normal(0, 1, (len(classes), dim))
-    split = np.array((["train"] * splits[0] + ["val"] * splits[1] + ["test"] * n_per)[:n_per])
-    return Features(
-        X=(centres[targets] + rng.normal(0, 2.0, (n, dim))).astype(np.float32),
-        targets=targets,
-        splits=np.tile(split, len(classes)),
-        paths=np.array([f"{i}.jpg" for i in range(n)]),
-        hashes=np.array([f"{i:064x}" for i in range(n)]),
-        classes=classes,
-        provenance=provenance,
-        dataset="made",
-        split_rule="manifest",
-    )
 
 
 @pytest.fixture
 def features(provenance):
     return make_features(provenance)
-
-
-TRAINABLE = [clf for clf in CLASSIFIERS if clf != "imagenet"]
 
 
 @pytest.mark.parametrize("clf", TRAINABLE)

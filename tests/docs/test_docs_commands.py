@@ -2,14 +2,14 @@
 
 import csv
 import re
-import shlex
 import shutil
 from pathlib import Path
 
 import click
 import pytest
+from command_lines import collect_lines, parse, split_words
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 # What stands for something of the reader's, and a value of its kind.
 PLACEHOLDERS = {"…": "x", "I/N": "0/2", "I": "0", "N": "1", "NAME": "x", "SIZE": "1GB"}
@@ -19,58 +19,6 @@ PLACEHOLDERS |= {
     "$RANK/$WORLD_SIZE": "0/2",
     "$SLURM_ARRAY_TASK_ID/$SLURM_ARRAY_TASK_COUNT": "0/2",
 }
-# A shell's own words: the command ends there.
-ENDS = {"|", "&&", "||", ";", ">", "2>", "&", "done", ")"}
-
-
-def collect_lines(text):
-    """Commands of indented and fenced blocks, comments cut off and continued lines joined."""
-    fenced, block = False, []
-    for line in text.splitlines():
-        if line.lstrip().startswith("```"):
-            fenced = not fenced
-        elif fenced or line.startswith("    "):
-            block.append(line.strip())
-    for line in "\n".join(block).replace("\\\n", " ").splitlines():
-        found = re.match(r"(?:\$ |.*?[\s/;&'\"(])??(featx [a-z-].*)", line)
-        if found and not line.startswith(("#", "Error", "Usage")):
-            command = found.group(1)
-            # The quotation that the command is a part of may end with it.
-            yield command[:-1] if command.count("'") % 2 else command
-
-
-def split_words(line):
-    words = shlex.shlex(line, posix=True, punctuation_chars=False)
-    words.whitespace_split = True
-    words.commenters = "#"
-    kept = []
-    for word in words:
-        if word in ENDS:
-            break
-        kept.append(word.rstrip(";"))
-    return kept[1:]
-
-
-def parse(app, words):
-    """Raise what the command line would, without running anything.
-
-    A file of settings that is named has what the command must be told.
-    """
-    if "--config" in words:
-        file = Path(words[words.index("--config") + 1])
-        file.parent.mkdir(parents=True, exist_ok=True)
-        required = [p.name for p in app.commands[words[0]].params if p.required]
-        file.write_text(f"[{words[0]}]\n" + "".join(f'{name} = "x"\n' for name in required))
-    context = app.make_context("featx", list(words), resilient_parsing=False)
-    rest = [*context._protected_args, *context.args]
-    while rest:
-        name, command, rest = context.command.resolve_command(context, rest)
-        context = command.make_context(name, rest, parent=context)
-        if not isinstance(command, click.Group):
-            return
-        rest = [*context._protected_args, *context.args]
-
-
 LINES = [(page.name, line) for page in PAGES for line in collect_lines(page.read_text("utf-8"))]
 
 
@@ -110,7 +58,7 @@ def test_continued_lines_are_joined_and_prose_is_left_out():
 NOT_RUN = {
     "featx weights fetch auto": "asks the network",
     "featx predict model.safetensors - --null --csv said.csv > /dev/null": "reads a pipe; "
-    "tests/test_cli_predict.py does it",
+    "tests/cli/test_cli_predict.py does it",
     "featx data caltech256-animals --download data": "downloads 1.2 GB",
     "featx compare data/caltech256/caltech256-animals.csv --weights imagenet1k-v1 --baseline fc "
     "--baseline last3": "needs that download",
@@ -118,7 +66,7 @@ NOT_RUN = {
     "featx extract --plan plan --shard {}": "needs GNU parallel",
     "featx extract --plan plan --shard $RANK/$WORLD_SIZE": "needs torchrun",
     "featx extract photos --split 0.7,0.1,0.2 -o F.h5 --runner ray --address head:6379": "needs a "
-    "cluster; tests/test_ray.py starts one",
+    "cluster; tests/scale/test_ray_cluster.py starts one",
     "featx extract photos --split 0.7,0.1,0.2 -o F.h5 --device cuda": "needs a GPU",
     "featx extract photos --split 0.7,0.1,0.2 --engine torch --device cuda -o cuda.h5 "
     "--cache-dir other": "needs a GPU",

@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from made_features import make_features
 from sklearn.linear_model import RidgeClassifier
-from test_heads import make_features
 
 from featx.heads import fit
 from featx.learning import CurvePoint, draw_curves, keep_curves

@@ -12,7 +12,7 @@ import pytest
 
 import featx
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 SITE = ROOT / "docs" / "site"
 # Made when the site is built.
