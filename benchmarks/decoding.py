@@ -23,10 +23,9 @@ import numpy.typing as npt
 from PIL import Image, ImageFilter
 
 from featx.config import TORCHVISION_V1
+from featx.data.images import load_image
 from featx.engines import compare_rows, make_engine
 from featx.fetch import resolve_weights
-from featx.images import load_image
-from featx.provenance import Choice
 
 COUNT = 16
 ROUNDS = 3
@@ -54,7 +53,6 @@ def main() -> None:
         megabytes = statistics.mean(path.stat().st_size for path in large) / 1e6
     engine = make_engine(
         resolve_weights("auto"),
-        Choice(),
         lambda most: pixels["exact"][:most],
         batch_size=len(large),
     )

@@ -23,14 +23,14 @@ from typing import Any
 import numpy as np
 
 from featx.classifier import read_classifier
+from featx.data.images import load_image
+from featx.data.sources import read_dataset
 from featx.deployment import export_model, import_runtime
 from featx.extraction import extract
 from featx.finetuning import finetune
 from featx.heads import fit
-from featx.images import load_image
 from featx.prediction import Prediction, predict
 from featx.recipes import CLASSIFIERS
-from featx.sources import read_dataset
 
 BATCH = 16
 

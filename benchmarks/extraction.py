@@ -105,8 +105,8 @@ def featx(engine: str, precision: str) -> Callable[[Path], dict[str, float]]:
         make_engine = engines.make_engine
         samples: list[Any] = []
 
-        def keep(weights: Any, choice: Any, sample: Any, **options: Any) -> Any:
-            made.append(make_engine(weights, choice, sample, **options))
+        def keep(weights: Any, sample: Any, **options: Any) -> Any:
+            made.append(make_engine(weights, sample, **options))
             samples.append(sample)
             return made[0]
 

@@ -25,17 +25,17 @@ import numpy as np
 from PIL import Image
 
 from featx.config import FEATURE_DIM, TORCHVISION_V1
-from featx.contents import hash_images
+from featx.data.hashing import hash_images
+from featx.data.images import load_image
+from featx.data.sources import read_inventory
 from featx.engine import TorchEngine  # noqa: F401 (what a real extraction has in memory, too)
 from featx.extraction import extract_inventory
 from featx.features import Heading
-from featx.images import load_image
 from featx.machine import describe_machine
 from featx.merging import merge
 from featx.planning import make_plan
 from featx.plans import open_list, read_plan, read_shard
 from featx.provenance import Provenance
-from featx.sources import read_inventory
 from featx.store import write_columns
 
 PROVENANCE = Provenance(

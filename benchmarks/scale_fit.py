@@ -25,11 +25,11 @@ import numpy as np
 from tabulate import tabulate
 
 from featx.config import FEATURE_DIM, TORCHVISION_V2
-from featx.dataset import fingerprint_rows
+from featx.data.dataset import fingerprint_rows
 from featx.features import Heading
 from featx.machine import describe_machine
 from featx.provenance import Provenance
-from featx.rows import encode_text
+from featx.storage.rows import encode_text
 from featx.store import write_columns
 
 CLASSES = 100

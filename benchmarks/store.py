@@ -30,12 +30,12 @@ import numpy.typing as npt
 from tabulate import tabulate
 
 from featx.config import FEATURE_DIM, TORCHVISION_V1
-from featx.dataset import Fingerprint
+from featx.data.dataset import Fingerprint
 from featx.export import export_npy, export_parquet
 from featx.features import FeatureFile, Heading
 from featx.machine import describe_machine
 from featx.provenance import Provenance
-from featx.rows import Rows, decode_text, iterate_slices
+from featx.storage.rows import Rows, decode_text, iterate_slices
 from featx.store import open_features, write_columns
 
 BLOCK = 1 << 12  # rows

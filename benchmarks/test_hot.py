@@ -13,14 +13,14 @@ from heads import make_features
 from PIL import Image
 
 from featx.config import C_GRID, TORCHVISION_V1
-from featx.contents import hash_rows
+from featx.data.hashing import hash_rows
+from featx.data.images import load_image
+from featx.data.sources import read_dataset
 from featx.engine import TorchEngine
-from featx.images import load_image
 from featx.linear import LinearClassifier
 from featx.logreg import search_logreg
 from featx.machine import has_openvino
 from featx.openvino_engine import OpenVinoEngine
-from featx.sources import read_dataset
 from featx.weights import Weights
 
 

@@ -65,8 +65,8 @@ def audit(
     progress = start_speaking(verbose, quiet)
     from featx.auditing import audit
     from featx.auditpage import PAGE_START, list_rows, render_audit, write_audit_page
-    from featx.files import check_replaceable, write_csv
     from featx.findings import COLUMNS
+    from featx.storage.files import check_replaceable, write_csv
 
     for output, first in ((table, ",".join(COLUMNS)), (report, PAGE_START)):
         if output is not None and not overwrite:

@@ -10,9 +10,9 @@ def complete_weights(
     ctx: click.Context, param: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
     """Names of known weights and of stored ones; else files."""
-    from featx.catalogue import RECIPES, list_stored
+    from featx.catalogue import KNOWN, list_stored
 
-    names = {"auto": None, **RECIPES, **dict(list_stored())}
+    names = {"auto": None, **KNOWN, **dict(list_stored())}
     found = [CompletionItem(name) for name in names if name.startswith(incomplete)]
     return found or [CompletionItem(incomplete, type="file")]
 

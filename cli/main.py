@@ -8,7 +8,6 @@ from typing import Any
 
 import click
 
-from featx import __version__
 from featx.errors import FeatxError
 from featx.text import printable
 
@@ -57,7 +56,7 @@ class FeatxGroup(click.Group):
 
 
 @click.group(cls=FeatxGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="featx")
+@click.version_option(package_name="featx", prog_name="featx")
 def main() -> None:
     """Run a frozen ImageNet ResNet50 once over a folder of images, then train, compare and trust
     classifiers in seconds.

@@ -27,15 +27,15 @@ from .settings import config_option
 
 if TYPE_CHECKING:
     from featx.assembly import Extraction
-    from featx.dataset import Skipped
+    from featx.data.dataset import Skipped
 
 F = TypeVar("F", bound=Callable[..., Any])
 SHOWN = 10  # skipped images named one by one
 
 
 def _check_split(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    from featx.data.splits import parse_split
     from featx.errors import DatasetError
-    from featx.splits import parse_split
 
     if value is not None:
         try:

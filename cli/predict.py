@@ -24,7 +24,7 @@ from .options import (
 from .streams import echo_lines, read_names
 
 if TYPE_CHECKING:
-    from featx.dataset import Skipped
+    from featx.data.dataset import Skipped
     from featx.prediction import Prediction
 
 
@@ -87,7 +87,6 @@ def predict(
     if null and "-" not in images:
         raise click.UsageError("--null is about a list on stdin, and that is named by -.")
     progress = start_speaking(verbose, quiet)
-    from featx.files import check_replaceable
     from featx.prediction import (
         COLUMNS,
         collect_predictions,
@@ -95,6 +94,7 @@ def predict(
         record_predictions,
     )
     from featx.rendering import render_predictions
+    from featx.storage.files import check_replaceable
 
     if table is not None and not overwrite:
         check_replaceable(table, ",".join(COLUMNS))
@@ -125,7 +125,7 @@ class _Tally:
         self.total = self.n_skipped = 0
 
     def __iter__(self) -> Iterator[Prediction | Skipped]:
-        from featx.dataset import Skipped
+        from featx.data.dataset import Skipped
 
         for one in self._found:
             self.total += 1

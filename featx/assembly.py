@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from featx import __version__
 from featx.costs import read_cost
-from featx.dataset import Skipped
+from featx.data.dataset import Skipped
+from featx.data.images import Source, describe_colours, describe_decoder
+from featx.data.inventory import Inventory
+from featx.data.loading import decode_some
 from featx.errors import CONTENT_FAULTS, ExtractionError
 from featx.features import FeatureFile, Features, Heading
-from featx.images import Source, describe_colours, describe_decoder
-from featx.inventory import Inventory
 from featx.provenance import Choice, Provenance
-from featx.shards import Shard, decode_some
+from featx.shards import Shard
 from featx.stages import Stages
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def build_runner(
         there is something to probe.
     choice : Choice
     weights : str
-        See `featx.fetch.resolve_weights`.
+        See `featx.fetch_weights`.
     made : Provenance or None
         Of features of the same data; what is left open is taken from it.
     device : {"auto", "cpu", "cuda"}
@@ -89,10 +89,12 @@ def build_runner(
         return decode_some(find_paths(most), found.preprocessing, most, choice.decode)
 
     with stages.time("start"):
+        settled = choice.settle(made)
         engine = make_engine(
             found,
-            choice.settle(made),
             decode_first,
+            engine=settled.engine,
+            precision=settled.precision,
             device=device,
             batch_size=batch_size,
         )
@@ -121,7 +123,7 @@ def make_heading(
         dataset=inventory.name,
         split_rule=inventory.split_rule,
         skipped=skipped,
-        versions={"featx": __version__, "torch": version("torch"), "numpy": np.__version__},
+        versions={name: version(name) for name in ("featx", "torch", "numpy")},
     )
 
 

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from featx.blocks import Blocks, Samples
 from featx.config import SPLITS
 from featx.copies import find_copies
+from featx.data.splits import find_untrainable
 from featx.errors import BudgetError, DatasetError
 from featx.features import Features
 from featx.findings import KINDS, Finding, find_leaked, list_findings
@@ -25,7 +25,7 @@ from featx.looks import look_at
 from featx.machine import count_cores
 from featx.metrics import Score, score_labels
 from featx.recipes import make_recipe, plan_reading
-from featx.splits import find_untrainable
+from featx.storage.blocks import Blocks, Samples
 from featx.store import read_features
 from featx.suspects import list_suspects, predict_out_of_fold
 
@@ -148,7 +148,7 @@ def audit(
     num_workers : int, optional
         Decoding threads; None: as many as cores.
     max_memory : int, optional
-        See `featx.heads.fit`.
+        See `featx.fit`.
     progress : bool
         Show bars.
 

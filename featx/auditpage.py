@@ -12,10 +12,10 @@ from tabulate import tabulate
 from featx.auditing import Audit
 from featx.charts import FONT
 from featx.exhibits import embed_pictures
-from featx.files import write_text
 from featx.findings import COLUMNS, KINDS, Finding
 from featx.page import clean_values, load_environment
 from featx.rendering import format_interval, format_score
+from featx.storage.files import write_text
 from featx.text import format_seconds, printable
 
 _NAMED = 10  # findings of a kind in the text
@@ -89,7 +89,7 @@ def say_classes(audit: Audit) -> list[str]:
 
 
 def list_rows(audit: Audit) -> Iterator[list[Any]]:
-    """Rows of the CSV, in the order of `featx.findings.COLUMNS`."""
+    """Rows of the CSV, in the order of `COLUMNS`."""
     for one in audit.findings:
         values = dataclasses.asdict(one)
         yield ["" if values[name] is None else values[name] for name in COLUMNS]

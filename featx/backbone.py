@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torchvision
 from torch import nn
@@ -41,7 +43,7 @@ def build_network(
         convolution (He et al. 2016, Keras); False for torchvision's "v1.5", which strides in the
         3x3.
     backbone : str
-        A key of `featx.config.BACKBONES`.
+        A key of `BACKBONES`.
 
     Returns
     -------
@@ -146,3 +148,16 @@ def _fold(parent: nn.Module, conv: str, norm: str) -> None:
         raise TypeError(f"{conv} and {norm} are no convolution with its batch norm")
     setattr(parent, conv, fuse_conv_bn_eval(convolution, batch_norm))
     setattr(parent, norm, nn.Identity())
+
+
+def pad_batch(pixels: npt.NDArray[np.uint8], batch_size: int) -> npt.NDArray[np.uint8]:
+    """A batch of (b, height, width, 3) filled up with black images to `batch_size`.
+
+    Matrix routines choose their kernels, and with them the last bits of a result, by shape: with
+    one shape a row does not depend on how many others came with it.
+    """
+    if len(pixels) >= batch_size:
+        return pixels
+    padded = np.zeros((batch_size, *pixels.shape[1:]), np.uint8)
+    padded[: len(pixels)] = pixels
+    return padded

@@ -83,11 +83,11 @@ def choose_reading(
     ----------
     features : Features
     clf, scale, refit, views
-        See `featx.heads.fit`.
+        See `featx.fit`.
     values : int
         Of the head's grid.
     max_memory : int, optional
-        Bytes; None: `featx.config.MEMORY_SHARE` of what the process may use.
+        Bytes; None: `MEMORY_SHARE` of what the process may use.
 
     Raises
     ------

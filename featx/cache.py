@@ -8,16 +8,16 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from featx.catalogue import RECIPES, name_weights, read_stored_hash
-from featx.dataset import Dataset
+from featx.catalogue import KNOWN, name_weights, read_stored_hash
+from featx.data.dataset import Dataset
+from featx.data.images import describe_colours, describe_decoder, read_decode
+from featx.data.inventory import Inventory
 from featx.errors import FeatureFileError, OutputExistsError
 from featx.features import FeatureFile
-from featx.files import hash_json, write_text
-from featx.images import describe_colours, describe_decoder, read_decode
-from featx.inventory import Inventory
 from featx.ledger import count_held, holds
 from featx.provenance import Choice, Provenance
-from featx.rows import file_state
+from featx.storage.files import hash_json, write_text
+from featx.storage.rows import file_state
 from featx.store import open_features, read_provenance_key
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ class Opened:
         self._files: dict[Path, FeatureFile] = {}
 
     def open(self, path: Path) -> FeatureFile:
-        """See `featx.store.open_features`, which it raises as."""
+        """See `open_features`, which it raises as."""
         there = self._files.get(path)
         if there is None or not path.exists() or there.state != file_state(path.stat()):
             there = self._files[path] = open_features(path)
@@ -82,7 +82,7 @@ def find_finished(
     Weights known by name have one hash and one preprocessing; a local file must be read first.
     """
     name = name_weights(weights, choice.backbone)
-    if name != "auto" and name not in RECIPES:
+    if name != "auto" and name not in KNOWN:
         return None
     for candidate in candidates:
         try:
@@ -106,12 +106,12 @@ def is_asked_for(made: Provenance, weights: str, choice: Choice) -> bool:
 
     False, too, where that cannot be known without: weights that have no name of their own.
     """
-    recipe = RECIPES.get(made.weights)
+    known = KNOWN.get(made.weights)
     return (
-        recipe is not None
+        known is not None
         and name_weights(weights, choice.backbone) in ("auto", made.weights)
         and read_stored_hash(made.weights) in (None, made.weights_sha256)
-        and made.preprocessing == choice.frame(recipe.preprocessing).to_dict()
+        and made.preprocessing == choice.frame(known.preprocessing).to_dict()
         and choice.accepts(made)
         and made.decoder == describe_decoder(read_decode(made.decoder))
         and made.colours == describe_colours()

@@ -1,7 +1,11 @@
-"""Which weights are known by name, which are stored, and where; no torch is needed for it."""
+"""Which weights are known by name, which are stored, and where; no torch is needed for it.
+
+Also where weights that came from a local file were last seen, so that models need not be told.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from dataclasses import dataclass
@@ -13,13 +17,15 @@ from safetensors import SafetensorError, safe_open
 
 from featx.config import BACKBONE, BACKBONES, KERAS, TORCHVISION_V1, TORCHVISION_V2, Preprocessing
 from featx.errors import WeightsError
+from featx.storage.files import write_text
 
 WEIGHTS_MARK = "featx-weights"  # where a stored file's header holds its facts
+_NOTES = "files"  # a folder beside the stored weights; a note each, named by the tensors' hash
 FROM_FILE = "file:"  # before the name of weights that are known by their file alone
 
 
 @dataclass(frozen=True)
-class Recipe:
+class KnownWeights:
     """What is known of weights by name, before they are here."""
 
     preprocessing: Preprocessing
@@ -50,22 +56,22 @@ def _full_name(name: str, backbone: str) -> str:
     return name if backbone == BACKBONE else f"{backbone}-{name}"
 
 
-def _list_recipes() -> dict[str, Recipe]:
-    recipes: dict[str, Recipe] = {}
+def _list_known() -> dict[str, KnownWeights]:
+    known: dict[str, KnownWeights] = {}
     for backbone in sorted(BACKBONES, key=BACKBONE.__ne__):  # the default first
         for k, top1 in enumerate(_TOP1[backbone]):
             told = f"torchvision's {('first', 'second')[k]}, top-1 {top1} % on ImageNet"
             seen = TORCHVISION_V2 if k or backbone in _LATE else TORCHVISION_V1
             name = _full_name(f"imagenet1k-v{k + 1}", backbone)
-            recipes[name] = Recipe(seen, False, told, backbone)
+            known[name] = KnownWeights(seen, False, told, backbone)
         if backbone == BACKBONE:
             told = "Keras', by way of npm, top-1 74.9 % on ImageNet"
-            recipes["keras-imagenet"] = Recipe(KERAS, True, told, backbone)
-    return recipes
+            known["keras-imagenet"] = KnownWeights(KERAS, True, told, backbone)
+    return known
 
 
 # By full name.
-RECIPES = _list_recipes()
+KNOWN = _list_known()
 # What "auto" takes of those that are stored, in this order; what is not stored it fetches in the
 # same order, but for the last.
 _AUTO = ("imagenet1k-v1", "keras-imagenet", "imagenet1k-v2")
@@ -74,7 +80,7 @@ _AUTO = ("imagenet1k-v1", "keras-imagenet", "imagenet1k-v2")
 def name_weights(name: str, backbone: str) -> str:
     """The full name of a network's weights, where they are known by it."""
     full = _full_name(name, backbone)
-    return full if full in RECIPES else name
+    return full if full in KNOWN else name
 
 
 def check_backbone(name: str) -> None:
@@ -86,7 +92,7 @@ def check_backbone(name: str) -> None:
 def list_auto(backbone: str) -> list[str]:
     """Full names of the weights that "auto" may take for a network, the first first."""
     names = [name_weights(name, backbone) for name in _AUTO]
-    return [name for name in names if RECIPES[name].backbone == backbone]
+    return [name for name in names if KNOWN[name].backbone == backbone]
 
 
 def find_weights_dir() -> Path:
@@ -120,7 +126,7 @@ def list_stored() -> list[tuple[str, Path]]:
     """Names and files of the weights in the weights folder, known ones first."""
     folder = find_weights_dir()
     files = {p.stem: p for p in sorted(folder.glob("*.safetensors"))} if folder.is_dir() else {}
-    names = [n for n in RECIPES if n in files] + [n for n in files if n not in RECIPES]
+    names = [n for n in KNOWN if n in files] + [n for n in files if n not in KNOWN]
     return [(name, files[name]) for name in names]
 
 
@@ -139,16 +145,16 @@ def describe_weights() -> list[dict[str, Any]]:
     'imagenet1k-v1'
     """
     stored = dict(list_stored())
-    names = [*RECIPES, *(name for name in stored if name not in RECIPES)]
+    names = [*KNOWN, *(name for name in stored if name not in KNOWN)]
     return [
         {
             "name": name,
             "backbone": _read_fact(stored[name], "backbone", BACKBONE)
             if name in stored
-            else RECIPES[name].backbone,
+            else KNOWN[name].backbone,
             "stored": name in stored,
             "path": str(stored.get(name, stored_path(name))),
-            "about": RECIPES[name].about if name in RECIPES else "put there by hand",
+            "about": KNOWN[name].about if name in KNOWN else "put there by hand",
         }
         for name in names
     ]
@@ -160,3 +166,27 @@ def find_stored(name: str) -> Path:
     if not path.is_file():
         raise WeightsError(f"{name} is not stored: {path} is not there; featx weights fetch {name}")
     return path
+
+
+def remember_weights(sha256: str, path: Path) -> None:
+    """Note where weights of this hash lie; where no note can be written, none is."""
+    note, place = _note(sha256), os.path.realpath(path)
+    if recall_weights(sha256) != Path(place):
+        with contextlib.suppress(OSError):
+            write_text(note, place)
+
+
+def recall_weights(sha256: str) -> Path | None:
+    """The file that weights of this hash were last read from; None where it is not known or gone.
+
+    What lies there now may be something else.
+    """
+    try:
+        path = Path(_note(sha256).read_text("utf-8"))
+        return path if path.is_file() else None
+    except (OSError, ValueError):
+        return None
+
+
+def _note(sha256: str) -> Path:
+    return find_weights_dir() / _NOTES / sha256

@@ -15,17 +15,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from featx.contents import index_path
+from featx.data.hashing import index_path
 from featx.errors import FeatureFileError, OutputExistsError
 from featx.features import FeatureFile, Features
-from featx.files import (
+from featx.storage.files import (
     append_line,
     fsync_folder,
     open_regular,
     remove_leftovers,
     write_text,
 )
-from featx.locks import do_without_lock, hold_lock
+from featx.storage.locks import do_without_lock, hold_lock
 from featx.store import cost_path, open_features, parts_folder, write_features
 
 log = logging.getLogger(__name__)

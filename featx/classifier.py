@@ -7,18 +7,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from featx.catalogue import RECIPES, list_stored, read_stored_hash
+from featx.catalogue import KNOWN, list_stored, read_stored_hash, recall_weights
 from featx.config import BACKBONE, Preprocessing
+from featx.data.images import read_decode
 from featx.errors import ModelError, WeightsError
 from featx.fetch import fetch_weights, resolve_weights
 from featx.finetuning import load_tuned
 from featx.heads import Head, load_head
-from featx.images import read_decode
 from featx.models import Model, read_model
 from featx.scaling import Scaler
 from featx.search import LinearFit
 from featx.weights import Weights
-from featx.whereabouts import recall_weights
 
 log = logging.getLogger(__name__)
 
@@ -115,7 +114,7 @@ def find_weights(trained: Model, *, progress: bool = False) -> Weights:
         else:
             if found.sha256 == sha256 and _normalises_alike(found, trained):
                 return found
-    if name in RECIPES:
+    if name in KNOWN:
         return fetch_weights(name, progress=progress, backbone=backbone)
     raise ModelError(
         f"{trained.path} learned on weights from a local file, {name} ({sha256[:12]}), which is "

@@ -12,9 +12,10 @@ import numpy as np
 
 from featx.assembly import Extraction
 from featx.candidates import Candidate, Pair, Verdict, choose_best, judge, pair_candidates
-from featx.catalogue import RECIPES
+from featx.catalogue import KNOWN
 from featx.config import BACKBONE, CURVE_DRAWS, EPOCHS, PROTOCOLS, SPLITS
-from featx.dataset import Dataset, HashedRows, check_trainable
+from featx.data.dataset import Dataset, HashedRows, check_trainable
+from featx.data.sources import read_dataset, write_manifest
 from featx.errors import BudgetError, DatasetError, ModelError, OutputExistsError, WeightsError
 from featx.evaluation import evaluate
 from featx.extraction import extract
@@ -26,7 +27,6 @@ from featx.machine import count_cores, describe_machine
 from featx.network import TRAINED
 from featx.recipes import CLASSIFIERS
 from featx.results import claim_folder
-from featx.sources import read_dataset, write_manifest
 from featx.store import read_features
 from featx.trainers import HeadTrainer, NetworkTrainer
 from featx.views import check_view, extract_views
@@ -155,10 +155,10 @@ def compare(
     Parameters
     ----------
     clf : sequence of str, optional
-        Heads; see `featx.heads.fit`, also for `C`, `scale`, `class_weight` and `calibrate`. None:
+        Heads; see `featx.fit`, also for `C`, `scale`, `class_weight` and `calibrate`. None:
         all of them, with the protocol logreg alone.
     baseline : sequence of str, optional
-        Fine-tuned networks; see `featx.finetuning.finetune`, also for `augment` and
+        Fine-tuned networks; see `featx.finetune`, also for `augment` and
         `prefix_cache`. None: fc, with the protocol none.
     epochs : int
         Of the linear head and of every baseline.
@@ -178,14 +178,14 @@ def compare(
         Use an `output` that holds the comparison of another dataset.
     data, split, root, backbone, weights, device, engine, precision, decode, batch_size, num_workers
     on_error, cache_dir, rehash, lock
-        See `featx.extraction.extract`.
+        See `featx.extract`.
     seed, max_memory, progress
-        See `featx.heads.fit`. Of the default heads those that need more memory are left out.
+        See `featx.fit`. Of the default heads those that need more memory are left out.
 
     Returns
     -------
     Comparison
-        Not yet written; see `featx.report`.
+        Not yet written; see `featx.write_report`.
 
     Raises
     ------
@@ -276,7 +276,7 @@ def compare(
         candidates=tuple(candidates),
         paired=paired,
         verdict=judge(candidates, paired, choose_best(candidates, truth["val"])),
-        known=find_known(features.classes) if features.provenance.weights in RECIPES else {},
+        known=find_known(features.classes) if features.provenance.weights in KNOWN else {},
         learning=keep_curves(
             folder / "learning.json", features, plain, seed, options["weights"], max_memory
         )
@@ -296,7 +296,7 @@ def _settle(features: Features, weights: str) -> dict[str, str]:
     made = features.provenance
     return {
         "backbone": made.backbone,
-        "weights": made.weights if made.weights in RECIPES else weights,
+        "weights": made.weights if made.weights in KNOWN else weights,
         "engine": made.engine.split()[0],
         "precision": made.precision,
     }

@@ -11,12 +11,10 @@ import numpy.typing as npt
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from featx.blocks import Blocks, Samples, iterate_blocks
+from featx.arrays import Labels, Matrix
 from featx.looks import Looks, count_bits
-from featx.rows import iterate_slices
-
-Matrix = npt.NDArray[np.floating]
-Labels = npt.NDArray[np.int64]
+from featx.storage.blocks import Blocks, Samples, iterate_blocks
+from featx.storage.rows import iterate_slices
 
 _HELD = 1 << 12  # rows whose neighbours are looked for together
 NEIGHBOURS = 20  # of each image that are looked at

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from featx.features import FeatureFile, Features
-from featx.files import write_json
 from featx.ledger import Ledger
 from featx.machine import describe_machine
+from featx.storage.files import write_json
 from featx.store import cost_path
 
 # Wall seconds of an extraction: all of it, and of that, waiting for images and in the network.

@@ -22,10 +22,17 @@ from featx.config import BACKBONE
 from featx.engine import TorchEngine
 from featx.errors import ExportError, OutputExistsError
 from featx.export import Written
-from featx.files import as_path, check_space, explain_full, hash_json, resolve_output, write_whole
 from featx.graphs import INPUT, OPSET, OUTPUT, build_graph, estimate_head
 from featx.machine import has_openvino
 from featx.models import read_model
+from featx.storage.files import (
+    as_path,
+    check_space,
+    explain_full,
+    hash_json,
+    resolve_output,
+    write_whole,
+)
 from featx.store import is_feature_file
 
 TOLERANCE = 1e-4  # largest difference of a probability from featx's own
@@ -114,7 +121,7 @@ def export_model(
     openvino : path, optional
         OUT.xml, with OUT.bin beside it, under OpenVINO.
     weights : str, optional
-        See `featx.classifier.read_classifier`.
+        See `read_classifier`.
     overwrite : bool
         Replace outputs that hold something else.
 
@@ -125,7 +132,7 @@ def export_model(
     Raises
     ------
     ModelError, WeightsError
-        See `featx.classifier.read_classifier`.
+        See `read_classifier`.
     ExportError
         A package is missing, the model is a feature file or too large, or the written file gives
         other probabilities.

@@ -18,9 +18,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.class_weight import compute_class_weight
 from threadpoolctl import ThreadpoolController
 
-from featx.blocks import Blocks
+from featx.arrays import Labels
+from featx.storage.blocks import Blocks
 
-Labels = npt.NDArray[np.int64]
 Vector = npt.NDArray[np.float64]
 
 

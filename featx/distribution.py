@@ -9,12 +9,12 @@ from pathlib import Path
 
 from featx.assembly import Extraction
 from featx.config import BACKBONE, PLAN_SHARD_IMAGES
-from featx.files import hash_json
 from featx.lookup import Asked, look_up
 from featx.merging import merge
 from featx.planning import make_plan
 from featx.provenance import Choice
 from featx.ray_runner import find_address, import_ray, run_with_ray
+from featx.storage.files import hash_json
 
 
 def extract_distributed(
@@ -43,7 +43,7 @@ def extract_distributed(
     lock: bool = True,
     progress: bool = False,
 ) -> Extraction:
-    """What `featx.extraction.extract` does, with the network on a Ray cluster.
+    """What `featx.extract` does, with the network on a Ray cluster.
 
     Shards that are done stay beside the output until the file is there, so that the same call goes
     on after anything. Nothing is taken over from other feature files.
@@ -51,13 +51,13 @@ def extract_distributed(
     Parameters
     ----------
     address, workers
-        See `featx.ray_runner.run_with_ray`.
+        See `run_with_ray`.
     shard_size : int
         Images of a shard.
     data, output, backbone, weights, split, root, device, engine, precision, decode, protocol
-        See `featx.extraction.extract`.
+        See `featx.extract`.
     storage, batch_size, num_workers, on_error, cache_dir, overwrite, rehash, lock, progress
-        See `featx.extraction.extract`.
+        See `featx.extract`.
 
     Returns
     -------
@@ -66,7 +66,7 @@ def extract_distributed(
     Raises
     ------
     RunnerError
-        See `featx.ray_runner.run_with_ray`.
+        See `run_with_ray`.
     """
     started = time.perf_counter()
     import_ray(find_address(address))  # before any work for a cluster that is not there

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +19,18 @@ import sklearn
 import torch
 import torchvision
 
-from featx import __version__
 from featx.cache import find_cache_dir
 from featx.catalogue import find_weights_dir, list_stored
 from featx.config import BACKBONE, BATCH_SIZE, TORCHVISION_V1
+from featx.data.images import describe_decoder
 from featx.engine import Engine, TorchEngine
 from featx.engines import AGREEMENT, compare_rows, try_bf16
 from featx.errors import DeviceError, LockedError
-from featx.files import existing_folder
 from featx.housekeeping import list_cache
-from featx.images import describe_decoder
-from featx.locks import hold_lock
 from featx.machine import describe_machine, has_openvino, measure_memory
 from featx.openvino_engine import OpenVinoEngine
+from featx.storage.files import existing_folder
+from featx.storage.locks import hold_lock
 from featx.text import format_bytes, say_error
 from featx.weights import Weights
 
@@ -44,7 +44,7 @@ _EXTRAS = {
 
 
 @dataclass(frozen=True)
-class Finding:
+class Check:
     """One thing that was looked at.
 
     Attributes
@@ -71,7 +71,7 @@ def examine(
     device: str = "auto",
     batch_size: int | None = None,
     quick: bool = False,
-) -> Iterator[Finding]:
+) -> Iterator[Check]:
     """Look at versions, weights, what is missing, the cache folder and the engines, in turn.
 
     No weights are needed: engines are tried with a ResNet50 of random parameters.
@@ -87,15 +87,15 @@ def examine(
 
     Yields
     ------
-    Finding
+    Check
 
     Raises
     ------
     DeviceError
     """
-    yield Finding("featx", None, f"{__version__}, Python {platform.python_version()}")
+    yield Check("featx", None, f"{version('featx')}, Python {platform.python_version()}")
     memory = format_bytes(measure_memory())
-    yield Finding("machine", None, f"{describe_machine()}, {memory} of memory for this process")
+    yield Check("machine", None, f"{describe_machine()}, {memory} of memory for this process")
     libraries = {
         "torch": torch.__version__,
         "torchvision": torchvision.__version__,
@@ -103,8 +103,8 @@ def examine(
         "numpy": np.__version__,
         "h5py": f"{h5py.__version__} (HDF5 {h5py.version.hdf5_version})",
     }
-    yield Finding("libraries", None, ", ".join(f"{k} {v}" for k, v in libraries.items()))
-    yield Finding("decoder", None, describe_decoder())
+    yield Check("libraries", None, ", ".join(f"{k} {v}" for k, v in libraries.items()))
+    yield Check("decoder", None, describe_decoder())
     yield _examine_weights()
     yield from _examine_extras()
     home = find_cache_dir(cache_dir)
@@ -121,9 +121,9 @@ def examine(
         found, fastest = _examine_openvino(weights, engine, side)
         yield found
     _, why = try_bf16(weights, fastest, lambda _: _random_pixels(fastest, side))
-    yield Finding("precision", None, f"of --precision auto: {why}")
+    yield Check("precision", None, f"of --precision auto: {why}")
     threads = torch.get_num_threads()
-    yield Finding(
+    yield Check(
         "threads",
         None,
         f"{threads}; with one, an image's features are "
@@ -175,29 +175,29 @@ def _random_pixels(engine: Engine, side: int) -> npt.NDArray[np.uint8]:
     return np.random.default_rng(0).integers(0, 256, shape, np.uint8)
 
 
-def _examine_weights() -> Finding:
+def _examine_weights() -> Check:
     names = ", ".join(name for name, _ in list_stored())
     if not names:
-        return Finding(
+        return Check(
             "weights", False, f"none in {find_weights_dir()}; featx weights fetch gets {BACKBONE}'s"
         )
-    return Finding("weights", True, f"{names} in {find_weights_dir()}")
+    return Check("weights", True, f"{names} in {find_weights_dir()}")
 
 
-def _examine_extras() -> Iterator[Finding]:
+def _examine_extras() -> Iterator[Check]:
     """What is not installed, and what it would be good for."""
     for extra, (modules, purpose) in _EXTRAS.items():
         there = has_openvino() if extra == "openvino" else all(map(_has_module, modules))
         if not there:
             text = f"not installed; pip install 'featx[{extra}]' {purpose}"
-            yield Finding(extra, None, text)
+            yield Check(extra, None, text)
 
 
 def _has_module(name: str) -> bool:
     return importlib.util.find_spec(name) is not None
 
 
-def _examine_rows(engine: Engine, side: int) -> Finding:
+def _examine_rows(engine: Engine, side: int) -> Check:
     moved = probe_rows(engine, side)
     said = (
         f"an image's features change in their last bits with {' and '.join(moved)}: files of "
@@ -206,10 +206,10 @@ def _examine_rows(engine: Engine, side: int) -> Finding:
         else "an image's features are the same bits wherever it stands in a batch, and alone"
     )
     name = f"{engine.name} {engine.precision} on {engine.device}"
-    return Finding("engine", not moved, f"{name}, batches of {engine.batch_size}: {said}")
+    return Check("engine", not moved, f"{name}, batches of {engine.batch_size}: {said}")
 
 
-def _examine_openvino(weights: Weights, exact: Engine, side: int) -> tuple[Finding, Engine]:
+def _examine_openvino(weights: Weights, exact: Engine, side: int) -> tuple[Check, Engine]:
     """Whether OpenVINO gives torch's features, and gives them wherever a row stands.
 
     The engine is the one that is fit to be used.
@@ -219,14 +219,14 @@ def _examine_openvino(weights: Weights, exact: Engine, side: int) -> tuple[Findi
         pixels = _random_pixels(exact, side)
         error, _ = compare_rows(engine.run(pixels), exact.run(pixels))
     except (DeviceError, RuntimeError) as problem:
-        return Finding("openvino", False, f"does not run here: {problem}"), exact
+        return Check("openvino", False, f"does not run here: {problem}"), exact
     rows = _examine_rows(engine, side)
     near = error <= AGREEMENT
     text = f"{rows.text}; within {error:.0e} of torch's"
-    return Finding("openvino", bool(rows.good) and near, text), engine if near else exact
+    return Check("openvino", bool(rows.good) and near, text), engine if near else exact
 
 
-def _examine_folder(home: Path) -> Finding:
+def _examine_folder(home: Path) -> Check:
     there = existing_folder(home.absolute())
     free = format_bytes(shutil.disk_usage(there).free)
     try:
@@ -236,23 +236,23 @@ def _examine_folder(home: Path) -> Finding:
         ):
             pass
     except LockedError as error:
-        return Finding("cache", False, str(error))
+        return Check("cache", False, str(error))
     except OSError as error:
-        return Finding("cache", False, f"{home}: {say_error(error)}")
-    return Finding("cache", True, f"{home}: can be written and locked, {free} free")
+        return Check("cache", False, f"{home}: {say_error(error)}")
+    return Check("cache", True, f"{home}: can be written and locked, {free} free")
 
 
-def _examine_cache(home: Path) -> Finding:
+def _examine_cache(home: Path) -> Check:
     try:
         found = list_cache(home)
     except OSError as error:
-        return Finding("kept", False, f"{home}: {say_error(error)}")
+        return Check("kept", False, f"{home}: {say_error(error)}")
     useless = [one for one in found if one.useless]
     text = f"{len(found)} entries, {format_bytes(sum(one.bytes for one in found))}"
     if useless:
         room = format_bytes(sum(one.bytes for one in useless))
         text += f"; {len(useless)} of no use ({room}): featx cache prune removes them"
-    return Finding("kept", None, text)
+    return Check("kept", None, text)
 
 
 def _random_weights() -> Weights:

@@ -9,10 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from featx.backbone import FrozenBackbone, build_network, flush_denormals
+from featx.backbone import FrozenBackbone, build_network, flush_denormals, pad_batch
 from featx.config import BATCH_SIZE
 from featx.errors import DeviceError
-from featx.loading import pad_batch
 from featx.machine import count_cores, describe_engine
 from featx.weights import Weights
 

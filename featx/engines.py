@@ -14,7 +14,6 @@ from featx.engine import Engine, TorchEngine, choose_device
 from featx.errors import DeviceError
 from featx.machine import has_openvino
 from featx.openvino_engine import OpenVinoEngine
-from featx.provenance import Choice
 from featx.weights import Weights
 
 log = logging.getLogger(__name__)
@@ -35,9 +34,10 @@ def available_engines() -> tuple[str, ...]:
 
 def make_engine(
     weights: Weights,
-    choice: Choice,
     sample: Sample,
     *,
+    engine: str = "auto",
+    precision: str = "fp32",
     device: str = "auto",
     batch_size: int | None = None,
 ) -> Engine:
@@ -46,10 +46,11 @@ def make_engine(
     Parameters
     ----------
     weights : Weights
-    choice : Choice
     sample : callable
         Gives some real images, shape (n, crop, crop, 3), uint8, n at least 1 and at most what it
         is told; called only where something is to be probed.
+    engine : {"auto", "torch", "openvino"}
+    precision : {"auto", "fp32", "bf16", "fp16"}
     device : {"auto", "cpu", "cuda"}
     batch_size : int, optional
         None: BATCH_SIZE on a CPU, CUDA_BATCH_SIZE on CUDA.
@@ -61,21 +62,20 @@ def make_engine(
     """
     place = choose_device(device).type
     batch_size = batch_size or (CUDA_BATCH_SIZE if place == "cuda" else BATCH_SIZE)
-    name = choice.engine
-    if name == "openvino" and place != "cpu":
+    if engine == "openvino" and place != "cpu":
         raise DeviceError(f"--engine openvino runs on the CPU, and --device {device} is {place}")
-    precision = "fp32" if choice.precision == "auto" else choice.precision
-    if name != "auto":
-        engine = _build(name, weights, place, batch_size, precision)
-    elif place == "cpu" and precision != "fp16":
-        engine = _take_fastest(weights, batch_size, precision, sample)
+    exact = "fp32" if precision == "auto" else precision
+    if engine != "auto":
+        made = _build(engine, weights, place, batch_size, exact)
+    elif place == "cpu" and exact != "fp16":
+        made = _take_fastest(weights, batch_size, exact, sample)
     else:
-        engine = TorchEngine(weights, place, batch_size, precision)
-    if choice.precision != "auto":
-        return engine
-    engine, why = try_bf16(weights, engine, sample)
+        made = TorchEngine(weights, place, batch_size, exact)
+    if precision != "auto":
+        return made
+    made, why = try_bf16(weights, made, sample)
     log.info("precision: %s", why)
-    return engine
+    return made
 
 
 def compare_rows(

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import confusion_matrix, f1_score
 
+from featx.arrays import Labels
 from featx.config import BOOTSTRAPS, CALIBRATION_BINS, CONFIDENCE
 from featx.metrics import log_loss, wilson_interval
 
-Labels = npt.NDArray[np.int64]
 Probabilities = npt.NDArray[np.floating]
 
 

@@ -14,8 +14,8 @@ from PIL import Image, ImageOps
 
 from featx.candidates import Candidate
 from featx.comparison import Comparison
+from featx.data.images import open_rgb
 from featx.errors import ImageError
-from featx.images import open_rgb
 from featx.machine import count_cores
 from featx.mapping import map_features
 

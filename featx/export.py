@@ -16,7 +16,8 @@ from tqdm import tqdm
 
 from featx.errors import ExportError, OutputExistsError
 from featx.features import FeatureFile
-from featx.files import (
+from featx.provenance import Provenance
+from featx.storage.files import (
     as_path,
     begin_sync,
     check_space,
@@ -27,8 +28,7 @@ from featx.files import (
     write_bytes,
     write_whole,
 )
-from featx.provenance import Provenance
-from featx.rows import count_bytes, decode_text, iterate_slices
+from featx.storage.rows import count_bytes, decode_text, iterate_slices
 from featx.store import open_features
 
 ROW_GROUP = 8192  # rows; 64 MiB of float32

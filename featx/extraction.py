@@ -32,20 +32,20 @@ from featx.cache import (
 from featx.checkpoints import open_checkpoints
 from featx.config import BACKBONE, BACKBONES, Preprocessing
 from featx.costs import Reused, read_cost, write_cost
-from featx.dataset import Dataset
+from featx.data.dataset import Dataset
+from featx.data.images import load_image, read_decode
+from featx.data.inventory import Image, Inventory
 from featx.errors import (
     DatasetError,
     ImageError,
 )
-from featx.files import check_space, check_writable, explain_full
-from featx.images import load_image, read_decode
-from featx.inventory import Image, Inventory
 from featx.ledger import Ledger, count_held, count_removed
 from featx.lookup import look_up, note_index
 from featx.machine import count_cores, describe_machine
 from featx.provenance import Choice, Provenance
 from featx.shards import Shard, estimate_shards, run_shards
 from featx.stages import Stages
+from featx.storage.files import check_space, check_writable, explain_full
 from featx.store import estimate_file, parts_folder, write_columns
 
 if TYPE_CHECKING:
@@ -87,13 +87,14 @@ def extract(
     Parameters
     ----------
     data, split, root
-        See `featx.sources.read_dataset`.
+        See `featx.read_dataset`.
     output : path, optional
         The feature file; None: a name of its own in the cache folder.
     backbone : str
-        The network, a key of `featx.config.BACKBONES`, which says how many numbers it gives.
+        The network, by torchvision's name; ``featx extract --help`` lists them. It decides how many
+        numbers an image has.
     weights : str
-        See `featx.fetch.resolve_weights`.
+        See `featx.fetch_weights`.
     device : {"auto", "cpu", "cuda"}
     engine : {"auto", "torch", "openvino"}
         What runs the network; auto: what the same data's file was made with, else the fastest that
@@ -101,10 +102,10 @@ def extract(
     precision : {"fp32", "bf16", "fp16", "auto"}
         Of the computation; auto: bf16 where a probe finds it as good and really faster.
     decode : {"exact", "fast"}
-        fast: large JPEGs at reduced scale; see `featx.images.load_image`.
+        fast: large JPEGs at reduced scale; see `load_image`.
     protocol : {"none", "linear-eval"}
     view : int
-        See `featx.config.Preprocessing.frame`; a view is decoded exactly.
+        See `Preprocessing.frame`; a view is decoded exactly.
     storage : {"float32", "float16"}
         Of the stored numbers; float16 halves the file and keeps three digits.
     batch_size : int, optional

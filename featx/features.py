@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from featx.blocks import Blocks
 from featx.config import SCHEMA
-from featx.dataset import Skipped, fingerprint_rows
+from featx.data.dataset import Skipped, fingerprint_rows
 from featx.provenance import Provenance
-from featx.rows import State, StoredRows, decode_text, iterate_slices
+from featx.storage.blocks import Blocks
+from featx.storage.rows import State, StoredRows, decode_text, iterate_slices
 
 TEXTS = ("splits", "paths", "hashes")  # columns of text
 _COUNTED = 1 << 14  # rows at a time

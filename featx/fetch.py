@@ -23,18 +23,19 @@ from tqdm import tqdm
 from featx.backbone import empty_state
 from featx.catalogue import (
     FROM_FILE,
-    RECIPES,
+    KNOWN,
     check_backbone,
     find_weights_dir,
     list_auto,
     list_stored,
     name_weights,
+    remember_weights,
     stored_path,
 )
 from featx.config import BACKBONE, BACKBONES, CONNECT_SECONDS
 from featx.errors import WeightsError
-from featx.files import hash_file, write_whole
 from featx.keras import convert_keras
+from featx.storage.files import hash_file, write_whole
 from featx.weights import (
     Weights,
     check_state,
@@ -43,7 +44,6 @@ from featx.weights import (
     read_pth,
     save_weights,
 )
-from featx.whereabouts import remember_weights
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ def resolve_weights(
     progress : bool
         Show a bar on stderr while downloading.
     backbone : str, optional
-        The network, a key of `featx.config.BACKBONES`; None: the one that a full name says, else
+        The network, by torchvision's name; None: the one that a full name says, else
         ResNet50.
 
     Returns
@@ -94,7 +94,7 @@ def resolve_weights(
         Nothing can be had; the message lists the ways. Or what was had is not what it should be.
     """
     if backbone is None:
-        backbone = RECIPES[name].backbone if name in RECIPES else BACKBONE
+        backbone = KNOWN[name].backbone if name in KNOWN else BACKBONE
     check_backbone(backbone)
     if name != "auto":
         return fetch_weights(name, progress=progress, backbone=backbone)
@@ -126,8 +126,8 @@ def fetch_weights(name: str, *, progress: bool = False, backbone: str = BACKBONE
     WeightsError
     """
     name, expected = name_weights(name, backbone), empty_state(backbone)
-    known = [full for full, recipe in RECIPES.items() if recipe.backbone == backbone]
-    if name not in RECIPES:
+    known = [full for full, recipe in KNOWN.items() if recipe.backbone == backbone]
+    if name not in KNOWN:
         if Path(name).suffix in (".safetensors", ".pth", ".pt"):
             weights = load_weights(Path(name), expected, backbone)
             log.info("weights: %s (sha256 %s)", name, weights.sha256[:12])
@@ -139,7 +139,7 @@ def fetch_weights(name: str, *, progress: bool = False, backbone: str = BACKBONE
             f"unknown weights {name!r}: say auto, {', '.join(known)}, "
             "or a .safetensors or .pth file"
         )
-    path, recipe = stored_path(name), RECIPES[name]
+    path, recipe = stored_path(name), KNOWN[name]
     if recipe.backbone != backbone:
         raise WeightsError(
             f"{name} is of {recipe.backbone}, not of {backbone}, which has {', '.join(known)}"

@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from featx.arrays import Labels
 from featx.copies import Copies, Copy
+from featx.data.splits import NO_LABEL
 from featx.features import Features
 from featx.looks import Looks
-from featx.splits import NO_LABEL
 from featx.suspects import Suspect
-
-Labels = npt.NDArray[np.int64]
 
 # In the order in which they matter.
 KINDS = {

@@ -25,21 +25,21 @@ from featx.config import (
     TRAIN_BATCH_SIZE,
     TUNE_LEARNING_RATE,
 )
-from featx.contents import hash_rows
-from featx.dataset import Dataset, HashedRows, Skipped, check_trainable
+from featx.data.dataset import Dataset, HashedRows, Skipped, check_trainable
+from featx.data.hashing import hash_rows
+from featx.data.images import describe_decoder, open_rgb
+from featx.data.sources import read_dataset
 from featx.engine import choose_device, full_float32, limit_threads
 from featx.errors import ImageError, ModelError
 from featx.fetch import resolve_weights
-from featx.files import check_own_folder, check_space, explain_full, hash_json, write_json
-from featx.images import describe_decoder, open_rgb
 from featx.machine import count_cores, describe_machine
 from featx.metrics import score_labels
 from featx.models import Model, Outcome, check_place, read_model, write_model
 from featx.network import CACHEABLE, TRAINED, ImageBatches, TunedNetwork
 from featx.prefix import PrefixBatches, PrefixFile, row_bytes
 from featx.search import as_scores, fit_temperature, temper
-from featx.sources import read_dataset
 from featx.stages import Stages
+from featx.storage.files import check_own_folder, check_space, explain_full, hash_json, write_json
 from featx.text import format_bytes, printable
 from featx.training import Batches, score_softmax, train_softmax
 from featx.weights import Weights
@@ -75,12 +75,12 @@ def finetune(
     Parameters
     ----------
     data, split, root
-        See `featx.sources.read_dataset`.
+        See `featx.read_dataset`.
     train : {"fc", "last3", "layer4", "all"}
         What moves: the new last layer alone, the last three layers, the last stage, everything.
     epochs, batch_size, seed : int
     backbone, weights : str
-        See `featx.fetch.resolve_weights`.
+        See `featx.fetch_weights`.
     augment : bool
         Random rotation, crop and flip of train images.
     prefix_cache : bool
@@ -92,7 +92,7 @@ def finetune(
     calibrate : bool
         Fit a temperature for the probabilities on val.
     decode : {"exact", "fast"}
-        See `featx.images.load_image`; augmented images are decoded exactly.
+        See `load_image`; augmented images are decoded exactly.
     device : {"auto", "cpu", "cuda"}
     num_workers : int, optional
         Decoding threads; None: as many as cores.

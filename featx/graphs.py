@@ -7,6 +7,7 @@ is: a converter would trace the module, want packages of its own, and name its p
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import torch
 from torch import nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
-from featx import __version__
+from featx.arrays import Matrix
 from featx.backbone import FrozenBackbone, list_blocks, name_layers
 from featx.heads import Head
 from featx.imagenet import FLOOR, ImagenetFit
@@ -28,8 +29,6 @@ OPSET = 17
 _IR_VERSION = 8  # the one that came with that opset (onnx 1.12)
 INPUT, OUTPUT = "pixels", "probabilities"
 _LEAST_NORM = 1e-30
-
-Matrix = npt.NDArray[np.floating]
 
 
 def build_graph(
@@ -77,7 +76,7 @@ def build_graph(
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=_IR_VERSION,
         producer_name="featx",
-        producer_version=__version__,
+        producer_version=version("featx"),
     )
     helper.set_model_props(model, dict(metadata))
     onnx.checker.check_model(model)
@@ -191,7 +190,7 @@ def _hold(graph: _Graph, tensor: torch.Tensor, name: str) -> str:
 
 
 def _add_head(graph: _Graph, head: Head, x: str) -> None:
-    """From features to `OUTPUT`, whose softmax `featx.heads.Head` takes at a temperature."""
+    """From features to `OUTPUT`, whose softmax `Head` takes at a temperature."""
     fit = head.fit
     if head.scaler.kind == "l2":
         length = graph.add("ReduceL2", [x], "head.length", axes=[1], keepdims=1)

@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import softmax
 
-from featx.blocks import Samples, gather
+from featx.arrays import Labels, Matrix
 from featx.budget import describe_reading
 from featx.config import EPOCHS
+from featx.data.splits import find_untrainable
 from featx.errors import FeatureFileError, ModelError
 from featx.features import Features
 from featx.fetch import resolve_weights
@@ -35,13 +36,10 @@ from featx.recipes import (
 )
 from featx.scaling import Scaler
 from featx.search import Fit, LinearFit
-from featx.splits import find_untrainable
+from featx.storage.blocks import Samples, gather
 from featx.store import read_features
 
 log = logging.getLogger(__name__)
-
-Matrix = npt.NDArray[np.floating]
-Labels = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -118,7 +116,7 @@ def fit(
         cosine distances, NearestCentroid; `LinearClassifier`; or ImageNet's own last layer.
     C : float or "auto"
         Of logreg and svm. What every head chooses by itself is the value of its grid in
-        `featx.config` with the highest accuracy on val, ties by lower log-loss, then by the simpler
+        `config` with the highest accuracy on val, ties by lower log-loss, then by the simpler
         one; on stratified folds of train where there is no val.
     scale : {"none", "standard", "l2"}
         Learned from train alone.
@@ -135,14 +133,14 @@ def fit(
     refit : bool
         Once the value is chosen, fit again on train and val together.
     views : sequence of Features
-        More rows for train: other views of the same images, as `featx.extraction.extract_views`
+        More rows for train: other views of the same images, as `extract_views`
         makes them.
     weights : str, optional
         Of imagenet: where the last layer is to be had; None: by the features' own name.
     max_memory : int, optional
         Bytes that fitting may take, beside what Python and its libraries do. Features for which
         that is too little are read in blocks, as often as the head needs them. None:
-        `featx.config.MEMORY_SHARE` of what the process may use.
+        `MEMORY_SHARE` of what the process may use.
     output : path, optional
         Write the model there.
     overwrite : bool

@@ -13,12 +13,12 @@ from typing import Any
 
 from featx.cache import find_cache_dir
 from featx.checkpoints import list_parts
-from featx.contents import index_path
+from featx.data.hashing import index_path
 from featx.errors import FeatureFileError
-from featx.files import is_temporary
-from featx.locks import hold_lock
 from featx.provenance import Provenance
 from featx.rowcache import list_row_files, read_making
+from featx.storage.files import is_temporary
+from featx.storage.locks import hold_lock
 from featx.store import cost_path, is_feature_file, parts_folder, peek_features
 
 _DAY = 86400.0  # seconds
@@ -67,7 +67,7 @@ class Entry:
 def list_cache(cache_dir: str | Path | None = None) -> list[Entry]:
     """What featx keeps in the cache folder, by name; files that are not featx's are left out.
 
-    Feature files are believed by their first lines and their length: `featx.store.open_features`
+    Feature files are believed by their first lines and their length: `open_features`
     reads all bytes.
 
     Parameters

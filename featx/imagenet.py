@@ -12,12 +12,10 @@ from scipy.optimize import linear_sum_assignment
 from scipy.special import log_softmax, logsumexp, softmax
 from torchvision.models import ResNet50_Weights
 
-from featx.blocks import Samples, average_classes
+from featx.arrays import Labels, Matrix
 from featx.errors import ModelError
+from featx.storage.blocks import Samples, average_classes
 from featx.weights import Weights
-
-Matrix = npt.NDArray[np.floating]
-Labels = npt.NDArray[np.int64]
 
 FLOOR = 1e-6  # of a class that no ImageNet class stands for: unlikely, not impossible
 

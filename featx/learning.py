@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from featx.blocks import Samples, gather
 from featx.config import CURVE_DRAWS, CURVE_SIZES
 from featx.errors import BudgetError
 from featx.features import Features
-from featx.files import hash_json, write_json
 from featx.heads import read_last_layer
 from featx.imagenet import LastLayer
 from featx.models import Model
 from featx.recipes import GRIDS, plan_reading, take_splits, train_head
+from featx.storage.blocks import Samples, gather
+from featx.storage.files import hash_json, write_json
 
 # Of a grid, in the draws: every so manieth value, so that many small fits stay quick.
 _THINNED = {"C": 4, "alpha": 2, "k": 1, "shrink": 1}
@@ -84,7 +84,7 @@ def draw_curves(
     draws : int
     seed : int
     weights, max_memory
-        See `featx.heads.fit`.
+        See `featx.fit`.
     """
     data = take_splits(
         features, any(_needs_blocks(features, model, max_memory) for model in models)

@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.config import SPLITS
-from featx.dataset import Fingerprint, Skipped
+from featx.data.columns import Selection
+from featx.data.dataset import Fingerprint, Skipped
+from featx.data.inventory import Image, Inventory, fingerprint_images
 from featx.errors import CONTENT_FAULTS, ExtractionError, ImageError
 from featx.features import FeatureFile
-from featx.inventory import Image, Inventory, fingerprint_images
-from featx.rows import Rows, StoredRows, decode_text, iterate_slices
-from featx.selection import Selection
+from featx.storage.rows import Rows, StoredRows, decode_text, iterate_slices
 
 _BLOCK = 4096  # rows in memory at a time
 _SPLIT_NAMES = "CASE split {} ELSE '' END".format(
@@ -204,7 +204,7 @@ class Gathered:
     Attributes
     ----------
     columns : dict of str to Rows
-        See `featx.features.FeatureFile`.
+        See `FeatureFile`.
     skipped : tuple of Skipped
     """
 
@@ -237,7 +237,7 @@ class Gathered:
         )
 
     def fingerprint(self) -> str:
-        """See `featx.features.Features.fingerprint`."""
+        """See `featx.Features.fingerprint`."""
         made = Fingerprint(self._ledger.inventory.classes)
         for some in iterate_slices(len(self), _BLOCK):
             targets, *texts = (

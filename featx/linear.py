@@ -16,13 +16,11 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from featx import config
-from featx.blocks import Blocks, Samples
+from featx.arrays import Labels, Matrix
 from featx.config import EPOCHS, HEAD_LEARNING_RATE, TRAIN_BATCH_SIZE
-from featx.rows import iterate_slices
+from featx.storage.blocks import Blocks, Samples
+from featx.storage.rows import iterate_slices
 from featx.training import Batches, FeatureBatches, make_linear, permute, train_softmax
-
-Matrix = npt.NDArray[np.floating]
-Labels = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -33,7 +31,7 @@ class BlockBatches:
     y: torch.Tensor
 
     def iterate(self, order: Labels, batch_size: int, epoch: int) -> Iterator[torch.Tensor]:
-        """See `featx.training.Batches.iterate`."""
+        """See `Batches.iterate`."""
         # A buffer of whole batches is read in the order of the file.
         step = max(1, config.SHUFFLE_BUFFER // batch_size) * batch_size
         for some in iterate_slices(len(order), step):
@@ -47,8 +45,8 @@ class BlockBatches:
 def draw_chunks(rng: np.random.Generator, n: int) -> Labels:
     """An order of n rows in which a file can be read in pieces.
 
-    Chunks of `featx.config.SHUFFLE_CHUNK` neighbours come in any order; those that fill a buffer of
-    `featx.config.SHUFFLE_BUFFER` rows are shuffled together, row by row. Each row comes once.
+    Chunks of `SHUFFLE_CHUNK` neighbours come in any order; those that fill a buffer of
+    `SHUFFLE_BUFFER` rows are shuffled together, row by row. Each row comes once.
     """
     chunk, buffer = config.SHUFFLE_CHUNK, config.SHUFFLE_BUFFER
     chunks = rng.permutation(-(-n // chunk))
@@ -84,7 +82,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     intercept_ : ndarray of shape (n_classes,), float32
     history_ : tuple of Epoch
     best_epoch_ : int
-        From 1; see `featx.training.Training`.
+        From 1; see `Training`.
     n_features_in_ : int
     """
 

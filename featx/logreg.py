@@ -6,17 +6,14 @@ import warnings
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
-from featx.blocks import Blocks, Samples
+from featx.arrays import Labels, Matrix
 from featx.config import MAX_ITER, TOLERANCE
 from featx.descent import fit_blocks, limit_scipy
 from featx.search import LinearFit, Search, search_in_span, spread_classes
-
-Matrix = npt.NDArray[np.floating]
-Labels = npt.NDArray[np.int64]
+from featx.storage.blocks import Blocks, Samples
 
 
 def search_logreg(
@@ -35,13 +32,13 @@ def search_logreg(
     The search runs on centred columns: the intercept is not penalised, so a shift of X moves the
     intercept and nothing else, while L-BFGS needs some twenty times fewer steps on ResNet50's
     features, none of which is ever negative. With fewer rows than columns it also runs in the
-    rows' own span; see `featx.search.span_rows`. Of Blocks scikit-learn cannot learn it: there
-    `featx.descent.fit_blocks` finds the same optimum.
+    rows' own span; see `span_rows`. Of Blocks scikit-learn cannot learn it: there
+    `fit_blocks` finds the same optimum.
 
     Parameters
     ----------
     X, y, val, seed, calibrate, origin
-        See `featx.search.search_grid`.
+        See `search_grid`.
     grid : sequence of float
         Ascending values of C.
     class_weight : {"balanced"}, optional

@@ -13,8 +13,8 @@ from PIL import Image
 from scipy.fft import dctn
 from scipy.ndimage import laplace
 
-from featx.images import open_rgb
-from featx.loading import load_batches
+from featx.data.images import open_rgb
+from featx.data.loading import load_batches
 
 _SIDE = 64  # pixels of the square that is hashed
 _WAVES = 16  # of each direction that are kept: 256 bits

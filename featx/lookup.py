@@ -10,17 +10,17 @@ from pathlib import Path
 from featx.assembly import Extraction, summarise_found
 from featx.cache import Opened, find_cache_dir, find_finished, list_same_data
 from featx.checkpoints import open_checkpoints
-from featx.contents import hash_images, write_index
-from featx.dataset import Dataset
+from featx.data.dataset import Dataset
+from featx.data.hashing import hash_images, write_index
+from featx.data.images import pixel_limit
+from featx.data.inventory import Inventory, take_inventory
+from featx.data.sources import read_inventory
 from featx.errors import FeatureFileError, FeatxError, ImageError
 from featx.features import FeatureFile
-from featx.files import resolve_output
-from featx.images import pixel_limit
-from featx.inventory import Inventory, take_inventory
 from featx.ledger import count_held
 from featx.provenance import Choice
-from featx.sources import read_inventory
 from featx.stages import Stages
+from featx.storage.files import resolve_output
 from featx.store import parts_folder
 from featx.text import printable
 

@@ -1,7 +1,7 @@
 """Linear heads whose scores are no logits: support vectors, ridge, nearest centroid.
 
 All of them are scikit-learn's, or of Blocks what scikit-learn's would be by the sums of
-`featx.sums`. What they give becomes probabilities by one temperature, which held-out images decide.
+`sums`. What they give becomes probabilities by one temperature, which held-out images decide.
 """
 
 from __future__ import annotations
@@ -11,19 +11,17 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import RidgeClassifier
 from sklearn.neighbors import NearestCentroid
 from sklearn.svm import LinearSVC
 
-from featx.blocks import Blocks, Samples, average_classes
+from featx.arrays import Labels
 from featx.config import MAX_ITER
 from featx.errors import BudgetError
 from featx.search import LinearFit, Search, search_grid, search_in_span, spread_classes
+from featx.storage.blocks import Blocks, Samples, average_classes
 from featx.sums import shrink_centroids, solve_ridge
-
-Labels = npt.NDArray[np.int64]
 
 
 def search_svm(
@@ -44,7 +42,7 @@ def search_svm(
     Parameters
     ----------
     X, y, val, seed, origin
-        See `featx.search.search_grid`.
+        See `search_grid`.
     grid : sequence of float
         Ascending values of C.
     class_weight : {"balanced"}, optional
@@ -114,7 +112,7 @@ def search_centroid(
     Parameters
     ----------
     X, y, val, seed, origin
-        See `featx.search.search_grid`.
+        See `search_grid`.
     grid : sequence of float
         Thresholds of shrinking (Tibshirani et al. 2002), 0 for none; descending.
     """

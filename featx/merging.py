@@ -17,15 +17,15 @@ from featx.cache import (
     refuse_other,
 )
 from featx.costs import Reused, read_cost, write_cost
+from featx.data.inventory import Inventory
+from featx.data.sources import read_inventory
 from featx.errors import DatasetError, FeatureFileError, PlanError
 from featx.features import FeatureFile
-from featx.files import check_space, check_writable, explain_full, resolve_output
-from featx.inventory import Inventory
 from featx.ledger import Ledger, count_removed, find_changes, holds
-from featx.locks import do_without_lock, hold_lock
 from featx.plans import Plan, read_all, read_plan, read_shard
-from featx.sources import read_inventory
 from featx.stages import Stages
+from featx.storage.files import check_space, check_writable, explain_full, resolve_output
+from featx.storage.locks import do_without_lock, hold_lock
 from featx.store import estimate_file, open_features, parts_folder, write_columns
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ def merge(
 ) -> Extraction:
     """Check every shard of a plan and write the one feature file.
 
-    It is byte for byte the file that `featx.extraction.extract` makes of the same images alone.
+    It is byte for byte the file that `featx.extract` makes of the same images alone.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def merge(
     output : path, optional
         None: a name of its own in the cache folder.
     cache_dir, overwrite, lock
-        See `featx.extraction.extract`.
+        See `featx.extract`.
 
     Returns
     -------
@@ -62,7 +62,7 @@ def merge(
     PlanError
         A shard is missing, damaged, or is not of this plan.
     OutputExistsError, LockedError, StorageError
-        See `featx.extraction.extract`.
+        See `featx.extract`.
     """
     started = time.perf_counter()
     plan = read_plan(folder)

@@ -10,9 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from featx.arrays import Labels
 from featx.config import CONFIDENCE, SIGNIFICANT
-
-Labels = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -112,7 +111,7 @@ def smallest_difference() -> int:
     """How many images two classifiers must differ on, at the least, to be told apart.
 
     With n images that only one gets right, all of them the same one, McNemar's exact p is 2 / 2^n:
-    fewer than this can never reach `featx.config.SIGNIFICANT`, however many images there are.
+    fewer than this can never reach `SIGNIFICANT`, however many images there are.
     """
     n = 1
     while 2 * 0.5**n >= SIGNIFICANT:

@@ -18,9 +18,9 @@ from safetensors.numpy import save_file
 
 from featx.config import MODEL_SCHEMA
 from featx.errors import ModelError, OutputExistsError
-from featx.files import check_writable, hash_json, write_whole
 from featx.metrics import Score, describe_scores
 from featx.stages import add_seconds
+from featx.storage.files import check_writable, hash_json, write_whole
 from featx.training import Epoch
 
 _MARK = "featx-model"
@@ -70,12 +70,12 @@ class Outcome:
 
     @property
     def decode(self) -> float | None:
-        """Of the seconds, waited for images; see `featx.training.Epoch`."""
+        """Of the seconds, waited for images; see `featx.Epoch`."""
         return add_seconds(epoch.decode for epoch in self.history)
 
     @property
     def network(self) -> float | None:
-        """Of the seconds, in the network; see `featx.training.Epoch`."""
+        """Of the seconds, in the network; see `featx.Epoch`."""
         return add_seconds(epoch.network for epoch in self.history)
 
     def to_dict(self) -> dict[str, Any]:

@@ -9,11 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
-from featx.blocks import Blocks, Samples, iterate_blocks
+from featx.arrays import Labels, Matrix
 from featx.search import Search, decide_each, search_grid
-
-Matrix = npt.NDArray[np.floating]
-Labels = npt.NDArray[np.int64]
+from featx.storage.blocks import Blocks, Samples, iterate_blocks
 
 
 @dataclass(frozen=True)
@@ -95,7 +93,7 @@ def find_nearest(X: Blocks, queries: Matrix, k: int) -> tuple[Matrix, Labels]:
 
 
 def decide_neighbours(fits: Sequence[NeighboursFit], X: Samples) -> Iterator[Matrix]:
-    """`featx.search.decide_each`; where the neighbours are in Blocks, searched once for all k."""
+    """`decide_each`; where the neighbours are in Blocks, searched once for all k."""
     widest = max(fits, key=lambda fit: fit.k)
     if not isinstance(widest.X, Blocks):
         yield from decide_each(fits, X)
@@ -121,7 +119,7 @@ def search_neighbours(
     Parameters
     ----------
     X, y, val, seed, origin
-        See `featx.search.search_grid`.
+        See `search_grid`.
     grid : sequence of int
         Descending: from the smoothest. More neighbours than rows are all rows.
     """

@@ -16,8 +16,8 @@ from torchvision.models.resnet import ResNet
 
 from featx.backbone import Normalise, build_network, list_blocks, name_layers
 from featx.config import HEAD_LEARNING_RATE, TUNE_LEARNING_RATE, Preprocessing
-from featx.images import load_augmented, load_image
-from featx.loading import load_batches
+from featx.data.images import load_augmented, load_image
+from featx.data.loading import load_batches
 from featx.training import make_linear
 from featx.weights import Weights
 

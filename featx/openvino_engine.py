@@ -10,10 +10,16 @@ import torch
 from torch import nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
-from featx.backbone import FrozenBackbone, build_network, flush_denormals, list_blocks, name_layers
+from featx.backbone import (
+    FrozenBackbone,
+    build_network,
+    flush_denormals,
+    list_blocks,
+    name_layers,
+    pad_batch,
+)
 from featx.config import BATCH_SIZE
 from featx.errors import DeviceError
-from featx.loading import pad_batch
 from featx.machine import count_cores, describe_engine, has_openvino, is_limited
 from featx.weights import Weights
 
@@ -75,7 +81,7 @@ class OpenVinoEngine:
         self._request = compiled.create_infer_request()
 
     def run(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """See `featx.engine.Engine.run`."""
+        """See `Engine.run`."""
         padded = np.ascontiguousarray(pad_batch(pixels, self.batch_size))
         with flush_denormals():
             found = self._request.infer({0: padded}, share_inputs=True)[0]

@@ -11,19 +11,19 @@ import numpy as np
 from featx.assembly import build_runner, make_provenance, resolve_framed
 from featx.cache import find_cache_dir, find_making, list_same_data
 from featx.config import BACKBONE, CUDA_BATCH_SIZE, PLAN_SHARD_IMAGES
-from featx.container import write_sealed
-from featx.contents import hash_images
+from featx.data.columns import Selection
+from featx.data.hashing import hash_images
+from featx.data.inventory import Inventory
+from featx.data.sources import read_inventory
 from featx.errors import DeviceError, OutputExistsError, PlanError
-from featx.files import check_own_folder, hash_json, write_json
-from featx.inventory import Inventory
 from featx.ledger import find_changes
 from featx.machine import describe_engine
 from featx.plans import LIST_KIND, MARK, UNREAD, Plan, describe_plan, read_all, read_plan
 from featx.provenance import Choice, Provenance
-from featx.rows import Rows, encode_text, iterate_slices
-from featx.selection import Selection
-from featx.sources import read_inventory
 from featx.stages import Stages
+from featx.storage.files import check_own_folder, hash_json, write_json
+from featx.storage.hdf5 import write_sealed
+from featx.storage.rows import Rows, encode_text, iterate_slices
 from featx.text import as_text
 
 log = logging.getLogger(__name__)
@@ -59,11 +59,11 @@ def make_plan(
     Parameters
     ----------
     data, split, root
-        See `featx.sources.read_inventory`; or an inventory that was hashed.
+        See `read_inventory`; or an inventory that was hashed.
     folder : path
         Where the plan goes.
     backbone, weights, engine, precision, decode, protocol, storage, batch_size, on_error
-        See `featx.extraction.extract`; so for `cache_dir` and `rehash`.
+        See `featx.extract`; so for `cache_dir` and `rehash`.
     device : {"auto", "cpu", "cuda"}
         Where the shards will be computed. "cuda" need not be here: the engine is torch then.
     shard_size : int

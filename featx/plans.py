@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from featx.config import PLAN_SCHEMA
-from featx.container import check_seal, open_sealed
-from featx.dataset import Skipped
+from featx.data.dataset import Skipped
+from featx.data.inventory import Inventory
 from featx.errors import FeatureFileError, PlanError
-from featx.files import hash_json
-from featx.inventory import Inventory
 from featx.ledger import iterate_digests
 from featx.provenance import Choice, Provenance
-from featx.rows import StoredRows, decode_text, iterate_slices
+from featx.storage.files import hash_json
+from featx.storage.hdf5 import check_seal, open_sealed
+from featx.storage.rows import StoredRows, decode_text, iterate_slices
 
 LIST_KIND = "shard list"
 MARK = "plan.json"
@@ -40,7 +40,7 @@ class Plan:
     split : str or None
         The rule that was given.
     dataset, split_rule, classes
-        See `featx.dataset.Dataset`.
+        See `featx.Dataset`.
     weights : str
         Where the parameters come from: a name, or an absolute path.
     choice : Choice
@@ -53,7 +53,7 @@ class Plan:
     shard_size, images, skipped : int
         Images of a shard at most; of all shards; of those, images that could not be read.
     fingerprint : str
-        Of all that could; see `featx.features.Features.fingerprint`.
+        Of all that could; see `featx.Features.fingerprint`.
     shards : tuple of str
         SHA-256 of each shard's list.
     """

@@ -15,20 +15,19 @@ from tqdm import tqdm
 
 from featx.classifier import Classifier, read_classifier
 from featx.config import BATCH_SIZE, CUDA_BATCH_SIZE
-from featx.dataset import Skipped
+from featx.data.dataset import Skipped
+from featx.data.images import load_image
+from featx.data.loading import decode_some, load_batches
+from featx.data.sources import list_images
 from featx.engine import Engine, choose_device
 from featx.engines import make_engine
 from featx.errors import DatasetError, ImageError, ModelError
 from featx.features import Features
-from featx.files import open_csv, write_whole
 from featx.heads import load_head
-from featx.images import load_image
-from featx.loading import load_batches
 from featx.machine import count_cores
 from featx.models import Model, read_model
 from featx.provenance import Choice, Provenance
-from featx.shards import decode_some
-from featx.sources import list_images
+from featx.storage.files import open_csv, write_whole
 from featx.text import as_text
 
 UNKNOWN = "unknown"
@@ -132,7 +131,7 @@ def predict(
     threshold : float
         Where the most probable class has less, the label is "unknown".
     weights : str, optional
-        Where the model's network is to be had; None: see `featx.classifier.find_weights`.
+        Where the model's network is to be had; None: see `find_weights`.
     device : {"auto", "cpu", "cuda"}
     engine : {"auto", "torch", "openvino"}
         auto: what a head's features were computed by, where that is installed as it was, else the
@@ -202,8 +201,9 @@ def predict(
                 raise DatasetError("no images: the list is empty")
             runner = make_engine(
                 classifier.weights,
-                choice,
                 lambda most: decode_some(first, preprocessing, most, classifier.decode),
+                engine=choice.engine,
+                precision=choice.precision,
                 device=device,
                 batch_size=min(wanted, len(first)),
             )

@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from featx.data.loading import load_batches
 from featx.errors import ModelError
-from featx.files import write_bytes_at
-from featx.loading import load_batches
 from featx.stages import Stages
+from featx.storage.files import write_bytes_at
 from featx.training import Batches
 
 _DTYPE = np.dtype(np.float16)
@@ -99,7 +99,7 @@ class PrefixBatches:
 
     @property
     def y(self) -> torch.Tensor:
-        """See `featx.training.Batches`."""
+        """See `Batches`."""
         return self._images.y
 
     def iterate(

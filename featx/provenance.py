@@ -7,9 +7,9 @@ from typing import Any
 
 from featx.catalogue import check_backbone
 from featx.config import BACKBONE, SCHEMA, Preprocessing
-from featx.files import hash_json
-from featx.images import read_decode
+from featx.data.images import read_decode
 from featx.machine import describe_engine
+from featx.storage.files import hash_json
 
 
 @dataclass(frozen=True)
@@ -24,12 +24,14 @@ class Provenance:
     decoder : str
         What decodes, with versions.
     colours : str
-        How pictures of every kind become upright RGB; see `featx.images.describe_colours`.
+        How pictures of every kind become upright RGB; see `describe_colours`.
     engine : str
         What runs the network, with its version.
     precision, storage : str
         Of the computation ("fp32") and of the stored numbers ("float32").
     """
+
+    __module__ = "featx"  # its public place, so that a pickle does not know where it lies
 
     backbone: str
     weights: str
@@ -70,7 +72,7 @@ class Choice:
     storage : {"float32", "float16"}
         Of the stored numbers.
     backbone : str
-        A key of `featx.config.BACKBONES`.
+        A key of `BACKBONES`.
 
     Raises
     ------

@@ -48,7 +48,7 @@ def run_with_ray(
     workers : int, optional
         Actors; None: one for each GPU, and where there is none one for each node.
     device, num_workers, lock
-        See `featx.extraction.extract`.
+        See `featx.extract`.
     progress : bool
         Show a bar on stderr: of images, over all actors.
 

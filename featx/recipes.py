@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from featx.blocks import Blocks, Samples, gather, join_rows
+from featx.arrays import Labels, Matrix
 from featx.budget import Reading, choose_reading
 from featx.config import (
     C_GRID,
@@ -34,10 +33,8 @@ from featx.margins import search_centroid, search_ridge, search_svm
 from featx.neighbours import search_neighbours
 from featx.scaling import Scaler, fit_scaler
 from featx.search import LinearFit, Search, fit_temperature
+from featx.storage.blocks import Blocks, Samples, gather, join_rows
 from featx.training import Epoch
-
-Matrix = npt.NDArray[np.floating]
-Labels = npt.NDArray[np.int64]
 
 # What is chosen on val for each head, its grid, and how the grid is called in a recipe.
 GRIDS: dict[str, tuple[str, tuple[float, ...]]] = {

@@ -12,10 +12,10 @@ from tabulate import tabulate
 from featx.candidates import Candidate
 from featx.comparison import Comparison
 from featx.exhibits import embed_pictures, map_test, show_predictions
-from featx.files import write_json, write_text
 from featx.page import render_page
 from featx.rendering import format_interval, format_score
 from featx.repetition import SETTINGS_NAME, format_settings, say_command
+from featx.storage.files import write_json, write_text
 from featx.text import as_text, format_bytes, format_seconds
 from featx.wording import (
     choose_curve,

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from featx.dataset import Dataset
+from featx.data.dataset import Dataset
+from featx.data.sources import MANIFEST_COLUMNS
 from featx.errors import OutputExistsError
-from featx.files import check_own_folder, check_replaceable, check_writable
-from featx.sources import MANIFEST_COLUMNS
+from featx.storage.files import check_own_folder, check_replaceable, check_writable
 
 
 def claim_folder(folder: Path, dataset: Dataset, named: bool, overwrite: bool) -> None:

@@ -18,9 +18,9 @@ import numpy.typing as npt
 
 from featx.config import SHARD_IMAGES
 from featx.errors import LockedError, NoLocksError
-from featx.files import explain_full, is_temporary, write_json, write_whole
-from featx.locks import hold_lock
 from featx.provenance import Provenance
+from featx.storage.files import explain_full, is_temporary, write_json, write_whole
+from featx.storage.locks import hold_lock
 
 log = logging.getLogger(__name__)
 

@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.preprocessing import StandardScaler, normalize
 
-from featx.blocks import Blocks, Samples
+from featx.arrays import Matrix
 from featx.errors import ModelError
+from featx.storage.blocks import Blocks, Samples
 
-Matrix = npt.NDArray[np.floating]
 SCALES = ("none", "standard", "l2")
 
 

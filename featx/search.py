@@ -12,13 +12,11 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 from sklearn.model_selection import StratifiedKFold
 
-from featx.blocks import Blocks, Samples, average_columns, gather
+from featx.arrays import Labels, Matrix
 from featx.config import FOLDS
 from featx.metrics import log_loss
-from featx.rows import iterate_slices
-
-Matrix = npt.NDArray[np.floating]
-Labels = npt.NDArray[np.int64]
+from featx.storage.blocks import Blocks, Samples, average_columns, gather
+from featx.storage.rows import iterate_slices
 
 _JUDGED = 1 << 22  # scores that are made probabilities together
 

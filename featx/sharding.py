@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from featx.assembly import Extraction, build_runner, summarise_found
+from featx.data.inventory import Inventory
 from featx.errors import DatasetError, FeatureFileError, PlanError
 from featx.extraction import extract_inventory
 from featx.features import FeatureFile
-from featx.inventory import Inventory
 from featx.ledger import holds
 from featx.machine import count_cores, describe_engine
 from featx.plans import Plan, read_plan, read_shard
@@ -31,7 +31,7 @@ class ShardWorker:
     weights : str, optional
         Where the parameters are on this machine; None: by the plan's own name.
     device, num_workers, lock, progress
-        See `featx.extraction.extract`.
+        See `featx.extract`.
 
     Raises
     ------
@@ -67,7 +67,7 @@ class ShardWorker:
         DatasetError
             The shard's images are not what they were.
         WeightsError, DeviceError, LockedError, StorageError, ImageError
-            See `featx.extraction.extract`.
+            See `featx.extract`.
         """
         plan, stages = self.plan, Stages()
         inventory = read_shard(plan, shard, self._root)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,12 +13,11 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from featx.config import SHARD_IMAGES, SHARD_SECONDS, Preprocessing
+from featx.config import SHARD_IMAGES, SHARD_SECONDS
+from featx.data.inventory import Image
+from featx.data.loading import load_batches
 from featx.errors import ExtractionError, ImageError
-from featx.images import Source, load_image
-from featx.inventory import Image
 from featx.ledger import Ledger
-from featx.loading import load_batches
 from featx.stages import Stages
 from featx.store import estimate_file
 
@@ -153,28 +152,6 @@ def run_shards(
         raise
     done.seconds = time.perf_counter() - begun
     return done
-
-
-def decode_some(
-    paths: Iterable[Source], preprocessing: Preprocessing, most: int, decode: str = "exact"
-) -> npt.NDArray[np.uint8]:
-    """Pixels of the first images that can be decoded, for a probe; noise where none can.
-
-    Returns
-    -------
-    ndarray of shape (n, crop, crop, 3), uint8
-        n is at least 1 and at most `most`.
-    """
-    found: list[npt.NDArray[np.uint8]] = []
-    for path in paths:
-        if len(found) == most:
-            break
-        with contextlib.suppress(ImageError):
-            found.append(load_image(path, preprocessing, decode=decode))
-    if found:
-        return np.stack(found)
-    side = preprocessing.crop
-    return np.random.default_rng(0).integers(0, 256, (1, side, side, 3), np.uint8)
 
 
 def estimate_shards(n_samples: int, n_features: int) -> int:

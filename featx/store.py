@@ -11,7 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.config import SCHEMA, SPLITS, Preprocessing
-from featx.container import (
+from featx.data.dataset import Fingerprint, Skipped
+from featx.errors import FeatureFileError
+from featx.features import TEXTS, FeatureFile, Features, Heading
+from featx.provenance import Provenance
+from featx.storage.hdf5 import (
     SLICE,
     Seal,
     Sealed,
@@ -21,12 +25,8 @@ from featx.container import (
     read_note,
     write_sealed,
 )
-from featx.dataset import Fingerprint, Skipped
-from featx.errors import FeatureFileError
-from featx.features import TEXTS, FeatureFile, Features, Heading
-from featx.layout import USER_BLOCK
-from featx.provenance import Provenance
-from featx.rows import (
+from featx.storage.hdf5_layout import USER_BLOCK
+from featx.storage.rows import (
     Rows,
     StoredRows,
     all_finite,

@@ -9,9 +9,9 @@ import numpy.typing as npt
 from scipy.linalg import eigh
 from sklearn.utils.class_weight import compute_class_weight
 
-from featx.blocks import Blocks, average_classes
+from featx.arrays import Labels
+from featx.storage.blocks import Blocks, average_classes
 
-Labels = npt.NDArray[np.int64]
 Sums = npt.NDArray[np.float64]
 
 

@@ -10,14 +10,14 @@ import numpy.typing as npt
 from scipy.special import softmax
 from sklearn.model_selection import StratifiedGroupKFold
 
-from featx.blocks import Samples, gather
+from featx.arrays import Labels
 from featx.config import FOLDS
 from featx.logreg import fit_penalties
 from featx.metrics import log_loss
-from featx.rows import iterate_slices
 from featx.search import span_rows
+from featx.storage.blocks import Samples, gather
+from featx.storage.rows import iterate_slices
 
-Labels = npt.NDArray[np.int64]
 Probabilities = npt.NDArray[np.floating]
 
 # From far simpler than photographs ask for to far more flexible. The log-loss of held-out folds

@@ -10,14 +10,14 @@ from typing import Any
 
 from featx.candidates import Candidate, ExtractionCost
 from featx.costs import read_cost, read_image_cost
-from featx.dataset import HashedRows
+from featx.data.dataset import HashedRows
 from featx.errors import ModelError
 from featx.features import Features
-from featx.files import hash_json
 from featx.finetuning import finetune_rows, make_tune_recipe, run_name
 from featx.heads import fit
 from featx.models import Model, read_model
 from featx.recipes import DRAWN, make_recipe
+from featx.storage.files import hash_json
 from featx.weights import Weights
 
 log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ class HeadTrainer:
     weights : str
         Where ImageNet's last layer is to be had.
     max_memory : int or None
-        See `featx.heads.fit`.
+        See `featx.fit`.
     """
 
     folder: Path
@@ -49,7 +49,7 @@ class HeadTrainer:
     def make(
         self, name: str, training: Mapping[str, Any], views: Sequence[Features] = ()
     ) -> Candidate:
-        """One head; `training` are options of `featx.heads.fit`."""
+        """One head; `training` are options of `featx.fit`."""
         model = self._train(name, training, views)
         # Where val chooses, the rest of them find the same from any seed.
         random = name in DRAWN or model.outcome.details["chosen_by"].startswith("folds")
@@ -84,7 +84,7 @@ class NetworkTrainer:
     progress: bool
 
     def make(self, name: str, training: Mapping[str, Any]) -> Candidate:
-        """One baseline; `training` are options of `featx.finetuning.make_tune_recipe`."""
+        """One baseline; `training` are options of `make_tune_recipe`."""
         first, *others = (
             self._train(name, {**training, "seed": training["seed"] + i}) for i in range(self.seeds)
         )

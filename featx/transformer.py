@@ -19,14 +19,14 @@ from featx.assembly import build_runner
 from featx.cache import find_cache_dir, is_asked_for, prepare_cache
 from featx.catalogue import list_auto, name_weights, read_stored_hash, stored_path
 from featx.config import BACKBONE, BACKBONES, SHARD_IMAGES, SHARD_SECONDS, Preprocessing
+from featx.data.inputs import Picture, list_pictures
+from featx.data.loading import load_batches
 from featx.errors import DatasetError, DeviceError, ExtractionError, WeightsError
-from featx.loading import load_batches
 from featx.machine import count_cores
-from featx.pictures import Picture, list_pictures
 from featx.provenance import Choice, Provenance
 from featx.rowcache import RowCache, Rows, list_provenances, note_provenance, open_rows
-from featx.rows import file_state
 from featx.stages import Stages
+from featx.storage.rows import file_state
 
 if TYPE_CHECKING:
     from featx.engine import Engine
@@ -53,9 +53,9 @@ class ResNet50Features(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     Parameters
     ----------
     weights : str
-        See `featx.fetch.resolve_weights`.
+        See `featx.fetch_weights`.
     backbone : str
-        The network, a key of `featx.config.BACKBONES`.
+        The network, by torchvision's name.
     engine : {"auto", "torch", "openvino"}
         auto: what rows that are there were computed by, else the fastest that is installed and
         gives torch's features.
@@ -70,7 +70,7 @@ class ResNet50Features(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     Attributes
     ----------
-    provenance_ : featx.provenance.Provenance
+    provenance_ : featx.Provenance
         What `fit` settled. An unpickled transformer refuses other weights than those.
 
     Examples
@@ -79,6 +79,8 @@ class ResNet50Features(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     >>> ResNet50Features(backbone="resnet18").get_feature_names_out()[[0, -1]].tolist()
     ['resnet18_0', 'resnet18_511']
     """
+
+    __module__ = "featx"  # its public place, so that a pickle does not know where it lies
 
     def __init__(
         self,

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from featx.dataset import Dataset
+from featx.data.dataset import Dataset
+from featx.data.images import describe_decoder
+from featx.data.sources import read_dataset
 from featx.errors import DatasetError, FeatureFileError, ModelError
 from featx.extraction import extract
 from featx.features import Features
-from featx.images import describe_decoder
 from featx.provenance import Provenance
-from featx.sources import read_dataset
 from featx.store import read_features, read_provenance
 
 log = logging.getLogger(__name__)
@@ -40,12 +40,12 @@ def extract_views(
     Parameters
     ----------
     data, split, root
-        See `featx.sources.read_dataset`.
+        See `featx.read_dataset`.
     count : int
     output : path, optional
         The file that they belong to; None: names of their own in the cache folder.
     **options
-        See `featx.extraction.extract`.
+        See `featx.extract`.
 
     Returns
     -------

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from featx.catalogue import FROM_FILE, WEIGHTS_MARK
 from featx.config import BACKBONE, BACKBONES, TORCHVISION_V1, Preprocessing
 from featx.errors import WeightsError
-from featx.files import write_whole
+from featx.storage.files import write_whole
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Weights:
     Attributes
     ----------
     name : str
-        A key of `featx.catalogue.RECIPES`, or "file:" and a local file's stem.
+        A key of `KNOWN`, or "file:" and a local file's stem.
     preprocessing : Preprocessing
         What these parameters were trained to see.
     stride_in_1x1 : bool
@@ -42,7 +42,7 @@ class Weights:
     path : Path or None
         The file they were read from.
     backbone : str
-        The network that they are of, a key of `featx.config.BACKBONES`.
+        The network that they are of, a key of `BACKBONES`.
     """
 
     name: str
@@ -83,7 +83,7 @@ def check_state(
     state : mapping
         What a file held.
     expected : mapping of str to Tensor
-        `featx.backbone.empty_state` of that backbone.
+        `empty_state` of that backbone.
     source, backbone : str
         Named in the error.
 
@@ -154,9 +154,9 @@ def load_weights(
     ----------
     path : Path
     expected : mapping of str to Tensor
-        `featx.backbone.empty_state` of that backbone.
+        `empty_state` of that backbone.
     backbone : str
-        A key of `featx.config.BACKBONES`.
+        A key of `BACKBONES`.
 
     Returns
     -------

@@ -16,10 +16,10 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from featx.backbone import empty_state
-from featx.catalogue import RECIPES, Recipe
+from featx.catalogue import KNOWN, KnownWeights
 from featx.config import Preprocessing
+from featx.data.samples import CALTECH_CLASSES
 from featx.provenance import Provenance
-from featx.samples import CALTECH_CLASSES
 from featx.weights import Weights, hash_state, load_weights, save_weights
 
 # Before any test imports it: ONNX Runtime's threads look up hosts otherwise.
@@ -133,7 +133,7 @@ def stored(tiny_file, tmp_path, monkeypatch):
     folder = tmp_path / "weights"
     folder.mkdir()
     (folder / tiny_file.name).symlink_to(tiny_file)
-    monkeypatch.setitem(RECIPES, "imagenet1k-v1", Recipe(TINY, False, "small and random"))
+    monkeypatch.setitem(KNOWN, "imagenet1k-v1", KnownWeights(TINY, False, "small and random"))
     return folder
 
 

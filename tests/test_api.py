@@ -3,6 +3,8 @@
 import ast
 import doctest
 import inspect
+import pickle
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -42,8 +44,23 @@ def test_every_name_is_there_and_typed():
 
 
 def test_no_module_hides_a_name():
-    modules = {path.stem for path in Path(featx.__file__).parent.glob("*.py")}
+    folder = Path(featx.__file__).parent
+    modules = {path.stem for path in folder.iterdir()} - {"__init__"}
     assert not modules & featx._HOMES.keys()
+
+
+def test_pickles_know_public_names_alone():
+    for name in ("ResNet50Features", "Provenance"):
+        assert f"cfeatx\n{name}\n".encode() in pickle.dumps(getattr(featx, name), protocol=0)
+
+
+def test_docstrings_and_docs_name_public_names_alone():
+    folder = Path(featx.__file__).parent
+    pages = [*folder.rglob("*.py"), *DOCS.parent.glob("*.md"), DOCS.parents[1] / "README.md"]
+    for page in filter(Path.exists, pages):
+        named = re.findall(r"`{1,2}featx\.([\w.]*\w)", page.read_text("utf-8"))
+        known = {*featx.__all__, "errors", "cli", "toml"}
+        assert {name.partition(".")[0] for name in named} <= known, page
 
 
 def test_the_examples_of_the_docstrings(photos, stored, monkeypatch):

@@ -1,6 +1,8 @@
 """The house: who may import whom, and that nothing heavy loads before it is needed."""
 
 import ast
+import configparser
+import graphlib
 import subprocess
 import sys
 from pathlib import Path
@@ -13,54 +15,208 @@ from featx.extraction import extract
 
 LIBRARY = Path(featx.__file__).parent
 COMMANDS = Path(featx.cli.__file__).parent
-# As docs/architecture.md draws it. A module imports from floors below its own alone.
+SETTINGS = Path(__file__).parents[1] / "setup.cfg"
+# As docs/architecture.md has it. What lies in a room (a package, or a single module) imports from
+# rooms on floors below alone, and inside its own room in no circle.
 FLOORS = [
-    {"errors", "config", "machine", "stages", "text"},
-    {"catalogue", "files", "splits", "loading", "charts"},
-    {"dataset", "images", "keras", "weights", "backbone", "rows", "locks", "metrics"}
-    | {"classcharts", "whereabouts"},
-    {"inventory", "fetch", "engine", "openvino_engine", "layout", "provenance", "training"}
-    | {"evaluation", "blocks", "mapping", "page", "looks", "pictures"},
-    {"sources", "selection", "container", "features", "engines", "network", "prefix", "models"}
-    | {"search", "scaling", "descent", "sums", "linear", "imagenet", "copies", "rowcache"},
-    {"store", "contents", "ledger", "candidates", "logreg", "margins", "neighbours", "budget"},
-    {"suspects"}
-    | {"cache", "costs", "checkpoints", "shards", "plans", "recipes", "results", "export"},
-    {"assembly", "finetuning", "heads", "findings", "housekeeping"},
-    {"lookup", "planning", "auditing", "classifier", "doctor", "graphs", "transformer"},
-    {"extraction", "deployment"},
-    {"sharding", "merging", "views", "learning", "prediction", "trainers"},
-    {"comparison", "samples", "ray_runner"},
-    {"distribution", "exhibits", "rendering", "repetition"},
-    {"wording", "auditpage"},
+    {"arrays", "config", "errors", "machine", "text", "timing"},
+    {"storage"},
+    {"data", "network", "training"},
+    {"features"},
+    {"doctor", "extraction", "finetuning", "heads"},
+    {"auditing", "comparison", "deployment", "scale"},
     {"report"},
 ]
-FLOOR_OF = {name: i for i, floor in enumerate(FLOORS) for name in floor}
-MODULES = sorted(p.stem for p in LIBRARY.glob("*.py") if p.stem != "__init__")
+FLOOR_OF = {room: i for i, floor in enumerate(FLOORS) for room in floor}
+MODULES = {
+    ".".join(("featx", *path.relative_to(LIBRARY).with_suffix("").parts)): path
+    for path in sorted(LIBRARY.rglob("*.py"))
+    if path.stem != "__init__"
+}
+PACKAGES = sorted({path.parent for path in MODULES.values()} - {LIBRARY})
 HEAVY = {"torch", "torchvision", "sklearn", "h5py", "scipy", "altair", "vl_convert", "pyarrow"}
+# Modules that are on their way into a room.
+FLAT = {
+    "assembly": "extraction",
+    "auditing": "auditing",
+    "auditpage": "report",
+    "backbone": "network",
+    "budget": "heads",
+    "cache": "features",
+    "candidates": "comparison",
+    "catalogue": "network",
+    "charts": "report",
+    "checkpoints": "features",
+    "classcharts": "report",
+    "classifier": "deployment",
+    "comparison": "comparison",
+    "copies": "auditing",
+    "costs": "features",
+    "deployment": "deployment",
+    "descent": "heads",
+    "distribution": "scale",
+    "engine": "network",
+    "engines": "network",
+    "evaluation": "training",
+    "exhibits": "report",
+    "export": "features",
+    "extraction": "extraction",
+    "features": "features",
+    "fetch": "network",
+    "findings": "auditing",
+    "finetuning": "finetuning",
+    "graphs": "deployment",
+    "heads": "heads",
+    "housekeeping": "features",
+    "imagenet": "heads",
+    "keras": "network",
+    "learning": "comparison",
+    "ledger": "features",
+    "linear": "heads",
+    "logreg": "heads",
+    "looks": "auditing",
+    "lookup": "extraction",
+    "mapping": "report",
+    "margins": "heads",
+    "merging": "scale",
+    "metrics": "training",
+    "models": "training",
+    "neighbours": "heads",
+    "network": "finetuning",
+    "openvino_engine": "network",
+    "page": "report",
+    "planning": "scale",
+    "plans": "scale",
+    "prediction": "deployment",
+    "prefix": "finetuning",
+    "provenance": "features",
+    "ray_runner": "scale",
+    "recipes": "heads",
+    "rendering": "report",
+    "repetition": "report",
+    "report": "report",
+    "results": "comparison",
+    "rowcache": "features",
+    "scaling": "heads",
+    "search": "heads",
+    "sharding": "scale",
+    "shards": "extraction",
+    "stages": "timing",
+    "store": "features",
+    "sums": "heads",
+    "suspects": "auditing",
+    "trainers": "comparison",
+    "training": "training",
+    "transformer": "extraction",
+    "views": "extraction",
+    "weights": "network",
+    "wording": "report",
+}
 
 
 def imported(path):
-    """Absolute names of all that a file imports, anywhere in it."""
+    """Absolute names of all that a file imports, anywhere in it: modules, and names in them."""
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.ImportFrom):
-            yield "." * node.level + (node.module or "")
+            module = "." * node.level + (node.module or "")
+            yield from (f"{module}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
 
 
-def test_every_module_has_a_floor():
-    assert set(MODULES) == set(FLOOR_OF)
+def find_room(name):
+    """The room that a dotted name of ours lies in."""
+    room = name.split(".")[1]
+    return FLAT.get(room, room) if not (LIBRARY / room).is_dir() else room
+
+
+def find_module(name):
+    """The module of ours that an imported name is, or is in; None where it is none of ours."""
+    while name and name not in MODULES:
+        name = name.rpartition(".")[0]
+    return name or None
+
+
+def test_every_room_has_a_floor():
+    assert {find_room(name) for name in MODULES} == set(FLOOR_OF)
+
+
+def check_imports(module, path):
+    for name in imported(path):
+        assert not name.startswith("."), "the library imports absolutely"
+        assert name.partition(".")[0] not in ("click", "cli"), "the library knows no command line"
+        if name.startswith("featx."):
+            mine, theirs = find_room(module), find_room(name)
+            assert theirs in FLOOR_OF, f"{module} imports {name}: the face, or nothing of ours"
+            assert mine == theirs or FLOOR_OF[theirs] < FLOOR_OF[mine], f"{module} imports {name}"
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_imports_point_down(module):
-    for name in imported(LIBRARY / f"{module}.py"):
-        assert not name.startswith("."), "the library imports absolutely"
-        assert name.partition(".")[0] not in ("click", "cli"), "the library knows no command line"
-        first, _, rest = name.partition(".")
-        if first == "featx" and rest:
-            assert FLOOR_OF[rest] < FLOOR_OF[module], f"{module} imports {rest}"
+    check_imports(module, MODULES[module])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from featx import report",
+        "import featx.report.page",
+        "from featx.report.page import render_page",
+        "from featx import __version__",
+        "def f():\n    from featx.data import images",
+        "from . import files",
+        "import click",
+    ],
+)
+def test_what_points_up_is_found(line, tmp_path):
+    path = tmp_path / "files.py"
+    path.write_text(f"import os\nfrom featx.errors import FeatxError\n{line}\n")
+    with pytest.raises(AssertionError):
+        check_imports("featx.storage.files", path)
+
+
+def find_circle(modules):
+    """Modules that import each other in a circle, of those given; None where none do."""
+    graph = {
+        module: {found for name in imported(path) if (found := find_module(name)) in modules}
+        for module, path in modules.items()
+    }
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        return error.args[1]
+    return None
+
+
+def test_no_circle():
+    assert find_circle(MODULES) is None
+
+
+def test_a_circle_is_found(tmp_path, monkeypatch):
+    texts = {"a": "from featx.room import b", "b": "import featx.room.c", "c": "", "d": ""}
+    modules = {f"featx.room.{name}": tmp_path / f"{name}.py" for name in texts}
+    monkeypatch.setattr("test_layers.MODULES", modules)
+    for path, text in zip(modules.values(), texts.values(), strict=True):
+        path.write_text(text)
+    assert find_circle(modules) is None
+    (tmp_path / "c.py").write_text("def f():\n    from featx.room.a import thing")
+    assert set(find_circle(modules)) == {"featx.room.a", "featx.room.b", "featx.room.c"}
+
+
+def test_a_package_says_what_it_is_and_nothing_else():
+    for package in PACKAGES:
+        body = ast.parse((package / "__init__.py").read_text("utf-8")).body
+        assert len(body) == 1, package
+        assert ast.get_docstring(ast.Module(body, [])), package
+
+
+@pytest.mark.skipif(not SETTINGS.exists(), reason="away from the checkout")
+def test_every_package_is_installed():
+    settings = configparser.ConfigParser()
+    settings.read(SETTINGS, "utf-8")
+    listed = settings["options"]["packages"].split()
+    ours = [".".join(("featx", *one.relative_to(LIBRARY).parts)) for one in PACKAGES]
+    assert sorted(listed) == sorted({"featx", "featx.cli", *ours})
 
 
 def test_commands_import_each_other_relatively():
@@ -78,10 +234,10 @@ def test_every_module_imports_alone():
     code = f"""
 import os, sys
 import {", ".join(sorted(HEAVY))}, sklearn.linear_model, torchvision.models, tqdm, tabulate, joblib
-for module in {MODULES!r}:
+for module in {list(MODULES)!r}:
     child = os.fork()
     if not child:
-        __import__("featx." + module)
+        __import__(module)
         os._exit(0)
     _, status = os.waitpid(child, 0)
     assert status == 0, module
@@ -109,11 +265,11 @@ def test_a_finished_extraction_loads_no_torch(photos, stored, tmp_path):
     )
     # The small network goes by a name whose recipe this test has changed and the child has not.
     code = (
-        "from featx.catalogue import RECIPES, Recipe\n"
+        "from featx.catalogue import KNOWN, KnownWeights\n"
         "from featx.store import read_features\n"
         "from featx.config import Preprocessing\n"
         f"made = read_features(__import__('pathlib').Path({str(out)!r})).provenance\n"
-        "RECIPES['imagenet1k-v1'] = Recipe("
+        "KNOWN['imagenet1k-v1'] = KnownWeights("
         "Preprocessing.from_dict(made.preprocessing), False, 'small')\n"
     ) + code
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
@@ -122,5 +278,5 @@ def test_a_finished_extraction_loads_no_torch(photos, stored, tmp_path):
 
 
 def test_no_file_has_outgrown_itself():
-    for path in [*LIBRARY.glob("*.py"), *COMMANDS.glob("*.py")]:
+    for path in [*LIBRARY.rglob("*.py"), *COMMANDS.glob("*.py")]:
         assert len(path.read_text("utf-8").splitlines()) <= 400, f"{path.name} asks to be two"

@@ -5,9 +5,9 @@ import pytest
 from PIL import Image, ImageOps
 
 from featx import copies
-from featx.blocks import Blocks
 from featx.copies import find_copies, find_neighbours, group_pairs, limit_bits
 from featx.looks import LOOK, Looks, count_bits, describe_picture, look_at
+from featx.storage.blocks import Blocks
 
 
 def scene(seed):
@@ -80,7 +80,7 @@ def test_size_and_sharpness_are_the_pictures_own_and_a_changed_file_is_not_looke
     stripes[:, ::2] = 100
     Image.fromarray(stripes).save(tmp_path / "sharp.png")
     Image.new("L", (8, 8), 50).save(tmp_path / "flat.png")
-    from featx.files import hash_file
+    from featx.storage.files import hash_file
 
     digests = [hash_file(tmp_path / "sharp.png"), hash_file(tmp_path / "flat.png"), "0" * 64]
     looks = look_at(tmp_path, ["sharp.png", "flat.png", "flat.png"], digests, 0)

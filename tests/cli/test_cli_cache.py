@@ -10,7 +10,7 @@ from conftest import reseal
 
 from featx.extraction import extract
 from featx.housekeeping import choose_entries, list_cache, remove_entry
-from featx.locks import hold_lock
+from featx.storage.locks import hold_lock
 from featx.store import parts_folder
 from featx.transformer import ResNet50Features
 

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from featx import doctor
-from featx.doctor import Finding, probe_rows
+from featx.doctor import Check, probe_rows
 from featx.engine import TorchEngine
 
 
@@ -34,7 +34,7 @@ def test_a_quick_look_runs_no_network_and_says_what_gets_weights(run, monkeypatc
 
 
 def test_what_is_amiss_is_said_and_exit_1(run, monkeypatch):
-    found = [Finding("featx", None, "1"), Finding("cache", False, "read-only")]
+    found = [Check("featx", None, "1"), Check("cache", False, "read-only")]
     monkeypatch.setattr("featx.doctor.examine", lambda *_, **__: iter(found))
     done = run("doctor")
     assert (done.exit_code, done.stdout) == (1, "  featx      1\n✗ cache      read-only\n")

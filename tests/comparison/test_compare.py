@@ -6,8 +6,8 @@ from conftest import draw_photo
 from sklearn.linear_model import LogisticRegression
 
 from featx.comparison import compare
+from featx.data.sources import read_dataset
 from featx.errors import BudgetError, DatasetError, ModelError, OutputExistsError, WeightsError
-from featx.sources import read_dataset
 from featx.store import read_features, read_provenance
 from featx.wording import list_notes
 

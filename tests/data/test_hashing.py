@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from conftest import CountingEngine, draw_photo, reseal
 
-from featx import contents
-from featx.container import write_sealed
-from featx.contents import hash_images, index_path, write_index
+from featx.data import hashing as contents
+from featx.data.hashing import hash_images, index_path, write_index
+from featx.data.sources import read_inventory
 from featx.errors import ImageError
 from featx.extraction import extract, extract_inventory
-from featx.rows import encode_text
-from featx.sources import read_inventory
+from featx.storage.hdf5 import write_sealed
+from featx.storage.rows import encode_text
 
 
 @pytest.fixture

@@ -6,14 +6,14 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as TF
 
 from featx.config import TORCHVISION_V1, Preprocessing
-from featx.errors import ImageError
-from featx.images import (
+from featx.data.images import (
     describe_decoder,
     load_augmented,
     load_image,
     open_rgb,
     read_decode,
 )
+from featx.errors import ImageError
 
 SIZES = [(500, 375), (333, 500), (256, 256), (100, 61), (301, 224), (7, 28), (7, 900), (900, 7)]
 

@@ -8,11 +8,11 @@ import pytest
 from conftest import PROVENANCE, CountingEngine, draw_photo
 from PIL import Image
 
-from featx.contents import hash_images
+from featx.data.hashing import hash_images
+from featx.data.inventory import Inventory, take_inventory
+from featx.data.sources import read_dataset, read_inventory
 from featx.errors import StorageError
 from featx.extraction import extract_inventory
-from featx.inventory import Inventory, take_inventory
-from featx.sources import read_dataset, read_inventory
 
 
 def test_an_inventory_is_the_dataset(photos):
@@ -72,8 +72,8 @@ def test_memory_does_not_grow_with_images(tmp_path, monkeypatch, again):
     """Ten times the images, 7 MB more of features: not a tenth of that more memory."""
     # What is in memory at a time, made small, so that what is left over shows.
     monkeypatch.setattr("featx.shards.SHARD_IMAGES", 16)
-    monkeypatch.setattr("featx.container.SLICE", 1 << 17)
-    for module in ("inventory", "ledger", "contents", "store"):
+    monkeypatch.setattr("featx.storage.hdf5.SLICE", 1 << 17)
+    for module in ("data.inventory", "ledger", "contents", "store"):
         name = "_CHECKED" if module == "store" else "_BLOCK"
         monkeypatch.setattr(f"featx.{module}.{name}", 32)
     peaks = []

@@ -4,8 +4,8 @@ import time
 import numpy as np
 import pytest
 
+from featx.data.loading import load_batches
 from featx.errors import ImageError
-from featx.loading import load_batches
 
 
 @pytest.mark.parametrize("workers", [0, 1, 3])

@@ -5,9 +5,9 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from featx.data.samples import DIGITS_SPLIT, write_caltech256_animals, write_digits
+from featx.data.sources import read_dataset
 from featx.errors import DatasetError
-from featx.samples import DIGITS_SPLIT, write_caltech256_animals, write_digits
-from featx.sources import read_dataset
 
 
 def test_the_papers_split(caltech):

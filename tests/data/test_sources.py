@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from conftest import CLASSES, PER_CLASS, draw_photo
 
+from featx.data.sources import read_dataset, write_manifest
 from featx.errors import DatasetError, OutputExistsError
-from featx.sources import read_dataset, write_manifest
 
 
 def by_split(dataset):

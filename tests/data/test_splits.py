@@ -4,9 +4,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from featx.data.inventory import Inventory
+from featx.data.splits import find_untrainable, parse_split
 from featx.errors import DatasetError
-from featx.inventory import Inventory
-from featx.splits import find_untrainable, parse_split
 
 TARGETS = np.repeat([0, 1, 2], [20, 10, 3])
 NAMES = [f"{i}.jpg" for i in range(33)]

@@ -91,7 +91,7 @@ def test_a_neighbour_at_no_distance_has_all_votes(features, tmp_path):
     model = fit(features, "knn", output=tmp_path / "m.safetensors").path
     export_model(model, onnx=tmp_path / "m.onnx")
     photos = sorted((tmp_path / "photos").glob("*/0[0-5].*"))  # train itself
-    from featx.images import load_image
+    from featx.data.images import load_image
 
     preprocessing = read_classifier(model).weights.preprocessing
     pixels = np.stack([load_image(path, preprocessing) for path in photos])

@@ -9,16 +9,16 @@ import pytest
 import torch
 from conftest import TINY, CountingEngine, draw_photo
 
-from featx import images
 from featx.cache import cache_path
-from featx.contents import hash_images
 from featx.costs import read_image_cost
+from featx.data import images
+from featx.data.hashing import hash_images
+from featx.data.sources import read_dataset, read_inventory
 from featx.engine import TorchEngine
 from featx.errors import DatasetError, ExtractionError, ImageError, OutputExistsError
 from featx.extraction import extract, extract_inventory
 from featx.openvino_engine import OpenVinoEngine
 from featx.provenance import Provenance
-from featx.sources import read_dataset, read_inventory
 from featx.store import cost_path, read_features
 from featx.weights import Weights, hash_state, save_weights
 
@@ -218,7 +218,7 @@ def test_a_killed_run_leaves_no_file(work, cache, monkeypatch):
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("featx.container.write_bytes", stop)
+    monkeypatch.setattr("featx.storage.hdf5.write_bytes", stop)
     with pytest.raises(KeyboardInterrupt):
         work()
     assert [p.name for p in cache.iterdir()] == [".gitignore"]

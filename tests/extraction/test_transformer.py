@@ -280,11 +280,11 @@ import pickle, sys
 import numpy as np
 from pathlib import Path
 from featx import ResNet50Features
-from featx.catalogue import RECIPES, Recipe
+from featx.catalogue import KNOWN, KnownWeights
 from featx.config import Preprocessing
 here = Path({str(tmp_path)!r})
 pre = Preprocessing.from_dict({json.loads(json.dumps(made.provenance_.preprocessing))!r})
-RECIPES["imagenet1k-v1"] = Recipe(pre, False, "small")
+KNOWN["imagenet1k-v1"] = KnownWeights(pre, False, "small")
 kept, expected = here / "kept", np.load(here / "rows.npy")
 assert np.array_equal(ResNet50Features(cache_dir=kept).fit_transform({paths!r}), expected)
 fitted = ResNet50Features(cache_dir=kept).fit({paths!r})

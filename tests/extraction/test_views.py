@@ -6,10 +6,10 @@ from conftest import TINY
 from PIL import Image, ImageOps
 
 from featx.config import KERAS, Preprocessing
+from featx.data.images import load_image
 from featx.errors import ModelError
 from featx.extraction import extract
 from featx.heads import fit
-from featx.images import load_image
 from featx.recipes import stack_views
 from featx.store import read_features
 from featx.views import extract_views, read_views, view_path

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from featx import export
-from featx.dataset import Skipped
+from featx.data.dataset import Skipped
 from featx.errors import ExportError, FeatureFileError, OutputExistsError, StorageError
 from featx.export import export_features, export_npy, export_parquet
 from featx.features import Features
@@ -230,7 +230,7 @@ def test_without_pyarrow_the_remedy_is_named(file, tmp_path, monkeypatch):
 
 
 def test_where_it_does_not_fit_it_is_not_begun(file, tmp_path, monkeypatch):
-    monkeypatch.setattr("featx.files._file_size_limit", lambda: 1000)
+    monkeypatch.setattr("featx.storage.files._file_size_limit", lambda: 1000)
     for write, name in ((export_parquet, "O.parquet"), (export_npy, "O.npy")):
         with pytest.raises(StorageError, match="this process may write files of 1 kB at most"):
             write(file, tmp_path / "new" / name)
@@ -247,7 +247,7 @@ from featx.config import TORCHVISION_V1
 from featx.features import Heading
 from featx.provenance import Provenance
 from featx.store import open_features, write_columns
-from featx.dataset import Fingerprint
+from featx.data.dataset import Fingerprint
 
 class Block:
     dtype = np.dtype(np.float16)

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from conftest import reseal
 
-from featx.dataset import Skipped
+from featx.data.dataset import Skipped
 from featx.errors import FeatureFileError
 from featx.features import Features
-from featx.rows import StoredRows
+from featx.storage.rows import StoredRows
 from featx.store import read_features, read_provenance, write_features
 
 
@@ -126,7 +126,7 @@ def test_a_failed_write_leaves_the_old_file(features, tmp_path, monkeypatch):
     def fail(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("featx.container.write_bytes", fail)
+    monkeypatch.setattr("featx.storage.hdf5.write_bytes", fail)
     with pytest.raises(OSError, match="No space left"):
         write_features(features, path)
     assert path.read_bytes() == before
@@ -179,7 +179,7 @@ def test_a_file_that_others_sealed_is_refused_all_the_same(features, tmp_path, c
 @pytest.mark.parametrize("storage", ["float32", "float16"])
 def test_one_value_that_is_none_is_found_anywhere(features, tmp_path, monkeypatch, storage):
     # Parts so small that rows begin and end within them, beside text and targets of -1.
-    monkeypatch.setattr("featx.container.SLICE", 1 << 10)
+    monkeypatch.setattr("featx.storage.hdf5.SLICE", 1 << 10)
     monkeypatch.setattr("featx.store.SLICE", 1 << 10)
     monkeypatch.setattr("featx.store._CHECKED", 7)
     path = tmp_path / "F.h5"
@@ -202,7 +202,7 @@ def test_one_value_that_is_none_is_found_anywhere(features, tmp_path, monkeypatc
 
 
 def test_finite_features_are_read_once(features, tmp_path, monkeypatch):
-    monkeypatch.setattr("featx.container.SLICE", 1 << 12)
+    monkeypatch.setattr("featx.storage.hdf5.SLICE", 1 << 12)
     monkeypatch.setattr("featx.store.SLICE", 1 << 12)
     monkeypatch.setattr("featx.store._CHECKED", 10)
     path = tmp_path / "F.h5"

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from conftest import PROVENANCE
 
-from featx import locks, rowcache
+from featx import rowcache
 from featx.errors import StorageError
-from featx.locks import hold_lock
 from featx.rowcache import RowCache, list_provenances, note_provenance, open_rows
+from featx.storage import locks
+from featx.storage.locks import hold_lock
 
 
 def name(i):

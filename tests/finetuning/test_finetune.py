@@ -10,15 +10,15 @@ import pytest
 import torch
 from conftest import CLASSES
 
+from featx.data.images import load_image, read_decode
+from featx.data.sources import read_dataset
 from featx.engine import TorchEngine
 from featx.errors import DatasetError, ImageError, ModelError, OutputExistsError, StorageError
 from featx.finetuning import finetune, load_tuned
-from featx.images import load_image, read_decode
 from featx.linear import LinearClassifier
 from featx.models import read_model
 from featx.network import TRAINED, ImageBatches, TunedNetwork
 from featx.prefix import PrefixBatches, PrefixFile
-from featx.sources import read_dataset
 from featx.stages import Stages
 
 
@@ -334,7 +334,7 @@ def test_a_prefix_that_does_not_fit_says_what_to_do(tune, monkeypatch, tmp_path)
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("featx.files.os.pwrite", full)
+        patch.setattr("featx.storage.files.os.pwrite", full)
         with pytest.raises(StorageError, match=r"no space left on device.*--prefix-cache off"):
             tune(train="layer4", epochs=1)
     real = TunedNetwork.prefix

@@ -6,8 +6,8 @@ from sklearn.datasets import make_blobs
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from featx import config
-from featx.blocks import Blocks
 from featx.linear import BlockBatches, LinearClassifier, draw_chunks
+from featx.storage.blocks import Blocks
 
 
 # Enough steps for the checks' tiny problems; the defaults are for thousands of features.

@@ -13,7 +13,6 @@ from featx.errors import DeviceError
 from featx.extraction import extract
 from featx.machine import describe_engine
 from featx.openvino_engine import OpenVinoEngine
-from featx.provenance import Choice
 from featx.store import read_features
 
 openvino = pytest.importorskip("openvino")
@@ -66,14 +65,14 @@ def test_errors_and_cosines_by_hand():
 
 def test_auto_takes_the_fastest_that_agrees(both, tiny_weights, pixels, monkeypatch, caplog):
     caplog.set_level(logging.INFO)
-    made = make_engine(tiny_weights, Choice(), lambda most: pixels[:most], batch_size=8)
+    made = make_engine(tiny_weights, lambda most: pixels[:most], batch_size=8)
     assert made.name == describe_engine("openvino")
     assert caplog.messages == [
         f"engine: {describe_engine('openvino')}, the fastest that is installed"
     ]
     real = OpenVinoEngine.run
     monkeypatch.setattr(OpenVinoEngine, "run", lambda self, pixels: real(self, pixels) * 1.001)
-    made = make_engine(tiny_weights, Choice(), lambda most: pixels[:most], batch_size=8)
+    made = make_engine(tiny_weights, lambda most: pixels[:most], batch_size=8)
     assert made.name == describe_engine("torch")
     assert (
         "openvino refused, because its features differ from torch's: relative error 1.0e-03"
@@ -119,17 +118,19 @@ def test_bf16_is_taken_where_it_is_good_and_faster(
 
     monkeypatch.setattr(engines, "_build", build)
     monkeypatch.setattr(engines, "_time", lambda engine, x: (engine.run(x), engine.seconds))
-    made = make_engine(tiny_weights, Choice("torch", "auto"), lambda most: pixels[:most][:4])
+    made = make_engine(
+        tiny_weights, lambda most: pixels[:most][:4], engine="torch", precision="auto"
+    )
     assert made.precision == taken
     assert caplog.messages[-1].removeprefix("precision: ").startswith(said)
 
 
 def test_what_is_not_there_is_said(tiny_weights, pixels, monkeypatch):
     with pytest.raises(DeviceError, match="--precision fp16 is for CUDA; on a CPU say bf16"):
-        make_engine(tiny_weights, Choice("torch", "fp16"), lambda most: pixels[:most])
+        make_engine(tiny_weights, lambda most: pixels[:most], engine="torch", precision="fp16")
     monkeypatch.setattr("featx.openvino_engine.has_openvino", lambda: False)
     with pytest.raises(DeviceError, match=r"OpenVINO is not installed; pip install 'featx\[open"):
-        make_engine(tiny_weights, Choice("openvino"), lambda most: pixels[:most])
+        make_engine(tiny_weights, lambda most: pixels[:most], engine="openvino")
 
 
 def test_what_a_file_has_is_gone_on_with(both, stored, photos, tmp_path):

@@ -10,7 +10,7 @@ from conftest import TINY
 from torchvision.models import get_model_weights
 
 from featx.backbone import FrozenBackbone, build_network, list_blocks
-from featx.catalogue import RECIPES, Recipe, list_auto, name_weights
+from featx.catalogue import KNOWN, KnownWeights, list_auto, name_weights
 from featx.config import BACKBONES, TORCHVISION_V1
 from featx.engine import TorchEngine
 from featx.engines import AGREEMENT, compare_rows, make_engine
@@ -53,8 +53,8 @@ def resnet18(tmp_path, monkeypatch):
     weights = make_weights("resnet18")
     (tmp_path / "weights").mkdir(exist_ok=True)
     save_weights(weights, tmp_path / "weights" / f"{weights.name}.safetensors")
-    recipe = Recipe(TINY, False, "small and random", "resnet18")
-    monkeypatch.setitem(RECIPES, weights.name, recipe)
+    recipe = KnownWeights(TINY, False, "small and random", "resnet18")
+    monkeypatch.setitem(KNOWN, weights.name, recipe)
     return weights
 
 
@@ -63,12 +63,12 @@ def test_the_table_is_torchvisions(backbone):
     """Feature dim, names, preprocessing and accuracies of every entry."""
     with torch.device("meta"):
         assert torchvision.models.get_model(backbone).fc.in_features == BACKBONES[backbone]
-    there = {name: recipe for name, recipe in RECIPES.items() if recipe.backbone == backbone}
+    there = {name: recipe for name, recipe in KNOWN.items() if recipe.backbone == backbone}
     there.pop("keras-imagenet", None)
     assert len(there) == len(get_model_weights(backbone))
     for entry, recipe in zip(get_model_weights(backbone), there.values(), strict=True):
         transform, seen = entry.transforms(), recipe.preprocessing
-        assert recipe is RECIPES[name_weights(entry.name.lower().replace("_", "-"), backbone)]
+        assert recipe is KNOWN[name_weights(entry.name.lower().replace("_", "-"), backbone)]
         assert ([seen.resize], [seen.crop]) == (transform.resize_size, transform.crop_size)
         assert (list(seen.mean), list(seen.std)) == (transform.mean, transform.std)
         assert seen.interpolation == transform.interpolation.value
@@ -159,9 +159,9 @@ def test_a_head_predicts_under_the_engine_that_its_features_had(
 ):
     asked = []
 
-    def make(weights, choice, sample, **more):
-        asked.append(choice.engine)
-        return make_engine(weights, choice, sample, **more)
+    def make(weights, sample, *, engine, **more):
+        asked.append(engine)
+        return make_engine(weights, sample, engine=engine, **more)
 
     features = extract(photos, backbone=backbone, split="first:5,2", engine="torch").features
     fit(features, C=1.0, output=tmp_path / "m")

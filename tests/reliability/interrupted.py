@@ -11,10 +11,10 @@ import h5py
 from conftest import PROVENANCE, CountingEngine
 
 import featx.shards
-from featx.contents import hash_images
+from featx.data.hashing import hash_images
+from featx.data.sources import read_inventory
 from featx.errors import FeatxError
 from featx.extraction import extract_inventory
-from featx.sources import read_inventory
 
 SHARD = 4  # images: a batch
 SPLIT = "first:2,1"

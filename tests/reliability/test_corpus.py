@@ -10,11 +10,11 @@ from odd_images import CORPUS, PNG, write_corpus
 from PIL import Image, ImageFile
 
 from featx.config import MAX_PIXELS
-from featx.contents import hash_images
+from featx.data.hashing import hash_images
+from featx.data.images import open_rgb, pixel_limit
+from featx.data.sources import read_inventory
 from featx.errors import DatasetError, ImageError
 from featx.extraction import extract_inventory
-from featx.images import open_rgb, pixel_limit
-from featx.sources import read_inventory
 from featx.store import read_features
 
 # Pillow warns of EXIF that it cannot read, without a name, and decodes the picture.

@@ -28,10 +28,12 @@ from interrupted import (
 )
 
 import featx.shards
-from featx import images, lookup
+from featx import lookup
 from featx.checkpoints import Checkpoints
-from featx.contents import hash_images
 from featx.costs import read_image_cost
+from featx.data import images
+from featx.data.hashing import hash_images
+from featx.data.sources import read_inventory
 from featx.errors import (
     FeatureFileError,
     FeatxError,
@@ -40,7 +42,6 @@ from featx.errors import (
     OutputExistsError,
     StorageError,
 )
-from featx.sources import read_inventory
 from featx.store import open_features, read_features
 
 IMAGES = 6 * len(CLASSES)
@@ -441,7 +442,7 @@ def test_a_file_system_without_locks_is_named(root, clean, tmp_path, monkeypatch
     def no_locks(handle):
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
-    monkeypatch.setattr("featx.locks._lock", no_locks)
+    monkeypatch.setattr("featx.storage.locks._lock", no_locks)
     path = tmp_path / "work" / "F.h5"
     with pytest.raises(LockedError, match=r"this file system has no locks .*--no-lock"):
         extract_once(root, path)

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from featx.container import check_seal, open_sealed, write_sealed
-from featx.dataset import Dataset, fingerprint_rows
+from featx.data.dataset import Dataset, fingerprint_rows
+from featx.data.sources import read_dataset, write_manifest
 from featx.errors import DatasetError, FeatureFileError
-from featx.rows import encode_text
-from featx.sources import read_dataset, write_manifest
+from featx.storage.hdf5 import check_seal, open_sealed, write_sealed
+from featx.storage.rows import encode_text
 from featx.text import printable
 
 settings.register_profile(

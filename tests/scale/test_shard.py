@@ -9,14 +9,14 @@ import pytest
 from conftest import PROVENANCE, CountingEngine, draw_photo
 
 from featx import planning, sharding
-from featx.contents import hash_images
+from featx.data.hashing import hash_images
+from featx.data.sources import read_inventory
 from featx.errors import DatasetError, OutputExistsError, PlanError
 from featx.extraction import extract, extract_inventory
 from featx.merging import merge
 from featx.planning import make_plan
 from featx.plans import read_plan
 from featx.sharding import ShardWorker
-from featx.sources import read_inventory
 from featx.store import read_features
 
 SPLIT = "first:4,2"

@@ -2,7 +2,7 @@ import stat
 
 import pytest
 
-from featx.files import hash_file, hash_json, write_json, write_whole
+from featx.storage.files import hash_file, hash_json, write_json, write_whole
 
 
 def test_whole_or_not_at_all(tmp_path):

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from conftest import reseal
 
-from featx.container import check_seal, open_sealed, write_sealed
 from featx.errors import FeatureFileError
-from featx.rows import encode_text
+from featx.storage.hdf5 import check_seal, open_sealed, write_sealed
+from featx.storage.rows import encode_text
 
 SECRET = np.arange(24, dtype=np.float32).reshape(2, 12)
 
@@ -158,7 +158,7 @@ def test_a_slice_at_a_time(path):
 
 
 def test_all_that_is_hashed_can_be_looked_at(path, monkeypatch):
-    monkeypatch.setattr("featx.container.SLICE", 1000)
+    monkeypatch.setattr("featx.storage.hdf5.SLICE", 1000)
     write_sealed(path, "test file", {}, {"x": np.arange(5000)})
     parts = []
     check_seal(path, "test file", lambda part: parts.append(bytes(part)))

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from featx import locks
 from featx.errors import LockedError
-from featx.locks import hold_lock
+from featx.storage import locks
+from featx.storage.locks import hold_lock
 
 
 def test_one_at_a_time(tmp_path):

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from featx import rows as rows_module
 from featx.errors import FeatureFileError
-from featx.rows import StoredRows, all_finite, count_bytes, file_state
+from featx.storage import rows as rows_module
+from featx.storage.rows import StoredRows, all_finite, count_bytes, file_state
 
 
 @pytest.fixture

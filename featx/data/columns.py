@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from featx.inventory import Inventory
-from featx.rows import Rows
+from featx.data.inventory import Inventory
+from featx.storage.rows import Rows
 
 _numbers = itertools.count()
 

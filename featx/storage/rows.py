@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.errors import FeatureFileError
-from featx.files import open_regular
+from featx.storage.files import open_regular
 
 # Rows that lie closer together than this, in bytes, are read in one go with what is between them.
 _GAP = 1 << 16

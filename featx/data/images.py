@@ -18,7 +18,7 @@ from PIL import ExifTags, Image, ImageFile, ImageOps, TiffImagePlugin, features
 
 from featx.config import BACKGROUND, IMAGE_FORMATS, MAX_PIXELS, Preprocessing
 from featx.errors import DatasetError, ImageError
-from featx.files import open_regular
+from featx.storage.files import open_regular
 from featx.text import format_bytes, printable, say_error
 
 log = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ def describe_colours() -> str:
 
 
 def pixel_limit() -> int:
-    """The most pixels a picture may have: FEATX_MAX_PIXELS, else `featx.config.MAX_PIXELS`.
+    """The most pixels a picture may have: FEATX_MAX_PIXELS, else `MAX_PIXELS`.
 
     Raises
     ------

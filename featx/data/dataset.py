@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.config import SPLITS
+from featx.data.splits import find_untrainable
 from featx.errors import DatasetError
-from featx.splits import find_untrainable
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Skipped:
     digest : str
         SHA-256 of the file's bytes, in hex; "" where that is not known.
     kind, reason : str
-        See `featx.errors.ImageError`.
+        See `ImageError`.
     """
 
     path: str
@@ -153,7 +153,7 @@ class HashedRows:
 
     @cached_property
     def fingerprint(self) -> str:
-        """See `featx.features.Features.fingerprint`."""
+        """See `featx.Features.fingerprint`."""
         data = self.dataset
         return fingerprint_rows(data.classes, data.paths, self.hashes, data.targets, data.splits)
 

@@ -13,9 +13,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from featx.config import Preprocessing
+from featx.data.images import Source, hash_pixels, load_image, open_rgb
 from featx.errors import DatasetError, ImageError
-from featx.files import hash_file
-from featx.images import Source, hash_pixels, load_image, open_rgb
+from featx.storage.files import hash_file
 
 _EXPECTED = (
     "expected a path, a PIL image or a uint8 array of shape (height, width, 3), RGB, or "
@@ -65,7 +65,7 @@ class Picture:
             raise self._name(error) from error
 
     def load(self, preprocessing: Preprocessing, digest: str) -> npt.NDArray[np.uint8]:
-        """See `featx.images.load_image`."""
+        """See `load_image`."""
         source = self.source()
         try:
             return load_image(source, preprocessing, digest)

@@ -13,14 +13,14 @@ import joblib
 import numpy as np
 from tqdm import tqdm
 
-from featx.container import check_seal, open_sealed, write_sealed
-from featx.dataset import Dataset, HashedRows, Skipped
+from featx.data.columns import Selection
+from featx.data.dataset import Dataset, HashedRows, Skipped
+from featx.data.inventory import Inventory, take_inventory
 from featx.errors import FeatureFileError, ImageError
-from featx.files import open_regular
-from featx.inventory import Inventory, take_inventory
 from featx.machine import count_cores
-from featx.rows import Rows, StoredRows, iterate_slices
-from featx.selection import Selection
+from featx.storage.files import open_regular
+from featx.storage.hdf5 import check_seal, open_sealed, write_sealed
+from featx.storage.rows import Rows, StoredRows, iterate_slices
 from featx.text import as_text, say_error
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 from h5py import h5d, h5f, h5fd, h5p, h5s, h5t
 
-from featx.rows import Rows, count_bytes, encode_text
+from featx.storage.rows import Rows, count_bytes, encode_text
 
 USER_BLOCK = 512  # bytes; the smallest there is
 _ALIGNMENT = 512  # of arrays in the file, so that they can be memory-mapped

@@ -29,9 +29,9 @@ import numpy.typing as npt
 from h5py import h5a, h5d, h5l, h5o, h5s, h5t
 
 from featx.errors import FeatureFileError
-from featx.files import begin_sync, open_regular, write_bytes, write_whole
-from featx.layout import USER_BLOCK, lay_out
-from featx.rows import (
+from featx.storage.files import begin_sync, open_regular, write_bytes, write_whole
+from featx.storage.hdf5_layout import USER_BLOCK, lay_out
+from featx.storage.rows import (
     Rows,
     State,
     StoredRows,

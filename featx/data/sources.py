@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from featx.config import IMAGE_SUFFIXES, SPLITS
-from featx.dataset import Dataset
+from featx.data.dataset import Dataset
+from featx.data.inventory import Inventory
+from featx.data.splits import NO_LABEL
 from featx.errors import DatasetError
-from featx.files import check_replaceable, write_csv
-from featx.inventory import Inventory
-from featx.splits import NO_LABEL
+from featx.storage.files import check_replaceable, write_csv
 
 MANIFEST_COLUMNS = ("path", "label", "split")
 _SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "test": "test"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,6 +12,8 @@ from typing import Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from featx.config import Preprocessing
+from featx.data.images import Source, load_image
 from featx.errors import ImageError
 
 Item = TypeVar("Item", bound=np.generic)
@@ -76,19 +79,6 @@ def load_batches(
         yield _make_batch(rows, pixels, failures)
 
 
-def pad_batch(pixels: npt.NDArray[np.uint8], batch_size: int) -> npt.NDArray[np.uint8]:
-    """A batch of (b, height, width, 3) filled up with black images to `batch_size`.
-
-    Matrix routines choose their kernels, and with them the last bits of a result, by shape: with
-    one shape a row does not depend on how many others came with it.
-    """
-    if len(pixels) >= batch_size:
-        return pixels
-    padded = np.zeros((batch_size, *pixels.shape[1:]), np.uint8)
-    padded[: len(pixels)] = pixels
-    return padded
-
-
 def _make_batch(
     rows: list[int], pixels: list[npt.NDArray[Item]], failures: list[tuple[int, ImageError]]
 ) -> Batch[Item]:
@@ -125,3 +115,25 @@ def _decode_ahead(
             yield done, future.result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def decode_some(
+    paths: Iterable[Source], preprocessing: Preprocessing, most: int, decode: str = "exact"
+) -> npt.NDArray[np.uint8]:
+    """Pixels of the first images that can be decoded, for a probe; noise where none can.
+
+    Returns
+    -------
+    ndarray of shape (n, crop, crop, 3), uint8
+        n is at least 1 and at most `most`.
+    """
+    found: list[npt.NDArray[np.uint8]] = []
+    for path in paths:
+        if len(found) == most:
+            break
+        with contextlib.suppress(ImageError):
+            found.append(load_image(path, preprocessing, decode=decode))
+    if found:
+        return np.stack(found)
+    side = preprocessing.crop
+    return np.random.default_rng(0).integers(0, 256, (1, side, side, 3), np.uint8)

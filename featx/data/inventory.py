@@ -25,9 +25,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from featx.config import SPLITS
-from featx.dataset import Dataset, Fingerprint, HashedRows, Skipped
+from featx.data.dataset import Dataset, Fingerprint, HashedRows, Skipped
+from featx.data.splits import NO_LABEL, apportion_classes, check_first, parse_split
 from featx.errors import StorageError
-from featx.splits import NO_LABEL, apportion_classes, check_first, parse_split
 from featx.text import as_text
 
 SPLIT_NAMES = (*SPLITS, "")  # by code
@@ -205,7 +205,7 @@ class Inventory:
         self.db.execute("DROP TABLE found")
 
     def assign_splits(self, rule: str) -> None:
-        """Split what has no splits by a rule; see `featx.sources.read_dataset`.
+        """Split what has no splits by a rule; see `featx.read_dataset`.
 
         Raises
         ------

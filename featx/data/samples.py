@@ -11,10 +11,10 @@ import numpy as np
 from PIL import Image, ImageOps
 from sklearn.datasets import load_digits
 
-from featx.dataset import Dataset
+from featx.data.dataset import Dataset
+from featx.data.sources import list_images, write_manifest
 from featx.errors import DatasetError
-from featx.files import as_path, write_whole
-from featx.sources import list_images, write_manifest
+from featx.storage.files import as_path, write_whole
 
 # The paper's counts: 600 train, 100 val, 409 test in ten classes.
 DIGITS_SPLIT = "first:60,10"

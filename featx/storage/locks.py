@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 
 from featx.errors import LockedError, NoLocksError
-from featx.files import write_bytes
+from featx.storage.files import write_bytes
 
 log = logging.getLogger(__name__)
 

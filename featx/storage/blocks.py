@@ -13,10 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from featx import config
-from featx.rows import StoredRows, iterate_slices
+from featx.arrays import Labels, Matrix
+from featx.storage.rows import StoredRows, iterate_slices
 
-Matrix = npt.NDArray[np.floating]
-Labels = npt.NDArray[np.int64]
 Source = npt.NDArray[np.float32] | StoredRows
 
 
@@ -26,7 +25,7 @@ class Blocks:
 
     It stands where an ndarray of shape (n_samples, n_features), float32, would: it has `len` and
     `shape`, ``X[rows]`` are some of the rows, iterating gives slices with their rows,
-    `numpy.asarray` all of them in memory. How many make a block is `featx.config.BLOCK_BYTES`,
+    `numpy.asarray` all of them in memory. How many make a block is `BLOCK_BYTES`,
     whatever the memory, so that sums do not depend on it.
 
     Attributes

@@ -1,0 +1,186 @@
+"""What must never change unseen: the bytes of feature files, and the hashes of recipes.
+
+A cache is worth what its keys are worth. Where one of these hashes changes on purpose, every file
+or model of users' is computed again: that wants a new schema and a line in the changelog.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import pytest
+import torch
+from conftest import CLASSES, PROVENANCE
+from PIL import Image
+
+import featx
+from featx.backbone import empty_state
+from featx.catalogue import KNOWN, KnownWeights
+from featx.config import SPLITS, Preprocessing
+from featx.features import Features
+from featx.storage.files import hash_json
+from featx.weights import Weights, hash_state, save_weights
+
+# No mean, no deviation; a crop that is a single pixel after the last stage, so that nothing is
+# averaged.
+EXACT = Preprocessing(36, 32, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+
+
+def make_exact_state():
+    """A ResNet50 whose every number has one possible rounding, whatever adds it up, in any order.
+
+    Each convolution passes some input channel on by a single tap of 1, batch norm is the identity
+    (its variance and epsilon make exactly 1), and a block adds two numbers.
+    """
+    rng = np.random.default_rng(5)
+    state = {}
+    for name, shape in ((n, tuple(t.shape)) for n, t in empty_state().items()):
+        if name.endswith("num_batches_tracked"):
+            state[name] = torch.tensor(0)
+        elif name.endswith("running_var"):
+            state[name] = torch.full(shape, 1 - 1e-5)
+        elif len(shape) == 4:
+            state[name] = torch.zeros(shape)
+            taken = torch.from_numpy(rng.permutation(np.arange(shape[0]) % shape[1]))
+            state[name][torch.arange(shape[0]), taken, shape[2] // 2, shape[3] // 2] = 1
+        else:
+            ones = len(shape) == 1 and name.endswith("weight")
+            state[name] = torch.full(shape, float(ones))
+    return state
+
+
+@pytest.fixture
+def exact(tmp_path, monkeypatch):
+    """That network as the stored "imagenet1k-v1", and every version that a file names made one."""
+    state = make_exact_state()
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    weights = Weights("imagenet1k-v1", EXACT, False, "made", hash_state(state), state)
+    save_weights(weights, folder / "imagenet1k-v1.safetensors")
+    monkeypatch.setitem(KNOWN, "imagenet1k-v1", KnownWeights(EXACT, False, "exact"))
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "1")
+    monkeypatch.setattr(
+        "featx.assembly.version", {"featx": "1", "torch": "1", "numpy": "2.0.0"}.__getitem__
+    )
+    monkeypatch.setattr("featx.assembly.describe_decoder", lambda decode: "pillow 1")
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """photos/<class>/*: noise of several sizes, without loss."""
+    root = tmp_path / "photos"
+    for kind, name in enumerate(CLASSES):
+        for i in range(4):
+            rng = np.random.default_rng([kind, i])
+            pixels = rng.integers(0, 256, (36 + 9 * i, 40 + 5 * kind, 3), np.uint8)
+            (root / name).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(root / name / f"{i}.png")
+    return root
+
+
+@pytest.mark.parametrize(
+    ("engine", "storage", "sha256"),
+    [
+        ("torch", "float32", "dc32f2498ec4643d33fba22cb336b4b65d59ccd66c0b66e5d1c260e0f42bc0fd"),
+        ("openvino", "float32", "bd5eed1291ae3138de416ca9e21c5f3a1b03d8ddbdc2130d53f6b29404b83ccb"),
+        ("torch", "float16", "1b6b1fedfee8690d97861e7658333642f1719977a2041fc17cfd60a23500dd27"),
+    ],
+)
+def test_the_bytes_of_a_feature_file(engine, storage, sha256, exact, pictures, tmp_path):
+    out = tmp_path / "F.h5"
+    featx.extract(pictures, split="first:2,1", output=out, engine=engine, storage=storage)
+    found = featx.load_features(out)
+    assert found.X.shape == (12, 2048)
+    assert len(np.unique(found.X)) > 50  # no network of zeros
+    assert hashlib.sha256(out.read_bytes()).hexdigest() == sha256
+
+
+@pytest.fixture
+def learned():
+    """Features of three classes, six rows each, that every head learns something from."""
+    rng = np.random.default_rng(1)
+    targets = np.repeat(np.arange(3), 6)
+    X = (rng.integers(0, 8, (18, 12)) + 8 * np.eye(3, 12)[targets]).astype(np.float32)
+    names = [f"{CLASSES[k]}/{i}.png" for k in range(3) for i in range(6)]
+    return Features(
+        X=X,
+        targets=targets,
+        splits=np.array([SPLITS[max(0, i % 6 - 3)] for i in range(18)]),
+        paths=np.array(names),
+        hashes=np.array([hashlib.sha256(name.encode()).hexdigest() for name in names]),
+        classes=CLASSES,
+        provenance=PROVENANCE,
+        dataset="photos",
+        split_rule="first:4,1",
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "key"),
+    [
+        ({"clf": "logreg"}, "33cb7a01a09971264f03884b1c434f43256f74cb1686de3a846ac1514dc2ec56"),
+        (
+            {"clf": "logreg", "C": 0.5, "calibrate": True, "refit": True, "scale": "l2"},
+            "8b5554474a6fbec36408218256eb4253713645e593dc4dca06b38e85809c401c",
+        ),
+        ({"clf": "linear"}, "ef65d2d6ce4e4277f13e49cd2f243881f20bcb0054e8592c6b66c46aef717161"),
+        (
+            {"clf": "linear", "epochs": 2, "seed": 3, "class_weight": "balanced"},
+            "27ec123e960dd29d340d871caf616cc54352a7684c6e6defe22fa758e919d695",
+        ),
+        ({"clf": "svm"}, "52eba84face8dcda4dc17f27110316d8e403b07fd7b2e3fc56639b5d807f8d58"),
+        ({"clf": "ridge"}, "a34e85712bfd50227941b41ccc3f7d8ecc651e0fcca70929f8c2a1620dd5478c"),
+        ({"clf": "knn"}, "2f21ce4d580ab8e5c5545ee6ce4c638948b167dfdb269a2232806367e5e55865"),
+        (
+            {"clf": "centroid", "scale": "standard"},
+            "e662b3f970d5f70ae5cf8845ef9dcd7c619a264740ad27a584c09805d575eb9e",
+        ),
+    ],
+)
+def test_the_recipe_of_a_head(options, key, learned):
+    model = featx.fit(learned, **options)
+    assert hash_json(model.recipe) == model.recipe_key == key
+
+
+def test_the_recipe_of_imagenets_own_layer(exact, learned, monkeypatch):
+    # Its features have as many numbers as its layer takes, and name the weights that have it.
+    wide = np.tile(learned.X, (1, 2048 // 12 + 1))[:, :2048]
+    made = {**vars(PROVENANCE), "weights": "imagenet1k-v1"}
+    sha256 = hash_state(make_exact_state())
+    provenance = type(PROVENANCE)(**{**made, "weights_sha256": sha256})
+    model = featx.fit(
+        type(learned)(**{**vars(learned), "X": wide, "provenance": provenance}), "imagenet"
+    )
+    assert (
+        hash_json(model.recipe)
+        == "42f32c57aa4b83e846138d098f853a10f120c905b85822b2cc4bd3fb9a4cdb7a"
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "key"),
+    [
+        ({"train": "fc"}, "695c0c487d3200a0d1315a6518c7566bc8d353541604d30e59fc816eea704f0d"),
+        (
+            {"train": "fc", "augment": True, "class_weight": "balanced", "seed": 2},
+            "525d905392e21f20e8efeabf9efcfd5563d1ac8ff371443a7c741d98ad13a9f8",
+        ),
+        ({"train": "last3"}, "237f06cea8a6f2ab42ffd0d2049d9da61da4387d9c6ba495dd429fa029d00013"),
+        (
+            {"train": "layer4", "prefix_cache": False, "calibrate": True},
+            "b48e3c8d545ad94a832b78d7a17ccdc31676aaef13dbf863a1130f9356f183c4",
+        ),
+        (
+            {"train": "all", "batch_size": 6},
+            "16c7277c5ab4c886f5b6037c4d6aed539f5a663cac657b62c820ffbc6fc5ff42",
+        ),
+    ],
+)
+def test_the_recipe_of_a_baseline(options, key, exact, pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr("featx.finetuning.describe_decoder", lambda decode: "pillow 1")
+    model, skipped = featx.finetune(
+        pictures, split="first:2,1", epochs=1, output=tmp_path / "run", **options
+    )
+    assert not skipped
+    assert hash_json(model.recipe) == model.recipe_key == key
