@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import hashlib
 import logging
 import os
@@ -14,6 +16,7 @@ import torch
 import torchvision
 from click.testing import CliRunner, Result
 from PIL import Image
+from torchvision.models.resnet import Bottleneck, ResNet
 
 from featx.backbone import empty_state
 from featx.catalogue import KNOWN, KnownWeights
@@ -96,12 +99,25 @@ def caltech(tmp_path):
     return root
 
 
-@pytest.fixture(scope="session")
-def random_state():
-    """A ResNet50 with random parameters and with running statistics that are not the defaults."""
+def make_network(full_width: bool) -> ResNet:
+    """A ResNet50, or one whose bottlenecks are a sixteenth as wide: all names and outputs stay."""
+    width = {} if full_width else {"width_per_group": 4}
+    return ResNet(Bottleneck, [3, 4, 6, 3], **width)
+
+
+@functools.cache
+def empty_network() -> ResNet:
+    """The narrow one without storage, which is copied five times as fast as made."""
+    with torch.device("meta"):
+        return make_network(False)
+
+
+@functools.cache
+def make_state(full_width: bool) -> dict[str, torch.Tensor]:
+    """Random parameters, and running statistics that are not the defaults."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        network = torchvision.models.resnet50()
+        network = make_network(full_width)
         for module in network.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
                 module.running_mean.normal_(0, 0.1)
@@ -110,15 +126,45 @@ def random_state():
         return {name: tensor.clone() for name, tensor in network.state_dict().items()}
 
 
+@pytest.fixture
+def full_width(request, monkeypatch):
+    """Whether "resnet50" is what it is, by the mark full_width, or a narrow one."""
+    full = request.node.get_closest_marker("full_width") is not None
+
+    def get_model(name, **options):
+        return copy.deepcopy(empty_network()) if name == "resnet50" else real(name, **options)
+
+    real = torchvision.models.get_model
+    if not full:
+        monkeypatch.setattr(torchvision.models, "get_model", get_model)
+    return full
+
+
+@pytest.fixture
+def random_state(full_width):
+    """A ResNet50's parameters, random: see `make_state`."""
+    return make_state(full_width)
+
+
 @pytest.fixture(scope="session")
-def tiny_file(random_state, tmp_path_factory):
-    """Those parameters as a stored weights file that crops to 64 pixels."""
-    path = tmp_path_factory.mktemp("weights") / "imagenet1k-v1.safetensors"
-    weights = Weights(
-        "imagenet1k-v1", TINY, False, "random", hash_state(random_state), random_state
-    )
-    save_weights(weights, path)
-    return path
+def tiny_files(tmp_path_factory):
+    """Those parameters as stored weights files that crop to 64 pixels, by `full_width`."""
+
+    @functools.cache
+    def make(full_width):
+        path = tmp_path_factory.mktemp("weights") / "imagenet1k-v1.safetensors"
+        state = make_state(full_width)
+        weights = Weights("imagenet1k-v1", TINY, False, "random", hash_state(state), state)
+        save_weights(weights, path)
+        return path
+
+    return make
+
+
+@pytest.fixture
+def tiny_file(tiny_files, full_width):
+    """The one that fits this test's network."""
+    return tiny_files(full_width)
 
 
 @pytest.fixture
