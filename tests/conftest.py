@@ -7,6 +7,7 @@ import functools
 import hashlib
 import logging
 import os
+import shutil
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from featx.backbone import empty_state
 from featx.catalogue import KNOWN, KnownWeights
 from featx.config import Preprocessing
 from featx.data.samples import CALTECH_CLASSES
+from featx.machine import count_cores
 from featx.provenance import Provenance
 from featx.weights import Weights, hash_state, load_weights, save_weights
 
@@ -32,6 +34,28 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 TINY = Preprocessing(72, 64, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 CLASSES = ("cat", "dog", "owl")
 PER_CLASS = 9
+# The issue's own numbers, not the module's.
+CALTECH_COUNTS = (102, 110, 84, 212, 119, 109, 101, 81, 95, 96)
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--full-width",
+        action="store_true",
+        help="ResNet50 itself in every test",
+    )
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers():
+    """`-n auto` is a worker for every core that we may use."""
+    return count_cores()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(specs):
+    """Workers, and the processes that they start, share the cores instead of fighting for them."""
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, count_cores() // len(specs))))
 
 
 @pytest.fixture(autouse=True)
@@ -69,18 +93,20 @@ def draw_photo(path: Path, kind: int, seed: int, size=(90, 80)) -> Path:
     return path
 
 
-@pytest.fixture
-def photos(tmp_path):
-    """DIR/<class>/*: three classes of nine pictures, JPEG and PNG."""
-    root = tmp_path / "photos"
+@pytest.fixture(scope="session")
+def drawn_photos(tmp_path_factory):
+    """The originals, which no test may touch."""
+    root = tmp_path_factory.mktemp("drawn") / "photos"
     for kind, name in enumerate(CLASSES):
         for i in range(PER_CLASS):
             draw_photo(root / name / f"{i:02d}.{'png' if i % 2 else 'jpg'}", kind, i)
     return root
 
 
-# The issue's own numbers, not the module's.
-CALTECH_COUNTS = (102, 110, 84, 212, 119, 109, 101, 81, 95, 96)
+@pytest.fixture
+def photos(drawn_photos, tmp_path):
+    """DIR/<class>/*: three classes of nine pictures, JPEG and PNG."""
+    return shutil.copytree(drawn_photos, tmp_path / "photos", copy_function=shutil.copyfile)
 
 
 @pytest.fixture
@@ -128,8 +154,8 @@ def make_state(full_width: bool) -> dict[str, torch.Tensor]:
 
 @pytest.fixture
 def full_width(request, monkeypatch):
-    """Whether "resnet50" is what it is, by the mark full_width, or a narrow one."""
-    full = request.node.get_closest_marker("full_width") is not None
+    """Whether "resnet50" is what it is, by mark or option, or a narrow one, which is quicker."""
+    full = request.config.getoption("--full-width") or "full_width" in request.keywords
 
     def get_model(name, **options):
         return copy.deepcopy(empty_network()) if name == "resnet50" else real(name, **options)

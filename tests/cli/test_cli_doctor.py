@@ -7,6 +7,7 @@ from featx.doctor import Check, probe_rows
 from featx.engine import TorchEngine
 
 
+@pytest.mark.full_width
 def test_doctor_looks_at_everything(run, stored, tmp_path):
     done = run("doctor", "--cache-dir", tmp_path / "c", "--batch-size", "2")
     assert done.exit_code == 0
@@ -43,6 +44,7 @@ def test_what_is_amiss_is_said_and_exit_1(run, monkeypatch):
     assert values["findings"][1] == {"name": "cache", "good": False, "text": "read-only"}
 
 
+@pytest.mark.full_width
 def test_doctor_tries_openvino(tiny_weights, monkeypatch):
     monkeypatch.setattr(doctor, "has_openvino", lambda: True)
     pytest.importorskip("openvino")

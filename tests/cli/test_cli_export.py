@@ -60,6 +60,7 @@ def test_export_needs_an_output_and_whole_features(run, features, tmp_path):
     assert not (tmp_path / "O.parquet").exists()
 
 
+@pytest.mark.full_width
 def test_export_of_a_model(run, features, tmp_path):
     pytest.importorskip("onnx")
     pytest.importorskip("onnxruntime")

@@ -108,6 +108,7 @@ def test_options_that_exclude_each_other(run, model, photos):
     assert run("predict", model, photos, "--null").exit_code == 2
 
 
+@pytest.mark.full_width
 def test_a_reader_who_has_seen_enough(model, photos, tmp_path, stored):
     # The small network goes by a name whose recipe this test has changed and the child has not;
     # it is found by its hash.

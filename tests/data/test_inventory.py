@@ -73,7 +73,7 @@ def test_memory_does_not_grow_with_images(tmp_path, monkeypatch, again):
     # What is in memory at a time, made small, so that what is left over shows.
     monkeypatch.setattr("featx.shards.SHARD_IMAGES", 16)
     monkeypatch.setattr("featx.storage.hdf5.SLICE", 1 << 17)
-    for module in ("data.inventory", "ledger", "contents", "store"):
+    for module in ("data.inventory", "ledger", "data.hashing", "store"):
         name = "_CHECKED" if module == "store" else "_BLOCK"
         monkeypatch.setattr(f"featx.{module}.{name}", 32)
     peaks = []

@@ -60,7 +60,7 @@ def test_a_scaler_folds_into_the_layer():
 @pytest.mark.parametrize(
     ("clf", "scale"),
     [
-        ("logreg", "standard"),
+        pytest.param("logreg", "standard", marks=pytest.mark.full_width),
         ("logreg", "l2"),
         ("linear", "none"),
         ("svm", "none"),

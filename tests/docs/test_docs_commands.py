@@ -111,6 +111,8 @@ def desk(photos, stored, monkeypatch):
     return folder
 
 
+@pytest.mark.slow
+@pytest.mark.full_width
 @pytest.mark.parametrize("page", RUN_PAGES)
 def test_the_commands_of_a_page_run_one_after_the_other(page, desk, run):
     text = next(one for one in PAGES if one.name == page).read_text("utf-8")

@@ -358,6 +358,7 @@ def test_a_file_called_like_known_weights_is_not_them(
     assert extract(photos, cache_dir=cache).extracted == 27
 
 
+@pytest.mark.full_width
 @pytest.mark.parametrize("engine", ["torch", "openvino"])
 def test_the_network_gives_the_same_bytes_after_any_history(
     stored, photos, tmp_path, monkeypatch, engine

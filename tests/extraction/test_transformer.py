@@ -296,6 +296,7 @@ assert "torch" not in sys.modules
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@pytest.mark.full_width
 def test_a_grid_search_in_processes_computes_each_image_once(photos, tiny_file, tmp_path):
     paths = list_photos(photos)
     y = [path.split("/")[-2] for path in paths]

@@ -46,6 +46,7 @@ def frozen_prefixes(train):
     }[train]  # fmt: skip
 
 
+@pytest.mark.full_width
 @pytest.mark.parametrize("train", list(TRAINED))
 def test_frozen_is_frozen(tiny_weights, photos, train):
     network = TunedNetwork(tiny_weights, 3, train, seed=0)
@@ -75,6 +76,7 @@ def test_frozen_is_frozen(tiny_weights, photos, train):
     assert trainable == counted.get(train, trainable)
 
 
+@pytest.mark.full_width
 def test_last3_is_two_convolutions_and_the_last_layer(tiny_weights):
     network = TunedNetwork(tiny_weights, 3, "last3", seed=0)
     moving = {name for name, p in network.named_parameters() if p.requires_grad}
@@ -109,6 +111,7 @@ def test_both_roads_are_one(tune, tiny_weights, photos):
     assert np.allclose(model.arrays["head.weight"], head.coef_, atol=1e-4)
 
 
+@pytest.mark.full_width
 def test_a_run_and_what_it_keeps(tune, tmp_path, tiny_weights):
     model, skipped = tune(train="last3", epochs=3)
     assert skipped == ()
@@ -304,6 +307,7 @@ def test_seconds_of_a_run(tune, monkeypatch, clock, train):
     }  # fmt: skip
 
 
+@pytest.mark.full_width
 def test_the_boundary_is_where_training_begins(tiny_weights, photos):
     paths = sorted(photos.glob("*/*.jpg"))[:3]
     pixels = torch.from_numpy(np.stack([load_image(p, tiny_weights.preprocessing) for p in paths]))

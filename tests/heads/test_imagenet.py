@@ -49,6 +49,7 @@ def test_weights_without_a_last_layer(tiny_weights):
         take_last_layer(replace(tiny_weights, state=state))
 
 
+@pytest.mark.full_width
 def test_the_layer_is_torchvisions(tiny_weights):
     network = torchvision.models.resnet50()
     network.load_state_dict(tiny_weights.state)

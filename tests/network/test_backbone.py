@@ -1,9 +1,12 @@
 import numpy as np
+import pytest
 import torch
 import torchvision
 
 from featx.backbone import FrozenBackbone, Normalise, build_network, flush_denormals
 from featx.config import TORCHVISION_V1
+
+pytestmark = pytest.mark.full_width
 
 
 def pixels(n=3, side=96):

@@ -6,6 +6,8 @@ from featx.doctor import probe_rows
 from featx.engine import TorchEngine, choose_device
 from featx.errors import DeviceError
 
+pytestmark = pytest.mark.full_width
+
 
 @pytest.fixture(scope="module")
 def pixels():

@@ -29,6 +29,7 @@ def both(monkeypatch):
     monkeypatch.setattr(engines, "has_openvino", lambda: True)
 
 
+@pytest.mark.full_width
 def test_openvino_gives_torchs_features(tiny_weights, pixels):
     engine = OpenVinoEngine(tiny_weights, batch_size=8)
     found = engine.run(pixels)
@@ -43,6 +44,7 @@ def test_openvino_gives_torchs_features(tiny_weights, pixels):
     assert np.array_equal(found, kept)  # no view of what the next batch overwrites
 
 
+@pytest.mark.full_width
 def test_bf16_is_close(tiny_weights, pixels):
     exact = TorchEngine(tiny_weights, "cpu", batch_size=8).run(pixels)
     made = [TorchEngine(tiny_weights, "cpu", batch_size=8, precision="bf16")]
@@ -63,6 +65,7 @@ def test_errors_and_cosines_by_hand():
     assert cosine == pytest.approx(0)
 
 
+@pytest.mark.full_width
 def test_auto_takes_the_fastest_that_agrees(both, tiny_weights, pixels, monkeypatch, caplog):
     caplog.set_level(logging.INFO)
     made = make_engine(tiny_weights, lambda most: pixels[:most], batch_size=8)

@@ -12,8 +12,8 @@ from featx.errors import WeightsError
 from featx.weights import check_state, hash_state, load_weights
 
 
-@pytest.fixture(scope="module")
-def expected():
+@pytest.fixture
+def expected(full_width):
     return empty_state()
 
 

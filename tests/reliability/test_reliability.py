@@ -7,8 +7,10 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import time
 from dataclasses import replace
+from multiprocessing import forkserver
 from pathlib import Path
 from unittest import mock
 
@@ -78,9 +80,12 @@ def clean(root, tmp_path):
 def processes():
     """Processes that begin with the library loaded and without any threads of the tests'."""
     context = multiprocessing.get_context("forkserver")
-    # All that takes time to import; tests/ itself is not on that process's path.
-    needed = ["featx.extraction", "featx.engines", "featx.fetch", "pytest", "click.testing"]
-    context.set_forkserver_preload(needed)
+    context.set_forkserver_preload(["interrupted"])
+    with pytest.MonkeyPatch.context() as patch:
+        # What a process begins with, and what it finds it by: before Python 3.13 the server does
+        # not take over sys.path, and each process would import all of it again.
+        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))
+        forkserver.ensure_running()
     return context
 
 

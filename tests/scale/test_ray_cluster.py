@@ -20,6 +20,7 @@ ray = pytest.importorskip("ray")
 
 pytestmark = [
     pytest.mark.ray,
+    pytest.mark.full_width,
     # Ray's own: sockets and subprocesses that it leaves to the garbage collector.
     pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::FutureWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
