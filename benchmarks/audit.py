@@ -24,9 +24,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from featx.auditing import audit
-from featx.extraction import extract
-from featx.findings import Finding
+from featx.auditing.audit import audit
+from featx.auditing.findings import Finding
+from featx.extraction.extract import extract
 from featx.machine import describe_machine
 
 COPIES, FLIPPED = 20, 0.05

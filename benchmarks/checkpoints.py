@@ -16,8 +16,8 @@ import time
 from pathlib import Path
 from unittest import mock
 
-from featx.checkpoints import Checkpoints
-from featx.extraction import extract
+from featx.extraction.extract import extract
+from featx.features.checkpoints import Checkpoints
 from featx.machine import describe_machine
 
 

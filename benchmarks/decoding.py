@@ -24,8 +24,8 @@ from PIL import Image, ImageFilter
 
 from featx.config import TORCHVISION_V1
 from featx.data.images import load_image
-from featx.engines import compare_rows, make_engine
-from featx.fetch import resolve_weights
+from featx.network.engine_choice import compare_rows, make_engine
+from featx.network.fetch import resolve_weights
 
 COUNT = 16
 ROUNDS = 3

@@ -22,15 +22,15 @@ from typing import Any
 
 import numpy as np
 
-from featx.classifier import read_classifier
 from featx.data.images import load_image
 from featx.data.sources import read_dataset
-from featx.deployment import export_model, import_runtime
-from featx.extraction import extract
-from featx.finetuning import finetune
-from featx.heads import fit
-from featx.prediction import Prediction, predict
-from featx.recipes import CLASSIFIERS
+from featx.deployment.classifier import read_classifier
+from featx.deployment.export import export_model, import_runtime
+from featx.deployment.predict import Prediction, predict
+from featx.extraction.extract import extract
+from featx.finetuning.finetune import finetune
+from featx.heads.fit import fit
+from featx.heads.recipe import CLASSIFIERS
 
 BATCH = 16
 

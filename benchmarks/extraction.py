@@ -99,7 +99,8 @@ def featx(engine: str, precision: str) -> Callable[[Path], dict[str, float]]:
     """featx itself, from nothing to the finished file."""
 
     def run(data: Path) -> dict[str, float]:
-        from featx import engines, extraction
+        from featx.extraction import extract as extraction
+        from featx.network import engine_choice as engines
 
         made: list[Any] = []
         make_engine = engines.make_engine

@@ -23,8 +23,8 @@ from sklearn.metrics import log_loss
 from sklearn.model_selection import PredefinedSplit
 
 from featx.config import C_GRID, FEATURE_DIM, MAX_ITER, TOLERANCE
-from featx.linear import LinearClassifier
-from featx.logreg import search_logreg
+from featx.heads.linear import LinearClassifier
+from featx.heads.logreg import search_logreg
 
 Matrix = npt.NDArray[np.floating]
 

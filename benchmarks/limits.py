@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageOps
 
-from featx.comparison import Comparison, compare
+from featx.comparison.compare import Comparison, compare
 from featx.machine import describe_machine
-from featx.wording import say_verdict
+from featx.report.sentences import say_verdict
 
 SIDE, EDGE = 256, 16  # the network is given the middle 224
 GAPS = ("right", "below", "left", "above")  # as Pillow's angles run: clockwise

@@ -19,12 +19,12 @@ import numpy as np
 import torch
 import torchvision
 
-from featx.backbone import FrozenBackbone, build_network
 from featx.config import TORCHVISION_V1
-from featx.engine import TorchEngine
 from featx.machine import has_openvino
-from featx.openvino_engine import OpenVinoEngine
-from featx.weights import Weights
+from featx.network.backbone import FrozenBackbone, build_network
+from featx.network.engine import TorchEngine
+from featx.network.openvino_engine import OpenVinoEngine
+from featx.network.weights import Weights
 
 BATCH = 32
 ROUNDS = 5

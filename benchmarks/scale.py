@@ -28,15 +28,16 @@ from featx.config import FEATURE_DIM, TORCHVISION_V1
 from featx.data.hashing import hash_images
 from featx.data.images import load_image
 from featx.data.sources import read_inventory
-from featx.engine import TorchEngine  # noqa: F401 (what a real extraction has in memory, too)
-from featx.extraction import extract_inventory
-from featx.features import Heading
+from featx.extraction.extract import extract_inventory
+from featx.extraction.request import Request
+from featx.features.content import Heading
+from featx.features.file import write_columns
+from featx.features.provenance import Provenance
 from featx.machine import describe_machine
-from featx.merging import merge
-from featx.planning import make_plan
-from featx.plans import open_list, read_plan, read_shard
-from featx.provenance import Provenance
-from featx.store import write_columns
+from featx.network.engine import TorchEngine  # noqa: F401 (what a real extraction has in memory, too)
+from featx.scale.merge import merge
+from featx.scale.plan import make_plan
+from featx.scale.plan_file import open_list, read_plan, read_shard
 
 PROVENANCE = Provenance(
     backbone="resnet50",
@@ -58,7 +59,7 @@ class Averages:
     name, precision, device, batch_size, feature_dim = "averages 1", "fp32", "cpu", 16, FEATURE_DIM
 
     def run(self, pixels):
-        """As `featx.engine.Engine.run`."""
+        """As `featx.network.engine.Engine.run`."""
         rows = pixels.reshape(len(pixels), -1)[:, : FEATURE_DIM * 64]
         return rows.reshape(len(pixels), FEATURE_DIM, 64).mean(axis=2).astype(np.float32)
 
@@ -112,7 +113,7 @@ def extract_all(root, output):
     """A whole extraction without a network."""
     inventory = hash_images(read_inventory(root, "0.7,0.1,0.2"), "skip")
     done = extract_inventory(
-        inventory, Averages(), PROVENANCE, output=output, cache_dir=None, num_workers=2
+        inventory, Averages(), PROVENANCE, Request(data=root, output=output, num_workers=2)
     )
     return {"images": done.images, "bytes": output.stat().st_size}
 
@@ -124,7 +125,7 @@ def scan(root):
 
 def plan(root, folder):
     """Scanning, hashing, cutting; what makes the features is settled without a network."""
-    from featx import planning
+    from featx.scale import plan as planning
 
     planning._settle = lambda *_, **__: (PROVENANCE, 16)
     made = make_plan(root, folder, split="0.7,0.1,0.2", cache_dir=folder.parent)

@@ -26,11 +26,11 @@ from tabulate import tabulate
 
 from featx.config import FEATURE_DIM, TORCHVISION_V2
 from featx.data.dataset import fingerprint_rows
-from featx.features import Heading
+from featx.features.content import Heading
+from featx.features.file import write_columns
+from featx.features.provenance import Provenance
 from featx.machine import describe_machine
-from featx.provenance import Provenance
 from featx.storage.rows import encode_text
-from featx.store import write_columns
 
 CLASSES = 100
 CHUNK = 4096  # rows that are made together

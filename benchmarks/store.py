@@ -31,12 +31,12 @@ from tabulate import tabulate
 
 from featx.config import FEATURE_DIM, TORCHVISION_V1
 from featx.data.dataset import Fingerprint
-from featx.export import export_npy, export_parquet
-from featx.features import FeatureFile, Heading
+from featx.features.content import FeatureFile, Heading
+from featx.features.export import export_npy, export_parquet
+from featx.features.file import open_features, write_columns
+from featx.features.provenance import Provenance
 from featx.machine import describe_machine
-from featx.provenance import Provenance
 from featx.storage.rows import Rows, decode_text, iterate_slices
-from featx.store import open_features, write_columns
 
 BLOCK = 1 << 12  # rows
 CHUNK = 4 << 20  # bytes of one system call

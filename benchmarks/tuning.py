@@ -13,9 +13,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from featx.extraction import extract
-from featx.finetuning import finetune
-from featx.heads import fit
+from featx.extraction.extract import extract
+from featx.finetuning.finetune import finetune
+from featx.heads.fit import fit
 
 EPOCHS = 3
 

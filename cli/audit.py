@@ -6,14 +6,8 @@ from pathlib import Path
 
 import click
 
-from .options import (
-    common_options,
-    max_memory_option,
-    num_workers_option,
-    overwrite_option,
-    say,
-    start_speaking,
-)
+from .options import common_options, max_memory_option, num_workers_option, overwrite_option
+from .output import say, start_speaking
 
 
 @click.command()
@@ -63,9 +57,9 @@ def audit(
       featx audit F.h5 --root photos --report audit.html --csv audit.csv
     """
     progress = start_speaking(verbose, quiet)
-    from featx.auditing import audit
-    from featx.auditpage import PAGE_START, list_rows, render_audit, write_audit_page
-    from featx.findings import COLUMNS
+    from featx.auditing.audit import audit
+    from featx.auditing.findings import COLUMNS
+    from featx.report.audit import PAGE_START, list_rows, render_audit, write_audit_page
     from featx.storage.files import check_replaceable, write_csv
 
     for output, first in ((table, ",".join(COLUMNS)), (report, PAGE_START)):

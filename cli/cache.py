@@ -6,7 +6,8 @@ import click
 
 from featx.text import format_bytes, printable
 
-from .options import cache_dir_option, common_options, say, start_speaking
+from .options import cache_dir_option, common_options
+from .output import say, start_speaking
 
 
 @click.group()
@@ -26,9 +27,10 @@ def list_(cache_dir: str | None, as_json: bool, verbose: bool, quiet: bool) -> N
       featx cache list --cache-dir /data/features --json
     """
     start_speaking(verbose, quiet)
-    from featx.cache import find_cache_dir
-    from featx.housekeeping import list_cache
-    from featx.rendering import render_cache
+    from featx.features.cache import find_cache_dir
+    from featx.features.housekeeping import list_cache
+
+    from .rendering import render_cache
 
     found, folder = list_cache(cache_dir), str(find_cache_dir(cache_dir))
     values = {
@@ -73,10 +75,11 @@ def prune(
       featx cache prune --all --yes
     """
     start_speaking(verbose, quiet)
-    from featx.cache import find_cache_dir
     from featx.errors import LockedError
-    from featx.housekeeping import choose_entries, list_cache, remove_entry
-    from featx.rendering import render_cache
+    from featx.features.cache import find_cache_dir
+    from featx.features.housekeeping import choose_entries, list_cache, remove_entry
+
+    from .rendering import render_cache
 
     if as_json and not (yes or dry_run):
         raise click.UsageError("--json goes with --yes or --dry-run.")

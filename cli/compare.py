@@ -14,16 +14,14 @@ from .options import (
     data_options,
     device_options,
     extract_options,
-    finish_skipped,
     head_options,
     max_memory_option,
     overwrite_option,
     prefix_cache_option,
     protocol_option,
-    say,
-    start_speaking,
     train_options,
 )
+from .output import finish_skipped, say, start_speaking
 
 
 @click.command()
@@ -103,8 +101,8 @@ def run_compare(
 ) -> None:
     """What `featx compare` and `featx demo` do once their options are known."""
     progress = start_speaking(verbose, quiet)
-    from featx.comparison import compare
-    from featx.report import render_text, write_report
+    from featx.comparison.compare import compare
+    from featx.report.comparison import render_text, write_report
 
     comparison = compare(
         data,

@@ -10,7 +10,7 @@ def complete_weights(
     ctx: click.Context, param: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
     """Names of known weights and of stored ones; else files."""
-    from featx.catalogue import KNOWN, list_stored
+    from featx.network.catalogue import KNOWN, list_stored
 
     names = {"auto": None, **KNOWN, **dict(list_stored())}
     found = [CompletionItem(name) for name in names if name.startswith(incomplete)]

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from .options import common_options, overwrite_option, say, start_speaking
+from .options import common_options, overwrite_option
+from .output import say, start_speaking
 
 
 @click.group()

@@ -6,14 +6,8 @@ import click
 
 from featx.text import printable
 
-from .options import (
-    batch_size_option,
-    cache_dir_option,
-    common_options,
-    device_option,
-    say,
-    start_speaking,
-)
+from .options import batch_size_option, cache_dir_option, common_options, device_option
+from .output import say, start_speaking
 
 
 @click.command()

@@ -9,7 +9,8 @@ import click
 
 from featx.text import format_bytes, printable
 
-from .options import common_options, overwrite_option, say, start_speaking
+from .options import common_options, overwrite_option
+from .output import say, start_speaking
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -81,7 +82,7 @@ def export(
     progress = start_speaking(verbose, quiet)
     done: Any
     if of_model:
-        from featx.deployment import export_model
+        from featx.deployment.export import export_model
 
         done = export_model(
             source, onnx=onnx, openvino=openvino, weights=weights, overwrite=overwrite
@@ -91,7 +92,7 @@ def export(
             f"{done.difference:.1e} at most on {done.pictures} made-up pictures"
         )
     else:
-        from featx.export import export_features
+        from featx.features.export import export_features
 
         done = export_features(
             source, parquet=parquet, npy=npy, overwrite=overwrite, progress=progress

@@ -13,22 +13,20 @@ from featx.text import printable
 
 from .options import (
     common_options,
-    describe_extraction,
     device_options,
     extract_options,
     features_output_option,
-    finish_skipped,
     overwrite_option,
     protocol_option,
-    say,
     source_options,
-    start_speaking,
     storage_option,
     views_option,
 )
+from .output import finish_skipped, say, start_speaking
+from .rendering import describe_extraction
 
 if TYPE_CHECKING:
-    from featx.plans import Plan
+    from featx.scale.plan_file import Plan
 
 # What a plan does not decide, and a machine that computes a shard of it does.
 _OF_A_SHARD = {
@@ -147,11 +145,11 @@ def _extract_data(
     **options: Any,
 ) -> None:
     progress = start_speaking(verbose, quiet)
-    from featx.extraction import extract
-    from featx.views import extract_views
+    from featx.extraction.extract import extract
+    from featx.extraction.views import extract_views
 
     if runner == "ray":
-        from featx.distribution import extract_distributed
+        from featx.scale.distribute import extract_distributed
 
         done = extract_distributed(
             data,
@@ -186,7 +184,7 @@ def _extract_shards(
     **options: Any,
 ) -> None:
     progress = start_speaking(verbose, quiet)
-    from featx.sharding import ShardWorker
+    from featx.scale.shard import ShardWorker
 
     named = weights if weights != "auto" else None
     worker = ShardWorker(folder, weights=named, progress=progress, **options)

@@ -14,13 +14,11 @@ from .options import (
     common_options,
     data_options,
     device_options,
-    finish_skipped,
     overwrite_option,
     prefix_cache_option,
-    say,
-    start_speaking,
     train_options,
 )
+from .output import finish_skipped, say, start_speaking
 
 
 @click.command()
@@ -67,8 +65,9 @@ def finetune(as_json: bool, verbose: bool, quiet: bool, max_skipped: float, **op
       featx finetune photos --split 0.7,0.1,0.2 --train layer4 --epochs 15 --augment -o run
     """
     progress = start_speaking(verbose, quiet)
-    from featx.finetuning import finetune
-    from featx.rendering import render_model
+    from featx.finetuning.finetune import finetune
+
+    from .rendering import render_model
 
     model, skipped = finetune(options.pop("data"), progress=progress, **options)
     say(as_json, model.to_dict(), render_model(model))

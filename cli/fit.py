@@ -13,10 +13,9 @@ from .options import (
     head_options,
     max_memory_option,
     overwrite_option,
-    say,
-    start_speaking,
     train_options,
 )
+from .output import say, start_speaking
 
 
 @click.command()
@@ -70,10 +69,11 @@ def fit(
       featx fit F.h5 --clf linear --epochs 30 --max-memory 3GB
     """
     start_speaking(verbose, quiet)
-    from featx.heads import fit
-    from featx.rendering import render_model
-    from featx.store import read_features
-    from featx.views import read_views
+    from featx.extraction.views import read_views
+    from featx.features.file import read_features
+    from featx.heads.fit import fit
+
+    from .rendering import render_model
 
     held = read_features(features)
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from .options import common_options, say, start_speaking
+from .options import common_options
+from .output import say, start_speaking
 
 
 @click.command()
@@ -21,8 +22,9 @@ def info(features: Path, as_json: bool, verbose: bool, quiet: bool) -> None:
       featx info F.h5 --json
     """
     start_speaking(verbose, quiet)
-    from featx.rendering import render_features
-    from featx.store import open_features
+    from featx.features.file import open_features
+
+    from .rendering import render_features
 
     held = open_features(features)
     say(as_json, held.to_dict(), render_features(held))

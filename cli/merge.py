@@ -7,15 +7,13 @@ import click
 from .options import (
     cache_dir_option,
     common_options,
-    describe_extraction,
     features_output_option,
-    finish_skipped,
     lock_option,
     max_skipped_option,
     overwrite_option,
-    say,
-    start_speaking,
 )
+from .output import finish_skipped, say, start_speaking
+from .rendering import describe_extraction
 
 
 @click.command()
@@ -47,7 +45,7 @@ def merge(
       featx merge plan -o F.h5
     """
     start_speaking(verbose, quiet)
-    from featx.merging import merge
+    from featx.scale.merge import merge
 
     done = merge(plan, output, cache_dir=cache_dir, overwrite=overwrite, lock=lock)
     say(as_json, done.to_dict(), describe_extraction(done))

@@ -1,12 +1,8 @@
-"""Options that several commands share, and how a command speaks: text, JSON, exit codes."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
-import json
-import logging
-import sys
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -20,17 +16,15 @@ from featx.config import (
     MAX_SKIPPED,
     MEMORY_SHARE,
 )
-from featx.text import parse_bytes, printable
+from featx.text import parse_bytes
 
 from .completion import complete_weights
 from .settings import config_option
 
 if TYPE_CHECKING:
-    from featx.assembly import Extraction
-    from featx.data.dataset import Skipped
+    pass
 
 F = TypeVar("F", bound=Callable[..., Any])
-SHOWN = 10  # skipped images named one by one
 
 
 def _check_split(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
@@ -320,75 +314,3 @@ def _check_c(value: str) -> float | str:
     if not 0 < number < float("inf"):
         raise click.BadParameter(f"{value!r} is neither auto nor a positive number")
     return number
-
-
-class _StderrHandler(logging.Handler):
-    """Writes notes to stderr without tearing a progress bar."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        from tqdm import tqdm
-
-        prefix = "Warning: " if record.levelno >= logging.WARNING else ""
-        tqdm.write(prefix + printable(record.getMessage()), file=sys.stderr)
-
-
-def start_speaking(verbose: bool, quiet: bool) -> bool:
-    """Send the library's notes and Python's warnings to stderr; returns whether to show bars."""
-    log = logging.getLogger("featx")
-    for handler in [h for h in log.handlers if isinstance(h, _StderrHandler)]:
-        log.removeHandler(handler)
-    log.addHandler(_StderrHandler())
-    log.setLevel(logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO)
-
-    def show(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
-        log.warning("%s: %s", category.__name__, message)
-
-    warnings.showwarning = show
-    # Pillow's remarks on damaged metadata name no file and change no pixel.
-    warnings.filterwarnings("ignore", module=r"PIL\.")
-    return not quiet and sys.stderr.isatty()
-
-
-def say(as_json: bool, values: dict[str, Any], text: str) -> None:
-    """Print the result, as the one JSON object or as text."""
-    if as_json:
-        # ASCII only: file names may hold what a terminal or a pipe cannot take.
-        click.echo(json.dumps(values))
-    else:
-        click.echo(printable(text, keep="\n"))
-
-
-def finish_skipped(
-    skipped: Sequence[Skipped], total: int, max_skipped: float, count: int | None = None
-) -> None:
-    """Name the images that were skipped on stderr; exit with 3 where they are too many.
-
-    `count` is their number, where `skipped` has the first of them alone.
-    """
-    n_skipped = len(skipped) if count is None else count
-    for one in skipped[:SHOWN]:
-        click.echo(printable(f"skipped {one.path}: {one.reason}"), err=True)
-    if n_skipped > SHOWN:
-        click.echo(f"skipped {n_skipped - SHOWN} more (--json lists them all)", err=True)
-    check_skipped(n_skipped, total, max_skipped)
-
-
-def check_skipped(skipped: int, total: int, max_skipped: float) -> None:
-    """Exit with 3 where too many of all images were skipped."""
-    if total and skipped / total > max_skipped:
-        click.echo(
-            f"{skipped} of {total} images were skipped, more than --max-skipped "
-            f"{max_skipped:g} allows: exit code 3",
-            err=True,
-        )
-        click.get_current_context().exit(3)
-
-
-def describe_extraction(done: Extraction) -> str:
-    """What an extraction did, in a line."""
-    speed = f", {done.images_per_second:.1f} images/s" if done.images_per_second else ""
-    return (
-        f"{done.features}: {done.images} images, {done.extracted} extracted, {done.reused} reused, "
-        f"{done.removed} removed, {len(done.skipped_files)} skipped ({done.seconds:.3g} s{speed}; "
-        f"{done.weights}, {done.engine} {done.precision} on {done.device})"
-    )

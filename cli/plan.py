@@ -11,7 +11,6 @@ from featx.config import PLAN_SHARD_IMAGES
 from .options import (
     batch_size_option,
     cache_dir_option,
-    check_skipped,
     common_options,
     data_options,
     device_option,
@@ -19,10 +18,9 @@ from .options import (
     overwrite_option,
     protocol_option,
     rehash_option,
-    say,
-    start_speaking,
     storage_option,
 )
+from .output import check_skipped, say, start_speaking
 
 
 @click.command()
@@ -68,7 +66,7 @@ def plan(
       featx merge plan -o F.h5                         # check them all and write one file
     """
     progress = start_speaking(verbose, quiet)
-    from featx.planning import make_plan
+    from featx.scale.plan import make_plan
 
     made = make_plan(options.pop("data"), folder, progress=progress, **options)
     shards = len(made.shards)

@@ -10,22 +10,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .options import (
-    SHOWN,
     batch_size_option,
     common_options,
     device_options,
     engine_options,
-    finish_skipped,
     max_skipped_option,
     overwrite_option,
-    say,
-    start_speaking,
 )
-from .streams import echo_lines, read_names
+from .output import SHOWN, echo_lines, finish_skipped, read_names, say, start_speaking
 
 if TYPE_CHECKING:
     from featx.data.dataset import Skipped
-    from featx.prediction import Prediction
+    from featx.deployment.predict import Prediction
 
 
 @click.command()
@@ -87,14 +83,15 @@ def predict(
     if null and "-" not in images:
         raise click.UsageError("--null is about a list on stdin, and that is named by -.")
     progress = start_speaking(verbose, quiet)
-    from featx.prediction import (
+    from featx.deployment.predict import (
         COLUMNS,
         collect_predictions,
         predict,
         record_predictions,
     )
-    from featx.rendering import render_predictions
     from featx.storage.files import check_replaceable
+
+    from .rendering import render_predictions
 
     if table is not None and not overwrite:
         check_replaceable(table, ",".join(COLUMNS))
@@ -135,6 +132,6 @@ class _Tally:
             yield one
 
     def predictions(self) -> Iterator[Prediction]:
-        from featx.prediction import Prediction
+        from featx.deployment.predict import Prediction
 
         return (one for one in self if isinstance(one, Prediction))

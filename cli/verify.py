@@ -8,7 +8,8 @@ import click
 
 from featx.text import printable
 
-from .options import common_options, say, start_speaking
+from .options import common_options
+from .output import say, start_speaking
 
 
 @click.command()
@@ -29,7 +30,7 @@ def verify(features: tuple[Path, ...], as_json: bool, verbose: bool, quiet: bool
     """
     start_speaking(verbose, quiet)
     from featx.errors import FeatureFileError
-    from featx.store import open_features
+    from featx.features.file import open_features
 
     results = []
     for path in features:

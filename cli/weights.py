@@ -7,7 +7,8 @@ import click
 from featx.config import BACKBONES
 
 from .completion import complete_weights
-from .options import common_options, say, start_speaking
+from .options import common_options
+from .output import say, start_speaking
 
 
 @click.group()
@@ -25,8 +26,9 @@ def list_(as_json: bool, verbose: bool, quiet: bool) -> None:
       featx weights list
     """
     start_speaking(verbose, quiet)
-    from featx.catalogue import describe_weights, find_weights_dir
-    from featx.rendering import render_weights
+    from featx.network.catalogue import describe_weights, find_weights_dir
+
+    from .rendering import render_weights
 
     known = describe_weights()
     folder = str(find_weights_dir())
@@ -52,7 +54,7 @@ def fetch(name: str, backbone: str | None, as_json: bool, verbose: bool, quiet: 
       featx weights fetch auto --backbone resnet18
     """
     progress = start_speaking(verbose, quiet)
-    from featx.fetch import resolve_weights
+    from featx.network.fetch import resolve_weights
 
     had = resolve_weights(name, progress=progress, backbone=backbone)
     values = {"name": had.name, "path": str(had.path), "sha256": had.sha256, "source": had.source}
@@ -70,7 +72,7 @@ def path(name: str, as_json: bool, verbose: bool, quiet: bool) -> None:
       featx weights path keras-imagenet
     """
     start_speaking(verbose, quiet)
-    from featx.catalogue import find_stored
+    from featx.network.catalogue import find_stored
 
     found = str(find_stored(name))
     say(as_json, {"name": name, "path": found}, found)

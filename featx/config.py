@@ -62,8 +62,8 @@ SHUFFLE_BUFFER = 4096  # rows among which batches are drawn: 256 chunks
 
 SCHEMA = 2  # of the feature file
 # What a killed extraction repeats at most.
-SHARD_IMAGES = 512
-SHARD_SECONDS = 30.0
+PART_IMAGES = 512
+PART_SECONDS = 30.0
 MODEL_SCHEMA = 2
 PLAN_SCHEMA = 1
 PLAN_SHARD_IMAGES = 10_000  # of a shard that one machine computes

@@ -19,20 +19,20 @@ import sklearn
 import torch
 import torchvision
 
-from featx.cache import find_cache_dir
-from featx.catalogue import find_weights_dir, list_stored
 from featx.config import BACKBONE, BATCH_SIZE, TORCHVISION_V1
 from featx.data.images import describe_decoder
-from featx.engine import Engine, TorchEngine
-from featx.engines import AGREEMENT, compare_rows, try_bf16
 from featx.errors import DeviceError, LockedError
-from featx.housekeeping import list_cache
+from featx.features.cache import find_cache_dir
+from featx.features.housekeeping import list_cache
 from featx.machine import describe_machine, has_openvino, measure_memory
-from featx.openvino_engine import OpenVinoEngine
+from featx.network.catalogue import find_weights_dir, list_stored
+from featx.network.engine import Engine, TorchEngine
+from featx.network.engine_choice import AGREEMENT, compare_rows, try_bf16
+from featx.network.openvino_engine import OpenVinoEngine
+from featx.network.weights import Weights
 from featx.storage.files import existing_folder
 from featx.storage.locks import hold_lock
 from featx.text import format_bytes, say_error
-from featx.weights import Weights
 
 # What an extra of setup.cfg brings, by the modules that show that it is there.
 _EXTRAS = {

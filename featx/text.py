@@ -42,6 +42,17 @@ def format_seconds(seconds: float | None) -> str:
     return f"{seconds:.0f}" if seconds >= 100 else f"{seconds:.3g}"
 
 
+def format_score(correct: int, total: int) -> str:
+    """Per cent with the counts: "97.5 % (276/283)"."""
+    return f"{100 * correct / total:.1f} % ({correct}/{total})"
+
+
+def format_interval(interval: tuple[float, float]) -> str:
+    """A 95 % interval of fractions, in per cent: "95.0 to 98.8"."""
+    low, high = interval
+    return f"{100 * low:.1f} to {100 * high:.1f}"
+
+
 def printable(text: str, keep: str = "") -> str:
     """Text with every character escaped that could command a terminal or forge a line.
 

@@ -19,13 +19,13 @@ from click.testing import CliRunner, Result
 from PIL import Image
 from torchvision.models.resnet import Bottleneck, ResNet
 
-from featx.backbone import empty_state
-from featx.catalogue import KNOWN, KnownWeights
 from featx.config import Preprocessing
 from featx.data.samples import CALTECH_CLASSES
+from featx.features.provenance import Provenance
 from featx.machine import count_cores
-from featx.provenance import Provenance
-from featx.weights import Weights, hash_state, load_weights, save_weights
+from featx.network.backbone import empty_state
+from featx.network.catalogue import KNOWN, KnownWeights
+from featx.network.weights import Weights, hash_state, load_weights, save_weights
 
 # Before any test imports it: ONNX Runtime's threads look up hosts otherwise.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
@@ -77,7 +77,7 @@ def empty_home(tmp_path, monkeypatch):
 @pytest.fixture(autouse=True)
 def torch_alone(monkeypatch):
     """Leave OpenVINO to its own tests: compiling the network takes seconds each time."""
-    monkeypatch.setattr("featx.engines.has_openvino", lambda: False)
+    monkeypatch.setattr("featx.network.engine_choice.has_openvino", lambda: False)
     monkeypatch.setattr("featx.doctor.has_openvino", lambda: False)
 
 

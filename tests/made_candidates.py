@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from featx.candidates import Candidate, ExtractionCost
-from featx.metrics import score_labels
-from featx.models import Model, Outcome
+from featx.comparison.candidates import Candidate, ExtractionCost
+from featx.training.metrics import score_labels
+from featx.training.model import Model, Outcome
 
 Y = np.arange(40) % 2
 

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from featx.features import Features
-from featx.recipes import CLASSIFIERS, make_recipe, plan_reading
-from featx.store import read_features, write_features
+from featx.features.content import Features
+from featx.features.file import read_features, write_features
+from featx.heads.recipe import CLASSIFIERS, make_recipe, plan_reading
 
 TRAINABLE = [clf for clf in CLASSIFIERS if clf != "imagenet"]
 

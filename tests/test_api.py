@@ -22,7 +22,7 @@ def test_importing_is_light_and_names_are_lazy():
         "heavy = {'torch', 'sklearn', 'h5py', 'scipy', 'numpy', 'click'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
         "assert {'extract', 'load_features', 'ResNet50Features'} <= set(dir(featx))\n"
-        "assert featx.extract.__module__ == 'featx.extraction'\n"
+        "assert featx.extract.__module__ == 'featx.extraction.extract'\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 

@@ -11,7 +11,7 @@ import featx.cli
 import pytest
 
 import featx
-from featx.extraction import extract
+from featx.extraction.extract import extract
 
 LIBRARY = Path(featx.__file__).parent
 COMMANDS = Path(featx.cli.__file__).parent
@@ -35,83 +35,6 @@ MODULES = {
 }
 PACKAGES = sorted({path.parent for path in MODULES.values()} - {LIBRARY})
 HEAVY = {"torch", "torchvision", "sklearn", "h5py", "scipy", "altair", "vl_convert", "pyarrow"}
-# Modules that are on their way into a room.
-FLAT = {
-    "assembly": "extraction",
-    "auditing": "auditing",
-    "auditpage": "report",
-    "backbone": "network",
-    "budget": "heads",
-    "cache": "features",
-    "candidates": "comparison",
-    "catalogue": "network",
-    "charts": "report",
-    "checkpoints": "features",
-    "classcharts": "report",
-    "classifier": "deployment",
-    "comparison": "comparison",
-    "copies": "auditing",
-    "costs": "features",
-    "deployment": "deployment",
-    "descent": "heads",
-    "distribution": "scale",
-    "engine": "network",
-    "engines": "network",
-    "evaluation": "training",
-    "exhibits": "report",
-    "export": "features",
-    "extraction": "extraction",
-    "features": "features",
-    "fetch": "network",
-    "findings": "auditing",
-    "finetuning": "finetuning",
-    "graphs": "deployment",
-    "heads": "heads",
-    "housekeeping": "features",
-    "imagenet": "heads",
-    "keras": "network",
-    "learning": "comparison",
-    "ledger": "features",
-    "linear": "heads",
-    "logreg": "heads",
-    "looks": "auditing",
-    "lookup": "extraction",
-    "mapping": "report",
-    "margins": "heads",
-    "merging": "scale",
-    "metrics": "training",
-    "models": "training",
-    "neighbours": "heads",
-    "network": "finetuning",
-    "openvino_engine": "network",
-    "page": "report",
-    "planning": "scale",
-    "plans": "scale",
-    "prediction": "deployment",
-    "prefix": "finetuning",
-    "provenance": "features",
-    "ray_runner": "scale",
-    "recipes": "heads",
-    "rendering": "report",
-    "repetition": "report",
-    "report": "report",
-    "results": "comparison",
-    "rowcache": "features",
-    "scaling": "heads",
-    "search": "heads",
-    "sharding": "scale",
-    "shards": "extraction",
-    "stages": "timing",
-    "store": "features",
-    "sums": "heads",
-    "suspects": "auditing",
-    "trainers": "comparison",
-    "training": "training",
-    "transformer": "extraction",
-    "views": "extraction",
-    "weights": "network",
-    "wording": "report",
-}
 
 
 def imported(path):
@@ -126,8 +49,7 @@ def imported(path):
 
 def find_room(name):
     """The room that a dotted name of ours lies in."""
-    room = name.split(".")[1]
-    return FLAT.get(room, room) if not (LIBRARY / room).is_dir() else room
+    return name.split(".")[1]
 
 
 def find_module(name):
@@ -265,8 +187,8 @@ def test_a_finished_extraction_loads_no_torch(photos, stored, tmp_path):
     )
     # The small network goes by a name whose recipe this test has changed and the child has not.
     code = (
-        "from featx.catalogue import KNOWN, KnownWeights\n"
-        "from featx.store import read_features\n"
+        "from featx.network.catalogue import KNOWN, KnownWeights\n"
+        "from featx.features.file import read_features\n"
         "from featx.config import Preprocessing\n"
         f"made = read_features(__import__('pathlib').Path({str(out)!r})).provenance\n"
         "KNOWN['imagenet1k-v1'] = KnownWeights("

@@ -13,7 +13,7 @@ def test_cores_are_those_of_the_mask_and_torch_keeps_to_them(tmp_path):
         "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
         "import torch; torch.set_num_threads(4)\n"
         "from featx.machine import count_cores, is_limited\n"
-        "from featx.engine import limit_threads\n"
+        "from featx.network.engine import limit_threads\n"
         "limit_threads()\n"
         "print(count_cores(), is_limited(), torch.get_num_threads())"
     )

@@ -15,12 +15,12 @@ from conftest import CLASSES, PROVENANCE
 from PIL import Image
 
 import featx
-from featx.backbone import empty_state
-from featx.catalogue import KNOWN, KnownWeights
 from featx.config import SPLITS, Preprocessing
-from featx.features import Features
+from featx.features.content import Features
+from featx.network.backbone import empty_state
+from featx.network.catalogue import KNOWN, KnownWeights
+from featx.network.weights import Weights, hash_state, save_weights
 from featx.storage.files import hash_json
-from featx.weights import Weights, hash_state, save_weights
 
 # No mean, no deviation; a crop that is a single pixel after the last stage, so that nothing is
 # averaged.
@@ -61,9 +61,10 @@ def exact(tmp_path, monkeypatch):
     monkeypatch.setitem(KNOWN, "imagenet1k-v1", KnownWeights(EXACT, False, "exact"))
     monkeypatch.setattr("importlib.metadata.version", lambda name: "1")
     monkeypatch.setattr(
-        "featx.assembly.version", {"featx": "1", "torch": "1", "numpy": "2.0.0"}.__getitem__
+        "featx.extraction.result.version",
+        {"featx": "1", "torch": "1", "numpy": "2.0.0"}.__getitem__,
     )
-    monkeypatch.setattr("featx.assembly.describe_decoder", lambda decode: "pillow 1")
+    monkeypatch.setattr("featx.extraction.runner.describe_decoder", lambda decode: "pillow 1")
 
 
 @pytest.fixture
@@ -178,7 +179,7 @@ def test_the_recipe_of_imagenets_own_layer(exact, learned, monkeypatch):
     ],
 )
 def test_the_recipe_of_a_baseline(options, key, exact, pictures, tmp_path, monkeypatch):
-    monkeypatch.setattr("featx.finetuning.describe_decoder", lambda decode: "pillow 1")
+    monkeypatch.setattr("featx.finetuning.recipe.describe_decoder", lambda decode: "pillow 1")
     model, skipped = featx.finetune(
         pictures, split="first:2,1", epochs=1, output=tmp_path / "run", **options
     )

@@ -3,8 +3,8 @@ import threading
 
 import pytest
 
-from featx.assembly import describe_stages
-from featx.stages import Stages, add_seconds
+from featx.extraction.result import describe_stages
+from featx.timing import Stages, add_seconds
 
 
 def test_stages_add_up(clock):

@@ -9,12 +9,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+import joblib
 import numpy as np
 import numpy.typing as npt
 
 from featx.config import Preprocessing
-from featx.data.images import Source, load_image
+from featx.data.dataset import HashedRows, Skipped
+from featx.data.images import Source, load_image, open_rgb
 from featx.errors import ImageError
+from featx.machine import count_cores
 
 Item = TypeVar("Item", bound=np.generic)
 
@@ -137,3 +140,31 @@ def decode_some(
         return np.stack(found)
     side = preprocessing.crop
     return np.random.default_rng(0).integers(0, 256, (1, side, side, 3), np.uint8)
+
+
+def leave_out_undecodable(
+    rows: HashedRows, on_error: str
+) -> tuple[HashedRows, tuple[Skipped, ...]]:
+    """Decode every image once; leave out those that cannot be, and say which and why.
+
+    Raises
+    ------
+    ImageError
+        `on_error` is "fail" and there is one.
+    """
+
+    def try_open(i: int) -> Skipped | None:
+        try:
+            open_rgb(rows.locate(i))
+        except ImageError as error:
+            if on_error == "fail":
+                raise
+            path, digest = rows.dataset.paths[i], str(rows.hashes[i])
+            return Skipped(path, digest, error.kind, error.reason)
+        return None
+
+    tried = joblib.Parallel(n_jobs=count_cores(), prefer="threads", batch_size=16)(
+        joblib.delayed(try_open)(i) for i in range(len(rows.hashes))
+    )
+    skipped = [*rows.unread, *(one for one in tried if one is not None)]
+    return rows.select(np.array([one is None for one in tried])), tuple(sorted(skipped))

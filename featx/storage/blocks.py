@@ -16,7 +16,7 @@ from featx import config
 from featx.arrays import Labels, Matrix
 from featx.storage.rows import StoredRows, iterate_slices
 
-Source = npt.NDArray[np.float32] | StoredRows
+RowSource = npt.NDArray[np.float32] | StoredRows
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Blocks:
         on the other rows.
     """
 
-    sources: tuple[Source, ...]
+    sources: tuple[RowSource, ...]
     rows: Labels
     steps: tuple[Callable[[Matrix], Matrix], ...] = ()
 
@@ -127,7 +127,7 @@ def join_rows(parts: Sequence[Samples]) -> Samples:
         return np.concatenate(parts)
     assert len(blocks) == len(parts)
     assert not any(part.steps for part in blocks)
-    sources: list[Source] = []
+    sources: list[RowSource] = []
     rows = []
     for part in blocks:
         start = sum(len(source) for source in sources)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from featx import copies
-from featx.copies import find_copies, find_neighbours, group_pairs, limit_bits
-from featx.looks import LOOK, Looks, count_bits, describe_picture, look_at
+from featx.auditing import copies
+from featx.auditing.copies import find_copies, find_neighbours, group_pairs, limit_bits
+from featx.auditing.pixels import LOOK, Looks, count_bits, describe_picture, look_at
 from featx.storage.blocks import Blocks
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from featx.suspects import find_suspects, list_suspects, predict_out_of_fold
+from featx.auditing.labels import find_suspects, list_suspects, predict_out_of_fold
 
 
 def make(n_per_class, n_classes, seed=0, noise=0.3):

@@ -8,11 +8,11 @@ import time
 import pytest
 from conftest import reseal
 
-from featx.extraction import extract
-from featx.housekeeping import choose_entries, list_cache, remove_entry
+from featx.extraction.extract import extract
+from featx.extraction.transformer import ResNet50Features
+from featx.features.file import parts_folder
+from featx.features.housekeeping import choose_entries, list_cache, remove_entry
 from featx.storage.locks import hold_lock
-from featx.store import parts_folder
-from featx.transformer import ResNet50Features
 
 DAY = 86400
 

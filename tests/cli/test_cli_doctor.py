@@ -4,7 +4,7 @@ import pytest
 
 from featx import doctor
 from featx.doctor import Check, probe_rows
-from featx.engine import TorchEngine
+from featx.network.engine import TorchEngine
 
 
 @pytest.mark.full_width

@@ -1,7 +1,7 @@
 import json
 import re
 
-from featx.store import read_features
+from featx.features.file import read_features
 
 
 def test_extract_says_what_it_did(run, photos, stored, tmp_path):

@@ -123,7 +123,7 @@ def test_a_bug_stays_a_traceback(run, monkeypatch):
     def broken(*_, **__):
         raise ZeroDivisionError
 
-    monkeypatch.setattr("featx.catalogue.describe_weights", broken)
+    monkeypatch.setattr("featx.network.catalogue.describe_weights", broken)
     with pytest.raises(ZeroDivisionError):
         run("weights", "list")
 
@@ -132,7 +132,7 @@ def test_ctrl_c_is_a_line_and_exit_130(run, monkeypatch):
     def stopped(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("featx.catalogue.describe_weights", stopped)
+    monkeypatch.setattr("featx.network.catalogue.describe_weights", stopped)
     done = run("weights", "list")
     assert (done.exit_code, done.stdout, done.stderr) == (130, "", "Interrupted.\n")
 

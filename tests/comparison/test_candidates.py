@@ -2,15 +2,15 @@ import numpy as np
 import pytest
 from made_candidates import Y, make
 
-from featx.candidates import (
+from featx.comparison.candidates import (
     ExtractionCost,
     Pair,
     choose_best,
     judge,
     pair_candidates,
 )
-from featx.metrics import holm, mcnemar
-from featx.training import Epoch
+from featx.training.metrics import holm, mcnemar
+from featx.training.model import Epoch
 
 
 def decide(*candidates):

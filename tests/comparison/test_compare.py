@@ -5,11 +5,11 @@ import pytest
 from conftest import draw_photo
 from sklearn.linear_model import LogisticRegression
 
-from featx.comparison import compare
+from featx.comparison.compare import compare
 from featx.data.sources import read_dataset
 from featx.errors import BudgetError, DatasetError, ModelError, OutputExistsError, WeightsError
-from featx.store import read_features, read_provenance
-from featx.wording import list_notes
+from featx.features.file import read_features, read_provenance
+from featx.report.sentences import list_notes
 
 
 @pytest.fixture
@@ -73,10 +73,10 @@ def test_what_is_there_is_reused(do, monkeypatch):
         raise AssertionError("done again")
 
     for name in (
-        "featx.trainers.fit",
-        "featx.learning.draw_curves",
-        "featx.trainers.finetune_rows",
-        "featx.engines.make_engine",
+        "featx.comparison.trainers.fit",
+        "featx.comparison.curves.draw_curves",
+        "featx.comparison.trainers.finetune_rows",
+        "featx.network.engine_choice.make_engine",
     ):
         monkeypatch.setattr(name, never)
     again = do(learning_curves=True)
@@ -108,7 +108,7 @@ def test_skipped_images_are_out_for_everyone(do, photos):
 
 
 def test_another_datasets_folder_is_refused(do, tmp_path):
-    from featx.report import write_report
+    from featx.report.comparison import write_report
 
     write_report(do(baseline=()))
     with pytest.raises(OutputExistsError, match=r"something else \(split: first:4,2 → first:5,2\)"):
@@ -156,7 +156,7 @@ def test_a_damaged_model_is_trained_again(do, tmp_path, caplog):
 
 
 def test_a_folder_that_has_grown_is_compared_again(do, photos):
-    from featx.report import write_report
+    from featx.report.comparison import write_report
 
     write_report(do(baseline=()))
     draw_photo(photos / "cat" / "new.png", 0, 77)
@@ -247,7 +247,9 @@ def test_views_are_made_as_the_features_are(do, tmp_path, monkeypatch):
     recipes = [c.model.recipe["views"] for c in found.candidates]
     made = read_features(extract_views_path(found))
     assert recipes == [[], [[made.provenance.key(), made.fingerprint]]]
-    monkeypatch.setattr("featx.comparison.extract_views", None)  # not for heads without any
+    monkeypatch.setattr(
+        "featx.comparison.compare.extract_each_view", None
+    )  # not for heads without any
     do(clf=("imagenet",), baseline=(), views=3)
 
 
@@ -267,7 +269,7 @@ def test_imagenet_is_left_out_where_its_layer_cannot_be_had(do, stored, monkeypa
     def offline(*_, **__):
         raise WeightsError("no internet")
 
-    monkeypatch.setattr("featx.heads.resolve_weights", offline)
+    monkeypatch.setattr("featx.heads.imagenet.resolve_weights", offline)
     found = do(clf=None, baseline=())
     assert "imagenet" not in [c.name for c in found.candidates]
     with pytest.raises(WeightsError, match="no internet"):

@@ -5,10 +5,10 @@ import pytest
 from made_features import make_features
 from sklearn.linear_model import RidgeClassifier
 
-from featx.heads import fit
-from featx.learning import CurvePoint, draw_curves, keep_curves
-from featx.recipes import train_head
-from featx.wording import say_learning
+from featx.comparison.curves import CurvePoint, draw_curves, keep_curves
+from featx.heads.fit import fit
+from featx.heads.recipe import train_head
+from featx.report.sentences import say_learning
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_draws_are_alike_for_all_heads_and_never_see_test(features, monkeypatch)
         return train_head(data, recipe, layer, more)
 
     models = [fit(features, clf) for clf in ("centroid", "ridge")]
-    monkeypatch.setattr("featx.learning.train_head", watch)
+    monkeypatch.setattr("featx.comparison.curves.train_head", watch)
     draw_curves(features, models, sizes=(2, 5), draws=3)
     assert seen["centroid"] == seen["ridge"]
     assert len(set(seen["ridge"])) == 6
@@ -70,7 +70,7 @@ def test_a_refitted_heads_last_point_is_of_train_alone(features):
 def test_kept_curves_belong_to_their_models(features, tmp_path, monkeypatch):
     drawn = []
     monkeypatch.setattr(
-        "featx.learning.draw_curves",
+        "featx.comparison.curves.draw_curves",
         lambda *_, **__: drawn.append(1) or [CurvePoint("ridge", 1, 3, False, (0.5,))],
     )
     path, model = tmp_path / "learning.json", fit(features, "ridge")

@@ -10,7 +10,8 @@ from featx.data import hashing as contents
 from featx.data.hashing import hash_images, index_path, write_index
 from featx.data.sources import read_inventory
 from featx.errors import ImageError
-from featx.extraction import extract, extract_inventory
+from featx.extraction.extract import extract, extract_inventory
+from featx.extraction.request import Request
 from featx.storage.hdf5 import write_sealed
 from featx.storage.rows import encode_text
 
@@ -121,7 +122,7 @@ def test_ten_of_ten_thousand(tmp_path, provenance, settled):
         os.link(folder / f"{i % 100:05d}.png", folder / f"{i:05d}.png")
     engine = CountingEngine()
     options = {"output": tmp_path / "F.h5", "cache_dir": tmp_path, "num_workers": 0}
-    extract_inventory(look(folder), engine, provenance, **options)
+    extract_inventory(look(folder), engine, provenance, Request(data=folder, **options))
     assert engine.images == 100
     for i in range(10):
         draw_photo(folder / f"new{i}.png", 1, i, size=(24, 24))
@@ -129,7 +130,7 @@ def test_ten_of_ten_thousand(tmp_path, provenance, settled):
         (folder / f"{i:05d}.png").unlink()
     inventory = look(folder, tmp_path / "F.h5")
     assert inventory.read == 10 + 3 * 99  # what lost a name has another time of change
-    done = extract_inventory(inventory, engine, provenance, **options)
+    done = extract_inventory(inventory, engine, provenance, Request(data=folder, **options))
     assert engine.images == 110
     assert (done.images, done.extracted, done.reused, done.removed) == (10_007, 10, 9_997, 3)
 

@@ -12,7 +12,8 @@ from featx.data.hashing import hash_images
 from featx.data.inventory import Inventory, take_inventory
 from featx.data.sources import read_dataset, read_inventory
 from featx.errors import StorageError
-from featx.extraction import extract_inventory
+from featx.extraction.extract import extract_inventory
+from featx.extraction.request import Request
 
 
 def test_an_inventory_is_the_dataset(photos):
@@ -71,10 +72,10 @@ class Wide(CountingEngine):
 def test_memory_does_not_grow_with_images(tmp_path, monkeypatch, again):
     """Ten times the images, 7 MB more of features: not a tenth of that more memory."""
     # What is in memory at a time, made small, so that what is left over shows.
-    monkeypatch.setattr("featx.shards.SHARD_IMAGES", 16)
+    monkeypatch.setattr("featx.extraction.parts.PART_IMAGES", 16)
     monkeypatch.setattr("featx.storage.hdf5.SLICE", 1 << 17)
-    for module in ("data.inventory", "ledger", "data.hashing", "store"):
-        name = "_CHECKED" if module == "store" else "_BLOCK"
+    for module in ("data.inventory", "features.ledger", "data.hashing", "features.file"):
+        name = "_CHECKED" if module == "features.file" else "_BLOCK"
         monkeypatch.setattr(f"featx.{module}.{name}", 32)
     peaks = []
     for n in (100, 1000):
@@ -90,7 +91,10 @@ def test_memory_does_not_grow_with_images(tmp_path, monkeypatch, again):
             tracemalloc.reset_peak()
             inventory = hash_images(read_inventory(root, "first:5,5"), "skip", [output])
             extract_inventory(
-                inventory, Wide(), PROVENANCE, output=output, cache_dir=None, num_workers=0
+                inventory,
+                Wide(),
+                PROVENANCE,
+                Request(data=inventory, output=output, num_workers=0),
             )
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()

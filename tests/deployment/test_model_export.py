@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 from conftest import CLASSES
 
-from featx import deployment
-from featx.classifier import read_classifier
-from featx.deployment import export_model, make_pictures
-from featx.engine import TorchEngine
+from featx.deployment import export as deployment
+from featx.deployment.classifier import read_classifier
+from featx.deployment.export import export_model, make_pictures
+from featx.deployment.onnx_graph import fold_linear
+from featx.deployment.predict import predict
 from featx.errors import ExportError, OutputExistsError
-from featx.extraction import extract
-from featx.finetuning import finetune
-from featx.graphs import fold_linear
-from featx.heads import fit
-from featx.prediction import predict
-from featx.scaling import Scaler
-from featx.search import LinearFit
+from featx.extraction.extract import extract
+from featx.finetuning.finetune import finetune
+from featx.heads.fit import fit
+from featx.heads.scaling import Scaler
+from featx.heads.search import LinearFit
+from featx.network.engine import TorchEngine
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -211,9 +211,9 @@ def test_the_example_of_the_docs_needs_no_featx(model, photos, tmp_path, empty_h
 def test_onnx_runtime_is_told_to_keep_to_itself(given, expected):
     """Unless the user has said something; it is not really imported here."""
     code = (
-        "import os, sys, featx.deployment\n"
+        "import os, sys, featx.deployment.export\n"
         "sys.modules['onnxruntime'] = sys\n"
-        "assert featx.deployment.import_runtime() is sys\n"
+        "assert featx.deployment.export.import_runtime() is sys\n"
         "print(os.environ['ORT_DISABLE_TELEMETRY'])"
     )
     env = {k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY"}

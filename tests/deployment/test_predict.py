@@ -6,17 +6,17 @@ import pytest
 import torch
 from conftest import draw_photo
 
-from featx.backbone import empty_state
 from featx.config import KERAS
+from featx.deployment.predict import collect_predictions, predict_features
+from featx.deployment.predict import predict as stream
 from featx.errors import DatasetError, ImageError, ModelError
-from featx.extraction import extract
-from featx.finetuning import finetune
-from featx.heads import fit
-from featx.models import write_model
-from featx.prediction import collect_predictions, predict_features
-from featx.prediction import predict as stream
-from featx.store import read_features
-from featx.weights import load_weights, save_weights
+from featx.extraction.extract import extract
+from featx.features.file import read_features
+from featx.finetuning.finetune import finetune
+from featx.heads.fit import fit
+from featx.network.backbone import empty_state
+from featx.network.weights import load_weights, save_weights
+from featx.training.model import write_model
 
 
 def predict(*words, **options):

@@ -9,18 +9,19 @@ import pytest
 import torch
 from conftest import TINY, CountingEngine, draw_photo
 
-from featx.cache import cache_path
-from featx.costs import read_image_cost
 from featx.data import images
 from featx.data.hashing import hash_images
 from featx.data.sources import read_dataset, read_inventory
-from featx.engine import TorchEngine
 from featx.errors import DatasetError, ExtractionError, ImageError, OutputExistsError
-from featx.extraction import extract, extract_inventory
-from featx.openvino_engine import OpenVinoEngine
-from featx.provenance import Provenance
-from featx.store import cost_path, read_features
-from featx.weights import Weights, hash_state, save_weights
+from featx.extraction.extract import extract, extract_inventory
+from featx.extraction.request import Request
+from featx.features.cache import cache_path
+from featx.features.costs import read_image_cost
+from featx.features.file import cost_path, read_features
+from featx.features.provenance import Provenance
+from featx.network.engine import TorchEngine
+from featx.network.openvino_engine import OpenVinoEngine
+from featx.network.weights import Weights, hash_state, save_weights
 
 
 @pytest.fixture
@@ -35,7 +36,8 @@ def work(photos, cache, counting, provenance):
     def run(split="first:4,2", engine=counting, provenance=provenance, root=photos, **options):
         inventory = hash_images(read_inventory(root, split), options.get("on_error", "skip"))
         defaults = {"output": None, "cache_dir": cache, "num_workers": 2}
-        return extract_inventory(inventory, engine, provenance, **(defaults | options))
+        request = Request(data=root, **(defaults | options))
+        return extract_inventory(inventory, engine, provenance, request)
 
     return run
 
@@ -130,8 +132,8 @@ def test_every_field_of_the_provenance_makes_another_file(work, provenance, fiel
 def test_another_schema_makes_another_file(work, monkeypatch, tmp_path):
     first = work()
     work(output=tmp_path / "F.h5")
-    for module in ("store", "provenance"):
-        monkeypatch.setattr(f"featx.{module}.SCHEMA", 99)
+    for module in ("file", "provenance"):
+        monkeypatch.setattr(f"featx.features.{module}.SCHEMA", 99)
     engine = CountingEngine()
     done = work(engine=engine)
     assert (done.extracted, engine.images) == (27, 27)
@@ -273,7 +275,7 @@ def test_extract_end_to_end(stored, photos, cache, caplog, monkeypatch):
     def never(*_, **__):
         raise AssertionError("the network was built")
 
-    monkeypatch.setattr("featx.engines.make_engine", never)
+    monkeypatch.setattr("featx.network.engine_choice.make_engine", never)
     again = extract(photos, split="first:4,2", cache_dir=cache)
     assert (again.extracted, again.reused, again.features) == (0, 27, done.features)
     assert again.fingerprint == done.fingerprint
@@ -321,12 +323,12 @@ def test_a_failure_of_the_machine_is_tried_again(work, photos, monkeypatch, tmp_
         kind = "unreadable" if path.name == "00.jpg" else "damaged"
         raise ImageError(str(path), "input/output error", kind)
 
-    monkeypatch.setattr("featx.extraction.load_image", fail)
+    monkeypatch.setattr("featx.extraction.extract.load_image", fail)
     with pytest.raises(ExtractionError, match="none of 27 images could be decoded"):
         work(cache_dir=tmp_path / "other")
     real = images.load_image
     monkeypatch.setattr(
-        "featx.extraction.load_image",
+        "featx.extraction.extract.load_image",
         lambda path, *rest: (fail if path.name in ("00.jpg", "01.png") else real)(path, *rest),
     )
     assert len(work().skipped_files) == 6
@@ -368,7 +370,7 @@ def test_the_network_gives_the_same_bytes_after_any_history(
     options = {"split": "first:4,2", "batch_size": 4, "num_workers": 2, "engine": engine}
     kind = {"torch": TorchEngine, "openvino": OpenVinoEngine}[engine]
     clean = extract(photos, output=tmp_path / "clean" / "F.h5", **options).features.read_bytes()
-    monkeypatch.setattr("featx.shards.SHARD_IMAGES", 4)
+    monkeypatch.setattr("featx.extraction.parts.PART_IMAGES", 4)
     path = tmp_path / "work" / "F.h5"
     moved = [photos / "cat" / "03.png", photos / "owl" / "08.jpg"]
     for i, image in enumerate(moved):
@@ -449,7 +451,7 @@ def test_fast_decoding_is_another_file(photos, stored, cache, monkeypatch):
     assert made.decoder == read_features(exact.features).provenance.decoder + (
         "; jpeg at reduced scale"
     )
-    monkeypatch.setattr("featx.engines.make_engine", None)
+    monkeypatch.setattr("featx.network.engine_choice.make_engine", None)
     assert call().features == exact.features
     assert call(decode="fast").features == fast.features
 

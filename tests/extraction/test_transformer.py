@@ -17,14 +17,15 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.utils import estimator_checks
 
-from featx import rowcache, transformer
-from featx.backbone import empty_state
-from featx.engine import TorchEngine
 from featx.errors import DatasetError, DeviceError, ExtractionError, ImageError, WeightsError
-from featx.extraction import extract
-from featx.store import read_features
-from featx.transformer import ResNet50Features
-from featx.weights import hash_state, load_weights, save_weights
+from featx.extraction import transformer
+from featx.extraction.extract import extract
+from featx.extraction.transformer import ResNet50Features
+from featx.features import row_cache as rowcache
+from featx.features.file import read_features
+from featx.network.backbone import empty_state
+from featx.network.engine import TorchEngine
+from featx.network.weights import hash_state, load_weights, save_weights
 
 
 @pytest.fixture(autouse=True)
@@ -280,7 +281,7 @@ import pickle, sys
 import numpy as np
 from pathlib import Path
 from featx import ResNet50Features
-from featx.catalogue import KNOWN, KnownWeights
+from featx.network.catalogue import KNOWN, KnownWeights
 from featx.config import Preprocessing
 here = Path({str(tmp_path)!r})
 pre = Preprocessing.from_dict({json.loads(json.dumps(made.provenance_.preprocessing))!r})
@@ -349,7 +350,7 @@ def test_what_was_computed_before_an_end_stays(photos, stored, images, monkeypat
     assert sum(images) == 27
     # A kill leaves what was written; one file an image, where writing is due at once.
     del images[:]
-    monkeypatch.setattr(transformer, "SHARD_SECONDS", 0.0)
+    monkeypatch.setattr(transformer, "PART_SECONDS", 0.0)
     other = ResNet50Features(batch_size=9, cache_dir="other")
     other.transform(paths)
     (folder,) = other._find_home().glob("rows/*")

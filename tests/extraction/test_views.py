@@ -8,11 +8,11 @@ from PIL import Image, ImageOps
 from featx.config import KERAS, Preprocessing
 from featx.data.images import load_image
 from featx.errors import ModelError
-from featx.extraction import extract
-from featx.heads import fit
-from featx.recipes import stack_views
-from featx.store import read_features
-from featx.views import extract_views, read_views, view_path
+from featx.extraction.extract import extract
+from featx.extraction.views import extract_views, read_views, view_path
+from featx.features.file import read_features
+from featx.heads.fit import fit
+from featx.heads.recipe import stack_views
 
 
 def test_a_view_is_a_square_of_the_picture_and_of_its_content(tmp_path):

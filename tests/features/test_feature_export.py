@@ -9,12 +9,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from featx import export
 from featx.data.dataset import Skipped
 from featx.errors import ExportError, FeatureFileError, OutputExistsError, StorageError
-from featx.export import export_features, export_npy, export_parquet
-from featx.features import Features
-from featx.store import open_features, write_features
+from featx.features import export
+from featx.features.content import Features
+from featx.features.export import export_features, export_npy, export_parquet
+from featx.features.file import open_features, write_features
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
@@ -242,11 +242,11 @@ import resource, sys
 from dataclasses import fields
 from pathlib import Path
 import numpy as np
-from featx import export
+from featx.features import export
 from featx.config import TORCHVISION_V1
-from featx.features import Heading
-from featx.provenance import Provenance
-from featx.store import open_features, write_columns
+from featx.features.content import Heading
+from featx.features.provenance import Provenance
+from featx.features.file import open_features, write_columns
 from featx.data.dataset import Fingerprint
 
 class Block:

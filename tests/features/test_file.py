@@ -7,9 +7,9 @@ from conftest import reseal
 
 from featx.data.dataset import Skipped
 from featx.errors import FeatureFileError
-from featx.features import Features
+from featx.features.content import Features
+from featx.features.file import read_features, read_provenance, write_features
 from featx.storage.rows import StoredRows
-from featx.store import read_features, read_provenance, write_features
 
 
 @pytest.fixture
@@ -180,8 +180,8 @@ def test_a_file_that_others_sealed_is_refused_all_the_same(features, tmp_path, c
 def test_one_value_that_is_none_is_found_anywhere(features, tmp_path, monkeypatch, storage):
     # Parts so small that rows begin and end within them, beside text and targets of -1.
     monkeypatch.setattr("featx.storage.hdf5.SLICE", 1 << 10)
-    monkeypatch.setattr("featx.store.SLICE", 1 << 10)
-    monkeypatch.setattr("featx.store._CHECKED", 7)
+    monkeypatch.setattr("featx.features.file.SLICE", 1 << 10)
+    monkeypatch.setattr("featx.features.file._CHECKED", 7)
     path = tmp_path / "F.h5"
     provenance = replace(features.provenance, storage=storage)
     X = np.random.default_rng(0).normal(size=(60, 50)).astype(np.float32)
@@ -203,8 +203,8 @@ def test_one_value_that_is_none_is_found_anywhere(features, tmp_path, monkeypatc
 
 def test_finite_features_are_read_once(features, tmp_path, monkeypatch):
     monkeypatch.setattr("featx.storage.hdf5.SLICE", 1 << 12)
-    monkeypatch.setattr("featx.store.SLICE", 1 << 12)
-    monkeypatch.setattr("featx.store._CHECKED", 10)
+    monkeypatch.setattr("featx.features.file.SLICE", 1 << 12)
+    monkeypatch.setattr("featx.features.file._CHECKED", 10)
     path = tmp_path / "F.h5"
     X = np.random.default_rng(0).normal(size=(200, 1000)).astype(np.float32)
     write_features(with_rows(features, X), path)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from conftest import PROVENANCE
 
-from featx import rowcache
 from featx.errors import StorageError
-from featx.rowcache import RowCache, list_provenances, note_provenance, open_rows
+from featx.features import row_cache as rowcache
+from featx.features.row_cache import RowCache, list_provenances, note_provenance, open_rows
 from featx.storage import locks
 from featx.storage.locks import hold_lock
 

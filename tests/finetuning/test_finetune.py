@@ -12,14 +12,14 @@ from conftest import CLASSES
 
 from featx.data.images import load_image, read_decode
 from featx.data.sources import read_dataset
-from featx.engine import TorchEngine
 from featx.errors import DatasetError, ImageError, ModelError, OutputExistsError, StorageError
-from featx.finetuning import finetune, load_tuned
-from featx.linear import LinearClassifier
-from featx.models import read_model
-from featx.network import TRAINED, ImageBatches, TunedNetwork
-from featx.prefix import PrefixBatches, PrefixFile
-from featx.stages import Stages
+from featx.finetuning.finetune import finetune
+from featx.finetuning.prefix import PrefixBatches, PrefixFile
+from featx.finetuning.tuned_network import TRAINED, ImageBatches, TunedNetwork, load_tuned
+from featx.heads.linear import LinearClassifier
+from featx.network.engine import TorchEngine
+from featx.timing import Stages
+from featx.training.model import read_model
 
 
 @pytest.fixture
@@ -163,7 +163,7 @@ def test_an_equal_run_is_reused_and_another_refused(tune, monkeypatch):
     def never(*_, **__):
         raise AssertionError("trained again")
 
-    monkeypatch.setattr("featx.finetuning.train_softmax", never)
+    monkeypatch.setattr("featx.finetuning.finetune.train_softmax", never)
     assert tune()[0].outcome.to_dict() == first.outcome.to_dict()
     with pytest.raises(OutputExistsError, match=r"epochs: 2 → 3"):
         tune(epochs=3)
@@ -288,7 +288,9 @@ def test_a_prefix_takes_the_networks_seconds_and_its_file_none(clock, monkeypatc
 def test_seconds_of_a_run(tune, monkeypatch, clock, train):
     """27 images, 12 of them in train; three batches of these, and of val and test two each."""
     forward, prefix = TunedNetwork.forward, TunedNetwork.prefix
-    monkeypatch.setattr("featx.network.load_image", lambda *a, **k: clock(1) or load_image(*a, **k))
+    monkeypatch.setattr(
+        "featx.finetuning.tuned_network.load_image", lambda *a, **k: clock(1) or load_image(*a, **k)
+    )
     monkeypatch.setattr(TunedNetwork, "forward", lambda *a: clock(10) or forward(*a))
     monkeypatch.setattr(TunedNetwork, "prefix", lambda *a: clock(100) or prefix(*a))
     model, _ = tune(train=train, num_workers=0)

@@ -6,11 +6,12 @@ from made_features import TRAINABLE, make_features
 from sklearn.preprocessing import StandardScaler, normalize
 
 from featx.errors import FeatureFileError, ModelError, OutputExistsError
-from featx.heads import fit, load_head
-from featx.models import read_model, write_model
-from featx.recipes import WEIGHED
-from featx.scaling import fit_scaler
-from featx.store import write_features
+from featx.features.file import write_features
+from featx.heads.fit import fit
+from featx.heads.head import load_head
+from featx.heads.recipe import WEIGHED
+from featx.heads.scaling import fit_scaler
+from featx.training.model import read_model, write_model
 
 
 @pytest.fixture
@@ -117,7 +118,7 @@ def test_a_named_model_is_not_replaced_by_another(features, tmp_path, monkeypatc
     path = tmp_path / "m.safetensors"
     fit(features, C=0.1, output=path)
     fit(features, C=0.1, output=path)
-    monkeypatch.setattr("featx.heads.train_head", None)  # refused before the work
+    monkeypatch.setattr("featx.heads.fit.train_head", None)  # refused before the work
     with pytest.raises(OutputExistsError, match=r"C: \[0.1\] → \[0.2\]"):
         fit(features, C=0.2, output=path)
     monkeypatch.undo()

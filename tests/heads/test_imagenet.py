@@ -6,7 +6,7 @@ import torch
 import torchvision
 
 from featx.errors import ModelError
-from featx.imagenet import ImagenetFit, LastLayer, find_known, map_classes, take_last_layer
+from featx.heads.imagenet import ImagenetFit, LastLayer, find_known, map_classes, take_last_layer
 
 
 def test_train_maps_the_classes():

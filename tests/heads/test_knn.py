@@ -1,6 +1,6 @@
 import numpy as np
 
-from featx.neighbours import NeighboursFit, search_neighbours
+from featx.heads.knn import NeighboursFit, search_neighbours
 
 ANGLES = np.radians([0, 10, 80, 90])
 X = np.stack([np.cos(ANGLES), np.sin(ANGLES)], axis=1).astype(np.float32)

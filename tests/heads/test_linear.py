@@ -6,7 +6,7 @@ from sklearn.datasets import make_blobs
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from featx import config
-from featx.linear import BlockBatches, LinearClassifier, draw_chunks
+from featx.heads.linear import BlockBatches, LinearClassifier, draw_chunks
 from featx.storage.blocks import Blocks
 
 

@@ -7,8 +7,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
-import featx.logreg
-from featx.logreg import search_logreg
+import featx.heads.logreg
+from featx.heads.logreg import search_logreg
 
 GRID = [10.0**k for k in range(-4, 3)]
 
@@ -56,13 +56,13 @@ def test_folds_choose_where_there_is_no_val():
 
 
 def test_a_search_that_stops_short_says_so(monkeypatch):
-    monkeypatch.setattr(featx.logreg, "MAX_ITER", 2)
+    monkeypatch.setattr(featx.heads.logreg, "MAX_ITER", 2)
     X, y, _, _ = make(60, 30, 3)
     with pytest.warns(ConvergenceWarning):
         assert not search_logreg(X, y, None, [100.0]).fit.converged
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        monkeypatch.setattr(featx.logreg, "MAX_ITER", 5000)
+        monkeypatch.setattr(featx.heads.logreg, "MAX_ITER", 5000)
         assert search_logreg(X, y, None, [100.0]).fit.converged
 
 

@@ -8,9 +8,9 @@ import pytest
 from made_features import TRAINABLE, allow, make_features, write
 
 from featx import config
-from featx.budget import Size, estimate_blocks, estimate_whole
-from featx.heads import fit
-from featx.recipes import GRIDS
+from featx.heads.fit import fit
+from featx.heads.memory import Size, estimate_blocks, estimate_whole
+from featx.heads.recipe import GRIDS
 
 DIM, PER_CLASS = 256, 800
 

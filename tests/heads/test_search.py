@@ -4,15 +4,8 @@ from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
-from featx.search import (
-    LinearFit,
-    as_scores,
-    choose_value,
-    fit_temperature,
-    search_grid,
-    span_rows,
-    temper,
-)
+from featx.heads.search import LinearFit, choose_value, search_grid, span_rows
+from featx.training.calibration import as_scores, fit_temperature, temper
 
 
 def test_choice_is_accuracy_then_log_loss_then_the_first():

@@ -5,7 +5,9 @@ from sklearn.linear_model import RidgeClassifier
 from sklearn.neighbors import NearestCentroid
 from sklearn.svm import LinearSVC
 
-from featx.margins import search_centroid, search_ridge, search_svm
+from featx.heads.centroid import search_centroid
+from featx.heads.ridge import search_ridge
+from featx.heads.svm import search_svm
 
 
 def make(n=60, dim=100, classes=3, seed=0):

@@ -3,8 +3,13 @@ import pytest
 import torch
 import torchvision
 
-from featx.backbone import FrozenBackbone, Normalise, build_network, flush_denormals
 from featx.config import TORCHVISION_V1
+from featx.network.backbone import (
+    FrozenBackbone,
+    Normalise,
+    build_network,
+    flush_denormals,
+)
 
 pytestmark = pytest.mark.full_width
 

@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from featx.doctor import probe_rows
-from featx.engine import TorchEngine, choose_device
 from featx.errors import DeviceError
+from featx.network.engine import TorchEngine, choose_device
 
 pytestmark = pytest.mark.full_width
 

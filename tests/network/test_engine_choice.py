@@ -5,15 +5,15 @@ import numpy as np
 import pytest
 from conftest import CountingEngine, draw_photo
 
-from featx import engines
 from featx.doctor import probe_rows
-from featx.engine import TorchEngine
-from featx.engines import AGREEMENT, compare_rows, make_engine
 from featx.errors import DeviceError
-from featx.extraction import extract
+from featx.extraction.extract import extract
+from featx.features.file import read_features
 from featx.machine import describe_engine
-from featx.openvino_engine import OpenVinoEngine
-from featx.store import read_features
+from featx.network import engine_choice as engines
+from featx.network.engine import TorchEngine
+from featx.network.engine_choice import AGREEMENT, compare_rows, make_engine
+from featx.network.openvino_engine import OpenVinoEngine
 
 openvino = pytest.importorskip("openvino")
 
@@ -131,7 +131,7 @@ def test_bf16_is_taken_where_it_is_good_and_faster(
 def test_what_is_not_there_is_said(tiny_weights, pixels, monkeypatch):
     with pytest.raises(DeviceError, match="--precision fp16 is for CUDA; on a CPU say bf16"):
         make_engine(tiny_weights, lambda most: pixels[:most], engine="torch", precision="fp16")
-    monkeypatch.setattr("featx.openvino_engine.has_openvino", lambda: False)
+    monkeypatch.setattr("featx.network.openvino_engine.has_openvino", lambda: False)
     with pytest.raises(DeviceError, match=r"OpenVINO is not installed; pip install 'featx\[open"):
         make_engine(tiny_weights, lambda most: pixels[:most], engine="openvino")
 

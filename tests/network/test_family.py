@@ -9,21 +9,21 @@ import torchvision
 from conftest import TINY
 from torchvision.models import get_model_weights
 
-from featx.backbone import FrozenBackbone, build_network, list_blocks
-from featx.catalogue import KNOWN, KnownWeights, list_auto, name_weights
 from featx.config import BACKBONES, TORCHVISION_V1
-from featx.engine import TorchEngine
-from featx.engines import AGREEMENT, compare_rows, make_engine
+from featx.deployment.predict import predict
 from featx.errors import WeightsError
-from featx.extraction import extract
-from featx.fetch import resolve_weights
-from featx.heads import fit
-from featx.models import read_model
-from featx.network import TunedNetwork, list_trained
-from featx.prediction import predict
-from featx.provenance import Choice
-from featx.store import read_features
-from featx.weights import Weights, hash_state, save_weights
+from featx.extraction.extract import extract
+from featx.features.file import read_features
+from featx.features.provenance import Choice
+from featx.finetuning.tuned_network import TunedNetwork, list_trained
+from featx.heads.fit import fit
+from featx.network.backbone import FrozenBackbone, build_network, list_blocks
+from featx.network.catalogue import KNOWN, KnownWeights, list_auto, name_weights
+from featx.network.engine import TorchEngine
+from featx.network.engine_choice import AGREEMENT, compare_rows, make_engine
+from featx.network.fetch import resolve_weights
+from featx.network.weights import Weights, hash_state, save_weights
+from featx.training.model import read_model
 
 # One of each kind of block: two convolutions, three, three of which one is grouped, wide ones.
 KINDS = ("resnet18", "resnext50_32x4d", "wide_resnet50_2")
@@ -96,7 +96,7 @@ def test_features_are_torchvisions_without_the_last_layer(backbone):
 @pytest.mark.parametrize("backbone", KINDS)
 def test_openvino_gives_torchs_features(backbone):
     pytest.importorskip("openvino")
-    from featx.openvino_engine import OpenVinoEngine
+    from featx.network.openvino_engine import OpenVinoEngine
 
     weights = make_weights(backbone)
     pixels = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), np.uint8)
@@ -165,7 +165,7 @@ def test_a_head_predicts_under_the_engine_that_its_features_had(
 
     features = extract(photos, backbone=backbone, split="first:5,2", engine="torch").features
     fit(features, C=1.0, output=tmp_path / "m")
-    monkeypatch.setattr("featx.prediction.make_engine", make)
+    monkeypatch.setattr("featx.deployment.predict.make_engine", make)
     assert len(list(predict(tmp_path / "m", [photos]))) == 27
     assert asked == ["torch"]
 

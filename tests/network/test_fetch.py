@@ -14,9 +14,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from featx import fetch
 from featx.errors import WeightsError
-from featx.fetch import resolve_weights
+from featx.network import fetch
+from featx.network.fetch import resolve_weights
 
 
 @pytest.fixture

@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from featx.backbone import empty_state
-from featx.engine import TorchEngine
 from featx.errors import WeightsError
-from featx.keras import convert_keras
-from featx.openvino_engine import OpenVinoEngine
-from featx.weights import check_state
+from featx.network.backbone import empty_state
+from featx.network.engine import TorchEngine
+from featx.network.keras import convert_keras
+from featx.network.openvino_engine import OpenVinoEngine
+from featx.network.weights import check_state
 
 BLOCKS = {2: "abc", 3: "abcd", 4: "abcdef", 5: "abc"}
 WIDTHS = {2: (64, 256), 3: (128, 512), 4: (256, 1024), 5: (512, 2048)}

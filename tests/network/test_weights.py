@@ -5,11 +5,11 @@ import torch
 from conftest import TINY
 from safetensors.torch import save_file
 
-from featx.backbone import empty_state
-from featx.catalogue import find_stored, list_stored
 from featx.config import TORCHVISION_V1
 from featx.errors import WeightsError
-from featx.weights import check_state, hash_state, load_weights
+from featx.network.backbone import empty_state
+from featx.network.catalogue import find_stored, list_stored
+from featx.network.weights import check_state, hash_state, load_weights
 
 
 @pytest.fixture

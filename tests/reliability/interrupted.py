@@ -10,11 +10,12 @@ from unittest import mock
 import h5py
 from conftest import PROVENANCE, CountingEngine
 
-import featx.shards
+import featx.extraction.parts
 from featx.data.hashing import hash_images
 from featx.data.sources import read_inventory
 from featx.errors import FeatxError
-from featx.extraction import extract_inventory
+from featx.extraction.extract import extract_inventory
+from featx.extraction.request import Request
 
 SHARD = 4  # images: a batch
 SPLIT = "first:2,1"
@@ -38,10 +39,9 @@ def extract_once(root, output, engine=None, **options):
     """One whole extraction of the photographs with small shards."""
     inventory = hash_images(read_inventory(root, SPLIT), "skip")
     defaults = {"output": output, "cache_dir": Path("cache"), "num_workers": 0}
-    with mock.patch.object(featx.shards, "SHARD_IMAGES", SHARD):
-        return extract_inventory(
-            inventory, engine or SlowEngine(), PROVENANCE, **(defaults | options)
-        )
+    with mock.patch.object(featx.extraction.parts, "PART_IMAGES", SHARD):
+        request = Request(data=root, **(defaults | options))
+        return extract_inventory(inventory, engine or SlowEngine(), PROVENANCE, request)
 
 
 def run_process(root, output, seen, seconds, started):

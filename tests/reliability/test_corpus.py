@@ -14,8 +14,9 @@ from featx.data.hashing import hash_images
 from featx.data.images import open_rgb, pixel_limit
 from featx.data.sources import read_inventory
 from featx.errors import DatasetError, ImageError
-from featx.extraction import extract_inventory
-from featx.store import read_features
+from featx.extraction.extract import extract_inventory
+from featx.extraction.request import Request
+from featx.features.file import read_features
 
 # Pillow warns of EXIF that it cannot read, without a name, and decodes the picture.
 pytestmark = pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
@@ -52,7 +53,7 @@ def test_one_run_over_all_of_them(corpus, provenance, tmp_path):
     inventory = hash_images(read_inventory(corpus), "skip")
     engine = CountingEngine()
     options = {"output": tmp_path / "F.h5", "cache_dir": tmp_path, "num_workers": 2}
-    done = extract_inventory(inventory, engine, provenance, **options)
+    done = extract_inventory(inventory, engine, provenance, Request(data=corpus, **options))
     found = read_features(tmp_path / "F.h5")
     listed = {one.path: one.kind for one in done.skipped_files}
     assert listed == {n: fate for n, (_, fate) in CORPUS.items() if isinstance(fate, str)}

@@ -29,10 +29,7 @@ from interrupted import (
     run_rival,
 )
 
-import featx.shards
-from featx import lookup
-from featx.checkpoints import Checkpoints
-from featx.costs import read_image_cost
+import featx.extraction.parts
 from featx.data import images
 from featx.data.hashing import hash_images
 from featx.data.sources import read_inventory
@@ -44,7 +41,10 @@ from featx.errors import (
     OutputExistsError,
     StorageError,
 )
-from featx.store import open_features, read_features
+from featx.extraction import request as lookup
+from featx.features.checkpoints import Checkpoints
+from featx.features.costs import read_image_cost
+from featx.features.file import open_features, read_features
 
 IMAGES = 6 * len(CLASSES)
 log = logging.getLogger("tests")
@@ -299,7 +299,7 @@ def test_shards_of_images_that_are_away_are_kept(root, clean, tmp_path):
         (tmp_path / image.parent.name).rename(image)
     with (
         pytest.raises(KeyboardInterrupt),
-        mock.patch.object(featx.shards._Waiting, "flush", flush_and_stop),
+        mock.patch.object(featx.extraction.parts._Waiting, "flush", flush_and_stop),
     ):
         extract_once(root, path)
     for image in away:
@@ -320,7 +320,7 @@ def flush_and_stop(waiting, keep, done):
     raise KeyboardInterrupt
 
 
-real_flush = featx.shards._Waiting.flush
+real_flush = featx.extraction.parts._Waiting.flush
 
 
 def test_a_run_killed_before_it_cleared_up_has_its_cost(root, clean, tmp_path):
@@ -508,7 +508,7 @@ def test_a_disk_that_fills_up_loses_nothing_kept(root, clean, small_disk, monkey
     folder, _ = small_disk
     ballast = folder / "ballast"
     ballast.write_bytes(bytes(256_000 - 40_960))
-    monkeypatch.setattr("featx.extraction.check_space", lambda *_: None)
+    monkeypatch.setattr("featx.extraction.extract.check_space", lambda *_: None)
     with pytest.raises(
         StorageError,
         match=r"no space left on device: about [\d.]+ kB are needed and [\d.]+ k?B?.* are free; .*"
@@ -534,7 +534,7 @@ def test_a_read_only_place_is_said_before_the_start(root, clean, small_disk):
 
 
 def test_a_finished_file_can_be_used_from_a_read_only_place(stored, photos, small_disk):
-    from featx.extraction import extract
+    from featx.extraction.extract import extract
 
     folder, mount = small_disk
     mount("-o", "remount,size=10m")

@@ -4,17 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from featx.cli.rendering import render_predictions
 
-from featx.comparison import compare
-from featx.metrics import score_labels
-from featx.prediction import Prediction
-from featx.rendering import (
-    format_interval,
-    format_score,
-    render_predictions,
-)
-from featx.report import make_results, render_text, write_report
-from featx.text import format_seconds, printable
+from featx.comparison.compare import compare
+from featx.deployment.predict import Prediction
+from featx.report.comparison import make_results, render_text, write_report
+from featx.text import format_interval, format_score, format_seconds, printable
+from featx.training.metrics import score_labels
 
 
 @pytest.fixture
@@ -97,7 +93,7 @@ def test_the_text_has_counts_and_verdict(comparison):
         (line,) = [x for x in text.splitlines() if x.startswith(f"{candidate.name} ") and "%" in x
                    and "differ" not in x and "are right" not in x]  # fmt: skip
         assert f"({score.correct}/9)" in line
-        assert format_interval(score) in line
+        assert format_interval(score.interval) in line
         assert f"{candidate.outcome.trainable_parameters:,}" in line
     assert "Extraction paid for itself after" in text
     assert "9 test images are too few to say whether more labels would help" in text
@@ -132,8 +128,8 @@ def test_nothing_is_shown_that_there_is_not(comparison):
 
 def test_numbers_as_people_read_them():
     score = score_labels(np.zeros(283, int), (np.arange(283) >= 276).astype(int))
-    assert format_score(score) == "97.5 % (276/283)"
-    assert format_interval(score) == "95.0 to 98.8"
+    assert format_score(score.correct, score.total) == "97.5 % (276/283)"
+    assert format_interval(score.interval) == "95.0 to 98.8"
     assert [format_seconds(s) for s in (None, 0.00512, 36.84, 512.3)] == [
         "–",
         "0.00512",

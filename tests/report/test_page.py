@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from made_results import make_least, make_picture, make_results
 
-from featx.charts import plot_epochs, plot_seconds
-from featx.classcharts import list_confused, plot_confusion
-from featx.page import hash_script, load_library, render_page
+from featx.report.charts import plot_epochs, plot_seconds
+from featx.report.class_charts import list_confused, plot_confusion
+from featx.report.page import hash_script, load_library, render_page
 
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = [

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from featx.repetition import format_settings, say_command
+from featx.report.rerun import format_settings, say_command
 
 OPTIONS = {
     "clf": ["logreg", "svm"], "baseline": [], "C": 0.5, "scale": "none",

@@ -3,9 +3,9 @@ from types import SimpleNamespace
 import pytest
 from made_candidates import make
 
-from featx.candidates import Pair, Verdict
-from featx.learning import CurvePoint
-from featx.wording import (
+from featx.comparison.candidates import Pair, Verdict
+from featx.comparison.curves import CurvePoint
+from featx.report.sentences import (
     say_costs,
     say_learning,
     say_pair,
@@ -57,7 +57,7 @@ def test_few_test_images_cannot_tell():
 
 
 def test_when_extraction_has_paid():
-    from featx.training import Epoch
+    from featx.training.model import Epoch
 
     head, network = make("logreg", (), extract=24.0), make("fc", (), extract=None)
     epochs = tuple(Epoch(i, 16.0, {}, {}) for i in (1, 2))

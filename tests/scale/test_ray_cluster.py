@@ -11,9 +11,9 @@ import pytest
 import torch
 from conftest import draw_photo
 
-from featx.distribution import extract_distributed
 from featx.errors import RunnerError
-from featx.extraction import extract
+from featx.extraction.extract import extract
+from featx.scale.distribute import extract_distributed
 
 os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # 127.0.0.1 alone; read on import
 ray = pytest.importorskip("ray")

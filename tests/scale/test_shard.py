@@ -8,16 +8,18 @@ import numpy as np
 import pytest
 from conftest import PROVENANCE, CountingEngine, draw_photo
 
-from featx import planning, sharding
 from featx.data.hashing import hash_images
 from featx.data.sources import read_inventory
 from featx.errors import DatasetError, OutputExistsError, PlanError
-from featx.extraction import extract, extract_inventory
-from featx.merging import merge
-from featx.planning import make_plan
-from featx.plans import read_plan
-from featx.sharding import ShardWorker
-from featx.store import read_features
+from featx.extraction.extract import extract, extract_inventory
+from featx.extraction.request import Request
+from featx.features.file import read_features
+from featx.scale import plan as planning
+from featx.scale import shard as sharding
+from featx.scale.merge import merge
+from featx.scale.plan import make_plan
+from featx.scale.plan_file import read_plan
+from featx.scale.shard import ShardWorker
 
 SPLIT = "first:4,2"
 
@@ -52,7 +54,7 @@ def extract_shard(plan, shard, **options):
 def extract_alone(root, path):
     inventory = hash_images(read_inventory(root, SPLIT), "skip")
     options = {"output": path, "cache_dir": path.parent, "num_workers": 1}
-    extract_inventory(inventory, CountingEngine(), PROVENANCE, **options)
+    extract_inventory(inventory, CountingEngine(), PROVENANCE, Request(data=inventory, **options))
     return path.read_bytes()
 
 
@@ -89,7 +91,7 @@ def test_the_network_itself(stored, photos, tmp_path):
 
 
 def test_a_killed_shard_goes_on(plan, engine, monkeypatch):
-    monkeypatch.setattr("featx.shards.SHARD_IMAGES", 4)
+    monkeypatch.setattr("featx.extraction.parts.PART_IMAGES", 4)
     real, seen = engine.run, []
 
     def run(pixels):

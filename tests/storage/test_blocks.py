@@ -9,11 +9,12 @@ from made_features import TRAINABLE, allow, make_features, write
 
 from featx import config
 from featx.errors import BudgetError
-from featx.heads import fit, load_head
-from featx.models import read_model
-from featx.recipes import GRIDS, WEIGHED
-from featx.scaling import fit_scaler
+from featx.heads.fit import fit
+from featx.heads.head import load_head
+from featx.heads.recipe import GRIDS, WEIGHED
+from featx.heads.scaling import fit_scaler
 from featx.storage.blocks import Blocks, average_classes, average_columns, gather, join_rows
+from featx.training.model import read_model
 
 IN_BLOCKS = [clf for clf in TRAINABLE if clf != "svm"]
 

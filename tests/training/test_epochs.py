@@ -3,8 +3,8 @@ import pytest
 import torch
 from torch import nn
 
-from featx.stages import Stages
-from featx.training import FeatureBatches, make_linear, score_softmax, train_softmax
+from featx.timing import Stages
+from featx.training.epochs import FeatureBatches, make_linear, score_softmax, train_softmax
 
 Y = torch.tensor([0, 1, 0, 1, 1])
 

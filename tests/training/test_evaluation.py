@@ -3,8 +3,8 @@ import pytest
 from scipy import stats
 from sklearn.metrics import f1_score, recall_score, top_k_accuracy_score
 
-from featx.evaluation import bin_confidence, bootstrap_per_class, evaluate, top_k
-from featx.metrics import smallest_difference
+from featx.training.evaluation import bin_confidence, bootstrap_per_class, evaluate, top_k
+from featx.training.metrics import smallest_difference
 
 
 def test_calibration_by_hand():

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from featx.metrics import holm, log_loss, mcnemar, score_labels, wilson_interval
+from featx.training.metrics import holm, log_loss, mcnemar, score_labels, wilson_interval
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,8 @@ from safetensors.numpy import save_file
 
 from featx.config import MODEL_SCHEMA
 from featx.errors import ModelError
-from featx.metrics import score_labels
-from featx.models import Model, Outcome, read_model, write_model
-from featx.training import Epoch
+from featx.training.metrics import score_labels
+from featx.training.model import Epoch, Model, Outcome, read_model, write_model
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,136 @@
+"""How a command speaks: text, JSON, notes, exit codes; names from stdin and lines to stdout."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from featx.text import printable
+
+if TYPE_CHECKING:
+    from featx.data.dataset import Skipped
+
+SHOWN = 10  # skipped images named one by one
+_PIECE = 1 << 16  # bytes of stdin at a time, where NUL ends a name
+
+
+class _StderrHandler(logging.Handler):
+    """Writes notes to stderr without tearing a progress bar."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        from tqdm import tqdm
+
+        prefix = "Warning: " if record.levelno >= logging.WARNING else ""
+        tqdm.write(prefix + printable(record.getMessage()), file=sys.stderr)
+
+
+def start_speaking(verbose: bool, quiet: bool) -> bool:
+    """Send the library's notes and Python's warnings to stderr; returns whether to show bars."""
+    log = logging.getLogger("featx")
+    for handler in [h for h in log.handlers if isinstance(h, _StderrHandler)]:
+        log.removeHandler(handler)
+    log.addHandler(_StderrHandler())
+    log.setLevel(logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO)
+
+    def show(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
+        log.warning("%s: %s", category.__name__, message)
+
+    warnings.showwarning = show
+    # Pillow's remarks on damaged metadata name no file and change no pixel.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    return not quiet and sys.stderr.isatty()
+
+
+def say(as_json: bool, values: dict[str, Any], text: str) -> None:
+    """Print the result, as the one JSON object or as text."""
+    if as_json:
+        # ASCII only: file names may hold what a terminal or a pipe cannot take.
+        click.echo(json.dumps(values))
+    else:
+        click.echo(printable(text, keep="\n"))
+
+
+def finish_skipped(
+    skipped: Sequence[Skipped], total: int, max_skipped: float, count: int | None = None
+) -> None:
+    """Name the images that were skipped on stderr; exit with 3 where they are too many.
+
+    `count` is their number, where `skipped` has the first of them alone.
+    """
+    n_skipped = len(skipped) if count is None else count
+    for one in skipped[:SHOWN]:
+        click.echo(printable(f"skipped {one.path}: {one.reason}"), err=True)
+    if n_skipped > SHOWN:
+        click.echo(f"skipped {n_skipped - SHOWN} more (--json lists them all)", err=True)
+    check_skipped(n_skipped, total, max_skipped)
+
+
+def check_skipped(skipped: int, total: int, max_skipped: float) -> None:
+    """Exit with 3 where too many of all images were skipped."""
+    if total and skipped / total > max_skipped:
+        click.echo(
+            f"{skipped} of {total} images were skipped, more than --max-skipped "
+            f"{max_skipped:g} allows: exit code 3",
+            err=True,
+        )
+        click.get_current_context().exit(3)
+
+
+def read_names(null: bool) -> Iterator[str]:
+    """Names on stdin, one a line or, with `null`, each ended by a NUL; empty ones are passed over.
+
+    A file's name may hold any byte but NUL: what is no UTF-8 comes as Python's own file functions
+    have it.
+    """
+    for name in _split_nul() if null else sys.stdin.buffer:
+        if not null:
+            name = name.removesuffix(b"\n").removesuffix(b"\r")
+        if b"\0" in name:
+            raise click.UsageError("The list on stdin has NUL in its lines: say --null.")
+        if name:
+            yield os.fsdecode(name)
+
+
+def _split_nul() -> Iterator[bytes]:
+    stream, left = sys.stdin.buffer, b""
+    while piece := stream.read(_PIECE):
+        *whole, left = (left + piece).split(b"\0")
+        yield from whole
+    yield left
+
+
+def echo_lines(lines: Iterable[str], lasting: bool = False) -> bool:
+    """Print lines as they come; returns False where the reader closed stdout before the end.
+
+    With `lasting` the lines are then still taken to the last.
+    """
+    from tqdm import tqdm
+
+    is_open = True
+    # On a terminal a line must not run into a progress bar.
+    apart = tqdm.external_write_mode if sys.stdout.isatty() else contextlib.nullcontext
+    for line in lines:
+        if is_open:
+            try:
+                with apart():
+                    click.echo(printable(line))
+            except BrokenPipeError:
+                is_open = False
+                _quieten()
+        if not is_open and not lasting:
+            break
+    return is_open
+
+
+def _quieten() -> None:
+    """Let Python's own last flush of stdout go nowhere, instead of failing aloud."""
+    with contextlib.suppress(OSError, ValueError):  # stdout may be no file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,137 @@
+"""One result as text for a terminal: extractions, models, predictions, files."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from tabulate import tabulate
+
+from featx.text import format_bytes, format_interval, format_score, format_seconds, printable
+
+if TYPE_CHECKING:  # most of them take seconds to import
+    from featx.deployment.predict import Prediction
+    from featx.extraction.result import Extraction
+    from featx.features.content import FeatureFile
+    from featx.features.housekeeping import Entry
+    from featx.training.model import Model
+
+_SIZED = 64  # predictions that decide a table's widths
+
+
+def describe_extraction(done: Extraction) -> str:
+    """What an extraction did, in a line."""
+    speed = f", {done.images_per_second:.1f} images/s" if done.images_per_second else ""
+    return (
+        f"{done.features}: {done.images} images, {done.extracted} extracted, {done.reused} reused, "
+        f"{done.removed} removed, {len(done.skipped_files)} skipped ({done.seconds:.3g} s{speed}; "
+        f"{done.weights}, {done.engine} {done.precision} on {done.device})"
+    )
+
+
+def render_model(model: Model) -> str:
+    """A trained model's scores, and what its training chose."""
+    outcome = model.outcome
+    rows = [
+        [split, format_score(score.correct, score.total), format_interval(score.interval)]
+        for split, score in outcome.scores.items()
+    ]
+    table = tabulate(rows, ["split", "accuracy", "95 % interval"], disable_numparse=True)
+    facts = [f"{outcome.trainable_parameters:,} parameters"]
+    chosen = outcome.details.get("chosen", {})
+    if chosen.get("name"):
+        facts.append(f"{chosen['name']} = {chosen['value']:g} ({chosen['by']})")
+    if outcome.details.get("temperature", 1.0) != 1.0:
+        facts.append(f"temperature {outcome.details['temperature']:.3g}")
+    if outcome.details.get("converged") is False:
+        facts.append("NOT converged")
+    if outcome.best_epoch is not None:
+        facts.append(f"epoch {outcome.best_epoch} of {len(outcome.history)}")
+        facts.append(f"{format_seconds(outcome.seconds_per_epoch)} s/epoch")
+    parts = (
+        f" ({format_seconds(outcome.decode)} waiting for images, "
+        f"{format_seconds(outcome.network)} in the network)"
+        if outcome.network is not None
+        else ""
+    )
+    facts.append(f"{format_seconds(outcome.seconds)} s in all{parts}")
+    return f"{model.name}: {', '.join(facts)}\n\n{table}\n\nmodel: {printable(str(model.path))}"
+
+
+def render_predictions(predictions: Iterable[Prediction]) -> Iterator[str]:
+    """Lines of a table of images with their most probable classes, as they come.
+
+    Columns are as wide as the first `_SIZED` predictions need; a longer name stands out.
+    """
+    rest = iter(predictions)
+    first = list(itertools.islice(rest, _SIZED))
+    rows = [row for one in first for row in _prediction_rows(one)]
+    header = ("image", "class", "probability")
+    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(3)]
+
+    def align(row: Sequence[str]) -> str:
+        return f"{row[0]:<{widths[0]}}  {row[1]:<{widths[1]}}  {row[2]:>{widths[2]}}"
+
+    yield align(header)
+    yield align(["-" * width for width in widths])
+    yield from map(align, rows)
+    for one in rest:
+        yield from map(align, _prediction_rows(one))
+
+
+def _prediction_rows(one: Prediction) -> list[tuple[str, str, str]]:
+    return [
+        (printable(one.path), printable(name), f"{100 * p:.1f} %") for _, name, p in one.to_rows()
+    ]
+
+
+def render_features(features: FeatureFile) -> str:
+    """What a feature file holds, in a few lines."""
+    facts = features.to_dict()
+    classes, n_classes = facts["classes"], len(facts["classes"])
+    names = ", ".join(printable(name) for name in classes[:10])
+    counts = [
+        f"{sum(per_class.values())} {split or 'in no split'}"
+        for split, per_class in facts["counts"].items()
+    ]
+    rows = [
+        ["dataset", f"{printable(facts['dataset'])} (split {facts['split']})"],
+        ["images", f"{facts['images']}: {', '.join(counts)}; {facts['skipped']} skipped"],
+        ["classes", f"{n_classes}: {names}{', …' if n_classes > 10 else ''}"],
+        ["features", f"{facts['feature_dim']} numbers per image, {facts['storage']}"],
+        ["network", f"{facts['backbone']}, {facts['weights']} ({facts['weights_sha256'][:12]})"],
+        ["computed", f"{facts['engine']} {facts['precision']}; {facts['decoder']}"],
+        ["fingerprint", facts["fingerprint"]],
+    ]
+    return tabulate(rows, tablefmt="plain", disable_numparse=True)
+
+
+def render_weights(known: Sequence[dict[str, Any]], folder: str) -> str:
+    """A table of weights."""
+    rows = [
+        [w["name"], w["backbone"] or "?", "stored" if w["stored"] else "–", w["about"]]
+        for w in known
+    ]
+    return f"{tabulate(rows, ['weights', 'backbone', '', 'what'])}\n\nin {folder}"
+
+
+def render_cache(entries: Sequence[Entry], folder: str) -> str:
+    """A table of what lies in the cache folder."""
+    rows = [
+        [
+            printable(one.path.relative_to(folder).as_posix()),
+            one.kind,
+            "?" if one.images is None else f"{one.images:,}",
+            format_bytes(one.bytes),
+            f"{datetime.fromtimestamp(one.written):%Y-%m-%d}",
+            printable(f"of no use: {one.useless}" if one.useless else one.made_by),
+        ]
+        for one in entries
+    ]
+    headers = ["file", "kind", "images", "size", "written", "what"]
+    align = ("left", "left", "right", "right", "left", "left")
+    table = tabulate(rows, headers, disable_numparse=True, colalign=align if rows else None)
+    total = format_bytes(sum(one.bytes for one in entries))
+    return (f"{table}\n\n" if rows else "") + f"{total} in {printable(str(folder))}"

@@ -1,0 +1,285 @@
+"""What the features say about the data, before anyone trusts an accuracy."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import logging
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from featx.auditing.copies import find_copies
+from featx.auditing.findings import KINDS, Finding, find_leaked, list_findings
+from featx.auditing.labels import list_suspects, predict_out_of_fold
+from featx.auditing.pixels import look_at
+from featx.config import SPLITS
+from featx.data.splits import find_untrainable
+from featx.errors import BudgetError, DatasetError
+from featx.features.content import Features
+from featx.features.file import read_features
+from featx.heads.fit import fit
+from featx.heads.recipe import make_recipe, plan_reading
+from featx.machine import count_cores
+from featx.storage.blocks import Blocks, Samples
+from featx.training.metrics import Score, score_labels
+
+log = logging.getLogger(__name__)
+
+_RARE = 3  # times fewer train images than the median class has
+
+
+@dataclass(frozen=True)
+class Leak:
+    """Accuracy with and without the test images that train or val has a copy of.
+
+    Attributes
+    ----------
+    clf : str
+        The head, trained on train, as ``featx fit`` does.
+    leaked : int
+        Test images with a copy in train or val.
+    everything, without : Score or None
+        Of all test images, and of those without a copy; None where there are none.
+    """
+
+    clf: str
+    leaked: int
+    everything: Score
+    without: Score | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        scores = {"all": self.everything} | ({"without": self.without} if self.without else {})
+        return {
+            "clf": self.clf,
+            "leaked": self.leaked,
+            "accuracy": {k: s.accuracy for k, s in scores.items()},
+            "counts": {k: {"correct": s.correct, "total": s.total} for k, s in scores.items()},
+            "ci95": {k: list(s.interval) for k, s in scores.items()},
+        }
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What was found.
+
+    Attributes
+    ----------
+    features : Features
+    root : Path or None
+        Where the pictures are; None where they were not found.
+    looked : int
+        Pictures that were seen.
+    judged : int
+        Images whose label was judged.
+    findings : tuple of Finding
+    leak : Leak or None
+        None where nothing can be trained, or there is no test image.
+    classes : dict
+        By split and class the number of images.
+    rare : tuple of str
+        Classes with less than a third of the train images that the median class has.
+    notes : tuple of str
+        What was not done, and why.
+    seconds : float
+    """
+
+    features: Features
+    root: Path | None
+    looked: int
+    judged: int
+    findings: tuple[Finding, ...]
+    leak: Leak | None
+    classes: dict[str, dict[str, int]]
+    rare: tuple[str, ...]
+    notes: tuple[str, ...]
+    seconds: float
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Findings of each kind, those without any included."""
+        found = Counter(one.kind for one in self.findings)
+        return {kind: found[kind] for kind in KINDS}
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON object of ``featx audit --json``."""
+        return {
+            "features": str(self.features.path) if self.features.path else None,
+            "dataset": self.features.dataset,
+            "root": str(self.root) if self.root else None,
+            "images": len(self.features.targets),
+            "looked": self.looked,
+            "judged": self.judged,
+            "counts": self.counts,
+            "leak": self.leak.to_dict() if self.leak else None,
+            "classes": self.classes,
+            "rare": list(self.rare),
+            "findings": [dataclasses.asdict(one) for one in self.findings],
+            "notes": list(self.notes),
+            "seconds": self.seconds,
+        }
+
+
+def audit(
+    features: Features | str | Path,
+    *,
+    root: str | Path | None = None,
+    seed: int = 0,
+    num_workers: int | None = None,
+    max_memory: int | None = None,
+    progress: bool = False,
+) -> Audit:
+    """Look for copies, leaks between splits, wrong labels, outliers, and poor pictures.
+
+    Parameters
+    ----------
+    features : Features or path of a feature file
+    root : path, optional
+        What its paths are relative to. None: a folder of the data's name, or the one that the
+        images are in, here or beside the file, where it has the images.
+    seed : int
+        Of the folds.
+    num_workers : int, optional
+        Decoding threads; None: as many as cores.
+    max_memory : int, optional
+        See `featx.fit`.
+    progress : bool
+        Show bars.
+
+    Returns
+    -------
+    Audit
+
+    Raises
+    ------
+    FeatureFileError
+        The file cannot be read.
+    DatasetError
+        `root` is no folder.
+    """
+    started = time.perf_counter()
+    held = features if isinstance(features, Features) else read_features(Path(features))
+    notes: list[str] = []
+    place = find_root(held, root)
+    looks = None
+    if place is None:
+        notes.append(
+            "The pictures were not found, so near copies are not confirmed, and size and sharpness "
+            "are not known: name their folder with --root."
+        )
+    else:
+        workers = count_cores() if num_workers is None else num_workers
+        watch = functools.partial(tqdm, desc="pictures", disable=not progress)
+        looks = look_at(place, held.paths.tolist(), held.hashes.tolist(), workers, watch)
+        if looks.failures:
+            notes.append(
+                f"{len(looks.failures)} of {len(held.paths)} pictures were not seen in {place}: "
+                "gone, changed since the extraction, or unreadable."
+            )
+    everything = Blocks((held.X,), np.arange(len(held.targets)))
+    copies = find_copies(everything, held.hashes, looks)
+    judged = suspects = None
+    if held.classes:
+        X = _hold(held, everything, max_memory)
+        judged = predict_out_of_fold(X, held.targets, copies.groups, len(held.classes), seed)
+    if judged is None:
+        notes.append("Labels were not judged: fewer than two classes have two different images.")
+    else:
+        suspects = list_suspects(held.targets, judged)
+    leak = _measure_leak(held, find_leaked(held, copies.groups), max_memory, seed, notes)
+    classes, rare = _count_classes(held)
+    return Audit(
+        features=held,
+        root=place,
+        looked=int(looks.table["seen"].sum()) if looks else 0,
+        judged=len(judged.rows) if judged else 0,
+        findings=list_findings(held, copies, suspects or (), looks),
+        leak=leak,
+        classes=classes,
+        rare=rare,
+        notes=tuple(notes),
+        seconds=time.perf_counter() - started,
+    )
+
+
+def find_root(features: Features, given: str | Path | None = None) -> Path | None:
+    """The folder that a feature file's paths are relative to; None where none has the images.
+
+    A feature file does not know it, so that moving the images does not change the file. A guess is
+    safe: pictures whose bytes are others than those of the features are not looked at.
+
+    Raises
+    ------
+    DatasetError
+        `given` is no folder.
+    """
+    if given is not None:
+        if not Path(given).is_dir():
+            raise DatasetError(f"no such folder: {given}; --root names the one with the images")
+        return Path(given)
+    beside = [Path()] + ([features.path.parent] if features.path else [])
+    sample = features.paths[:: max(1, len(features.paths) // 8)].tolist()
+    for folder in [f / features.dataset for f in beside] + beside:
+        if any((folder / path).is_file() for path in sample):
+            return folder
+    return None
+
+
+def _hold(features: Features, X: Blocks, max_memory: int | None) -> Samples:
+    """All rows in memory where a head of train's size may have them there, too."""
+    recipe = make_recipe(features, "logreg", C=1.0)
+    try:
+        in_blocks = plan_reading(features, recipe, (), max_memory).in_blocks
+    except BudgetError:
+        in_blocks = True
+    return X if in_blocks else np.asarray(X)
+
+
+def _measure_leak(
+    features: Features,
+    leaked: Any,
+    max_memory: int | None,
+    seed: int,
+    notes: list[str],
+) -> Leak | None:
+    reason = find_untrainable(features.classes, features.targets, features.splits)
+    if not reason and len(features.classes) < 2:
+        reason = "it has one class alone: there is nothing to tell apart"
+    rows = features.rows("test")
+    if not reason and not len(rows):
+        reason = "it has no test images"
+    if reason:
+        notes.append(f"No accuracy was measured: {reason}.")
+        return None
+    try:
+        model = fit(features, "logreg", seed=seed, max_memory=max_memory)
+    except BudgetError as error:
+        notes.append(f"No accuracy was measured: {error}.")
+        return None
+    y = features.targets[rows]
+    predicted = model.outcome.probabilities["test"].argmax(axis=1).astype(np.int64)
+    clean = ~np.isin(rows, leaked)
+    without = score_labels(y[clean], predicted[clean]) if clean.any() else None
+    return Leak("logreg", len(leaked), score_labels(y, predicted), without)
+
+
+def _count_classes(features: Features) -> tuple[dict[str, dict[str, int]], tuple[str, ...]]:
+    """Labelled images by split and class, and the classes that train has few of."""
+    splits = [s for s in (*SPLITS, "") if len(features.rows(s))]
+    counts = {
+        split: np.bincount(features.targets[features.rows(split)], minlength=len(features.classes))
+        for split in splits
+    }
+    by_name = {
+        split: dict(zip(features.classes, found.tolist(), strict=True))
+        for split, found in counts.items()
+    }
+    first = counts[splits[0]] if splits else np.zeros(0)
+    few = first * _RARE < np.median(first) if len(first) else first
+    return by_name, tuple(features.classes[k] for k in np.flatnonzero(few))

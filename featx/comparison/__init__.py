@@ -1,0 +1,1 @@
+"""Candidates on the same images: trained or reused, paired tests, a verdict, curves."""

@@ -1,0 +1,373 @@
+"""Frozen and fine-tuned candidates on the same images, with what each costs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from featx.comparison.candidates import (
+    Candidate,
+    Pair,
+    Verdict,
+    choose_best,
+    judge,
+    pair_candidates,
+)
+from featx.comparison.curves import CurvePoint, keep_curves
+from featx.comparison.folder import claim_folder
+from featx.comparison.trainers import HeadTrainer, NetworkTrainer
+from featx.config import BACKBONE, CURVE_DRAWS, EPOCHS, PROTOCOLS, SPLITS
+from featx.data.dataset import Dataset, HashedRows, check_trainable
+from featx.data.sources import read_dataset, write_manifest
+from featx.errors import BudgetError, DatasetError, ModelError, OutputExistsError, WeightsError
+from featx.extraction.extract import extract_request
+from featx.extraction.request import Request
+from featx.extraction.result import Extraction
+from featx.extraction.views import check_view, extract_each_view
+from featx.features.content import Features
+from featx.features.file import read_features
+from featx.features.provenance import Choice
+from featx.finetuning.tuned_network import TRAINED
+from featx.heads.imagenet import find_known
+from featx.heads.recipe import CLASSIFIERS
+from featx.machine import describe_machine
+from featx.network.catalogue import KNOWN
+from featx.network.fetch import resolve_weights
+from featx.network.weights import Weights
+from featx.training.evaluation import evaluate
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All candidates on one dataset.
+
+    Attributes
+    ----------
+    folder : Path
+    root : Path
+        What the features' paths are relative to.
+    features : Features
+    extraction : Extraction
+        What was computed now, and what was reused.
+    candidates : tuple of Candidate
+    paired : tuple of Pair
+    verdict : Verdict
+    known : dict of str to str
+        Classes that are ImageNet classes by name, and those.
+    learning : tuple of CurvePoint
+    options : dict
+        What decided it, by the names of options; what auto became instead of auto.
+    machine : str
+    """
+
+    folder: Path
+    root: Path
+    features: Features
+    extraction: Extraction
+    candidates: tuple[Candidate, ...]
+    paired: tuple[Pair, ...]
+    verdict: Verdict
+    known: Mapping[str, str]
+    learning: tuple[CurvePoint, ...]
+    options: Mapping[str, Any]
+    machine: str
+
+    @property
+    def in_train(self) -> dict[str, int]:
+        """How many images of val and of test are in train as well, byte for byte."""
+        hashes, splits = self.features.hashes, self.features.splits
+        train = hashes[splits == "train"]
+        return {s: int(np.isin(hashes[splits == s], train).sum()) for s in ("val", "test")}
+
+    def to_dict(self) -> dict[str, Any]:
+        """All numbers of ``featx compare --json``, and of results.json."""
+        counts = {s: int((self.features.splits == s).sum()) for s in SPLITS}
+        return {
+            "dataset": {
+                "name": self.features.dataset,
+                "root": str(self.root.resolve()),
+                "split": self.features.split_rule,
+                "images": counts,
+                "skipped": len(self.features.skipped),
+                "in_train": self.in_train,
+                "fingerprint": self.features.fingerprint,
+            },
+            "classes": list(self.features.classes),
+            "features": self.features.provenance.to_dict(),
+            "options": dict(self.options),
+            "candidates": [candidate.to_dict() for candidate in self.candidates],
+            "paired": [pair.to_dict() for pair in self.paired],
+            "best": self.verdict.best,
+            "verdict": {
+                k: list(v) if isinstance(v, tuple) else v for k, v in vars(self.verdict).items()
+            },
+            "known": {"classes": dict(self.known)} if self.known else None,
+            "learning": {
+                "draws": CURVE_DRAWS,
+                "points": [point.to_dict() for point in self.learning],
+            }
+            if self.learning
+            else None,
+            "machine": self.machine,
+            "versions": self.features.versions,
+        }
+
+
+def compare(
+    data: str | Path | Dataset,
+    *,
+    clf: Sequence[str] | None = None,
+    baseline: Sequence[str] | None = None,
+    epochs: int = EPOCHS,
+    C: float | str = "auto",
+    scale: str = "none",
+    class_weight: str = "none",
+    calibrate: bool = False,
+    protocol: str = "none",
+    views: int = 0,
+    seeds: int = 1,
+    learning_curves: bool = True,
+    backbone: str = BACKBONE,
+    weights: str = "auto",
+    split: str | None = None,
+    root: str | Path | None = None,
+    augment: bool = False,
+    prefix_cache: bool = True,
+    seed: int = 0,
+    device: str = "auto",
+    engine: str = "auto",
+    precision: str = "fp32",
+    decode: str = "exact",
+    batch_size: int | None = None,
+    num_workers: int | None = None,
+    on_error: str = "skip",
+    cache_dir: str | Path | None = None,
+    rehash: bool = False,
+    lock: bool = True,
+    max_memory: int | None = None,
+    output: str | Path | None = None,
+    overwrite: bool = False,
+    progress: bool = False,
+) -> Comparison:
+    """Do what is missing, reuse what is there, and put all candidates on the same images.
+
+    Models are kept in `output` under a name that holds the hash of all that decided them; one
+    that is there is not trained again.
+
+    Parameters
+    ----------
+    clf : sequence of str, optional
+        Heads; see `featx.fit`, also for `C`, `scale`, `class_weight` and `calibrate`. None:
+        all of them, with the protocol logreg alone.
+    baseline : sequence of str, optional
+        Fine-tuned networks; see `featx.finetune`, also for `augment` and
+        `prefix_cache`. None: fc, with the protocol none.
+    epochs : int
+        Of the linear head and of every baseline.
+    protocol : {"none", "linear-eval"}
+        "linear-eval": images are framed as Kornblith et al. (2019) do, and a head is fitted on
+        train and val together once val has chosen.
+    views : int
+        Let heads learn from so many random crops and flips of each train image, too, as candidates
+        of their own.
+    seeds : int
+        Train what is random from `seed`, `seed` + 1 and so on; the first is the candidate.
+    learning_curves : bool
+        Train the heads on 1, 2, 5, 10 and 20 images per class as well.
+    output : path, optional
+        The comparison's folder; None: results/NAME.
+    overwrite : bool
+        Use an `output` that holds the comparison of another dataset.
+    data, split, root, backbone, weights, device, engine, precision, decode, batch_size, num_workers
+    on_error, cache_dir, rehash, lock
+        See `featx.extract`.
+    seed, max_memory, progress
+        See `featx.fit`. Of the default heads those that need more memory are left out.
+
+    Returns
+    -------
+    Comparison
+        Not yet written; see `featx.write_report`.
+
+    Raises
+    ------
+    DatasetError
+        The data cannot be compared on: no labels, one class, no test images.
+    OutputExistsError
+        `output` holds another dataset's comparison and `overwrite` is False.
+    FeatxError
+        Whatever extraction, fitting and fine-tuning raise.
+    """
+    if protocol not in PROTOCOLS:
+        raise ModelError(f"unknown protocol {protocol!r}: say one of {', '.join(PROTOCOLS)}")
+    published = protocol != "none"
+    if published and (augment or views):
+        raise ModelError(
+            f"the protocol {protocol} has no augmentation: leave out augment and views"
+        )
+    heads = (("logreg",) if published else CLASSIFIERS) if clf is None else clf
+    networks = (() if published else ("fc",)) if baseline is None else baseline
+    _check_names(heads, networks)
+    dataset = data if isinstance(data, Dataset) else read_dataset(data, split, root)
+    _check_comparable(dataset, needs_val="calibrate" if calibrate else "refit" * published)
+    folder = Path(output) if output is not None else Path("results") / dataset.name
+    if not isinstance(data, Dataset) and Path(data).resolve() == (folder / "split.csv").resolve():
+        raise OutputExistsError(folder, ("the manifest that is compared on",))
+    claim_folder(folder, dataset, output is not None, overwrite)
+    choice = Choice(
+        engine=engine, precision=precision, decode=decode, protocol=protocol, backbone=backbone
+    )
+    request = Request(
+        data=dataset,
+        choice=choice,
+        weights=weights,
+        device=device,
+        batch_size=batch_size,
+        num_workers=num_workers,
+        on_error=on_error,
+        cache_dir=cache_dir,
+        rehash=rehash,
+        lock=lock,
+        progress=progress,
+    )
+    extraction = extract_request(request)
+    log.info("features: %s", extraction.features)
+    features = read_features(extraction.features)
+    rows = _rows_of(dataset, features)
+    _check_comparable(rows.dataset)  # again, now that some images may have been skipped
+    write_manifest(rows.dataset, folder / "split.csv", overwrite)
+    # What auto has become, for all that follows and for whoever repeats it.
+    settled = _settle(features, weights)
+    weights = settled["weights"]
+    choice = replace(
+        choice,
+        backbone=settled["backbone"],
+        engine=settled["engine"],
+        precision=settled["precision"],
+    )
+    request = replace(request, weights=weights, choice=choice)
+    seen = []
+    if set(heads) - {"imagenet"}:
+        paths = extract_each_view(request, rows.dataset, views)
+        seen = [read_features(path) for path in paths]
+    for number, view in enumerate(seen, 1):
+        check_view(features, view, number)
+    training: dict[str, Any] = {
+        "epochs": epochs, "seed": seed, "class_weight": class_weight, "calibrate": calibrate
+    }  # fmt: skip
+    fitting = {**training, "C": C, "scale": scale, "refit": published}
+    tuning = {**training, "augment": augment, "prefix_cache": prefix_cache, "decode": decode}
+    trainer = HeadTrainer(folder, features, seeds, weights, max_memory)
+    candidates = []
+    for name in dict.fromkeys(heads):
+        try:
+            candidates.append(trainer.make(name, fitting))
+        except (ModelError, WeightsError) as error:
+            if clf is not None or not (name == "imagenet" or isinstance(error, BudgetError)):
+                raise
+            log.warning("left out: %s", error)
+            continue
+        if seen and name != "imagenet":
+            candidates.append(trainer.make(name, fitting, seen))
+    if not candidates and not networks:
+        raise ModelError("nothing is left to compare: every head was left out")
+    if networks:
+        network = _resolve_same(weights, features, extraction, protocol)
+        tuner = NetworkTrainer(
+            folder, rows, network, seeds, device, request.count_workers(), progress
+        )
+        candidates += [tuner.make(name, tuning) for name in dict.fromkeys(networks)]
+    truth = {split: features.targets[features.rows(split)] for split in ("val", "test")}
+    candidates = [
+        replace(
+            c,
+            evaluations={
+                s: evaluate(y, c.outcome.probabilities[s]) for s, y in truth.items() if len(y)
+            },
+        )
+        for c in candidates
+    ]
+    paired = tuple(pair_candidates(candidates, truth["test"]))
+    plain = [c.model for c in candidates if c.kind == "frozen" and not c.views]
+    return Comparison(
+        folder=folder,
+        root=dataset.root,
+        features=features,
+        extraction=extraction,
+        candidates=tuple(candidates),
+        paired=paired,
+        verdict=judge(candidates, paired, choose_best(candidates, truth["val"])),
+        known=find_known(features.classes) if features.provenance.weights in KNOWN else {},
+        learning=keep_curves(
+            folder / "learning.json", features, plain, seed, weights, max_memory
+        )
+        if learning_curves and plain
+        else (),
+        options={
+            "clf": list(heads), "baseline": list(networks), **fitting, **tuning, "views": len(seen),
+            "seeds": seeds, "protocol": protocol, "learning_curves": learning_curves,
+            **settled,
+        },
+        machine=describe_machine(),
+    )  # fmt: skip
+
+
+def _settle(features: Features, weights: str) -> dict[str, str]:
+    """Options with which the same features are made again."""
+    made = features.provenance
+    return {
+        "backbone": made.backbone,
+        "weights": made.weights if made.weights in KNOWN else weights,
+        "engine": made.engine.split()[0],
+        "precision": made.precision,
+    }
+
+
+def _resolve_same(
+    weights: str, features: Features, extraction: Extraction, protocol: str
+) -> Weights:
+    """The weights that made the features, framed as the features' images were."""
+    network = resolve_weights(weights, backbone=features.provenance.backbone)
+    if network.sha256 != features.provenance.weights_sha256:
+        raise ModelError(
+            f"{extraction.features} was made by other weights than {network.name} holds now: "
+            "the candidates would not be comparable"
+        )
+    return replace(network, preprocessing=network.preprocessing.frame(protocol))
+
+
+def _check_names(heads: Sequence[str], networks: Sequence[str]) -> None:
+    if not heads and not networks:
+        raise ModelError("nothing to compare: name a head (--clf) or a baseline (--baseline)")
+    for names, known, what in (
+        (heads, CLASSIFIERS, "clf"), (networks, TRAINED, "baseline")
+    ):  # fmt: skip
+        if unknown := [name for name in names if name not in known]:
+            raise ModelError(f"unknown {what} {unknown[0]!r}: say one of {', '.join(known)}")
+
+
+def _check_comparable(dataset: Dataset, needs_val: str = "") -> None:
+    check_trainable(dataset)
+    if needs_val and not ((dataset.splits == "val") & (dataset.targets >= 0)).any():
+        raise DatasetError(
+            f"{dataset.root} has no val images, and {needs_val} needs them: give a split"
+        )
+    if not ((dataset.splits == "test") & (dataset.targets >= 0)).any():
+        raise DatasetError(
+            f"{dataset.root} has no test images to compare on: give --split, such as first:60,10 "
+            "or 0.7,0.1,0.2@0"
+        )
+
+
+def _rows_of(dataset: Dataset, features: Features) -> HashedRows:
+    """The dataset's rows that the feature file holds: what could be decoded."""
+    held = set(features.paths.tolist())
+    keep = np.array([path in held for path in dataset.paths], dtype=bool)
+    return HashedRows(dataset.select(keep), features.hashes)

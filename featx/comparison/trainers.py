@@ -1,0 +1,128 @@
+"""Candidates from recipes: trained, or taken from a comparison's folder where they are there."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from featx.comparison.candidates import Candidate, ExtractionCost
+from featx.data.dataset import HashedRows
+from featx.errors import ModelError
+from featx.features.content import Features
+from featx.features.costs import read_cost, read_image_cost
+from featx.finetuning.finetune import finetune_rows
+from featx.finetuning.recipe import make_tune_recipe, run_name
+from featx.heads.fit import fit
+from featx.heads.recipe import DRAWN, make_recipe
+from featx.network.weights import Weights
+from featx.storage.files import hash_json
+from featx.training.model import Model, read_model
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class HeadTrainer:
+    """Trains heads on features.
+
+    Attributes
+    ----------
+    folder : Path
+        Where models are kept, under names that hold the hash of their recipe.
+    features : Features
+    seeds : int
+        Of what is random: from the seed that is asked for on.
+    weights : str
+        Where ImageNet's last layer is to be had.
+    max_memory : int or None
+        See `featx.fit`.
+    """
+
+    folder: Path
+    features: Features
+    seeds: int
+    weights: str
+    max_memory: int | None = None
+
+    def make(
+        self, name: str, training: Mapping[str, Any], views: Sequence[Features] = ()
+    ) -> Candidate:
+        """One head; `training` are options of `featx.fit`."""
+        model = self._train(name, training, views)
+        # Where val chooses, the rest of them find the same from any seed.
+        random = name in DRAWN or model.outcome.details["chosen_by"].startswith("folds")
+        others = tuple(
+            self._train(name, {**training, "seed": training["seed"] + i}, views).outcome
+            for i in range(1, self.seeds if random else 1)
+        )
+        cost = measure_cost([self.features, *views])
+        return Candidate(model, cost, others=others, views=len(views))
+
+    def _train(self, name: str, training: Mapping[str, Any], views: Sequence[Features]) -> Model:
+        recipe = make_recipe(
+            self.features, name, views=views, max_memory=self.max_memory, **training
+        )
+        path = self.folder / f"{name}-{hash_json(recipe)[:8]}.safetensors"
+        return _reuse(path, recipe) or fit(
+            self.features, name, views=views, weights=self.weights, max_memory=self.max_memory,
+            output=path, overwrite=True, **training,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class NetworkTrainer:
+    """Fine-tunes the network; attributes as of `HeadTrainer` and `finetune_rows`."""
+
+    folder: Path
+    rows: HashedRows
+    weights: Weights
+    seeds: int
+    device: str
+    num_workers: int
+    progress: bool
+
+    def make(self, name: str, training: Mapping[str, Any]) -> Candidate:
+        """One baseline; `training` are options of `make_tune_recipe`."""
+        first, *others = (
+            self._train(name, {**training, "seed": training["seed"] + i}) for i in range(self.seeds)
+        )
+        return Candidate(first, None, others=tuple(model.outcome for model in others))
+
+    def _train(self, name: str, training: Mapping[str, Any]) -> Model:
+        recipe = make_tune_recipe(self.rows, self.weights, train=name, **training)
+        run = self.folder / run_name(recipe)
+        return _reuse(run / "model.safetensors", recipe) or finetune_rows(
+            self.rows, self.weights, recipe, run,
+            device=self.device, num_workers=self.num_workers, progress=self.progress,
+        )  # fmt: skip
+
+
+def measure_cost(features: Sequence[Features]) -> ExtractionCost | None:
+    """What some features cost; of reused ones, what they cost then. None where one is unknown."""
+    total: ExtractionCost | None = None
+    for one in features:
+        each = {part: n * len(one.X) for part, n in read_image_cost(one).items()}
+        if not each:
+            return None
+        there = read_cost(one)
+        cost = ExtractionCost(**each, machine=f"{there.get('machine')}, {there.get('device')}")
+        total = cost if total is None else total + cost
+    return total
+
+
+def _reuse(path: Path, recipe: dict[str, Any]) -> Model | None:
+    """The model that is there, if it is the one that `recipe` makes."""
+    if not path.exists():
+        return None
+    try:
+        there = read_model(path)
+    except ModelError as error:
+        log.warning("trained again: %s", error)
+        return None
+    if there.recipe_key != hash_json(recipe):
+        return None
+    log.info("reused: %s", path)
+    return there

@@ -1,0 +1,1 @@
+"""Trained models at work: predictions on new images, exports for other runtimes."""

@@ -1,0 +1,1 @@
+"""A dataset through the network into the feature store."""

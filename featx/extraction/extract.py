@@ -1,0 +1,334 @@
+"""Images to features, once: what is there is reused, what is missing is computed."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from featx.config import BACKBONE, BACKBONES, Preprocessing
+from featx.data.dataset import Dataset
+from featx.data.images import load_image, read_decode
+from featx.data.inventory import Image, Inventory
+from featx.errors import DatasetError, ImageError
+from featx.extraction.parts import Part, estimate_parts, part_features, run_parts
+from featx.extraction.place import examine_place
+from featx.extraction.request import Request, look_up, note_index
+from featx.extraction.result import Extraction, Making, describe_stages, finish
+from featx.extraction.runner import build_runner
+from featx.features.cache import (
+    OpenFiles,
+    cache_path,
+    find_cache_dir,
+    find_making,
+    open_made_alike,
+    prepare_cache,
+)
+from featx.features.checkpoints import open_checkpoints
+from featx.features.costs import Reused, read_cost
+from featx.features.file import estimate_file, parts_folder
+from featx.features.ledger import Ledger, count_held
+from featx.features.provenance import Choice, Provenance
+from featx.machine import describe_machine
+from featx.storage.files import check_space, check_writable, explain_full
+from featx.timing import Stages
+
+if TYPE_CHECKING:
+    from featx.network.engine import Engine
+
+log = logging.getLogger(__name__)
+
+
+def extract(
+    data: str | Path | Dataset,
+    *,
+    output: str | Path | None = None,
+    backbone: str = BACKBONE,
+    weights: str = "auto",
+    split: str | None = None,
+    root: str | Path | None = None,
+    device: str = "auto",
+    engine: str = "auto",
+    precision: str = "fp32",
+    decode: str = "exact",
+    protocol: str = "none",
+    view: int = 0,
+    storage: str = "float32",
+    batch_size: int | None = None,
+    num_workers: int | None = None,
+    on_error: str = "skip",
+    cache_dir: str | Path | None = None,
+    overwrite: bool = False,
+    rehash: bool = False,
+    lock: bool = True,
+    progress: bool = False,
+) -> Extraction:
+    """Run the frozen network once over a folder of images and keep its features: 2048 numbers each.
+
+    What a feature file of the same provenance holds already is not computed again: the file
+    itself, or another of the same folder with other splits. A run that was killed goes on with the
+    parts that it finished.
+
+    Parameters
+    ----------
+    data, split, root
+        See `featx.read_dataset`.
+    output : path, optional
+        The feature file; None: a name of its own in the cache folder.
+    backbone : str
+        The network, by torchvision's name; ``featx extract --help`` lists them. It decides how many
+        numbers an image has.
+    weights : str
+        See `featx.fetch_weights`.
+    device : {"auto", "cpu", "cuda"}
+    engine : {"auto", "torch", "openvino"}
+        What runs the network; auto: what the same data's file was made with, else the fastest that
+        is installed and gives torch's features.
+    precision : {"fp32", "bf16", "fp16", "auto"}
+        Of the computation; auto: bf16 where a probe finds it as good and really faster.
+    decode : {"exact", "fast"}
+        fast: large JPEGs at reduced scale; see `load_image`.
+    protocol : {"none", "linear-eval"}
+    view : int
+        See `Preprocessing.frame`; a view is decoded exactly.
+    storage : {"float32", "float16"}
+        Of the stored numbers; float16 halves the file and keeps three digits.
+    batch_size : int, optional
+        Images of one forward pass; None: 16 on a CPU, 128 on CUDA.
+    num_workers : int, optional
+        Decoding threads; None: as many as cores.
+    on_error : {"skip", "fail"}
+        Skip and list an image that cannot be decoded, or stop.
+    cache_dir : path, optional
+        None: FEATX_CACHE, else ./cache.
+    overwrite : bool
+        Replace an `output` that holds something else.
+    rehash : bool
+        Read every image again instead of trusting sizes and times of those that were read before.
+    lock : bool
+        False: the caller sees to it that nothing else writes the same file.
+    progress : bool
+        Show a bar on stderr.
+
+    Returns
+    -------
+    Extraction
+
+    Raises
+    ------
+    DatasetError, WeightsError, DeviceError
+    OutputExistsError
+        `output` exists, holds something else and `overwrite` is False.
+    LockedError
+        Another process is writing the same file.
+    StorageError
+        The disk has no room.
+    ImageError
+        An image cannot be decoded and `on_error` is "fail".
+    ExtractionError
+        No image could be decoded, or the network gave numbers that are not finite.
+
+    Examples
+    --------
+    >>> import featx
+    >>> done = featx.extract("photos", split="first:5,2", output="F.h5")
+    >>> done.images, len(done.skipped_files)
+    (27, 0)
+    """
+    return extract_request(
+        Request(
+            data=data,
+            split=split,
+            root=root,
+            choice=Choice(
+                engine=engine,
+                precision=precision,
+                decode="exact" if view else decode,
+                protocol=protocol,
+                view=view,
+                storage=storage,
+                backbone=backbone,
+            ),
+            weights=weights,
+            device=device,
+            batch_size=batch_size,
+            num_workers=num_workers,
+            on_error=on_error,
+            output=output,
+            cache_dir=cache_dir,
+            overwrite=overwrite,
+            rehash=rehash,
+            lock=lock,
+            progress=progress,
+        )
+    )
+
+
+def extract_request(request: Request) -> Extraction:
+    """See `extract`, whose arguments a request holds."""
+    lookup = look_up(request)
+    if lookup.found is not None:
+        return lookup.found
+    request, inventory = lookup.request, lookup.inventory
+    # Before weights are fetched and a network is built for nothing.
+    choice, place = request.choice, request.output or lookup.cache_dir / "features.h5"
+    check_room(Path(place), inventory, BACKBONES[choice.backbone], choice.storage)
+    runner, provenance = build_runner(
+        inventory.first_paths,
+        choice,
+        request.weights,
+        find_making(lookup.same_data, lookup.opened),
+        device=request.device,
+        batch_size=request.batch_size,
+        progress=request.progress,
+        stages=lookup.stages,
+    )
+    return extract_inventory(
+        inventory, runner, provenance, request, stages=lookup.stages, opened=lookup.opened
+    )
+
+
+def check_room(path: Path, inventory: Inventory, feature_dim: int, storage: str) -> int:
+    """See that a feature file of these images can be written; about how many bytes it takes.
+
+    Raises
+    ------
+    StorageError
+        The disk has no room, or refuses.
+    """
+    size = estimate_file(len(inventory), feature_dim, inventory.longest_name(), storage)
+    check_space(path, size, size)
+    check_writable(path)
+    return size
+
+
+def extract_inventory(
+    inventory: Inventory,
+    engine: Engine,
+    provenance: Provenance,
+    request: Request,
+    *,
+    stages: Stages | None = None,
+    opened: OpenFiles | None = None,
+    fixed: bool = False,
+) -> Extraction:
+    """What a request asks for, with the files hashed and the engine built.
+
+    Parameters
+    ----------
+    inventory : Inventory
+    engine : Engine
+    provenance : Provenance
+    request : Request
+        Whose data, choice, weights, device and batch size are settled by the above.
+    stages : Stages, optional
+        Of what went into the above, which belongs to the extraction's cost.
+    opened : OpenFiles, optional
+        Feature files that were read already.
+    fixed : bool
+        The images are a part of others and were listed before: one that has other bytes now, or is
+        gone, is an error; that none can be decoded is none; nothing is taken from the cache.
+
+    Raises
+    ------
+    DatasetError
+        `fixed`, and an image is not what it was.
+    """
+    stages, opened = stages or Stages(), opened or OpenFiles()
+    started = time.perf_counter() - stages.total
+    home = find_cache_dir(request.cache_dir)
+    path = Path(request.output or cache_path(inventory, provenance, home))
+    dim, workers = engine.feature_dim, request.count_workers()
+    size = check_room(path, inventory, dim, provenance.storage)
+    if request.output is None:
+        prepare_cache(home)
+    kept = f"what was done is kept in {parts_folder(path)}; make room, and the same command goes on"
+    with (
+        explain_full(path, size, kept),
+        open_checkpoints(path, lock=request.lock) as checkpoints,
+    ):
+        parts = [part for part, _ in checkpoints.parts]
+        place = examine_place(
+            path, inventory, provenance, guarded=request.guarded, parts=parts, opened=opened
+        )
+        ledger = Ledger(inventory)
+        reused = Reused(ledger)
+        if place.action == "resume":
+            for part, spent in checkpoints.parts:
+                if part.provenance == provenance:
+                    reused.take(part, spent)
+            log.info(
+                "going on: %d images were done before this extraction was interrupted",
+                count_held(parts, inventory)[1],
+            )
+        if place.before is not None and place.before.provenance == provenance:
+            reused.take(place.before, read_cost(place.before))
+        for file in () if fixed else open_made_alike(provenance, home, path, opened):
+            reused.take(file, read_cost(file))
+        ledger.start()
+        if request.on_error == "fail" and (error := ledger.find_failure()):
+            raise error
+        todo = ledger.list_todo()
+        check_space(path, size + estimate_parts(todo, dim), size)
+        if todo:
+            log.info("extracting %d images with %s on %s", todo, engine.name, engine.device)
+
+        def keep(part: Part) -> None:
+            cost = {
+                "seconds": part.seconds,
+                "images": len(part.X),
+                "device": part.device,
+                "machine": describe_machine(),
+            }
+            ledger.take(checkpoints.keep(part_features(part, inventory, provenance), cost))
+
+        done = run_parts(
+            ledger,
+            engine,
+            _make_loader(inventory, provenance, fixed),
+            keep,
+            stages=stages,
+            num_workers=workers,
+            on_error=request.on_error,
+            progress=request.progress,
+        )
+        if not fixed:
+            with stages.time("write"):
+                note_index(inventory, path)
+        making = Making(path, provenance, dim, ledger, reused, place.before, stages, started)
+        speed = done.computed / done.seconds if done.computed else None
+        extraction = finish(
+            making, engine.device, computed=done.computed, speed=speed, empty_ok=fixed
+        )
+        checkpoints.discard()
+    if done.computed:
+        for line in describe_stages(stages, workers):
+            log.debug("%s", line)
+    return extraction
+
+
+def _make_loader(
+    inventory: Inventory, provenance: Provenance, fixed: bool
+) -> Callable[[Image], npt.NDArray[np.uint8]]:
+    """What decodes an image as the provenance says; see `extract_inventory` for `fixed`."""
+    decode = read_decode(provenance.decoder)
+    preprocessing = Preprocessing.from_dict(provenance.preprocessing)
+
+    def load(image: Image) -> npt.NDArray[np.uint8]:
+        where = inventory.root / image.path
+        try:
+            return load_image(where, preprocessing, image.digest, decode)
+        except ImageError as error:
+            if fixed and error.kind == "unreadable":
+                raise DatasetError(
+                    f"{where} is not what it was when the plan was made ({error.reason}): "
+                    "featx plan … --overwrite makes it anew"
+                ) from error
+            raise
+
+    return load

@@ -1,0 +1,164 @@
+"""What an extraction is asked for, and what of it is there already."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from featx.data.dataset import Dataset
+from featx.data.hashing import hash_images, write_index
+from featx.data.images import pixel_limit
+from featx.data.inventory import Inventory, take_inventory
+from featx.data.sources import read_inventory
+from featx.errors import FeatureFileError, FeatxError, ImageError
+from featx.extraction.result import Extraction, summarise_found
+from featx.features.cache import OpenFiles, find_cache_dir, find_finished, list_same_data
+from featx.features.checkpoints import open_checkpoints
+from featx.features.content import FeatureFile
+from featx.features.file import parts_folder
+from featx.features.ledger import count_held
+from featx.features.provenance import Choice
+from featx.machine import count_cores
+from featx.storage.files import resolve_output
+from featx.text import printable
+from featx.timing import Stages
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What an extraction is asked for. What the fields mean is told by `featx.extract`.
+
+    Attributes
+    ----------
+    data : path, Dataset or Inventory
+        Of an Inventory the images are hashed.
+    choice : Choice
+        Network, engine, precision, decoding, framing, storage.
+    output, cache_dir : path or None
+    """
+
+    data: str | Path | Dataset | Inventory
+    split: str | None = None
+    root: str | Path | None = None
+    choice: Choice = field(default_factory=Choice)
+    weights: str = "auto"
+    device: str = "auto"
+    batch_size: int | None = None
+    num_workers: int | None = None
+    on_error: str = "skip"
+    output: str | Path | None = None
+    cache_dir: str | Path | None = None
+    overwrite: bool = False
+    rehash: bool = False
+    lock: bool = True
+    progress: bool = False
+
+    @property
+    def guarded(self) -> bool:
+        """Whether what lies at the output and is something else must stay."""
+        return self.output is not None and not self.overwrite
+
+    def read_images(self) -> Inventory:
+        """The images that are asked for, not hashed yet where they were not."""
+        if isinstance(self.data, Inventory):
+            return self.data
+        if isinstance(self.data, Dataset):
+            return take_inventory(self.data)
+        return read_inventory(self.data, self.split, self.root)
+
+    def count_workers(self) -> int:
+        """Decoding threads."""
+        return count_cores() if self.num_workers is None else self.num_workers
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """A request, and what of it is there.
+
+    Attributes
+    ----------
+    request : Request
+        Its output is where that really is.
+    inventory : Inventory
+        Hashed.
+    cache_dir : Path
+    same_data : list of Path
+        Feature files that may hold the same data.
+    opened : OpenFiles
+    stages : Stages
+    found : Extraction or None
+        Nothing is left to do: the file that has it all.
+    """
+
+    request: Request
+    inventory: Inventory
+    cache_dir: Path
+    same_data: list[Path]
+    opened: OpenFiles
+    stages: Stages
+    found: Extraction | None = None
+
+
+def look_up(request: Request) -> Lookup:
+    """Find and hash the images, and a file that holds just them."""
+    inventory = request.read_images()
+    _note_ignored(inventory)
+    pixel_limit()  # what it says of a wrong setting is better said now
+    target = None if request.output is None else resolve_output(Path(request.output))
+    request = replace(request, output=target)
+    home = find_cache_dir(request.cache_dir)
+    stages, opened = Stages(), OpenFiles()
+    with stages.time("find"):
+        same_data = list_same_data(inventory, home, target)
+        hash_images(
+            inventory, request.on_error, () if request.rehash else same_data, request.progress
+        )
+        usable = same_data if target is None else [path for path in same_data if path == target]
+        found = find_finished(inventory, usable, request.weights, request.choice, opened)
+    lookup = Lookup(request, inventory, home, same_data, opened, stages)
+    if found is None:
+        return lookup
+    if request.on_error == "fail":
+        _fail_on_skipped(found, inventory.root)
+    clear_finished(found, inventory)
+    if inventory.read:
+        note_index(inventory, found.path)
+    return replace(lookup, found=summarise_found(found, stages, request.device))
+
+
+def clear_finished(found: FeatureFile, inventory: Inventory) -> None:
+    """Remove the parts of a run that was killed between its last two steps.
+
+    Only where all of them are in the file, which holds just that inventory: others may be of
+    images that are away for a while.
+    """
+    if not parts_folder(found.path).is_dir():
+        return
+    with contextlib.suppress(FeatxError, OSError), open_checkpoints(found.path) as checkpoints:
+        parts = [part for part, _ in checkpoints.parts]
+        held, kept = count_held(parts, inventory)
+        if held == kept and all(part.provenance == found.provenance for part in parts):
+            checkpoints.discard()
+
+
+def note_index(inventory: Inventory, path: Path) -> None:
+    """Keep what the system said of the images: a convenience, so a failure is no failure."""
+    try:
+        write_index(inventory, path)
+    except (FeatureFileError, OSError) as error:
+        log.debug("the next run reads every image again: %s", error)
+
+
+def _fail_on_skipped(found: FeatureFile, root: Path) -> None:
+    for one in found.heading.skipped:
+        raise ImageError(str(root / one.path), one.reason, one.kind)
+
+
+def _note_ignored(inventory: Inventory) -> None:
+    if inventory.n_ignored:
+        named = ", ".join([*inventory.ignored[:3], *["…"][: inventory.n_ignored > 3]])
+        log.info("ignored, since no images: %d (%s)", inventory.n_ignored, printable(named))

@@ -1,0 +1,105 @@
+"""The engine that runs the network as chosen, and what its features will say made them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from featx.data.images import Source, describe_colours, describe_decoder
+from featx.data.loading import decode_some
+from featx.features.provenance import Choice, Provenance
+from featx.timing import Stages
+
+if TYPE_CHECKING:
+    from featx.network.engine import Engine
+    from featx.network.weights import Weights
+
+
+def make_provenance(weights: Weights, engine: str, choice: Choice) -> Provenance:
+    """All that decides an image's features.
+
+    Parameters
+    ----------
+    weights : Weights
+    engine : str
+        Its name with its version.
+    choice : Choice
+        Whose precision is settled.
+    """
+    return Provenance(
+        backbone=weights.backbone,
+        weights=weights.name,
+        weights_sha256=weights.sha256,
+        preprocessing=weights.preprocessing.to_dict(),
+        decoder=describe_decoder(choice.decode),
+        colours=describe_colours(),
+        engine=engine,
+        precision=choice.precision,
+        storage=choice.storage,
+    )
+
+
+def build_runner(
+    find_paths: Callable[[int], Iterable[Source]],
+    choice: Choice,
+    weights: str,
+    made: Provenance | None,
+    *,
+    device: str,
+    batch_size: int | None,
+    progress: bool,
+    stages: Stages,
+) -> tuple[Engine, Provenance]:
+    """The engine that runs the network as chosen, and what its features will say made them.
+
+    Parameters
+    ----------
+    find_paths : callable
+        Gives some images, files or pictures, at most as many as it is told, to probe with where
+        there is something to probe.
+    choice : Choice
+    weights : str
+        See `featx.fetch_weights`.
+    made : Provenance or None
+        Of features of the same data; what is left open is taken from it.
+    device : {"auto", "cpu", "cuda"}
+    batch_size : int or None
+    progress : bool
+    stages : Stages
+        Counts "start".
+    """
+    # Here, since torch takes seconds to import, and who had nothing to compute is done by now.
+    from featx.network.engine_choice import make_engine
+
+    found = resolve_framed(choice, weights, made, progress)
+
+    def decode_first(most: int) -> npt.NDArray[np.uint8]:
+        return decode_some(find_paths(most), found.preprocessing, most, choice.decode)
+
+    with stages.time("start"):
+        settled = choice.settle(made)
+        engine = make_engine(
+            found,
+            decode_first,
+            engine=settled.engine,
+            precision=settled.precision,
+            device=device,
+            batch_size=batch_size,
+        )
+    made_with = replace(choice, precision=engine.precision)
+    return engine, make_provenance(found, engine.name, made_with)
+
+
+def resolve_framed(
+    choice: Choice, weights: str, made: Provenance | None, progress: bool
+) -> Weights:
+    """Weights with their preprocessing as chosen; see `build_runner`."""
+    from featx.network.fetch import resolve_weights
+
+    prefer = made.weights if made is not None and weights == "auto" else None
+    found = resolve_weights(weights, prefer=prefer, progress=progress, backbone=choice.backbone)
+    return replace(found, preprocessing=choice.frame(found.preprocessing))

@@ -1,0 +1,1 @@
+"""The feature store: what a feature file holds; reading, writing, finding and exporting it."""

@@ -1,0 +1,189 @@
+"""What a feature file holds: in memory, or with its rows left in the file."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from featx.config import SCHEMA
+from featx.data.dataset import Skipped, fingerprint_rows
+from featx.features.provenance import Provenance
+from featx.storage.blocks import Blocks
+from featx.storage.rows import State, StoredRows, decode_text, iterate_slices
+
+TEXTS = ("splits", "paths", "hashes")  # columns of text
+_COUNTED = 1 << 14  # rows at a time
+
+
+@dataclass(frozen=True)
+class Features:
+    """What a feature file holds.
+
+    Attributes
+    ----------
+    X : ndarray or StoredRows of shape (n_samples, n_features), float32
+        The features; those of a file are read from it when they are asked for.
+    targets : ndarray of shape (n_samples,), int64
+        Index into `classes`; -1 means no label.
+    splits, paths, hashes : ndarray of shape (n_samples,), str
+        "train", "val", "test" or ""; relative POSIX paths; SHA-256 of the files' bytes, in hex.
+    classes : tuple of str
+    provenance : Provenance
+    dataset : str
+        The data's name.
+    split_rule : str
+    skipped : tuple of Skipped
+        Images that could not be decoded.
+    versions : dict
+        Of the libraries that made the file; for people, not part of its identity.
+    path : Path or None
+        Where it was read from.
+    """
+
+    X: npt.NDArray[np.float32] | StoredRows
+    targets: npt.NDArray[np.int64]
+    splits: npt.NDArray[np.str_]
+    paths: npt.NDArray[np.str_]
+    hashes: npt.NDArray[np.str_]
+    classes: tuple[str, ...]
+    provenance: Provenance
+    dataset: str
+    split_rule: str
+    skipped: tuple[Skipped, ...] = ()
+    versions: dict[str, str] = field(default_factory=dict)
+    path: Path | None = None
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """One hash of which images these are: paths, contents, classes and splits."""
+        return fingerprint_rows(self.classes, self.paths, self.hashes, self.targets, self.splits)
+
+    @property
+    def heading(self) -> Heading:
+        """What is said of all rows together."""
+        return Heading(
+            self.classes,
+            self.provenance,
+            self.dataset,
+            self.split_rule,
+            self.skipped,
+            self.versions,
+        )
+
+    def rows(self, split: str) -> npt.NDArray[np.int64]:
+        """Where one split's labelled rows are, ascending."""
+        return np.flatnonzero((self.splits == split) & (self.targets >= 0))
+
+    def split(self, name: str) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+        """X and y of one split's labelled rows."""
+        rows = self.rows(name)
+        return self.X[rows], self.targets[rows]
+
+    def split_blocks(self, name: str) -> tuple[Blocks, npt.NDArray[np.int64]]:
+        """`split` that leaves X where it is."""
+        rows = self.rows(name)
+        return Blocks((self.X,), rows), self.targets[rows]
+
+
+@dataclass(frozen=True)
+class Heading:
+    """What a feature file says of all its rows together; see `Features`."""
+
+    classes: tuple[str, ...]
+    provenance: Provenance
+    dataset: str
+    split_rule: str
+    skipped: tuple[Skipped, ...] = ()
+    versions: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class FeatureFile:
+    """A feature file that was found whole; its rows are read when they are asked for.
+
+    Attributes
+    ----------
+    path : Path
+    columns : dict of str to StoredRows
+        "features", "targets", "splits", "paths" and "hashes", as they lie in the file.
+    heading : Heading
+    fingerprint : str
+        See `Features.fingerprint`.
+    sha256 : str
+        The hash that the file bears, of all that is in it.
+    """
+
+    path: Path
+    columns: dict[str, StoredRows]
+    heading: Heading
+    fingerprint: str
+    sha256: str
+
+    def __len__(self) -> int:
+        return len(self.columns["features"])
+
+    @property
+    def state(self) -> State:
+        """What tells this file from another that took its name."""
+        return self.columns["features"].state
+
+    @property
+    def provenance(self) -> Provenance:
+        """What made the features."""
+        return self.heading.provenance
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON object of ``featx info --json``: all but the rows."""
+        return {
+            "features": str(self.path),
+            **self.describe(),
+            "counts": self._count_images(),
+            "skipped_files": [one.to_dict() for one in self.heading.skipped],
+        }
+
+    def describe(self) -> dict[str, Any]:
+        """What is said of all rows together, as JSON values."""
+        heading = self.heading
+        return {
+            "dataset": heading.dataset,
+            "images": len(self),
+            "feature_dim": self.columns["features"].shape[1],
+            "classes": list(heading.classes),
+            "split": heading.split_rule,
+            "skipped": len(heading.skipped),
+            "fingerprint": self.fingerprint,
+            "schema": SCHEMA,
+            **self.provenance.to_dict(),
+            "versions": heading.versions,
+        }
+
+    def _count_images(self) -> dict[str, dict[str, int]]:
+        """How many images each class has in each split, in the order of the rows."""
+        found: Counter[tuple[str, int]] = Counter()
+        for some in iterate_slices(len(self), _COUNTED):
+            splits = decode_text(self.columns["splits"][some]).tolist()
+            found.update(zip(splits, self.columns["targets"][some].tolist(), strict=True))
+        counts: dict[str, dict[str, int]] = {}
+        for split in dict.fromkeys(split for split, _ in found):
+            names = [(name, found[split, k]) for k, name in enumerate(self.heading.classes)]
+            counts[split] = dict(names) if names else {"": found[split, -1]}
+        return counts
+
+    def load(self) -> Features:
+        """All but the features themselves in memory."""
+        text = {name: decode_text(self.columns[name][:]) for name in TEXTS}
+        return Features(
+            X=self.columns["features"].astype(np.float32),
+            targets=self.columns["targets"][:],
+            splits=text["splits"],
+            paths=text["paths"],
+            hashes=text["hashes"],
+            path=self.path,
+            **vars(self.heading),
+        )

@@ -1,0 +1,367 @@
+"""Which images' features are there and where they lie, and which cannot be had."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from featx.config import SPLITS
+from featx.data.columns import Selection
+from featx.data.dataset import Fingerprint, Skipped
+from featx.data.inventory import Image, Inventory, fingerprint_images
+from featx.errors import CONTENT_FAULTS, ExtractionError, ImageError
+from featx.features.content import FeatureFile
+from featx.storage.rows import Rows, StoredRows, decode_text, iterate_slices
+
+_BLOCK = 4096  # rows in memory at a time
+_SPLIT_NAMES = "CASE split {} ELSE '' END".format(
+    " ".join(f"WHEN {k} THEN '{name}'" for k, name in enumerate(SPLITS))
+)
+
+
+class Ledger:
+    """What is known of an inventory's contents; every image was read.
+
+    Parameters
+    ----------
+    inventory : Inventory
+
+    Attributes
+    ----------
+    n_taken : int
+        How many files there were before the first of now.
+    """
+
+    def __init__(self, inventory: Inventory) -> None:
+        self.inventory = inventory
+        self.n_taken = 0
+        self._sources: list[StoredRows] = []
+        self._db = inventory.db
+        for table in (
+            # Where a content's features lie: which source, which of its rows.
+            "known (digest BLOB PRIMARY KEY, source INT, place INT) WITHOUT ROWID",
+            # Contents that cannot be decoded.
+            "bad (digest BLOB PRIMARY KEY, kind TEXT, reason TEXT) WITHOUT ROWID",
+            # Images that could not be read, whatever is in them.
+            "failed (position INTEGER PRIMARY KEY, kind TEXT, reason TEXT)",
+        ):
+            self._db.execute(f"DROP TABLE IF EXISTS {table.partition(' ')[0]}")
+            self._db.execute(f"CREATE TABLE {table}")
+        inventory.index_digests()
+
+    # -- what is put in
+
+    def take(self, file: FeatureFile) -> int:
+        """Note the features in a file of those contents that have none yet; how many they are."""
+        before = self._db.total_changes
+        source = len(self._sources)
+        self._db.executemany(
+            "INSERT OR IGNORE INTO known SELECT :digest, :source, :place "
+            "WHERE EXISTS (SELECT 1 FROM images WHERE digest = :digest)",
+            (
+                {"digest": digest, "source": source, "place": place}
+                for place, digest in enumerate(iterate_digests(file.columns["hashes"]))
+            ),
+        )
+        new = self._db.total_changes - before
+        self._sources.append(file.columns["features"])
+        for one in file.heading.skipped:
+            if one.digest:
+                self._note_bad(bytes.fromhex(one.digest), one.kind, one.reason)
+        return new
+
+    def fail(self, image: Image, error: ImageError) -> None:
+        """Note that an image could not be had."""
+        if error.kind in CONTENT_FAULTS:
+            self._note_bad(bytes.fromhex(image.digest), error.kind, error.reason)
+        self._db.execute(
+            "INSERT OR REPLACE INTO failed VALUES (?, ?, ?)",
+            (image.position, error.kind, error.reason),
+        )
+
+    def skip(self, one: Skipped) -> None:
+        """Note an image that was skipped elsewhere for a fault that is not its content's."""
+        self.inventory.index_names()
+        self._db.execute(
+            "INSERT OR REPLACE INTO failed SELECT position, ?, ? FROM images WHERE name = ?",
+            (one.kind, one.reason, one.path.encode()),
+        )
+
+    def start(self) -> None:
+        """What is taken from here on was computed now."""
+        self.n_taken = len(self._sources)
+
+    def _note_bad(self, digest: bytes, kind: str, reason: str) -> None:
+        self._db.execute(
+            "INSERT OR REPLACE INTO bad SELECT :digest, :kind, :reason "
+            "WHERE EXISTS (SELECT 1 FROM images WHERE digest = :digest)",
+            {"digest": digest, "kind": kind, "reason": reason},
+        )
+
+    # -- what is left to do
+
+    def list_todo(self) -> int:
+        """Find what has to be computed, of identical files the first; how many they are."""
+        return self._list(
+            "SELECT min(position) AS position FROM images WHERE digest IS NOT NULL "
+            "AND NOT EXISTS (SELECT 1 FROM known WHERE known.digest = images.digest) "
+            "AND NOT EXISTS (SELECT 1 FROM bad WHERE bad.digest = images.digest) "
+            "GROUP BY digest"
+        )
+
+    def list_twins(self) -> int:
+        """Find what to try instead: files with the contents of one that could not be read."""
+        return self._list(
+            "SELECT min(twin.position) AS position FROM images AS twin "
+            "WHERE twin.digest IN (SELECT digest FROM failed JOIN images USING (position)) "
+            "AND NOT EXISTS (SELECT 1 FROM known WHERE known.digest = twin.digest) "
+            "AND NOT EXISTS (SELECT 1 FROM bad WHERE bad.digest = twin.digest) "
+            "AND NOT EXISTS (SELECT 1 FROM failed WHERE failed.position = twin.position) "
+            "GROUP BY twin.digest"
+        )
+
+    def iterate_todo(self) -> Iterator[Image]:
+        """What was found to do, in order, some at a time."""
+        last = -1
+        while block := list(
+            self.inventory.iterate(
+                "JOIN todo USING (position) WHERE position > ? ORDER BY position LIMIT ?",
+                (last, _BLOCK),
+            )
+        ):
+            yield from block
+            last = block[-1].position
+
+    def find_failure(self) -> ImageError | None:
+        """The first image whose content is known to be at fault, of those without features."""
+        row = self._db.execute(
+            "SELECT name, kind, reason FROM images JOIN bad USING (digest) "
+            "WHERE NOT EXISTS (SELECT 1 FROM known WHERE known.digest = images.digest) "
+            "ORDER BY position LIMIT 1"
+        ).fetchone()
+        if row is None:
+            return None
+        name, kind, reason = row
+        return ImageError(str(self.inventory.root / name.decode()), reason, kind)
+
+    def _list(self, query: str) -> int:
+        self._db.execute("DROP TABLE IF EXISTS todo")
+        self._db.execute("CREATE TABLE todo (position INTEGER PRIMARY KEY)")
+        self._db.execute(f"INSERT INTO todo {query}")
+        return self.inventory.count("SELECT count(*) FROM todo")
+
+    # -- what comes out
+
+    def gather(self, feature_dim: int, storage: str, empty_ok: bool = False) -> GatheredColumns:
+        """The columns of all images that have features, in the dataset's order.
+
+        Parameters
+        ----------
+        feature_dim : int
+        storage : {"float32", "float16"}
+        empty_ok : bool
+
+        Raises
+        ------
+        ExtractionError
+            There is no image that has, and `empty_ok` is False.
+        """
+        found = Selection(
+            self.inventory,
+            "SELECT position, source, place FROM images JOIN known USING (digest) "
+            "ORDER BY position",
+        )
+        skipped = self._list_skipped()
+        if not len(found) and not empty_ok:
+            shown = "; ".join(f"{one.path}: {one.reason}" for one in skipped[:3])
+            raise ExtractionError(f"none of {len(skipped)} images could be decoded ({shown})")
+        return GatheredColumns(self, found, self._sources, skipped, feature_dim, storage)
+
+    def _list_skipped(self) -> tuple[Skipped, ...]:
+        rows = self._db.execute(
+            "SELECT name, digest, coalesce(failed.kind, bad.kind), "
+            "coalesce(failed.reason, bad.reason) FROM images "
+            "LEFT JOIN failed USING (position) LEFT JOIN bad USING (digest) "
+            "WHERE digest IS NOT NULL "
+            "AND NOT EXISTS (SELECT 1 FROM known WHERE known.digest = images.digest)"
+        )
+        # Without its hash a failure is not remembered: the next run tries again.
+        found = [
+            Skipped(name.decode(), digest.hex() if kind in CONTENT_FAULTS else "", kind, reason)
+            for name, digest, kind, reason in rows
+        ]
+        return tuple(sorted([*self.inventory.unread, *found]))
+
+
+class GatheredColumns:
+    """The rows of a feature file, wherever they lie, as columns that can be written.
+
+    Attributes
+    ----------
+    columns : dict of str to Rows
+        See `FeatureFile`.
+    skipped : tuple of Skipped
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        found: Selection,
+        sources: list[StoredRows],
+        skipped: tuple[Skipped, ...],
+        feature_dim: int,
+        storage: str,
+    ) -> None:
+        self.skipped = skipped
+        self._ledger, self._found = ledger, found
+        self.columns: dict[str, Rows] = {
+            "features": _FeatureRows(found, sources, feature_dim, np.dtype(storage)),
+            "targets": found.numbers("target"),
+            "splits": found.text(_SPLIT_NAMES),
+            "paths": found.text("name"),
+            "hashes": found.text("lower(hex(digest))"),
+        }
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def count_new(self) -> int:
+        """Rows whose features were computed now."""
+        return self._ledger.inventory.count(
+            f"SELECT count(*) FROM {self._found.table} WHERE source >= ?", (self._ledger.n_taken,)
+        )
+
+    def fingerprint(self) -> str:
+        """See `featx.Features.fingerprint`."""
+        made = Fingerprint(self._ledger.inventory.classes)
+        for some in iterate_slices(len(self), _BLOCK):
+            targets, *texts = (
+                self.columns[n][some] for n in ("targets", "paths", "hashes", "splits")
+            )
+            paths, hashes, splits = map(decode_text, texts)
+            made.add(paths, hashes, targets, splits)
+        return made.hexdigest()
+
+
+class _FeatureRows:
+    """Features that are read from their sources as they are asked for."""
+
+    def __init__(
+        self, found: Selection, sources: list[StoredRows], feature_dim: int, dtype: np.dtype[Any]
+    ) -> None:
+        self.shape, self.dtype = (len(found), feature_dim), dtype
+        self._found, self._sources = found, sources
+
+    def __getitem__(self, rows: slice, /) -> npt.NDArray[Any]:
+        some = slice(*rows.indices(self.shape[0]))
+        places = np.array(self._found.fetch("source, place", some), dtype=np.int64).reshape(-1, 2)
+        X = np.empty((len(places), self.shape[1]), self.dtype)
+        for source in np.unique(places[:, 0]).tolist():
+            here = places[:, 0] == source
+            X[here] = self._sources[source][places[here, 1]]
+        return X
+
+
+def holds(file: FeatureFile, inventory: Inventory, retry: bool = True) -> bool:
+    """Whether a file has these images, all of them and no others, but for those it had to skip.
+
+    Parameters
+    ----------
+    file : FeatureFile
+    inventory : Inventory
+    retry : bool
+        An image that was skipped for a fault that is not its content's is to be tried again.
+    """
+    listed = {one.path: one.digest for one in file.heading.skipped}
+    left_out = {one.path for one in inventory.unread}
+
+    def iterate_held() -> Iterator[Image]:
+        for image in inventory.iterate_read():
+            digest = listed.get(image.path)
+            if digest == image.digest or (digest == "" and not retry):
+                left_out.add(image.path)
+            else:
+                yield image
+
+    found = fingerprint_images(inventory.classes, iterate_held())
+    return file.fingerprint == found and left_out == listed.keys()
+
+
+def count_held(files: Iterable[FeatureFile], inventory: Inventory) -> tuple[int, int]:
+    """How many contents some files hold together, and how many of them are in an inventory."""
+    db = inventory.db
+    inventory.index_digests()
+    db.execute("DROP TABLE IF EXISTS held")
+    db.execute("CREATE TABLE held (digest BLOB PRIMARY KEY) WITHOUT ROWID")
+    for file in files:
+        digests = iterate_digests(file.columns["hashes"])
+        db.executemany("INSERT OR IGNORE INTO held VALUES (?)", ((one,) for one in digests))
+    kept = "WHERE EXISTS (SELECT 1 FROM images WHERE images.digest = held.digest)"
+    n_held, n_kept = (inventory.count(f"SELECT count(*) FROM held {x}") for x in ("", kept))
+    return n_held, n_kept
+
+
+def count_removed(before: FeatureFile, inventory: Inventory) -> int:
+    """Images that a feature file holds and that are gone: neither their names nor their contents.
+
+    A renamed file and one with new contents are not; of two identical files, one that went is.
+    """
+    names = chain.from_iterable(
+        before.columns["paths"][some].tolist() for some in iterate_slices(len(before), _BLOCK)
+    )
+    digests = iterate_digests(before.columns["hashes"])
+    _load_former(inventory, zip(names, digests, strict=True))
+    return inventory.count(
+        "SELECT sum(max(gone.n - coalesce(come.n, 0), 0)) FROM "
+        f"(SELECT digest, count(*) AS n FROM former WHERE {_GONE} GROUP BY digest) AS gone "
+        "LEFT JOIN (SELECT digest, count(*) AS n FROM images WHERE digest IS NOT NULL AND "
+        f"{_NEW} GROUP BY digest) AS come USING (digest)"
+    )
+
+
+def find_changes(former: Inventory, inventory: Inventory) -> tuple[str, ...]:
+    """What has become of the images of an inventory since, in a few clauses.
+
+    Where the later one was not read, only names are compared.
+    """
+    read = ((os.fsencode(i.path), bytes.fromhex(i.digest)) for i in former.iterate_read())
+    _load_former(inventory, chain(read, ((one.path.encode(), b"") for one in former.unread)))
+    other = "EXISTS (SELECT 1 FROM former WHERE former.name = images.name AND {})".format(
+        "former.digest <> images.digest"
+    )
+    said = []
+    for one, many, table, where in (
+        ("image is new", "images are new", "images", _NEW),
+        ("image is gone", "images are gone", "former", _GONE),
+        ("image has other bytes", "images have other bytes", "images", other),
+    ):
+        n, first = inventory.db.execute(
+            f"SELECT count(*), min(name) FROM {table} WHERE {where}"
+        ).fetchone()
+        if n:
+            shown = os.fsdecode(first) + ", …" * (n > 1)
+            said.append(f"{n} {one if n == 1 else many} ({shown})")
+    return tuple(said)
+
+
+def iterate_digests(hashes: Rows) -> Iterator[bytes]:
+    """The digests in a file's column of hashes."""
+    for some in iterate_slices(hashes.shape[0], _BLOCK):
+        yield from map(bytes.fromhex, decode_text(hashes[some]).tolist())
+
+
+_GONE = "NOT EXISTS (SELECT 1 FROM images WHERE images.name = former.name)"
+_NEW = "NOT EXISTS (SELECT 1 FROM former WHERE former.name = images.name)"
+
+
+def _load_former(inventory: Inventory, rows: Iterable[tuple[bytes, bytes]]) -> None:
+    db = inventory.db
+    db.execute("DROP TABLE IF EXISTS former")
+    db.execute("CREATE TABLE former (name BLOB PRIMARY KEY, digest BLOB) WITHOUT ROWID")
+    db.executemany("INSERT OR IGNORE INTO former VALUES (?, ?)", rows)
+    inventory.index_names()

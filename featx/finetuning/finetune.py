@@ -1,0 +1,294 @@
+"""The baseline: a new last layer on the network, images through all of it in every epoch."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from sklearn.utils.class_weight import compute_class_weight
+
+from featx.config import (
+    BACKBONE,
+    EPOCHS,
+    SPLITS,
+    TRAIN_BATCH_SIZE,
+)
+from featx.data.dataset import Dataset, HashedRows, Skipped, check_trainable
+from featx.data.hashing import hash_rows
+from featx.data.loading import leave_out_undecodable
+from featx.data.sources import read_dataset
+from featx.features.cache import find_cache_dir, find_making, list_same_data
+from featx.finetuning.prefix import PrefixBatches, PrefixFile, row_bytes
+from featx.finetuning.recipe import make_tune_recipe, run_name
+from featx.finetuning.tuned_network import ImageBatches, TunedNetwork
+from featx.machine import count_cores, describe_machine
+from featx.network.backbone import flush_denormals
+from featx.network.engine import choose_device, full_float32, limit_threads
+from featx.network.fetch import resolve_weights
+from featx.network.weights import Weights
+from featx.storage.files import check_own_folder, check_space, explain_full, write_json
+from featx.text import format_bytes, printable
+from featx.timing import Stages
+from featx.training.calibration import as_scores, fit_temperature, temper
+from featx.training.epochs import Batches, score_softmax, train_softmax
+from featx.training.metrics import score_labels
+from featx.training.model import Model, Outcome, check_place, read_model, write_model
+
+log = logging.getLogger(__name__)
+
+
+def finetune(
+    data: str | Path | Dataset,
+    *,
+    train: str = "fc",
+    epochs: int = EPOCHS,
+    backbone: str = BACKBONE,
+    weights: str = "auto",
+    split: str | None = None,
+    root: str | Path | None = None,
+    augment: bool = False,
+    prefix_cache: bool = True,
+    class_weight: str = "none",
+    calibrate: bool = False,
+    decode: str = "exact",
+    seed: int = 0,
+    batch_size: int = TRAIN_BATCH_SIZE,
+    device: str = "auto",
+    num_workers: int | None = None,
+    on_error: str = "skip",
+    output: str | Path | None = None,
+    overwrite: bool = False,
+    progress: bool = False,
+) -> tuple[Model, tuple[Skipped, ...]]:
+    """Train the network itself on images.
+
+    Parameters
+    ----------
+    data, split, root
+        See `featx.read_dataset`.
+    train : {"fc", "last3", "layer4", "all"}
+        What moves: the new last layer alone, the last three layers, the last stage, everything.
+    epochs, batch_size, seed : int
+    backbone, weights : str
+        See `featx.fetch_weights`.
+    augment : bool
+        Random rotation, crop and flip of train images.
+    prefix_cache : bool
+        With "last3" and "layer4", unless augmenting: compute what the frozen part gives once, keep
+        it on disk as float16 while training, and train on that. Losses differ from those
+        without it by what float16 rounds away; see docs/benchmarks.md.
+    class_weight : {"none", "balanced"}
+        "balanced": a class weighs the same whatever its number of train images.
+    calibrate : bool
+        Fit a temperature for the probabilities on val.
+    decode : {"exact", "fast"}
+        See `load_image`; augmented images are decoded exactly.
+    device : {"auto", "cpu", "cuda"}
+    num_workers : int, optional
+        Decoding threads; None: as many as cores.
+    on_error : {"skip", "fail"}
+        Leave out an image that cannot be decoded, or stop. All are decoded once before training.
+    output : path, optional
+        The run's folder; None: results/NAME/TRAIN-RECIPE. One that holds just this run is reused.
+    overwrite : bool
+        Replace an `output` that holds something else.
+    progress : bool
+
+    Returns
+    -------
+    Model
+        With the run's file as its path; its provenance is the network's.
+    tuple of Skipped
+        The images that were left out, and why.
+
+    Raises
+    ------
+    DatasetError, WeightsError, DeviceError, ImageError, OutputExistsError
+    ModelError
+        Unknown `train`.
+    """
+    dataset = data if isinstance(data, Dataset) else read_dataset(data, split, root)
+    check_trainable(dataset)
+    workers = count_cores() if num_workers is None else num_workers
+    rows, skipped = leave_out_undecodable(hash_rows(dataset, on_error), on_error)
+    made = find_making(list_same_data(dataset, find_cache_dir()))
+    prefer = made.weights if made is not None else None
+    resolved = resolve_weights(weights, prefer=prefer, progress=progress, backbone=backbone)
+    recipe = make_tune_recipe(
+        rows,
+        resolved,
+        train=train,
+        epochs=epochs,
+        augment=augment,
+        prefix_cache=prefix_cache,
+        class_weight=class_weight,
+        calibrate=calibrate,
+        decode=decode,
+        seed=seed,
+        batch_size=batch_size,
+    )
+    folder = Path("results") / dataset.name / run_name(recipe) if output is None else Path(output)
+    path = folder / "model.safetensors"
+    if not overwrite:
+        check_own_folder(folder, path.name)
+    check_place(path, recipe, overwrite)
+    if path.exists() and not overwrite:
+        log.info("reused: %s", folder)
+        return read_model(folder), skipped
+    model = finetune_rows(
+        rows, resolved, recipe, folder, device=device, num_workers=workers, progress=progress
+    )
+    return model, skipped
+
+
+def finetune_rows(
+    rows: HashedRows,
+    weights: Weights,
+    recipe: dict[str, Any],
+    folder: Path,
+    *,
+    device: str,
+    num_workers: int,
+    progress: bool,
+) -> Model:
+    """Train as `recipe` (of `make_tune_recipe`) says and keep the run in `folder`.
+
+    Every image of `rows` can be decoded. The seconds, loss and accuracy of every epoch are kept
+    beside the model as history.json.
+    """
+    dataset, train, seed = rows.dataset, recipe["train"], recipe["seed"]
+    check_trainable(dataset)
+    place = choose_device(device)
+    limit_threads()
+    network = TunedNetwork(weights, len(dataset.classes), train, seed).to(place)
+    images: dict[str, ImageBatches] = {}
+    for name in SPLITS:
+        here = np.flatnonzero((dataset.splits == name) & (dataset.targets >= 0))
+        if len(here):
+            images[name] = ImageBatches(
+                paths=tuple(dataset.root / dataset.paths[i] for i in here),
+                y=torch.from_numpy(dataset.targets[here]),
+                preprocessing=weights.preprocessing,
+                num_workers=num_workers,
+                augment_seed=seed if recipe["augment"] and name == "train" else None,
+                decode=recipe["decode"],
+            )
+    y_train = images["train"].y.numpy()
+    weight = None
+    if recipe["class_weight"] == "balanced":
+        weight = compute_class_weight("balanced", classes=np.unique(y_train), y=y_train)
+    stages = Stages()
+    with (
+        full_float32(),
+        flush_denormals(),
+        _keep_prefix(network, images, recipe, folder, stages) as splits,
+    ):
+        training = train_softmax(
+            network,
+            splits,
+            network.make_optimizer(),
+            epochs=recipe["epochs"],
+            batch_size=recipe["batch_size"],
+            seed=seed,
+            copy_state=network.copy_state,
+            device=place,
+            class_weight=weight,
+            stages=stages,
+            name=train,
+            progress=progress,
+        )
+        # The history counts train while the parameters move, and augmented; this is the kept model.
+        network.load_state_dict(training.state, strict=False)
+        plain = (
+            replace(images["train"], augment_seed=None) if recipe["augment"] else splits["train"]
+        )
+        on_train = score_softmax(network, plain, recipe["batch_size"], place, stages)
+    scores = {
+        name: score_labels(images[name].y.numpy(), p.argmax(axis=1))
+        for name, p in ({"train": on_train} | training.probabilities).items()
+    }
+    probabilities: dict[str, npt.NDArray[np.floating]] = dict(training.probabilities)
+    temperature = 1.0
+    if recipe["calibrate"]:
+        temperature = fit_temperature(as_scores(probabilities["val"]), images["val"].y.numpy())
+        probabilities = {name: temper(p, temperature) for name, p in probabilities.items()}
+    model = Model(
+        kind="network",
+        name=train,
+        classes=dataset.classes,
+        provenance={
+            "backbone": weights.backbone,
+            "weights": weights.name,
+            "weights_sha256": weights.sha256,
+            "preprocessing": weights.preprocessing.to_dict(),
+        },
+        recipe=recipe,
+        outcome=Outcome(
+            scores=scores,
+            probabilities=probabilities,
+            seconds=sum(epoch.seconds for epoch in training.history),
+            trainable_parameters=sum(p.numel() for p in network.parameters() if p.requires_grad),
+            machine=f"{describe_machine()}, {place.type}",
+            history=training.history,
+            best_epoch=training.best_epoch,
+            details={
+                **{key: recipe[key] for key in ("augment", "prefix_cache", "class_weight")},
+                "calibrated": recipe["calibrate"],
+                "temperature": temperature,
+                # Of train, by the kept model: after the seconds, as for heads.
+                "scoring": stages.take(),
+            },
+        ),
+        arrays={name: tensor.numpy() for name, tensor in training.state.items()},
+    )
+    written = write_model(model, folder / "model.safetensors")
+    write_json(folder / "history.json", written.to_dict())
+    return written
+
+
+@contextlib.contextmanager
+def _keep_prefix(
+    network: TunedNetwork,
+    images: dict[str, ImageBatches],
+    recipe: dict[str, Any],
+    folder: Path,
+    stages: Stages,
+) -> Iterator[Mapping[str, Batches]]:
+    """The splits as the network is to see them: as images, or as what its frozen part gave.
+
+    The first epoch computes that, so that its seconds are those of the first epoch.
+    """
+    if not recipe["prefix_cache"]:
+        yield images
+        return
+    shape = network.prefix_shape(images["train"].preprocessing.crop)
+    each, total = row_bytes(shape), sum(len(one.y) for one in images.values())
+    place = folder / "prefix"
+    check_space(place, each * total, each * total)
+    log.info(
+        "prefix cache: %s in %s while training, so that the frozen part runs once "
+        "(--prefix-cache off does without)",
+        format_bytes(each * total),
+        printable(str(folder)),
+    )
+    device = next(network.parameters()).device
+    splits, first = {}, 0
+    advice = "make room, or say --prefix-cache off"
+    with (
+        explain_full(place, each * total, advice),
+        contextlib.closing(PrefixFile(folder, shape)) as file,
+    ):
+        for name, one in images.items():
+            splits[name] = PrefixBatches(
+                one, lambda pixels: network.prefix(pixels.to(device)), file, first,
+                one.num_workers, stages,
+            )  # fmt: skip
+            first += len(one.y)
+        yield splits

@@ -1,0 +1,100 @@
+"""The nearest of the classes' means, which may shrink towards the mean of all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.neighbors import NearestCentroid
+
+from featx.arrays import Labels
+from featx.heads.search import LinearFit, Search, search_grid
+from featx.storage.blocks import Blocks, Samples, average_classes
+
+
+def search_centroid(
+    X: Samples,
+    y: Labels,
+    val: tuple[Samples, Labels] | None,
+    grid: Sequence[float],
+    seed: int = 0,
+    *,
+    origin: Labels | None = None,
+) -> Search:
+    """Choose how far the classes' means shrink, and fit the nearest of them.
+
+    The squared distance to a mean m is |x|² - 2 m·x + |m|², and |x|² is the same for all classes:
+    the scores 2 m·x - |m|² are linear.
+
+    Parameters
+    ----------
+    X, y, val, seed, origin
+        See `search_grid`.
+    grid : sequence of float
+        Thresholds of shrinking (Tibshirani et al. 2002), 0 for none; descending.
+    """
+
+    def fit_path(X: Samples, y: Labels, grid: Sequence[float]) -> Iterator[LinearFit]:
+        if isinstance(X, Blocks):
+            for means in shrink_centroids(X, y, grid):
+                yield LinearFit(2 * means, -(means**2).sum(axis=1))
+            return
+        X = X.astype(np.float64)
+        plain = average_classes(X, y)
+        # Shrinking divides by a feature's deviation within the classes.
+        varies = (plain[y] != X).any(axis=0)
+        for threshold in grid:
+            means = plain.copy()
+            if threshold and varies.any():
+                shrunk = NearestCentroid(shrink_threshold=threshold).fit(X[:, varies], y)
+                means[:, varies] = shrunk.centroids_
+            yield LinearFit(2 * means, -(means**2).sum(axis=1))
+
+    return search_grid(
+        fit_path, X, y, val, grid, default=0.0, seed=seed, tempered=True, origin=origin
+    )
+
+
+def shrink_centroids(
+    X: Blocks, y: Labels, grid: Sequence[float]
+) -> Iterator[npt.NDArray[np.float64]]:
+    """The centroids of scikit-learn's NearestCentroid for each threshold, 0 for the plain means.
+
+    Tibshirani et al. 2002: how far a class's mean is from that of all, in units of the feature's
+    deviation within the classes plus the median of those, shrinks by the threshold. Features that
+    never vary within a class stay as they are.
+
+    Parameters
+    ----------
+    X : Blocks of shape (n_samples, n_features)
+    y : ndarray of shape (n_samples,), int64
+        Codes 0 to n_classes - 1, each at least once.
+    grid : sequence of float
+
+    Yields
+    ------
+    ndarray of shape (n_classes, n_features)
+    """
+    plain = average_classes(X, y)
+    counts = np.bincount(y)
+    squares, varies = np.zeros(X.shape[1]), np.zeros(X.shape[1], dtype=bool)
+    if any(grid):
+        for here, block in X:
+            off = plain[y[here]]
+            off -= block
+            varies |= off.any(axis=0)
+            squares += np.einsum("ij,ij->j", off, off)
+    if not varies.any():
+        yield from (plain for _ in grid)
+        return
+    within = np.sqrt(squares[varies] / (len(y) - len(counts)))
+    mean = counts @ plain[:, varies] / len(y)
+    unit = np.sqrt(1 / counts - 1 / len(y))[:, None] * (within + np.median(within))
+    deviation = (plain[:, varies] - mean) / unit
+    for threshold in grid:
+        centroids = plain.copy()
+        shrunk = np.sign(deviation) * np.maximum(np.abs(deviation) - threshold, 0)
+        if threshold:
+            centroids[:, varies] = mean + unit * shrunk
+        yield centroids

@@ -1,0 +1,136 @@
+"""The k nearest neighbours by cosine distance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
+
+from featx.arrays import Labels, Matrix
+from featx.heads.search import Search, decide_each, search_grid
+from featx.storage.blocks import Blocks, Samples, iterate_blocks
+
+
+@dataclass(frozen=True)
+class NeighboursFit:
+    """The train rows themselves, and how many of the nearest vote.
+
+    Attributes
+    ----------
+    X : ndarray or Blocks of shape (n_samples, n_features), float32
+    y : ndarray of shape (n_samples,), int64
+    k : int
+    n_classes : int
+    """
+
+    X: npt.NDArray[np.float32] | Blocks
+    y: Labels
+    k: int
+    n_classes: int
+    converged: bool = True
+    n_iter: int = 0
+
+    def decide(self, X: Matrix) -> npt.NDArray[np.float64]:
+        """Logarithms of the shares of the vote, shape (n_samples, n_classes).
+
+        A nearer neighbour has the larger vote, the inverse of its distance. One vote is added for
+        every class (Laplace), so that a class without any is unlikely and not impossible.
+        """
+        k = min(self.k, len(self.y))
+        if isinstance(self.X, Blocks):
+            return self.count(*find_nearest(self.X, X, k))
+        voters = KNeighborsClassifier(k, weights="distance", metric="cosine", algorithm="brute")
+        # Every class is there: codes are 0 to n_classes - 1, each at least once.
+        return self._smooth(voters.fit(self.X, self.y).predict_proba(X.astype(np.float32)), k)
+
+    def count(self, distances: Matrix, nearest: Labels) -> npt.NDArray[np.float64]:
+        """`decide` by neighbours that were found: the first k of each row vote.
+
+        As scikit-learn counts: those at no distance have all votes between them.
+        """
+        k = min(self.k, len(self.y))
+        with np.errstate(divide="ignore"):
+            votes = 1 / distances[:, :k]
+        same = np.isinf(votes)
+        votes[same.any(axis=1)] = same[same.any(axis=1)]
+        shares = np.zeros((len(votes), self.n_classes))
+        for i, labels in enumerate(self.y[nearest[:, :k]].T):
+            shares[np.arange(len(votes)), labels] += votes[:, i]
+        return self._smooth(shares / shares.sum(axis=1, keepdims=True), k)
+
+    def _smooth(self, shares: Matrix, k: int) -> npt.NDArray[np.float64]:
+        scores: npt.NDArray[np.float64] = np.log((k * shares + 1) / (k + self.n_classes))
+        return scores
+
+
+def find_nearest(X: Blocks, queries: Matrix, k: int) -> tuple[Matrix, Labels]:
+    """Cosine distances and numbers of the k rows that are nearest to each query, from the nearest.
+
+    Parameters
+    ----------
+    X : Blocks of shape (n_samples, n_features)
+        Read once.
+    queries : ndarray of shape (n_queries, n_features)
+    k : int
+        At most n_samples.
+    """
+    distances = np.empty((len(queries), 0), np.float32)
+    nearest = np.empty((len(queries), 0), np.int64)
+    for here, block in X:
+        finder = NearestNeighbors(
+            n_neighbors=min(k, len(block)), metric="cosine", algorithm="brute"
+        )
+        near, rows = finder.fit(block).kneighbors(queries.astype(np.float32))
+        distances = np.concatenate([distances, near], axis=1)
+        nearest = np.concatenate([nearest, rows + here.start], axis=1)
+        best = np.argsort(distances, axis=1, kind="stable")[:, :k]
+        distances = np.take_along_axis(distances, best, axis=1)
+        nearest = np.take_along_axis(nearest, best, axis=1)
+    return distances, nearest
+
+
+def decide_neighbours(fits: Sequence[NeighboursFit], X: Samples) -> Iterator[Matrix]:
+    """`decide_each`; where the neighbours are in Blocks, searched once for all k."""
+    widest = max(fits, key=lambda fit: fit.k)
+    if not isinstance(widest.X, Blocks):
+        yield from decide_each(fits, X)
+        return
+    train, k = widest.X, min(widest.k, len(widest.y))
+    found = [find_nearest(train, rows, k) for _, rows in iterate_blocks(X)]
+    distances, nearest = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    for fit in fits:
+        yield fit.count(distances, nearest)
+
+
+def search_neighbours(
+    X: Samples,
+    y: Labels,
+    val: tuple[Samples, Labels] | None,
+    grid: Sequence[float],
+    seed: int = 0,
+    *,
+    origin: Labels | None = None,
+) -> Search:
+    """Choose k.
+
+    Parameters
+    ----------
+    X, y, val, seed, origin
+        See `search_grid`.
+    grid : sequence of int
+        Descending: from the smoothest. More neighbours than rows are all rows.
+    """
+    n_classes = int(y.max()) + 1
+
+    def fit_path(X: Samples, y: Labels, grid: Sequence[float]) -> Iterator[NeighboursFit]:
+        held = X if isinstance(X, Blocks) else X.astype(np.float32)
+        for k in grid:
+            yield NeighboursFit(held, y, int(k), n_classes)
+
+    return search_grid(
+        fit_path, X, y, val, grid, default=1.0, seed=seed, tempered=True, origin=origin,
+        decide=decide_neighbours,
+    )  # fmt: skip

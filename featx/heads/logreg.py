@@ -1,0 +1,106 @@
+"""Logistic regression over a grid of penalties."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+
+from featx.arrays import Labels, Matrix
+from featx.config import MAX_ITER, TOLERANCE
+from featx.heads.logreg_blocks import fit_blocks, limit_scipy
+from featx.heads.search import LinearFit, Search, search_in_span, spread_classes
+from featx.storage.blocks import Blocks, Samples
+
+
+def search_logreg(
+    X: Samples,
+    y: Labels,
+    val: tuple[Samples, Labels] | None,
+    grid: Sequence[float],
+    seed: int = 0,
+    *,
+    class_weight: str | None = None,
+    calibrate: bool = False,
+    origin: Labels | None = None,
+) -> Search:
+    """Choose C and fit logistic regression on all of X, y.
+
+    The search runs on centred columns: the intercept is not penalised, so a shift of X moves the
+    intercept and nothing else, while L-BFGS needs some twenty times fewer steps on ResNet50's
+    features, none of which is ever negative. With fewer rows than columns it also runs in the
+    rows' own span; see `span_rows`. Of Blocks scikit-learn cannot learn it: there
+    `fit_blocks` finds the same optimum.
+
+    Parameters
+    ----------
+    X, y, val, seed, calibrate, origin
+        See `search_grid`.
+    grid : sequence of float
+        Ascending values of C.
+    class_weight : {"balanced"}, optional
+        See scikit-learn's LogisticRegression.
+
+    Returns
+    -------
+    Search
+        Its fit is a `LinearFit` of X's own columns.
+    """
+
+    def fit_path(X: Samples, y: Labels, grid: Sequence[float]) -> Iterator[LinearFit]:
+        yield from fit_penalties(X, y, grid, class_weight)
+
+    return search_in_span(
+        fit_path, X, y, val, grid, default=1.0, seed=seed, calibrate=calibrate, origin=origin
+    )
+
+
+def fit_penalties(
+    X: Samples, y: Labels, grid: Sequence[float], class_weight: str | None = None
+) -> Iterator[LinearFit]:
+    """Fit for each C of an ascending grid, each starting from the one before; X is centred."""
+    if not isinstance(X, Blocks):
+        yield from _fit_path(X, y, grid, class_weight)
+        return
+    fits = fit_blocks(X, y, grid, class_weight, max_iter=MAX_ITER, tolerance=TOLERANCE)
+    for coef, intercept, converged, n_iter in fits:
+        yield LinearFit(*spread_classes(coef, intercept), converged, n_iter)
+
+
+def _fit_path(
+    X: Matrix, y: Labels, grid: Sequence[float], class_weight: str | None
+) -> Iterator[LinearFit]:
+    """Fit for each C of an ascending grid, each starting from the one before.
+
+    L-BFGS goes most of the way in float32, which moves half the bytes, and the rest, often no step
+    at all, in float64: what is kept meets the tolerance in float64.
+    """
+    rough, exact = (
+        LogisticRegression(
+            max_iter=MAX_ITER, tol=TOLERANCE, warm_start=True, class_weight=class_weight
+        )
+        for _ in range(2)
+    )
+    X32, X64 = X.astype(np.float32), X.astype(np.float64, copy=False)
+    for C in grid:
+        with limit_scipy(), warnings.catch_warnings():
+            # That it stops short of the tolerance, where rounding ends it, is what `exact` mends.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            rough.set_params(C=C).fit(X32, y)
+        exact.coef_ = rough.coef_.astype(np.float64)
+        exact.intercept_ = rough.intercept_.astype(np.float64)
+        with limit_scipy(), warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            exact.set_params(C=C).fit(X64, y)
+        for warning in said:
+            warnings.warn(str(warning.message), warning.category, stacklevel=2)
+        converged = not any(issubclass(w.category, ConvergenceWarning) for w in said)
+        coef, intercept = exact.coef_.copy(), exact.intercept_.copy()
+        n_iter = int(rough.n_iter_.max() + exact.n_iter_.max())
+        rough.coef_ = coef.astype(np.float32)
+        rough.intercept_ = intercept.astype(np.float32)
+        # Of two classes: the sigmoid of z is the softmax of (0, z).
+        yield LinearFit(*spread_classes(coef, intercept), converged, n_iter)

@@ -1,0 +1,1 @@
+"""Weights with their preprocessing, the frozen network, and what runs it."""

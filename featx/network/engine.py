@@ -1,0 +1,139 @@
+"""Running the frozen network on batches: device, threads, one fixed batch shape."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from featx.config import BATCH_SIZE
+from featx.errors import DeviceError
+from featx.machine import count_cores, describe_engine
+from featx.network.backbone import (
+    FrozenBackbone,
+    build_network,
+    flush_denormals,
+    pad_batch,
+)
+from featx.network.weights import Weights
+
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Engine(Protocol):
+    """What extraction needs of whatever runs the network.
+
+    Attributes
+    ----------
+    name : str
+        With version, for the provenance.
+    precision : str
+        Of the computation.
+    device : str
+    batch_size : int
+        Images of one forward pass; a smaller batch is padded to it.
+    feature_dim : int
+    """
+
+    name: str
+    precision: str
+    device: str
+    batch_size: int
+    feature_dim: int
+
+    def run(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """(b, crop, crop, 3) uint8 with b at most batch_size, to (b, feature_dim) float32."""
+        ...
+
+
+def choose_device(device: str) -> torch.device:
+    """The device of that name; "auto" is CUDA where there is one.
+
+    Raises
+    ------
+    DeviceError
+        CUDA was asked for and is not there.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise DeviceError("--device cuda: torch finds no CUDA device here; say auto or cpu")
+    return torch.device(device)
+
+
+def full_float32() -> AbstractContextManager[None]:
+    """Keep cuDNN from computing float32 convolutions with 10-bit mantissas (TF32), its default."""
+    flags: AbstractContextManager[None] = torch.backends.cudnn.flags(
+        enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+    )
+    return flags
+
+
+def limit_threads() -> None:
+    """Have torch use no more threads than the process has cores; it does not see control groups."""
+    torch.set_num_threads(min(torch.get_num_threads(), count_cores()))
+
+
+class TorchEngine:
+    """The network under torch: folded, channels_last, without gradients.
+
+    Parameters
+    ----------
+    weights : Weights
+    device : {"auto", "cpu", "cuda"}
+    batch_size : int
+    precision : {"fp32", "bf16", "fp16"}
+        Of convolutions and matrix products, by autocast; features come out as float32.
+
+    Raises
+    ------
+    DeviceError
+        The device is not there, or does not compute in that precision.
+    """
+
+    def __init__(
+        self,
+        weights: Weights,
+        device: str = "auto",
+        batch_size: int = BATCH_SIZE,
+        precision: str = "fp32",
+    ) -> None:
+        self.name = describe_engine("torch")
+        self.batch_size = batch_size
+        self.feature_dim = weights.feature_dim
+        self.precision = precision
+        self._device = choose_device(device)
+        self.device = self._device.type
+        if precision == "fp16" and self.device == "cpu":
+            raise DeviceError("--precision fp16 is for CUDA; on a CPU say bf16, fp32 or auto")
+        limit_threads()
+        network = build_network(weights.state, weights.stride_in_1x1, weights.backbone)
+        self._backbone = FrozenBackbone(network, weights.preprocessing).to(self._device)
+
+    @torch.inference_mode()
+    def run(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """See `Engine.run`; the batch is padded to one shape."""
+        try:
+            padded = torch.from_numpy(pad_batch(pixels, self.batch_size))
+            if self.device == "cuda":  # pinned pages are copied while the host goes on
+                padded = padded.pin_memory()
+            with (
+                full_float32(),
+                flush_denormals(),
+                torch.autocast(
+                    self.device, _DTYPES[self.precision], enabled=self.precision != "fp32"
+                ),
+            ):
+                found = self._backbone(padded.to(self._device, non_blocking=True))
+            features: npt.NDArray[np.float32] = found[: len(pixels)].float().cpu().numpy()
+        except (MemoryError, RuntimeError) as error:
+            if "memory" not in f"{type(error).__name__} {error}".lower():
+                raise
+            raise DeviceError(
+                f"{self.device}: not enough memory for batches of {self.batch_size} images; say a "
+                "smaller --batch-size"
+            ) from error
+        return features

@@ -1,0 +1,152 @@
+"""Which engine runs, and in which precision: what a file has, what is there, what is fast."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from featx.config import BATCH_SIZE, CUDA_BATCH_SIZE
+from featx.errors import DeviceError
+from featx.machine import has_openvino
+from featx.network.engine import Engine, TorchEngine, choose_device
+from featx.network.openvino_engine import OpenVinoEngine
+from featx.network.weights import Weights
+
+log = logging.getLogger(__name__)
+
+# Two engines' float32 features of the same images differ by less, relative to their norm.
+AGREEMENT = 1e-4
+# What bf16 must be to be taken: this close to float32 in direction, and this much faster.
+COSINE = 0.999
+GAIN = 1.2
+
+Sample = Callable[[int], npt.NDArray[np.uint8]]
+
+
+def available_engines() -> tuple[str, ...]:
+    """Names of the engines that are installed, the fastest on a CPU first."""
+    return ("openvino", "torch") if has_openvino() else ("torch",)
+
+
+def make_engine(
+    weights: Weights,
+    sample: Sample,
+    *,
+    engine: str = "auto",
+    precision: str = "fp32",
+    device: str = "auto",
+    batch_size: int | None = None,
+) -> Engine:
+    """Build the engine that was chosen; probe what was left to us.
+
+    Parameters
+    ----------
+    weights : Weights
+    sample : callable
+        Gives some real images, shape (n, crop, crop, 3), uint8, n at least 1 and at most what it
+        is told; called only where something is to be probed.
+    engine : {"auto", "torch", "openvino"}
+    precision : {"auto", "fp32", "bf16", "fp16"}
+    device : {"auto", "cpu", "cuda"}
+    batch_size : int, optional
+        None: BATCH_SIZE on a CPU, CUDA_BATCH_SIZE on CUDA.
+
+    Raises
+    ------
+    DeviceError
+        What was asked for is not there.
+    """
+    place = choose_device(device).type
+    batch_size = batch_size or (CUDA_BATCH_SIZE if place == "cuda" else BATCH_SIZE)
+    if engine == "openvino" and place != "cpu":
+        raise DeviceError(f"--engine openvino runs on the CPU, and --device {device} is {place}")
+    exact = "fp32" if precision == "auto" else precision
+    if engine != "auto":
+        made = _build(engine, weights, place, batch_size, exact)
+    elif place == "cpu" and exact != "fp16":
+        made = _take_fastest(weights, batch_size, exact, sample)
+    else:
+        made = TorchEngine(weights, place, batch_size, exact)
+    if precision != "auto":
+        return made
+    made, why = try_bf16(weights, made, sample)
+    log.info("precision: %s", why)
+    return made
+
+
+def compare_rows(
+    found: npt.NDArray[np.float32], expected: npt.NDArray[np.float32]
+) -> tuple[float, float]:
+    """Largest relative error and smallest cosine of two matrices' rows."""
+    a, b = found.astype(np.float64), expected.astype(np.float64)
+    norms = np.linalg.norm(b, axis=1)
+    error = np.linalg.norm(a - b, axis=1) / norms
+    cosine = (a * b).sum(axis=1) / (np.linalg.norm(a, axis=1) * norms)
+    return float(error.max()), float(cosine.min())
+
+
+def _build(name: str, weights: Weights, place: str, batch_size: int, precision: str) -> Engine:
+    if name == "openvino":
+        return OpenVinoEngine(weights, batch_size, precision)
+    return TorchEngine(weights, place, batch_size, precision)
+
+
+def _take_fastest(weights: Weights, batch_size: int, precision: str, sample: Sample) -> Engine:
+    """The fastest engine on this CPU whose features are those of torch in float32."""
+    if "openvino" in available_engines():
+        try:
+            engine = OpenVinoEngine(weights, batch_size, precision)
+            few = sample(2)
+            expected = TorchEngine(weights, "cpu", len(few)).run(few)
+            error, cosine = compare_rows(engine.run(few), expected)
+            if (error <= AGREEMENT) if precision == "fp32" else (cosine >= COSINE):
+                log.info("engine: %s, the fastest that is installed", engine.name)
+                return engine
+            log.warning(
+                "openvino refused, because its features differ from torch's: relative error %.1e, "
+                "cosine %.5f",
+                error,
+                cosine,
+            )
+        except (DeviceError, RuntimeError) as error:
+            log.warning("openvino refused, because it does not run here: %s", error)
+    return TorchEngine(weights, "cpu", batch_size, precision)
+
+
+def try_bf16(weights: Weights, exact: Engine, sample: Sample) -> tuple[Engine, str]:
+    """The same engine in bf16, where the processor has it and it is as good and really faster.
+
+    Returns
+    -------
+    Engine
+        `exact` itself, where it is not.
+    str
+        Why, with what was measured.
+    """
+    name = exact.name.split()[0]
+    try:
+        rough = _build(name, weights, exact.device, exact.batch_size, "bf16")
+        pixels = sample(exact.batch_size)
+        expected, slow = _time(exact, pixels)
+        found, fast = _time(rough, pixels)
+    except (DeviceError, RuntimeError) as error:
+        return exact, f"bf16 refused, because it does not run here: {error}"
+    _, cosine = compare_rows(found, expected)
+    gain = slow / fast
+    if not cosine >= COSINE:
+        return exact, f"bf16 refused, because its features differ: cosine {cosine:.5f}"
+    if gain < GAIN:
+        return exact, f"bf16 refused, because it is no faster: {gain:.2f} times"
+    return rough, f"bf16, {gain:.1f} times as fast, cosine {cosine:.5f}"
+
+
+def _time(engine: Engine, pixels: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float32], float]:
+    """Features, and the seconds of the second pass: the first one sets up."""
+    engine.run(pixels)
+    begun = time.perf_counter()
+    features = engine.run(pixels)
+    return features, time.perf_counter() - begun

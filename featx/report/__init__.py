@@ -1,0 +1,1 @@
+"""Results as pages, charts, text and JSON; nothing is computed here."""

@@ -1,0 +1,186 @@
+"""A comparison for people: text for a terminal, results.json, and one page."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tabulate import tabulate
+
+from featx.comparison.candidates import Candidate
+from featx.comparison.compare import Comparison
+from featx.report.gallery import embed_pictures, map_test, show_predictions
+from featx.report.page import render_page
+from featx.report.rerun import SETTINGS_NAME, format_settings, say_command
+from featx.report.sentences import (
+    choose_curve,
+    list_notes,
+    say_costs,
+    say_head,
+    say_learning,
+    say_pair,
+    say_verdict,
+)
+from featx.storage.files import write_json, write_text
+from featx.text import as_text, format_bytes, format_interval, format_score, format_seconds
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `write_report` wrote, and what it says.
+
+    Attributes
+    ----------
+    results, page : Path
+    settings : Path or None
+        What repeats the comparison; None where a path is no UTF-8, which TOML cannot write.
+    values : dict
+        What `results` holds.
+    """
+
+    results: Path
+    page: Path
+    settings: Path | None
+    values: dict[str, Any]
+
+
+def write_report(comparison: Comparison) -> Report:
+    """Write results.json, report.html and featx.toml into the comparison's folder.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        Of `featx.compare`.
+
+    Returns
+    -------
+    Report
+
+    Raises
+    ------
+    OSError
+        No room, no permission, ...
+    """
+    page = comparison.folder / "report.html"
+    settings = _write_settings(comparison)
+    values = {
+        **make_results(comparison),
+        "report": str(page),
+        "config": settings and str(settings),
+    }
+    exhibits, drawn = values["exhibits"], values["map"]
+    pictures = embed_pictures(
+        comparison.root,
+        large=[one["path"] for part in ("examples", "mistakes") for one in exhibits[part]],
+        small=[point["path"] for point in drawn["points"]] if drawn else [],
+    )
+    write_text(page, as_text(render_page(values, pictures)))  # a path may be no UTF-8
+    results = comparison.folder / "results.json"
+    write_json(results, values)
+    return Report(results, page, settings, values)
+
+
+def _write_settings(comparison: Comparison) -> Path | None:
+    path = comparison.folder / SETTINGS_NAME
+    try:
+        text = format_settings(comparison)
+    except UnicodeEncodeError:
+        log.warning("%s: not written, since a path is no UTF-8", path)
+        path.unlink(missing_ok=True)  # it would repeat another comparison
+        return None
+    write_text(path, text)
+    return path
+
+
+def make_results(comparison: Comparison) -> dict[str, Any]:
+    """All that the page shows, as JSON values: what ``featx compare --json`` prints."""
+    values = comparison.to_dict()
+    chosen = next(c for c in comparison.candidates if c.name == comparison.verdict.choose)
+    total = len(comparison.features.rows("test"))
+    values["verdict"] |= {"sentences": say_verdict(comparison)}
+    values["notes"] = list_notes(comparison)
+    values["cost"] = {"sentences": say_costs(comparison.candidates)}
+    for pair, entry in zip(comparison.paired, values["paired"], strict=True):
+        entry["text"] = say_pair(pair, total)
+    if comparison.learning:
+        values["learning"]["sentence"] = say_learning(
+            comparison.learning, choose_curve(comparison), total
+        )
+    values["exhibits"] = show_predictions(comparison, chosen)
+    values["map"] = map_test(comparison, chosen)
+    values["command"] = [say_command(comparison)]
+    return values
+
+
+def render_text(comparison: Comparison) -> str:
+    """All that a terminal shows of a comparison, without the files."""
+    verdict = comparison.verdict
+    total = len(comparison.features.rows("test"))
+    about_best = [p for p in comparison.paired if verdict.best in (p.a, p.b)]
+    left = len(comparison.paired) - len(about_best)
+    lines = [
+        say_head(comparison),
+        "",
+        render_table(comparison),
+        "",
+        *say_verdict(comparison),
+        "",
+        *say_costs(comparison.candidates),
+        *(
+            [say_learning(comparison.learning, choose_curve(comparison), total)]
+            if comparison.learning
+            else []
+        ),
+        *list_notes(comparison),
+        "",
+        *(say_pair(pair, total) for pair in about_best),
+        *([f"({left} more pairs are in the report.)"] if left else []),
+    ]
+    return "\n".join(lines)
+
+
+def render_table(comparison: Comparison) -> str:
+    """The table of candidates."""
+    rows = [_render_row(candidate) for candidate in comparison.candidates]
+    headers = [
+        "candidate", "val", "test", "test 95 %", "per class", "log-loss", "ECE", "extract s",
+        "fit s", "s/epoch", "trained", "kept",
+    ]  # fmt: skip
+    align = ("left",) * 4 + ("right",) * 8
+    return tabulate(rows, headers, disable_numparse=True, colalign=align)
+
+
+def _render_row(candidate: Candidate) -> list[str]:
+    outcome = candidate.outcome
+    val, test, found = (
+        outcome.scores.get("val"),
+        outcome.scores["test"],
+        candidate.evaluations["test"],
+    )
+    return [
+        candidate.name if candidate.kind == "frozen" else f"{candidate.name} (fine-tuned)",
+        format_score(val.correct, val.total) if val else "–",
+        format_score(test.correct, test.total) + _format_spread(candidate),
+        format_interval(test.interval),
+        f"{100 * test.mean_per_class:.1f} %",
+        f"{found.log_loss:.3f}",
+        f"{100 * found.ece:.1f} %",
+        format_seconds(candidate.extraction.seconds if candidate.extraction else None),
+        format_seconds(outcome.seconds),
+        format_seconds(outcome.seconds_per_epoch),
+        f"{outcome.trainable_parameters:,}",
+        format_bytes(candidate.kept_bytes),
+    ]
+
+
+def _format_spread(candidate: Candidate) -> str:
+    """Mean and standard deviation over seeds, where there are several."""
+    spread = candidate.spread.get("test")
+    if spread is None:
+        return ""
+    runs = 1 + len(candidate.others)
+    return f"; {100 * spread.mean:.1f} ± {100 * spread.sd:.1f}, {runs} seeds"

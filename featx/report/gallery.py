@@ -1,0 +1,141 @@
+"""What a page shows of a comparison beside its numbers: images, and a map of the features."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps
+from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE
+
+from featx.comparison.candidates import Candidate
+from featx.comparison.compare import Comparison
+from featx.data.images import open_rgb
+from featx.errors import ImageError
+from featx.machine import count_cores
+
+_EXAMPLES = 12
+_MISTAKES = 12
+_MAPPED = 600  # images of the map: more are neither legible nor light
+_LARGE, _SMALL = 320, 112  # pixels of a picture's long side
+
+
+def show_predictions(comparison: Comparison, candidate: Candidate) -> dict[str, Any]:
+    """Test images that a candidate got right, evenly spaced, and its most confident mistakes."""
+    features = comparison.features
+    rows = features.rows("test")
+    y = features.targets[rows]
+    probabilities = candidate.outcome.probabilities["test"]
+    predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    wrong = np.flatnonzero(predicted != y)
+    wrong = wrong[np.argsort(-confidence[wrong], kind="stable")][:_MISTAKES]
+    right = np.flatnonzero(predicted == y)
+    spaced = np.unique(np.linspace(0, len(right) - 1, min(_EXAMPLES, len(right))).astype(int))
+
+    def describe(i: int) -> dict[str, Any]:
+        return {
+            "path": str(features.paths[rows[i]]),
+            "truth": features.classes[y[i]],
+            "predicted": features.classes[predicted[i]],
+            "probability": float(confidence[i]),
+        }
+
+    return {
+        "candidate": candidate.name,
+        "examples": [describe(i) for i in right[spaced].tolist()],
+        "mistakes": [describe(i) for i in wrong.tolist()],
+    }
+
+
+def map_test(comparison: Comparison, candidate: Candidate) -> dict[str, Any] | None:
+    """Test images in a plane, with what a candidate takes them for; None for fewer than three.
+
+    Of more than 600 images, 600 that are evenly spaced.
+    """
+    features = comparison.features
+    rows = features.rows("test")
+    if len(rows) < 3:
+        return None
+    predicted = candidate.outcome.probabilities["test"].argmax(axis=1)
+    taken = np.unique(np.linspace(0, len(rows) - 1, min(_MAPPED, len(rows))).astype(int))
+    method, places = map_features(features.X[rows[taken]])
+    return {
+        "method": method,
+        "candidate": candidate.name,
+        "points": [
+            {
+                "path": str(features.paths[rows[i]]),
+                "truth": features.classes[features.targets[rows[i]]],
+                "predicted": features.classes[predicted[i]],
+                "x": float(x),
+                "y": float(y),
+            }
+            for i, (x, y) in zip(taken.tolist(), places, strict=True)
+        ],
+    }
+
+
+def embed_pictures(root: Path, large: Iterable[str], small: Iterable[str]) -> dict[str, str]:
+    """Images as data: URIs of small JPEGs, by path; those that cannot be read now are left out."""
+    sizes = dict.fromkeys(small, _SMALL) | dict.fromkeys(large, _LARGE)
+
+    def embed(path: str, size: int) -> tuple[str, str | None]:
+        try:
+            image = open_rgb(root / path)
+        except ImageError:
+            return path, None
+        return path, _encode(image, size)
+
+    done = joblib.Parallel(n_jobs=count_cores(), prefer="threads", batch_size=16)(
+        joblib.delayed(embed)(path, size) for path, size in sizes.items()
+    )
+    return {path: uri for path, uri in done if uri is not None}
+
+
+def _encode(image: Image.Image, size: int) -> str:
+    small = ImageOps.contain(image, (size, size))
+    buffer = io.BytesIO()
+    small.save(buffer, "JPEG", quality=72, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+_FEW = 12  # images, below which neighbourhoods mean nothing
+
+
+_COMPONENTS = 50  # before t-SNE, as van der Maaten and Hinton (2008) do
+
+
+_PERPLEXITY = 30.0
+
+
+def map_features(X: npt.NDArray[np.floating], seed: int = 0) -> tuple[str, npt.NDArray[np.float64]]:
+    """Places in a plane where images lie near those with similar features.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+        n_samples at least 3.
+    seed : int
+
+    Returns
+    -------
+    method : {"t-SNE", "PCA"}
+        PCA for a dozen images or fewer.
+    places : ndarray of shape (n_samples, 2), float64
+    """
+    n = len(X)
+    components = PCA(min(_COMPONENTS, n - 1, X.shape[1]), svd_solver="full").fit_transform(
+        X.astype(np.float64)
+    )
+    if n <= _FEW:
+        return "PCA", components[:, :2]
+    tsne = TSNE(perplexity=min(_PERPLEXITY, (n - 1) / 3), init="pca", random_state=seed)
+    places: npt.NDArray[np.float64] = tsne.fit_transform(components).astype(np.float64)
+    return "t-SNE", places

@@ -1,0 +1,1 @@
+"""What everything that is trained shares: the epochs, the model file, scores, calibration."""

@@ -1,0 +1,171 @@
+"""How good predictions are, beyond a count: calibration, per class, confusion, intervals."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.metrics import confusion_matrix, f1_score
+
+from featx.arrays import Labels
+from featx.config import BOOTSTRAPS, CALIBRATION_BINS, CONFIDENCE
+from featx.training.metrics import log_loss, wilson_interval
+
+Probabilities = npt.NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Images whose highest probability is in (low, high].
+
+    Attributes
+    ----------
+    low, high : float
+    count : int
+        At least 1.
+    confidence : float
+        Their mean highest probability.
+    accuracy : float
+        The fraction of them predicted right.
+    """
+
+    low: float
+    high: float
+    count: int
+    confidence: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class PerClass:
+    """One class's images; the interval is Wilson's, None where there are no images."""
+
+    correct: int
+    total: int
+    ci95: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One split's predictions.
+
+    Attributes
+    ----------
+    log_loss : float
+        Nats.
+    macro_f1 : float
+        Mean F1 of the classes that the split has.
+    top5 : float or None
+        Fraction of images whose class is among the five most probable; None with five or fewer.
+    mean_per_class_ci95 : (float, float)
+        See `bootstrap_per_class`.
+    ece : float
+        See `bin_confidence`.
+    bins : tuple of Bin
+    per_class : tuple of PerClass
+    confusion : tuple of tuples of int
+        Rows are true classes, columns predicted ones.
+    """
+
+    log_loss: float
+    macro_f1: float
+    top5: float | None
+    mean_per_class_ci95: tuple[float, float]
+    ece: float
+    bins: tuple[Bin, ...]
+    per_class: tuple[PerClass, ...]
+    confusion: tuple[tuple[int, ...], ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self)
+
+
+def evaluate(y: Labels, probabilities: Probabilities, seed: int = 0) -> Evaluation:
+    """Evaluate probabilities against the truth.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n_samples,), int64
+        n_samples at least 1.
+    probabilities : ndarray of shape (n_samples, n_classes)
+    seed : int
+        Of the bootstrap.
+    """
+    n_classes = probabilities.shape[1]
+    predicted = probabilities.argmax(axis=1)
+    confusion = confusion_matrix(y, predicted, labels=np.arange(n_classes))
+    correct, total = confusion.diagonal(), confusion.sum(axis=1)
+    f1 = f1_score(y, predicted, labels=np.unique(y), average="macro", zero_division=0.0)
+    ece, bins = bin_confidence(y, probabilities)
+    return Evaluation(
+        log_loss=log_loss(y, probabilities),
+        macro_f1=float(f1),
+        top5=top_k(y, probabilities, 5) if n_classes > 5 else None,
+        mean_per_class_ci95=bootstrap_per_class(correct, total, seed),
+        ece=ece,
+        bins=bins,
+        per_class=tuple(
+            PerClass(int(c), int(n), wilson_interval(int(c), int(n)) if n else None)
+            for c, n in zip(correct, total, strict=True)
+        ),
+        confusion=tuple(tuple(int(n) for n in row) for row in confusion),
+    )
+
+
+def top_k(y: Labels, probabilities: Probabilities, k: int) -> float:
+    """Fraction of images whose class is among the k most probable; ties count against it."""
+    own = probabilities[np.arange(len(y)), y]
+    better = (probabilities >= own[:, None]).sum(axis=1) - 1
+    return float((better < k).mean())
+
+
+def bin_confidence(
+    y: Labels, probabilities: Probabilities, n_bins: int = CALIBRATION_BINS
+) -> tuple[float, tuple[Bin, ...]]:
+    """Expected calibration error, and the bins of the reliability diagram (Guo et al. 2017).
+
+    The highest probabilities fall into bins of equal width; the error is the mean, weighted by
+    images, of the differences between accuracy and mean confidence. Empty bins are left out.
+    """
+    confidence = probabilities.max(axis=1).astype(np.float64)
+    right = probabilities.argmax(axis=1) == y
+    place = np.clip(np.ceil(confidence * n_bins).astype(int) - 1, 0, n_bins - 1)
+    bins = tuple(
+        Bin(
+            low=i / n_bins,
+            high=(i + 1) / n_bins,
+            count=int((place == i).sum()),
+            confidence=float(confidence[place == i].mean()),
+            accuracy=float(right[place == i].mean()),
+        )
+        for i in np.unique(place).tolist()
+    )
+    ece = sum(one.count * abs(one.accuracy - one.confidence) for one in bins) / len(y)
+    return float(ece), bins
+
+
+def bootstrap_per_class(
+    correct: npt.NDArray[np.integer], total: npt.NDArray[np.integer], seed: int = 0
+) -> tuple[float, float]:
+    """Percentile bootstrap interval, at 95 %, of the mean of the classes' accuracies.
+
+    Images are drawn again within each class. How many of the n drawn are right is then binomial
+    with the class's own accuracy, so that no image needs to be drawn. Where every image is right
+    the interval has no width: read Wilson's of the accuracy there.
+
+    Parameters
+    ----------
+    correct, total : ndarray of shape (n_classes,), int
+        Classes without images are left out.
+    seed : int
+    """
+    has = total > 0
+    rng = np.random.default_rng(seed)
+    share = correct[has] / total[has]
+    drawn = rng.binomial(total[has], share, size=(BOOTSTRAPS, int(has.sum()))) / total[has]
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(drawn.mean(axis=1), [tail, 1 - tail])
+    return float(low), float(high)
