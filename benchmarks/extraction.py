@@ -100,7 +100,7 @@ def featx(engine: str, precision: str) -> Callable[[Path], dict[str, float]]:
 
     def run(data: Path) -> dict[str, float]:
         from featx.extraction import extract as extraction
-        from featx.finetuning.tuned_network import engine_choice as engines
+        from featx.network import engine_choice as engines
 
         made: list[Any] = []
         make_engine = engines.make_engine

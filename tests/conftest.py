@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import functools
 import hashlib
 import logging
 import os
+import shutil
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -15,10 +18,13 @@ import torch
 import torchvision
 from click.testing import CliRunner, Result
 from PIL import Image
+from torchvision.models.resnet import Bottleneck, ResNet
 
 from featx.config import CLASSIFIERS, Preprocessing
+from featx.data.samples import CALTECH_CLASSES
 from featx.features.provenance import Provenance
 from featx.heads.kind import find_kind
+from featx.machine import count_cores
 from featx.network.backbone import empty_state
 from featx.network.catalogue import KNOWN, KnownWeights
 from featx.network.weights import Weights, hash_state, load_weights, save_weights
@@ -30,6 +36,28 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 TINY = Preprocessing(72, 64, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 CLASSES = ("cat", "dog", "owl")
 PER_CLASS = 9
+# The issue's own numbers, not the module's.
+CALTECH_COUNTS = (102, 110, 84, 212, 119, 109, 101, 81, 95, 96)
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--full-width",
+        action="store_true",
+        help="ResNet50 itself in every test",
+    )
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers():
+    """`-n auto` is a worker for every core that we may use."""
+    return count_cores()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(specs):
+    """Workers, and the processes that they start, share the cores instead of fighting for them."""
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, count_cores() // len(specs))))
 
 
 @pytest.fixture(autouse=True)
@@ -67,22 +95,57 @@ def draw_photo(path: Path, kind: int, seed: int, size=(90, 80)) -> Path:
     return path
 
 
-@pytest.fixture
-def photos(tmp_path):
-    """DIR/<class>/*: three classes of nine pictures, JPEG and PNG."""
-    root = tmp_path / "photos"
+@pytest.fixture(scope="session")
+def drawn_photos(tmp_path_factory):
+    """The originals, which no test may touch."""
+    root = tmp_path_factory.mktemp("drawn") / "photos"
     for kind, name in enumerate(CLASSES):
         for i in range(PER_CLASS):
             draw_photo(root / name / f"{i:02d}.{'png' if i % 2 else 'jpg'}", kind, i)
     return root
 
 
-@pytest.fixture(scope="session")
-def random_state():
-    """A ResNet50 with random parameters and with running statistics that are not the defaults."""
+@pytest.fixture
+def photos(drawn_photos, tmp_path):
+    """DIR/<class>/*: three classes of nine pictures, JPEG and PNG."""
+    return shutil.copytree(drawn_photos, tmp_path / "photos", copy_function=shutil.copyfile)
+
+
+@pytest.fixture
+def caltech(tmp_path):
+    """Caltech-256's names and counts, with its strays, in empty files."""
+    root = tmp_path / "256_ObjectCategories"
+    for name, n in zip(CALTECH_CLASSES, CALTECH_COUNTS, strict=True):
+        (root / name).mkdir(parents=True)
+        for i in range(1, n + 1):
+            (root / name / f"{name[:3]}_{i:04d}.jpg").touch()
+    (root / "056.dog" / "greg" / "vision309").mkdir(parents=True)
+    (root / "198.spider").mkdir()
+    (root / "198.spider" / "RENAME2").touch()
+    (root / "009.bear" / "RENAME2").touch()
+    (root / "257.clutter").mkdir()
+    return root
+
+
+def make_network(full_width: bool) -> ResNet:
+    """A ResNet50, or one whose bottlenecks are a sixteenth as wide: all names and outputs stay."""
+    width = {} if full_width else {"width_per_group": 4}
+    return ResNet(Bottleneck, [3, 4, 6, 3], **width)
+
+
+@functools.cache
+def empty_network() -> ResNet:
+    """The narrow one without storage, which is copied five times as fast as made."""
+    with torch.device("meta"):
+        return make_network(False)
+
+
+@functools.cache
+def make_state(full_width: bool) -> dict[str, torch.Tensor]:
+    """Random parameters, and running statistics that are not the defaults."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        network = torchvision.models.resnet50()
+        network = make_network(full_width)
         for module in network.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
                 module.running_mean.normal_(0, 0.1)
@@ -91,15 +154,45 @@ def random_state():
         return {name: tensor.clone() for name, tensor in network.state_dict().items()}
 
 
+@pytest.fixture
+def full_width(request, monkeypatch):
+    """Whether "resnet50" is what it is, by mark or option, or a narrow one, which is quicker."""
+    full = request.config.getoption("--full-width") or "full_width" in request.keywords
+
+    def get_model(name, **options):
+        return copy.deepcopy(empty_network()) if name == "resnet50" else real(name, **options)
+
+    real = torchvision.models.get_model
+    if not full:
+        monkeypatch.setattr(torchvision.models, "get_model", get_model)
+    return full
+
+
+@pytest.fixture
+def random_state(full_width):
+    """A ResNet50's parameters, random: see `make_state`."""
+    return make_state(full_width)
+
+
 @pytest.fixture(scope="session")
-def tiny_file(random_state, tmp_path_factory):
-    """Those parameters as a stored weights file that crops to 64 pixels."""
-    path = tmp_path_factory.mktemp("weights") / "imagenet1k-v1.safetensors"
-    weights = Weights(
-        "imagenet1k-v1", TINY, False, "random", hash_state(random_state), random_state
-    )
-    save_weights(weights, path)
-    return path
+def tiny_files(tmp_path_factory):
+    """Those parameters as stored weights files that crop to 64 pixels, by `full_width`."""
+
+    @functools.cache
+    def make(full_width):
+        path = tmp_path_factory.mktemp("weights") / "imagenet1k-v1.safetensors"
+        state = make_state(full_width)
+        weights = Weights("imagenet1k-v1", TINY, False, "random", hash_state(state), state)
+        save_weights(weights, path)
+        return path
+
+    return make
+
+
+@pytest.fixture
+def tiny_file(tiny_files, full_width):
+    """The one that fits this test's network."""
+    return tiny_files(full_width)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -257,11 +258,16 @@ def limit_scipy() -> AbstractContextManager[object]:
     from the other: on two cores a step on 600 x 600 numbers took 12 ms with them and 1.2 ms
     without, one on 12,000 x 2048 took 297 and 255 ms.
     """
+    limiter: AbstractContextManager[object] = _find_blas_of_scipy().limit(limits=1)
+    return limiter
+
+
+@functools.cache  # some milliseconds, and a search asks a hundred times
+def _find_blas_of_scipy() -> ThreadpoolController:
     controller = ThreadpoolController()
     wheels = [
         library.filepath
         for library in controller.lib_controllers
         if any(part.startswith("scipy") for part in Path(library.filepath).parts[-3:-1])
     ]
-    limiter: AbstractContextManager[object] = controller.select(filepath=wheels).limit(limits=1)
-    return limiter
+    return controller.select(filepath=wheels)

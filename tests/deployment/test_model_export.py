@@ -1,0 +1,224 @@
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import CLASSES
+
+from featx.deployment import export as deployment
+from featx.deployment.classifier import read_classifier
+from featx.deployment.export import export_model, make_pictures
+from featx.deployment.onnx_graph import fold_linear
+from featx.deployment.predict import predict
+from featx.errors import ExportError, OutputExistsError
+from featx.extraction.extract import extract
+from featx.finetuning.finetune import finetune
+from featx.heads.fit import fit
+from featx.heads.head import Scaler
+from featx.heads.search import LinearFit
+from featx.network.engine import TorchEngine
+
+onnx = pytest.importorskip("onnx")
+onnxruntime = pytest.importorskip("onnxruntime")
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+@pytest.fixture
+def features(stored, photos, tmp_path):
+    return extract(photos, split="first:6,1", output=tmp_path / "F.h5").features
+
+
+@pytest.fixture
+def model(features, tmp_path):
+    return fit(features, "logreg", C=1.0, output=tmp_path / "m.safetensors").path
+
+
+def run_onnx(path, pixels):
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return session.run(None, {"pixels": pixels})[0]
+
+
+def featx_says(model, pixels):
+    found = read_classifier(model)
+    return found.head.predict_proba(TorchEngine(found.weights, "cpu", len(pixels)).run(pixels))
+
+
+def test_a_scaler_folds_into_the_layer():
+    rng = np.random.default_rng(0)
+    X, coef, intercept = rng.normal(5, 2, (7, 4)), rng.normal(size=(3, 4)), rng.normal(size=3)
+    scaler = Scaler("standard", rng.normal(size=4), rng.uniform(1, 2, 4))
+    weight, bias = fold_linear(scaler, LinearFit(coef, intercept), 2.5)
+    expected = (((X - scaler.mean) / scaler.scale) @ coef.T + intercept) / 2.5
+    shift = X @ weight.T + bias - expected
+    assert np.allclose(shift, shift[:, :1])  # the same for all classes, which no softmax sees
+
+
+@pytest.mark.parametrize(
+    ("clf", "scale"),
+    [
+        pytest.param("logreg", "standard", marks=pytest.mark.full_width),
+        ("logreg", "l2"),
+        ("linear", "none"),
+        ("svm", "none"),
+        ("ridge", "none"),
+        ("centroid", "none"),
+        ("knn", "none"),
+        ("knn", "standard"),
+        ("knn", "l2"),
+        ("imagenet", "none"),
+    ],
+)
+def test_every_head_gives_featxs_probabilities(features, tmp_path, clf, scale):
+    model = fit(features, clf, scale=scale, output=tmp_path / "m.safetensors").path
+    out = tmp_path / "m.onnx"
+    done = export_model(model, onnx=out)
+    assert done.difference <= 1e-4
+    assert done.written[0].bytes == out.stat().st_size
+    pixels = np.random.default_rng(1).integers(0, 256, (5, 64, 64, 3), np.uint8)
+    expected = featx_says(model, pixels)
+    for n in (1, 2, 5):
+        found = run_onnx(out, pixels[:n])
+        assert found.dtype == np.float32
+        assert np.abs(found - expected[:n]).max() <= 1e-4
+        assert np.allclose(found.sum(1), 1, atol=1e-5)
+
+
+def test_a_neighbour_at_no_distance_has_all_votes(features, tmp_path):
+    model = fit(features, "knn", output=tmp_path / "m.safetensors").path
+    export_model(model, onnx=tmp_path / "m.onnx")
+    photos = sorted((tmp_path / "photos").glob("*/0[0-5].*"))  # train itself
+    from featx.data.images import load_image
+
+    preprocessing = read_classifier(model).weights.preprocessing
+    pixels = np.stack([load_image(path, preprocessing) for path in photos])
+    found = run_onnx(tmp_path / "m.onnx", pixels)
+    assert np.abs(found - featx_says(model, pixels)).max() <= 1e-4
+
+
+def test_a_fine_tuned_network(stored, photos, tmp_path):
+    tuned, _ = finetune(
+        photos, split="first:4,2", train="last3", epochs=1, calibrate=True, output=tmp_path / "run"
+    )
+    done = export_model(tmp_path / "run", onnx=tmp_path / "m.onnx")
+    assert (done.kind, done.name, done.difference <= 1e-4) == ("network", "last3", True)
+    pixels = make_pictures(3, 64)
+    expected = featx_says(tuned.path, pixels)
+    assert np.abs(run_onnx(tmp_path / "m.onnx", pixels) - expected).max() <= 1e-4
+
+
+def test_what_a_file_says_of_itself(model, tmp_path):
+    export_model(model, onnx=tmp_path / "m.onnx")
+    held = onnx.load(tmp_path / "m.onnx")
+    onnx.checker.check_model(held, full_check=True)
+    about = {one.key: one.value for one in held.metadata_props}
+    assert json.loads(about["classes"]) == list(CLASSES)
+    how = json.loads(about["preprocessing"])
+    assert (how["resize"], how["crop"], how["interpolation"]) == (72, 64, "bilinear")
+    assert (about["backbone"], about["weights"], about["model"]) == (
+        "resnet50", "imagenet1k-v1", "head logreg",
+    )  # fmt: skip
+    assert [(one.domain, one.version) for one in held.opset_import] == [("", 17)]
+    (pixels,), (out,) = held.graph.input, held.graph.output
+    shapes = [
+        [d.dim_param or d.dim_value for d in one.type.tensor_type.shape.dim]
+        for one in (pixels, out)
+    ]
+    assert shapes == [["n", 64, 64, 3], ["n", 3]]
+    first = (tmp_path / "m.onnx").read_bytes()
+    export_model(model, onnx=tmp_path / "m.onnx")  # its own file, once more
+    assert (tmp_path / "m.onnx").read_bytes() == first
+
+
+def test_a_file_that_differs_is_not_there(model, tmp_path, monkeypatch):
+    build = deployment.build_graph
+
+    def wrong(*words):
+        graph = build(*words)
+        for held in graph.graph.initializer:
+            if held.name == "head.bias":
+                values = onnx.numpy_helper.to_array(held) + np.array([0.01, 0, 0], np.float32)
+                held.CopyFrom(onnx.numpy_helper.from_array(values, held.name))
+        return graph
+
+    monkeypatch.setattr(deployment, "build_graph", wrong)
+    with pytest.raises(ExportError, match=r"m.onnx: .* other probabilities .* 0.0001 are allowed"):
+        export_model(model, onnx=tmp_path / "m.onnx")
+    assert not list(tmp_path.glob("*.onnx*"))
+    assert not list(tmp_path.glob(".*onnx*"))
+
+
+def test_refusals(features, model, tmp_path, monkeypatch):
+    (tmp_path / "mine.onnx").write_text("mine")
+    with pytest.raises(OutputExistsError, match="not a model that featx exported"):
+        export_model(model, onnx=tmp_path / "mine.onnx")
+    export_model(model, onnx=tmp_path / "mine.onnx", overwrite=True)
+    other = fit(features, "ridge", output=tmp_path / "other.safetensors").path
+    with pytest.raises(OutputExistsError, match=r"model: \w{12} → \w{12}"):
+        export_model(other, onnx=tmp_path / "mine.onnx")
+    with pytest.raises(ExportError, match="is a feature file, and --onnx"):
+        export_model(features, onnx=tmp_path / "m.onnx")
+    monkeypatch.setattr(deployment, "has_openvino", lambda: True)
+    with pytest.raises(ExportError, match=r"name OUT\.xml"):
+        export_model(model, openvino=tmp_path / "m.ov")
+    monkeypatch.setattr(deployment, "_MOST_BYTES", 1000)
+    with pytest.raises(ExportError, match="an ONNX file has 2 GB at most"):
+        export_model(model, onnx=tmp_path / "m.onnx")
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(
+        ExportError, match=r"--onnx: onnxruntime is not installed; pip install 'featx\[onnx\]'"
+    ):
+        export_model(model, onnx=tmp_path / "m.onnx")
+    assert not (tmp_path / "m.onnx").exists()
+
+
+def test_openvino(model, tmp_path):
+    openvino = pytest.importorskip("openvino")
+    done = export_model(model, onnx=tmp_path / "m.onnx", openvino=tmp_path / "m.xml")
+    assert [one.path.name for one in done.written] == ["m.onnx", "m.xml", "m.bin"]
+    held = openvino.Core().read_model(tmp_path / "m.xml")
+    assert json.loads(held.get_rt_info(["featx", "classes"]).value) == list(CLASSES)
+    pixels = make_pictures(3, 64)
+    found = openvino.Core().compile_model(held, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(pixels)
+    assert np.abs(found[0] - featx_says(model, pixels)).max() <= 1e-4
+    export_model(model, openvino=tmp_path / "m.xml")
+    (tmp_path / "m.xml").unlink()
+    with pytest.raises(OutputExistsError, match=r"m\.bin exists"):
+        export_model(model, openvino=tmp_path / "m.xml")
+
+
+def test_the_example_of_the_docs_needs_no_featx(model, photos, tmp_path, empty_home):
+    (code,) = re.findall(r"```python\n(.*?)```", (DOCS / "deploy.md").read_text("utf-8"), re.S)
+    export_model(model, onnx=empty_home / "model.onnx")
+    paths = sorted(photos.glob("*/*"))
+    blocked = "import sys\nfor name in ('featx', 'torch', 'torchvision', 'sklearn'):\n    "
+    (tmp_path / "example.py").write_text(f"{blocked}sys.modules[name] = None\n{code}", "utf-8")
+    done = subprocess.run(
+        [sys.executable, tmp_path / "example.py", *paths],
+        capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": ""},
+    )  # fmt: skip
+    said = [line.split("\t") for line in done.stdout.splitlines()]
+    expected = list(predict(model, paths))
+    assert [(path, label) for path, label, _ in said] == [(p.path, p.label) for p in expected]
+    found = np.array([float(probability) for _, _, probability in said])
+    assert np.abs(found - [p.probability for p in expected]).max() <= 1e-4
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, "1"), ("0", "0")])
+def test_onnx_runtime_is_told_to_keep_to_itself(given, expected):
+    """Unless the user has said something; it is not really imported here."""
+    code = (
+        "import os, sys, featx.deployment.export\n"
+        "sys.modules['onnxruntime'] = sys\n"
+        "assert featx.deployment.export.import_runtime() is sys\n"
+        "print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    )
+    env = {k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY"}
+    env |= {} if given is None else {"ORT_DISABLE_TELEMETRY": given}
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, env=env
+    )
+    assert done.stdout.strip() == expected

@@ -1,0 +1,140 @@
+"""Every `featx …` line of README and docs is one that the real command line takes, and is run."""
+
+import csv
+import re
+import shutil
+from pathlib import Path
+
+import click
+import pytest
+from command_lines import collect_lines, parse, split_words
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+# What stands for something of the reader's, and a value of its kind.
+PLACEHOLDERS = {"…": "x", "I/N": "0/2", "I": "0", "N": "1", "NAME": "x", "SIZE": "1GB"}
+# A launcher fills these in before featx sees them: the shard's number, of how many.
+PLACEHOLDERS |= {
+    "{}": "0",
+    "$RANK/$WORLD_SIZE": "0/2",
+    "$SLURM_ARRAY_TASK_ID/$SLURM_ARRAY_TASK_COUNT": "0/2",
+}
+LINES = [(page.name, line) for page in PAGES for line in collect_lines(page.read_text("utf-8"))]
+
+
+@pytest.mark.parametrize(("page", "line"), LINES)
+def test_the_command_line_takes_it(page, line, app):
+    parse(app, [PLACEHOLDERS.get(word, word) for word in split_words(line)])
+
+
+def test_many_lines_are_found():
+    assert len(LINES) > 30
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "featx fit F.h5 --clf forest",
+        "featx fit F.h5 --colour red",
+        "featx mend F.h5",
+        "featx weights mend",
+        "featx extract photos --split 0.7,0.9",
+    ],
+)
+@pytest.mark.parametrize("block", ["Text.\n\n    {}  # a word\n", "Text.\n\n```sh\n$ {}\n```\n"])
+def test_what_the_command_line_refuses_is_found(line, block, app):
+    (found,) = collect_lines(block.format(line))
+    with pytest.raises(click.UsageError):
+        parse(app, split_words(found))
+
+
+def test_continued_lines_are_joined_and_prose_is_left_out():
+    text = "Say featx mend.\n\n    srun featx fit F.h5 \\\n        --clf logreg > out.txt\n"
+    (found,) = collect_lines(text)
+    assert split_words(found) == ["fit", "F.h5", "--clf", "logreg"]
+
+
+# Lines that no test here runs, and why: each is a line of some page.
+NOT_RUN = {
+    "featx weights fetch auto": "asks the network",
+    "featx predict model.safetensors - --null --csv said.csv > /dev/null": "reads a pipe; "
+    "tests/cli/test_cli_predict.py does it",
+    "featx data caltech256-animals --download data": "downloads 1.2 GB",
+    "featx compare data/caltech256/caltech256-animals.csv --weights imagenet1k-v1 --baseline fc "
+    "--baseline last3": "needs that download",
+    "featx extract --plan plan --shard $SLURM_ARRAY_TASK_ID/$SLURM_ARRAY_TASK_COUNT": "needs Slurm",
+    "featx extract --plan plan --shard {}": "needs GNU parallel",
+    "featx extract --plan plan --shard $RANK/$WORLD_SIZE": "needs torchrun",
+    "featx extract photos --split 0.7,0.1,0.2 -o F.h5 --runner ray --address head:6379": "needs a "
+    "cluster; tests/scale/test_ray_cluster.py starts one",
+    "featx extract photos --split 0.7,0.1,0.2 -o F.h5 --device cuda": "needs a GPU",
+    "featx extract photos --split 0.7,0.1,0.2 --engine torch --device cuda -o cuda.h5 "
+    "--cache-dir other": "needs a GPU",
+}
+# What a page's lines begin from, where it does not say so itself.
+MAKE_FEATURES = "featx extract photos --split 0.7,0.1,0.2 -o F.h5"
+BEFORE = dict.fromkeys(("audit.md", "deploy.md", "interop.md"), MAKE_FEATURES)
+# What stands in for a line or a word that a few small pictures have no use for.
+LINE_STANDS_FOR = {
+    "featx extract --plan plan --shard 7": "featx extract --plan plan --shard 0",
+    "featx compare photos": "featx compare sorted",
+}
+WORD_STANDS_FOR = {"caltech101-animals": "photos", "first:30,6": "first:5,2"}
+RUN_PAGES = sorted({page for page, _ in LINES})
+
+
+def strip(line):
+    """The line without its comment and with single spaces."""
+    return " ".join(re.sub(r"\s+#.*", "", line).split())
+
+
+@pytest.fixture
+def desk(photos, stored, monkeypatch):
+    """What the pages take for granted: photos/, the same by split, new/, images.csv, weights."""
+    folder = photos.parent / "desk"
+    folder.mkdir()
+    shutil.move(photos, folder / "photos")
+    (folder / "new").mkdir()
+    for name in ("cat", "owl"):
+        shutil.copy(folder / "photos" / name / "00.jpg", folder / "new" / f"{name}.jpg")
+    with (folder / "images.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "label", "split"])
+        for path in sorted((folder / "photos").glob("*/*")):
+            place = int(path.stem)
+            split = "train" if place < 5 else "val" if place < 7 else "test"
+            writer.writerow([path.relative_to(folder / "photos"), path.parent.name, split])
+            there = folder / "sorted" / split / path.parent.name / path.name
+            there.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, there)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.full_width
+@pytest.mark.parametrize("page", RUN_PAGES)
+def test_the_commands_of_a_page_run_one_after_the_other(page, desk, run):
+    text = next(one for one in PAGES if one.name == page).read_text("utf-8")
+    for settings in re.findall(r"^```toml\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        (desk / "featx.toml").write_text(settings)
+    said = [strip(line) for found, line in LINES if found == page]
+    for line in [*BEFORE.get(page, "").splitlines(), *said]:
+        line = LINE_STANDS_FOR.get(line, line)
+        if line in NOT_RUN:
+            continue
+        words = []
+        for word in split_words(line):
+            word = WORD_STANDS_FOR.get(word, word)
+            words += sorted(map(str, desk.glob(word))) if "*" in word else [word]
+        # One epoch and one head: what is tested is that a line runs, not what it learns.
+        if words[0] in ("compare", "finetune"):
+            words += ["--epochs", "1"]
+        if words[0] == "compare":
+            words += ["--no-learning-curves", *(() if "--clf" in words else ("--clf", "logreg"))]
+        done = run(*words)
+        assert done.exit_code == 0, (line, done.output)
+
+
+def test_what_is_not_run_is_there():
+    assert {strip(line) for _, line in LINES} >= NOT_RUN.keys()

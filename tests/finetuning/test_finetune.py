@@ -1,0 +1,358 @@
+import contextlib
+import errno
+import json
+import logging
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from conftest import CLASSES
+
+from featx.config import TRAINED
+from featx.data.images import load_image, read_decode
+from featx.data.sources import read_dataset
+from featx.errors import DatasetError, ImageError, ModelError, OutputExistsError, StorageError
+from featx.finetuning.finetune import finetune
+from featx.finetuning.prefix import PrefixBatches, PrefixFile
+from featx.finetuning.tuned_network import ImageBatches, TunedNetwork, load_tuned
+from featx.heads.linear import LinearClassifier
+from featx.network.engine import TorchEngine
+from featx.timing import Stages
+from featx.training.model import read_model
+
+
+@pytest.fixture
+def tune(stored, photos, tmp_path):
+    def call(output="run", **options):
+        defaults = {"split": "first:4,2", "epochs": 2, "batch_size": 5, "num_workers": 2}
+        return finetune(photos, output=tmp_path / output, **(defaults | options))
+
+    return call
+
+
+STEM = ("network.conv1", "network.bn1", "network.layer1", "network.layer2", "network.layer3")
+
+
+def frozen_prefixes(train):
+    return {
+        "fc": ("network.",),
+        "layer4": STEM,
+        "last3": (
+            *STEM, "network.layer4.0", "network.layer4.1", "network.layer4.2.conv1",
+            "network.layer4.2.bn1",
+        ),
+        "all": ("normalise",),
+    }[train]  # fmt: skip
+
+
+@pytest.mark.full_width
+@pytest.mark.parametrize("train", list(TRAINED))
+def test_frozen_is_frozen(tiny_weights, photos, train):
+    network = TunedNetwork(tiny_weights, 3, train, seed=0)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    optimizer = network.make_optimizer()
+    paths = sorted(photos.glob("*/*.jpg"))[:6]
+    pixels = torch.from_numpy(np.stack([load_image(p, tiny_weights.preprocessing) for p in paths]))
+    for _ in range(2):
+        network.train()
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(network(pixels), torch.arange(6) % 3).backward()
+        optimizer.step()
+        network.eval()
+    after = network.state_dict()
+    frozen = [name for name in before if name.startswith(frozen_prefixes(train))]
+    moving = [
+        name for name in before if name not in frozen and name.startswith(("head", "network"))
+    ]
+    # Bit for bit: parameters, running statistics and their counters.
+    assert all(torch.equal(before[name], after[name]) for name in frozen)
+    assert sorted(moving) == sorted(network.copy_state())
+    assert all(not torch.equal(before[name], after[name]) for name in moving), "all else moved"
+    if train != "fc":
+        assert any("running_mean" in name for name in moving)
+    counted = {"fc": 2048 * 3 + 3}
+    trainable = sum(p.numel() for p in network.parameters() if p.requires_grad)
+    assert trainable == counted.get(train, trainable)
+
+
+@pytest.mark.full_width
+def test_last3_is_two_convolutions_and_the_last_layer(tiny_weights):
+    network = TunedNetwork(tiny_weights, 3, "last3", seed=0)
+    moving = {name for name, p in network.named_parameters() if p.requires_grad}
+    assert moving == {
+        "head.weight", "head.bias",
+        "network.layer4.2.conv2.weight", "network.layer4.2.bn2.weight", "network.layer4.2.bn2.bias",
+        "network.layer4.2.conv3.weight", "network.layer4.2.bn3.weight", "network.layer4.2.bn3.bias",
+    }  # fmt: skip
+
+
+def test_both_roads_are_one(tune, tiny_weights, photos):
+    """fc fine-tuning and the linear head on cached features: the same loss in every epoch."""
+    model, _ = tune(epochs=4, seed=3)
+    dataset = read_dataset(photos, "first:4,2")
+    engine = TorchEngine(tiny_weights, "cpu", batch_size=8)
+    pixels = [load_image(photos / p, tiny_weights.preprocessing) for p in dataset.paths]
+    X = np.concatenate([engine.run(np.stack(pixels[i : i + 8])) for i in range(0, 27, 8)])
+    splits = {
+        s: (X[dataset.splits == s], dataset.targets[dataset.splits == s])
+        for s in ("train", "val", "test")
+    }
+    head = LinearClassifier(epochs=4, batch_size=5, seed=3)
+    head.fit(*splits.pop("train"), splits)
+    losses = []
+    for images, features in zip(model.outcome.history, head.history_, strict=True):
+        for split in ("train", "val", "test"):
+            assert images.loss[split] == pytest.approx(features.loss[split], rel=1e-3)
+            assert images.accuracy[split] == features.accuracy[split]
+        losses.append(images.loss["train"])
+    assert losses[-1] < losses[0]
+    assert model.outcome.best_epoch == head.best_epoch_
+    assert np.allclose(model.arrays["head.weight"], head.coef_, atol=1e-4)
+
+
+@pytest.mark.full_width
+def test_a_run_and_what_it_keeps(tune, tmp_path, tiny_weights):
+    model, skipped = tune(train="last3", epochs=3)
+    assert skipped == ()
+    assert model.path == tmp_path / "run" / "model.safetensors"
+    history = json.loads((tmp_path / "run" / "history.json").read_text())
+    assert history["train"] == "last3"
+    assert [e["epoch"] for e in history["history"]] == [1, 2, 3]
+    for epoch in history["history"]:
+        assert set(epoch["loss"]) == set(epoch["accuracy"]) == {"train", "val", "test"}
+        assert epoch["seconds"] > 0
+    ranks = [(e["accuracy"]["val"], -e["loss"]["val"]) for e in history["history"]]
+    assert history["best_epoch"] == 1 + ranks.index(max(ranks))
+    assert history["counts"]["val"]["correct"] == round(max(ranks)[0] * 6)
+    assert (
+        history["trainable_parameters"]
+        == 512 * 512 * 9 + 2 * 512 + 512 * 2048 + 2 * 2048 + 2049 * 3
+    )
+    assert history["seconds_per_epoch"] == pytest.approx(history["fit_seconds"] / 3)
+    # What was stored is the network of the kept epoch.
+    network = load_tuned(read_model(model.path), tiny_weights)
+    assert sorted(model.arrays) == sorted(network.copy_state())
+
+
+def test_the_stored_network_gives_the_stored_probabilities(tune, tiny_weights, photos):
+    model, _ = tune(train="layer4", epochs=1)
+    network = load_tuned(read_model(model.path), tiny_weights)
+    dataset = read_dataset(photos, "first:4,2")
+    names = [p for p, s in zip(dataset.paths, dataset.splits, strict=True) if s == "test"]
+    pixels = np.stack([load_image(photos / p, tiny_weights.preprocessing) for p in names])
+    with torch.inference_mode():
+        found = network(torch.from_numpy(pixels)).softmax(1).numpy()
+    assert np.allclose(found, model.outcome.probabilities["test"], atol=1e-4)
+
+
+def test_every_epoch_is_said(tune, caplog):
+    caplog.set_level(logging.INFO)
+    tune(epochs=2)
+    lines = [m for m in caplog.messages if m.startswith("fc: ")]
+    assert len(lines) == 2
+    assert re.fullmatch(
+        r"fc: epoch 2/2, [\d.e-]+ s: train [\d.]+ [\d.]+ %, val [\d.]+ [\d.]+ %, test .* %",
+        lines[1],
+    )
+
+
+def test_an_equal_run_is_reused_and_another_refused(tune, monkeypatch):
+    first, _ = tune()
+
+    def never(*_, **__):
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr("featx.finetuning.finetune.train_softmax", never)
+    assert tune()[0].outcome.to_dict() == first.outcome.to_dict()
+    with pytest.raises(OutputExistsError, match=r"epochs: 2 → 3"):
+        tune(epochs=3)
+
+
+def test_augmentation_touches_train_alone(photos, tiny_weights):
+    paths = tuple(sorted(photos.glob("*/*.jpg"))[:4])
+    y = torch.zeros(4, dtype=torch.int64)
+    plain = ImageBatches(paths, y, tiny_weights.preprocessing, 0)
+    moved = ImageBatches(paths, y, tiny_weights.preprocessing, 2, augment_seed=0)
+    order = np.arange(4)
+
+    def see(batches, epoch):
+        return torch.cat(list(batches.iterate(order, 3, epoch)))
+
+    assert torch.equal(see(plain, 1), see(plain, 2))
+    assert not torch.equal(see(moved, 1), see(plain, 1))
+    assert not torch.equal(see(moved, 1), see(moved, 2))
+    assert torch.equal(see(moved, 2), see(moved, 2))
+
+
+def test_augmented_runs_score_val_as_plain_ones_do(tune):
+    # With the same layer before the first step, only train's images differ.
+    plain, _ = tune("a", epochs=1)
+    moved, _ = tune("b", epochs=1, augment=True)
+    assert plain.outcome.history[0].loss["train"] != moved.outcome.history[0].loss["train"]
+    assert moved.outcome.details["augment"] is True
+
+
+def test_images_that_cannot_be_decoded_are_left_out(tune, photos):
+    (photos / "cat" / "08.jpg").write_bytes(b"x")
+    model, skipped = tune(epochs=1)
+    assert [(one.path, one.reason) for one in skipped] == [("cat/08.jpg", "not an image")]
+    assert model.outcome.scores["test"].total == 8
+    with pytest.raises(ImageError, match="not an image"):
+        tune("other", on_error="fail")
+
+
+def test_wrong_options(tune, photos, stored):
+    with pytest.raises(ModelError, match="unknown train 'layer9'"):
+        tune(train="layer9")
+    with pytest.raises(ModelError, match="epochs is 0: at least 1"):
+        tune(epochs=0)
+    with pytest.raises(DatasetError, match="its images have no labels"):
+        finetune(photos / "cat")
+
+
+def test_a_run_with_other_tensors_is_refused(tune, tiny_weights):
+    model, _ = tune(epochs=1)
+    wrong = replace(model, arrays={"head.weight": model.arrays["head.weight"]})
+    with pytest.raises(ModelError, match="its tensors do not fit --train fc"):
+        load_tuned(wrong, tiny_weights)
+    assert model.classes == CLASSES
+
+
+@pytest.mark.parametrize("train", ["layer4", "last3"])
+def test_the_prefix_cache_changes_no_more_than_its_rounding(tune, train, monkeypatch):
+    counts = []
+    real = TunedNetwork.prefix
+
+    def count(self, pixels):
+        counts.append(len(pixels))
+        return real(self, pixels)
+
+    monkeypatch.setattr(TunedNetwork, "prefix", count)
+    plain, _ = tune("plain", train=train, epochs=3, batch_size=12, prefix_cache=False)
+    assert counts == []
+    kept, _ = tune("kept", train=train, epochs=3, batch_size=12)
+    assert sum(counts) == 1 + 27, "one for the shape, then every image once in three epochs"
+    assert (plain.outcome.details["prefix_cache"], kept.outcome.details["prefix_cache"]) == (0, 1)
+    # A batch norm in train mode makes steps of what float16 rounded away; nothing else differs.
+    for a, b in zip(plain.outcome.history, kept.outcome.history, strict=True):
+        for split in ("train", "val", "test"):
+            assert b.loss[split] == pytest.approx(a.loss[split], abs=3e-3)
+    first = [model.outcome.history[0].loss["train"] for model in (plain, kept)]
+    assert first[1] == pytest.approx(first[0], rel=5e-4)
+    assert plain.recipe_key != kept.recipe_key
+    for split in ("val", "test"):
+        difference = kept.outcome.probabilities[split] - plain.outcome.probabilities[split]
+        assert np.abs(difference).max() < 5e-3
+
+
+def test_a_prefix_is_read_as_it_was_computed_but_for_float16(tiny_weights, photos, tmp_path):
+    network = TunedNetwork(tiny_weights, 3, "last3", seed=0).eval()
+    paths = tuple(sorted(photos.glob("*/*.jpg"))[:7])
+    images = ImageBatches(paths, torch.zeros(7, dtype=torch.int64), tiny_weights.preprocessing, 2)
+    with contextlib.closing(PrefixFile(tmp_path, network.prefix_shape(64))) as file:
+        batches = PrefixBatches(images, network.prefix, file, 3, 2, Stages())
+        orders = [np.array([5, 0, 3, 6, 1, 2, 4]), np.array([2, 6, 4])]
+        for epoch, order in enumerate([orders[0], *orders]):
+            seen = torch.cat(list(batches.iterate(order, 3, epoch)))
+            pixels = torch.cat(list(images.iterate(order, 7, 0)))
+            assert seen.is_contiguous(memory_format=torch.channels_last)
+            assert torch.allclose(seen, network.prefix(pixels), rtol=1e-3, atol=1e-4)
+            assert torch.equal(seen, seen.half().float())
+
+
+def test_a_prefix_takes_the_networks_seconds_and_its_file_none(clock, monkeypatch, tmp_path):
+    class Pixels:
+        y = torch.zeros(5, dtype=torch.int64)
+
+        def iterate(self, order, batch_size, epoch):
+            for start in range(0, len(order), batch_size):
+                clock(2)
+                yield torch.zeros(len(order[start : start + batch_size]), 4, 1, 1)
+
+    # A GPU's results are due when the CPU wants them.
+    cpu, write, read = torch.Tensor.cpu, PrefixFile.write, PrefixFile.read
+    monkeypatch.setattr(torch.Tensor, "cpu", lambda self: clock(10) or cpu(self))
+    monkeypatch.setattr(PrefixFile, "write", lambda *row: clock(3) or write(*row))
+    monkeypatch.setattr(PrefixFile, "read", lambda *row: clock(1) or read(*row))
+    stages = Stages()
+    with contextlib.closing(PrefixFile(tmp_path, (1, 1, 4))) as file:
+        batches = PrefixBatches(Pixels(), lambda pixels: pixels, file, 0, 0, stages)
+        for spent in ({"network": 20.0, "keep": 15.0, "decode": 4.0}, {"decode": 5.0}):
+            for _ in stages.wait("decode", batches.iterate(np.arange(5), 3, 1)):
+                clock(100)
+            assert stages.take() == spent
+
+
+@pytest.mark.parametrize("train", ["fc", "layer4"])
+def test_seconds_of_a_run(tune, monkeypatch, clock, train):
+    """27 images, 12 of them in train; three batches of these, and of val and test two each."""
+    forward, prefix = TunedNetwork.forward, TunedNetwork.prefix
+    monkeypatch.setattr(
+        "featx.finetuning.tuned_network.load_image", lambda *a, **k: clock(1) or load_image(*a, **k)
+    )
+    monkeypatch.setattr(TunedNetwork, "forward", lambda *a: clock(10) or forward(*a))
+    monkeypatch.setattr(TunedNetwork, "prefix", lambda *a: clock(100) or prefix(*a))
+    model, _ = tune(train=train, num_workers=0)
+    parts = [(e.seconds, e.decode, e.network) for e in model.outcome.history]
+    outcome = read_model(model.path).outcome
+    assert outcome.history == model.outcome.history
+    if train == "fc":
+        assert parts == [(97.0, 27.0, 70.0)] * 2
+        assert (outcome.decode, outcome.network, outcome.seconds) == (54.0, 140.0, 194.0)
+        assert outcome.details["scoring"] == {"decode": 12.0, "network": 30.0}
+    else:  # the first epoch runs the frozen part, the second reads what it gave
+        assert parts == [(797.0, 27.0, 770.0), (70.0, 0.0, 70.0)]
+        assert outcome.details["scoring"] == {"decode": 0.0, "network": 30.0}
+    assert model.to_dict()["seconds"] == {
+        "decode": outcome.decode, "network": outcome.network, "fit": outcome.seconds,
+    }  # fmt: skip
+
+
+@pytest.mark.full_width
+def test_the_boundary_is_where_training_begins(tiny_weights, photos):
+    paths = sorted(photos.glob("*/*.jpg"))[:3]
+    pixels = torch.from_numpy(np.stack([load_image(p, tiny_weights.preprocessing) for p in paths]))
+    # 64 pixels: layer3 gives 4 x 4, layer4 2 x 2.
+    for train, shape in (("layer4", (4, 4, 1024)), ("last3", (2, 2, 2048)), ("all", (64, 64, 3))):
+        network = TunedNetwork(tiny_weights, 3, train, seed=0).eval()
+        assert network.prefix_shape(64) == shape
+        with torch.no_grad():
+            assert torch.equal(network(network.prefix(pixels)), network(pixels))
+
+
+def test_no_prefix_is_kept_where_images_or_all_of_it_change(tune, caplog, tmp_path):
+    caplog.set_level(logging.INFO, "featx")
+    for options in ({"train": "layer4", "augment": True}, {"train": "fc"}, {"train": "all"}):
+        model, _ = tune("-".join(map(str, options)), epochs=1, overwrite=True, **options)
+        assert model.outcome.details["prefix_cache"] is False
+    assert not [r for r in caplog.records if "prefix cache" in r.getMessage()]
+    tune("kept", train="last3", epochs=1)
+    said = next(r.getMessage() for r in caplog.records if "prefix cache" in r.getMessage())
+    assert said.startswith(f"prefix cache: {27 * 2 * 2 * 2048 * 2 / 1000:.3g} kB in {tmp_path}")
+    assert sorted(p.name for p in (tmp_path / "kept").iterdir()) == [
+        "history.json", "model.safetensors",
+    ]  # fmt: skip
+
+
+def test_a_prefix_that_does_not_fit_says_what_to_do(tune, monkeypatch, tmp_path):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("featx.storage.files.os.pwrite", full)
+        with pytest.raises(StorageError, match=r"no space left on device.*--prefix-cache off"):
+            tune(train="layer4", epochs=1)
+    real = TunedNetwork.prefix
+    monkeypatch.setattr(TunedNetwork, "prefix", lambda self, pixels: real(self, pixels) + 7e4)
+    with pytest.raises(ModelError, match=r"beyond 65504.*--prefix-cache off"):
+        tune(train="layer4", epochs=1)
+    assert not list((tmp_path / "run").iterdir())
+
+
+def test_decoding_is_part_of_what_decided_a_run(tune):
+    exact, _ = tune("a", epochs=1)
+    fast, _ = tune("b", epochs=1, decode="fast")
+    assert exact.recipe_key != fast.recipe_key
+    assert read_decode(fast.recipe["decoder"]) == "fast"

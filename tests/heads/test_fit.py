@@ -1,0 +1,201 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from made_features import TRAINABLE, make_features
+from sklearn.preprocessing import StandardScaler, normalize
+
+from featx.errors import FeatureFileError, ModelError, OutputExistsError
+from featx.features.file import write_features
+from featx.heads.fit import fit
+from featx.heads.head import fit_scaler, load_head
+from featx.heads.kind import find_kind
+from featx.training.model import read_model, write_model
+
+
+@pytest.fixture
+def features(provenance):
+    return make_features(provenance)
+
+
+@pytest.mark.parametrize("clf", TRAINABLE)
+@pytest.mark.parametrize("scale", ["none", "standard", "l2"])
+def test_a_saved_head_predicts_the_same(features, clf, scale, tmp_path):
+    fitted = fit(features, clf, scale=scale, epochs=4)
+    write_model(fitted, tmp_path / "m.safetensors")
+    back = read_model(tmp_path / "m.safetensors")
+    assert replace(back, arrays={}, path=None, outcome=None) == replace(
+        fitted, arrays={}, outcome=None
+    )
+    assert back.outcome.to_dict() == fitted.outcome.to_dict()
+    head = load_head(back)
+    for split in ("val", "test"):
+        X, y = features.split(split)
+        probabilities = head.predict_proba(X)
+        assert np.allclose(probabilities, fitted.outcome.probabilities[split])
+        assert np.allclose(probabilities.sum(axis=1), 1)
+        score = fitted.outcome.scores[split]
+        assert (score.correct, score.total) == ((probabilities.argmax(1) == y).sum(), len(y))
+
+
+def test_scaling_is_learned_from_train_alone(features, provenance):
+    X, _ = features.split("train")
+    reference = StandardScaler().fit(X.astype(np.float64))
+    scaler = fit_scaler("standard", X)
+    assert np.allclose(scaler.mean, reference.mean_)
+    assert np.allclose(scaler.scale, reference.scale_)
+    assert np.allclose(fit_scaler("l2", X).apply(X), normalize(X))
+    moved = features.X.copy()
+    moved[features.splits != "train"] += 1000.0
+    for clf in ("logreg", "linear"):
+        fits = [
+            load_head(fit(f, clf, C=0.1, scale="standard", epochs=1))
+            for f in (features, replace(features, X=moved))
+        ]
+        assert np.array_equal(fits[0].scaler.mean, fits[1].scaler.mean)
+        assert np.array_equal(fits[0].fit.coef, fits[1].fit.coef)
+    constant = np.ones((4, 2), np.float32)
+    assert np.isfinite(fit_scaler("standard", constant).apply(constant)).all()
+
+
+def test_test_never_chooses(features):
+    other = replace(features, targets=features.targets.copy())
+    test = np.flatnonzero(features.splits == "test")
+    other.targets[test] = np.roll(other.targets[test], 4)
+    for clf in TRAINABLE:
+        a, b = (fit(f, clf, epochs=5).arrays for f in (features, other))
+        assert a.keys() == b.keys()
+        assert all(np.array_equal(a[name], b[name]) for name in a)
+
+
+def test_what_is_recorded(features):
+    model = fit(features, "logreg")
+    outcome = model.to_dict()
+    assert outcome["clf"] == "logreg"
+    assert outcome["C"] in model.recipe["C"]
+    assert outcome["chosen_by"] == "val"
+    assert outcome["converged"] is True
+    assert outcome["counts"]["train"]["total"] == 18
+    assert outcome["trainable_parameters"] == 3 * 41
+    assert outcome["classes"] == ["a", "b", "c"]
+    assert outcome["ci95"]["test"][0] <= outcome["accuracy"]["test"] <= outcome["ci95"]["test"][1]
+    linear = fit(features, "linear", epochs=7).to_dict()
+    assert len(linear["history"]) == 7
+    assert set(linear["history"][0]["loss"]) == {"train", "val", "test"}
+
+
+def test_two_classes(provenance):
+    features = make_features(provenance, classes=("no", "yes"))
+    model = fit(features, "logreg", C=0.1)
+    head = load_head(model)
+    assert head.fit.coef.shape == (2, 40)
+    X, y = features.split("train")
+    assert (head.predict_proba(X).argmax(1) == y).mean() > 0.9
+
+
+def test_features_that_cannot_be_fitted(features, provenance, tmp_path):
+    unlabelled = replace(features, targets=np.full(36, -1), classes=())
+    write_features(unlabelled, tmp_path / "F.h5")
+    with pytest.raises(FeatureFileError, match=r"F.h5: its images have no labels"):
+        fit(tmp_path / "F.h5")
+    with pytest.raises(FeatureFileError, match="it has no train images"):
+        fit(replace(features, splits=np.full(36, "test")))
+    lost = features.splits.copy()
+    lost[(features.targets == 1) & (lost == "train")] = "test"
+    with pytest.raises(FeatureFileError, match="train has no image of b: nothing could learn it"):
+        fit(replace(features, splits=lost))
+    for options, message in (
+        ({"clf": "forest"}, "unknown clf 'forest'"),
+        ({"C": -1.0}, "it must be a positive number"),
+        ({"scale": "minmax"}, "unknown scale"),
+    ):
+        with pytest.raises(ModelError, match=message):
+            fit(features, **options)
+
+
+def test_a_named_model_is_not_replaced_by_another(features, tmp_path, monkeypatch):
+    path = tmp_path / "m.safetensors"
+    fit(features, C=0.1, output=path)
+    fit(features, C=0.1, output=path)
+    monkeypatch.setattr("featx.heads.fit.train_head", None)  # refused before the work
+    with pytest.raises(OutputExistsError, match=r"C: \[0.1\] → \[0.2\]"):
+        fit(features, C=0.2, output=path)
+    monkeypatch.undo()
+    fit(features, C=0.2, output=path, overwrite=True)
+    path.write_text("mine")
+    with pytest.raises(OutputExistsError, match="not a model file"):
+        fit(features, C=0.2, output=path)
+    assert path.read_text() == "mine"
+
+
+@pytest.mark.parametrize("clf", TRAINABLE)
+def test_two_classes_and_no_val_for_every_head(provenance, clf):
+    features = make_features(provenance, classes=("no", "yes"), splits=(8, 0))
+    model = fit(features, clf, epochs=60)
+    found = load_head(model).predict_proba(features.X)
+    assert found.shape == (24, 2)
+    assert model.outcome.scores["train"].accuracy > 0.7
+    assert model.outcome.details["chosen_by"] in ("folds of train", "the last epoch")
+
+
+@pytest.mark.parametrize("clf", TRAINABLE)
+def test_one_image_per_class_for_every_head(provenance, clf):
+    features = make_features(provenance, splits=(1, 0))
+    assert np.isfinite(fit(features, clf).outcome.probabilities["test"]).all()
+
+
+def test_refitting_learns_from_val_too(features):
+    X, y = (
+        np.concatenate(p) for p in zip(*(features.split(s) for s in ("train", "val")), strict=True)
+    )
+    for clf in TRAINABLE:
+        plain, again = fit(features, clf), fit(features, clf, refit=True)
+        if clf == "linear":
+            assert again.arrays["coef"].shape == plain.arrays["coef"].shape
+            continue
+        assert again.outcome.details["chosen"]["value"] == plain.outcome.details["chosen"]["value"]
+        assert again.outcome.scores["val"] == plain.outcome.scores["val"]  # while it was held out
+        assert any(
+            a.shape != b.shape or not np.allclose(a, b)
+            for a, b in zip(plain.arrays.values(), again.arrays.values(), strict=True)
+        )
+    knn = fit(features, "knn", refit=True).arrays
+    assert np.allclose(knn["X"], X)
+    assert np.array_equal(knn["y"], y)
+
+
+def test_class_weights_move_those_that_know_them(provenance):
+    features = make_features(provenance)
+    rare = np.flatnonzero((features.targets == 0) & (features.splits == "train"))[2:]
+    features.splits[rare] = ""
+    for clf in TRAINABLE:
+        plain, balanced = (
+            fit(features, clf, class_weight=w, C=1e-4, epochs=3) for w in ("none", "balanced")
+        )
+        same = all(np.array_equal(plain.arrays[n], balanced.arrays[n]) for n in plain.arrays)
+        assert same == (not find_kind(clf).weighed)
+
+
+def test_imagenets_layer_belongs_to_the_features(stored, tiny_weights, provenance, tmp_path):
+    features = make_features(provenance, dim=2048)
+    ours = replace(
+        provenance, weights=tiny_weights.name, weights_sha256=tiny_weights.sha256
+    )  # fmt: skip
+    model = fit(replace(features, provenance=ours), "imagenet", output=tmp_path / "m.safetensors")
+    back = load_head(read_model(tmp_path / "m.safetensors"))
+    X, _ = features.split("test")
+    assert np.allclose(back.predict_proba(X), model.outcome.probabilities["test"])
+    with pytest.raises(ModelError, match="its last layer means nothing for them"):
+        fit(features, "imagenet", weights="imagenet1k-v1")
+
+
+def test_a_damaged_head_is_refused(features, tmp_path):
+    for clf, lost in (("knn", "X"), ("logreg", "coef")):
+        model = fit(features, clf)
+        arrays = {k: v for k, v in model.arrays.items() if k != lost}
+        with pytest.raises(ModelError, match=f"is damaged: it lacks '{lost}'"):
+            load_head(replace(model, arrays=arrays))
+    knn = fit(features, "knn")
+    wrong = knn.arrays | {"y": knn.arrays["y"] + 1}
+    with pytest.raises(ModelError, match="not for 3 classes"):
+        load_head(replace(knn, arrays=wrong))

@@ -1,0 +1,58 @@
+"""What heads are said to need is held against what they take, as tracemalloc counts it."""
+
+import tracemalloc
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from conftest import thin_grids
+from made_features import TRAINABLE, allow, make_features, write
+
+from featx import config
+from featx.heads.fit import fit
+from featx.heads.kind import Size, find_kind
+from featx.heads.memory import estimate_blocks, estimate_whole
+
+DIM, PER_CLASS = 256, 800
+
+
+@pytest.fixture
+def features(provenance, tmp_path, monkeypatch):
+    """4000 rows of 256 features in a file, 4 MB as float32, and blocks of 256 kB."""
+    monkeypatch.setattr(config, "BLOCK_BYTES", 1 << 18)
+    monkeypatch.setattr(config, "SHUFFLE_BUFFER", 256)
+    thin_grids(monkeypatch, slice(-7, None, 3))
+    made = make_features(provenance, PER_CLASS, tuple("abcde"), DIM, splits=(700, 50))
+    return write(replace(made, X=made.X + np.float32(1)), tmp_path, "float16")
+
+
+def measure(features, clf, **options):
+    fit(features, clf, **options)  # once before, for what is imported and kept
+    tracemalloc.start()
+    fit(features, clf, **options)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak
+
+
+def size_of(clf):
+    grid = find_kind(clf).grid
+    values = 1 if grid is None else len(grid.values)
+    return Size(5 * 700, 5 * 50, 5 * 50, DIM, 5, values)
+
+
+@pytest.mark.parametrize("scale", ["none", "standard"])
+@pytest.mark.parametrize("clf", [clf for clf in TRAINABLE if clf != "linear"])
+def test_what_a_head_takes_in_memory_is_about_what_is_said(features, clf, scale):
+    peak = measure(features, clf, scale=scale)
+    said = estimate_whole(find_kind(clf), size_of(clf), scale)
+    # liblinear's own copy is not Python's; logreg's are fewer with newer libraries.
+    assert (0.3 if clf in ("svm", "logreg") else 0.6) * said < peak < said
+
+
+@pytest.mark.parametrize("clf", [clf for clf in TRAINABLE if clf != "svm"])
+def test_a_fit_in_blocks_stays_below_what_is_said(features, clf):
+    budget = allow(features, clf, scale="standard")
+    peak = measure(features, clf, scale="standard", max_memory=budget, epochs=1)
+    said = estimate_blocks(find_kind(clf), size_of(clf))
+    assert peak < said < budget

@@ -1,0 +1,45 @@
+"""Features that no network made: what heads are tried on, in memory and in a file."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from featx.config import CLASSIFIERS
+from featx.features.content import Features
+from featx.features.file import read_features, write_features
+from featx.heads.kind import HeadOptions
+from featx.heads.recipe import make_recipe, plan_reading
+
+TRAINABLE = [clf for clf in CLASSIFIERS if clf != "imagenet"]
+
+
+def make_features(provenance, n_per=12, classes=("a", "b", "c"), dim=40, seed=0, splits=(6, 2)):
+    rng = np.random.default_rng(seed)
+    n = n_per * len(classes)
+    targets = np.repeat(np.arange(len(classes)), n_per)
+    centres = rng.normal(0, 1, (len(classes), dim))
+    split = np.array((["train"] * splits[0] + ["val"] * splits[1] + ["test"] * n_per)[:n_per])
+    return Features(
+        X=(centres[targets] + rng.normal(0, 2.0, (n, dim))).astype(np.float32),
+        targets=targets,
+        splits=np.tile(split, len(classes)),
+        paths=np.array([f"{i}.jpg" for i in range(n)]),
+        hashes=np.array([f"{i:064x}" for i in range(n)]),
+        classes=classes,
+        provenance=provenance,
+        dataset="made",
+        split_rule="manifest",
+    )
+
+
+def write(features, tmp_path, storage="float32"):
+    """The same features, left in a file."""
+    made = replace(features, provenance=replace(features.provenance, storage=storage))
+    write_features(made, tmp_path / "F.h5")
+    return read_features(tmp_path / "F.h5")
+
+
+def allow(features, clf, views=(), **options):
+    """One byte less than the head takes in memory."""
+    recipe = make_recipe(features, clf, HeadOptions(**options), views=views, max_memory=1 << 50)
+    return plan_reading(features, recipe, max_memory=1 << 50).needed - 1
