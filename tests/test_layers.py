@@ -202,3 +202,22 @@ def test_a_finished_extraction_loads_no_torch(photos, stored, tmp_path):
 def test_no_file_has_outgrown_itself():
     for path in [*LIBRARY.rglob("*.py"), *COMMANDS.glob("*.py")]:
         assert len(path.read_text("utf-8").splitlines()) <= 400, f"{path.name} asks to be two"
+
+
+def test_no_room_is_overcrowded():
+    assert len([one for one in LIBRARY.iterdir() if one.is_file()]) <= 9
+    for package in PACKAGES:
+        modules = {path.stem for path in package.glob("*.py")} - {"__init__"}
+        assert len(modules) <= 14, f"{package.name} asks to be two"
+
+
+def test_few_things_are_handed_over_one_by_one():
+    """What is public names all that it takes; inside, what belongs together travels together."""
+    public = {there for _, there in featx._HOMES.values()}
+    for module, path in MODULES.items():
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.FunctionDef) and node.name not in public:
+                told = node.args
+                every = [*told.posonlyargs, *told.args, *told.kwonlyargs, told.vararg, told.kwarg]
+                taken = [one for one in every if one is not None]
+                assert len(taken) <= 10, f"{module}.{node.name} takes {len(taken)} arguments"
