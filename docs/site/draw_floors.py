@@ -1,4 +1,4 @@
-"""The picture of the floors in architecture.md, drawn from what tests/test_layers.py enforces.
+"""The picture of the rooms in architecture.md, drawn from what tests/test_layers.py enforces.
 
     python docs/site/draw_floors.py
 
@@ -8,35 +8,51 @@ writes docs/images/floors.svg. A test holds the two together.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from xml.sax.saxutils import escape
 
 ROOT = Path(__file__).parents[2]
 PICTURE = ROOT / "docs" / "images" / "floors.svg"
 
-WIDTH, LEFT, SPLIT, RIGHT = 1000, 50, 330, 985
-TOP, LINE, GAP = 86, 26, 12
-# What an image becomes on its way up, and the modules that make it so.
-FLOW = ("images", "dataset", "backbone", "engine", "store", "heads", "finetuning")
-FLOW = (*FLOW, "comparison", "report")
+WIDTH, LEFT, RIGHT = 1000, 44, 990
+TOP, STEP = 66, 84  # of the highest floor, and from one floor to the next
+ROOM, BOX = 172, 46  # a room's box
+# Where a room's middle is, from left to right, and what it is about in a few words.
+PLACES = {
+    "report": (560, "one page, charts, text"),
+    "scale": (140, "plan, shards, merge"),
+    "auditing": (340, "copies, leaks, labels"),
+    "comparison": (560, "same images, paired tests"),
+    "deployment": (850, "predict, ONNX, OpenVINO"),
+    "extraction": (250, "images through the network"),
+    "heads": (560, "logreg, svm, ridge, knn …"),
+    "finetuning": (765, "the network in every epoch"),
+    "doctor": (925, "this machine"),
+    "features": (560, "the feature store: HDF5"),
+    "data": (150, "which images, which pixels"),
+    "network": (350, "weights, ResNet50, engines"),
+    "training": (890, "epochs, metrics, models"),
+    "storage": (500, "files, locks, rows, blocks, sealed HDF5"),
+}
+NARROW = {"doctor": 96}
+WIDE = {"storage": 300}
+# What becomes of a photograph.
 WAYS = (
-    ("images", "engine"),
-    ("dataset", "engine"),
-    ("backbone", "engine"),
-    ("engine", "store"),
-    ("store", "heads"),
-    ("backbone", "finetuning"),
+    ("data", "extraction"),
+    ("network", "extraction"),
+    ("extraction", "features"),
+    ("features", "heads"),
+    ("network", "finetuning"),
     ("heads", "comparison"),
     ("finetuning", "comparison"),
     ("comparison", "report"),
 )
-# What a step hands on, beside its box.
-GIVES = {"engine": "2048 numbers each", "store": "one HDF5 file", "report": "one page"}
-CHARACTER = 6.7  # of 12 px, as browsers' sans serif has it on average
-INK, FAINT, PAPER, BAND, MARK = "#1f2937", "#6b7280", "#ffffff", "#f3f4f6", "#3f51b5"
-
-END, MIDDLE = ' text-anchor="end"', ' text-anchor="middle"'
+FLOW = {room for way in WAYS for room in way}
+INK, FAINT, PAPER, BAND, MARK, LINE = (
+    "#1f2937", "#6b7280", "#ffffff", "#f3f4f6", "#3f51b5", "#cbd5e1"
+)  # fmt: skip
+MIDDLE, END, BOLD = ' text-anchor="middle"', ' text-anchor="end"', ' font-weight="bold"'
 
 
 def write_text(
@@ -47,77 +63,76 @@ def write_text(
     )
 
 
-def break_names(names: Sequence[str], width: float) -> list[str]:
-    """Lines of names that fit."""
-    lines = [""]
-    for name in names:
-        longer = f"{lines[-1]} · {name}" if lines[-1] else name
-        if len(longer) * CHARACTER > width:
-            lines.append(name)
-        else:
-            lines[-1] = longer
-    return lines
+def measure_room(room: str) -> tuple[float, float]:
+    """The left edge and the width of a room's box."""
+    wide = NARROW.get(room) or WIDE.get(room) or ROOM
+    return PLACES[room][0] - wide / 2, wide
+
+
+def draw_room(room: str, top: float) -> list[str]:
+    """A box with the room's name and what it is about."""
+    left, wide = measure_room(room)
+    flows = room in FLOW
+    ground, edge, name, about = (
+        (MARK, MARK, PAPER, "#dbe1ff") if flows else (PAPER, LINE, INK, FAINT)
+    )
+    middle = left + wide / 2
+    return [
+        f'<rect x="{left:g}" y="{top:g}" width="{wide:g}" height="{BOX}" rx="6" fill="{ground}" '
+        f'stroke="{edge}"/>',
+        write_text(middle, top + 19, room, name, 14, MIDDLE + BOLD),
+        write_text(middle, top + 36, PLACES[room][1], about, 11, MIDDLE),
+    ]
+
+
+def draw_way(start: str, end: str, tops: Mapping[str, float]) -> str:
+    """An arrow: up by the shortest way, down into the side, around what lies between."""
+    x, to = PLACES[start][0], PLACES[end][0]
+    begin, stop = tops[start], tops[end] + BOX + 5
+    if tops[start] < tops[end]:  # down
+        side, middle = measure_room(end)[0] - 5, tops[end] + BOX / 2
+        path = f"M{x + 50:g} {begin + BOX:g}Q{x + 50:g} {middle:g} {side:g} {middle:g}"
+    elif begin - stop > STEP and abs(to - x) > 2 * ROOM:  # past another room
+        side, middle = sum(measure_room(start)), begin + BOX / 2
+        path = f"M{side:g} {middle:g}H{to - 20:g}Q{to:g} {middle:g} {to:g} {middle - 20:g}V{stop:g}"
+    else:
+        bend = (begin - stop) / 2
+        path = f"M{x:g} {begin:g}C{x:g} {begin - bend:g} {to:g} {stop + bend:g} {to:g} {stop:g}"
+    return f'<path d="{path}" fill="none" stroke="{MARK}" stroke-width="2" marker-end="url(#tip)"/>'
 
 
 def draw_floors(floors: Sequence[set[str]]) -> str:
     """Return the picture as SVG."""
     parts: list[str] = []
-    places: dict[str, tuple[float, float, float]] = {}  # middle, top, bottom
-    y = float(TOP)
-    for number in reversed(range(len(floors))):
-        marked = [name for name in FLOW if name in floors[number]]
-        lines = break_names(sorted(floors[number] - set(marked)), RIGHT - SPLIT - 24)
-        if lines == [""]:
-            lines = []
-        height = max(len(lines) * 18 + 14, LINE + 14 if marked else 0)
-        parts.append(
-            f'<rect x="{LEFT}" y="{y:g}" width="{RIGHT - LEFT}" height="{height:g}" rx="5" '
-            f'fill="{BAND}"/>'
-        )
-        parts.append(write_text(LEFT - 8, y + height / 2 + 4, str(number), FAINT, 12, END))
-        room = (SPLIT - LEFT - 20) / max(len(marked), 1)
-        for k, name in enumerate(marked):
-            middle = LEFT + 10 + room * (k + 0.5)
-            wide = len(name) * CHARACTER + 16
-            top = y + (height - LINE) / 2
-            places[name] = (middle, top, top + LINE)
-            parts.append(
-                f'<rect x="{middle - wide / 2:g}" y="{top:g}" width="{wide:g}" '
-                f'height="{LINE}" rx="4" fill="{MARK}"/>'
-            )
-            parts.append(write_text(middle, top + 17, name, PAPER, 12, MIDDLE))
-            if name in GIVES:
-                at = middle - wide / 2 - 6
-                parts.append(write_text(at, top + 16, GIVES[name], FAINT, 11, END))
-        first = y + height / 2 - (len(lines) - 1) * 9 + 4
-        parts += [write_text(SPLIT + 12, first + 18 * i, line) for i, line in enumerate(lines)]
-        y += height + GAP / 2
-    ground = y
-    middle = (LEFT + SPLIT) / 2
-    for start, end in WAYS:
-        (x, top, _), (to, _, below) = places[start], places[end]
-        bend = (top - below) / 2 if end != "finetuning" else 60
-        parts.append(
-            f'<path d="M{x:g} {top:g}C{x:g} {top - bend:g} {to:g} {below + bend:g} '
-            f'{to:g} {below + 4:g}" fill="none" stroke="{MARK}" stroke-width="1.6" '
-            'marker-end="url(#tip)"/>'
-        )
+    tops: dict[str, float] = {}
+    for number, floor in enumerate(floors):
+        y = TOP + (len(floors) - 1 - number) * STEP
+        parts += [
+            f'<rect x="{LEFT}" y="{y}" width="{RIGHT - LEFT}" height="{STEP - 10}" rx="6" '
+            f'fill="{BAND}"/>',
+            write_text(LEFT - 10, y + STEP / 2, str(number), FAINT, 13, END),
+        ]
+        if number == 0:
+            names = " · ".join(sorted(floor))
+            middle = (LEFT + RIGHT) / 2
+            parts.append(write_text(middle, y + STEP / 2, names, INK, 13, MIDDLE))
+        else:
+            tops |= dict.fromkeys(sorted(floor), y + (STEP - 10 - BOX) / 2)
+    parts += [draw_way(start, end, tops) for start, end in WAYS]
+    for room, top in tops.items():
+        parts += draw_room(room, top)
+    height = TOP + len(floors) * STEP
     head = [
-        write_text(LEFT, 26, "Imports point down; data moves up", INK, 17, ' font-weight="bold"'),
         write_text(
-            LEFT, 46,
-            "A module imports from floors below its own alone. Blue: what becomes of a photograph.",
-            FAINT, 13,
+            LEFT, 24, "Imports point down. Blue: what becomes of a photograph", INK, 17, BOLD
         ),
-        f'<rect x="{LEFT}" y="56" width="{RIGHT - LEFT}" height="24" rx="5" fill="{INK}"/>',
+        f'<rect x="{LEFT}" y="34" width="{RIGHT - LEFT}" height="24" rx="6" fill="{INK}"/>',
         write_text(
-            (LEFT + RIGHT) / 2, 72,
+            (LEFT + RIGHT) / 2, 50,
             "featx.cli: a command parses, calls one function of a floor below, prints",
             PAPER, 12, MIDDLE,
         ),
-        write_text(middle, ground + 14, "photographs and weights, on disk", FAINT, 13, MIDDLE),
     ]  # fmt: skip
-    height = ground + 24
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:g}" '
