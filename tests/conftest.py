@@ -22,6 +22,7 @@ from torchvision.models.resnet import Bottleneck, ResNet
 
 from featx.config import CLASSIFIERS, Preprocessing
 from featx.data.samples import CALTECH_CLASSES
+from featx.extraction.extract import extract
 from featx.features.provenance import Provenance
 from featx.heads.kind import find_kind
 from featx.machine import count_cores
@@ -209,6 +210,33 @@ def stored(tiny_file, tmp_path, monkeypatch):
     (folder / tiny_file.name).symlink_to(tiny_file)
     monkeypatch.setitem(KNOWN, "imagenet1k-v1", KnownWeights(TINY, False, "small and random"))
     return folder
+
+
+@pytest.fixture(scope="session")
+def kept(tmp_path_factory):
+    """What takes long to make and is only read: `kept(key, make)` is what `make(folder)` gave."""
+    made = {}
+
+    def get(key, make):
+        if key not in made:
+            made[key] = make(tmp_path_factory.mktemp("kept"))
+        return made[key]
+
+    return get
+
+
+@pytest.fixture
+def feature_file(kept, stored, full_width, drawn_photos, tmp_path):
+    """`feature_file(split)`: this test's own copy of the photographs' features."""
+
+    def copy_file(split):
+        def make(folder):
+            return extract(drawn_photos, split=split, output=folder / "F.h5").features.parent
+
+        shutil.copytree(kept(("features", full_width, split), make), tmp_path, dirs_exist_ok=True)
+        return tmp_path / "F.h5"
+
+    return copy_file
 
 
 @pytest.fixture

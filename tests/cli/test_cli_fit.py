@@ -4,9 +4,8 @@ import pytest
 
 
 @pytest.fixture
-def features(run, photos, stored, tmp_path):
-    run("extract", photos, "--split", "first:4,2", "-o", tmp_path / "F.h5", "-q")
-    return tmp_path / "F.h5"
+def features(feature_file):
+    return feature_file("first:4,2")
 
 
 def test_fit_logreg(run, features):

@@ -10,9 +10,8 @@ from conftest import draw_photo
 
 
 @pytest.fixture
-def model(run, photos, stored, tmp_path):
-    run("extract", photos, "--split", "first:6,1", "-o", tmp_path / "F.h5", "-q")
-    run("fit", tmp_path / "F.h5", "-o", tmp_path / "m.safetensors", "-q")
+def model(run, feature_file, tmp_path):
+    run("fit", feature_file("first:6,1"), "-C", "1", "-o", tmp_path / "m.safetensors", "-q")
     return tmp_path / "m.safetensors"
 
 
@@ -108,6 +107,7 @@ def test_options_that_exclude_each_other(run, model, photos):
     assert run("predict", model, photos, "--null").exit_code == 2
 
 
+@pytest.mark.slow
 @pytest.mark.full_width
 def test_a_reader_who_has_seen_enough(model, photos, tmp_path, stored):
     # The small network goes by a name whose recipe this test has changed and the child has not;

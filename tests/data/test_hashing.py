@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from conftest import CountingEngine, draw_photo, reseal
 
-from featx.data import hashing as contents
+from featx.data import hashing
 from featx.data.hashing import hash_images, index_path, write_index
 from featx.data.sources import read_inventory
 from featx.errors import ImageError
@@ -19,7 +19,7 @@ from featx.storage.rows import encode_text
 @pytest.fixture
 def settled(monkeypatch):
     """Believe states at once: the files of a test are never older than the two seconds."""
-    monkeypatch.setattr(contents, "_RACY_NS", -(10**12))
+    monkeypatch.setattr(hashing, "_RACY_NS", -(10**12))
 
 
 def look(root, *known_beside):
@@ -105,8 +105,8 @@ def test_the_newer_of_two_indexes_counts(photos, noted, tmp_path):
 def test_extract_reads_images_once(stored, photos, settled, monkeypatch, tmp_path):
     done = extract(photos, cache_dir=tmp_path / "c")
     reads = []
-    real = contents._read
-    monkeypatch.setattr(contents, "_read", lambda path: reads.append(path) or real(path))
+    real = hashing._read
+    monkeypatch.setattr(hashing, "_read", lambda path: reads.append(path) or real(path))
     assert extract(photos, cache_dir=tmp_path / "c").fingerprint == done.fingerprint
     assert reads == []
     assert extract(photos, cache_dir=tmp_path / "c", rehash=True).extracted == 0

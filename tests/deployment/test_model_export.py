@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 from conftest import CLASSES
 
-from featx.deployment import export as deployment
+from featx.deployment import export
 from featx.deployment.classifier import read_classifier
 from featx.deployment.export import export_model, make_pictures
 from featx.deployment.onnx_graph import fold_linear
 from featx.deployment.predict import predict
 from featx.errors import ExportError, OutputExistsError
-from featx.extraction.extract import extract
 from featx.finetuning.finetune import finetune
 from featx.heads.fit import fit
 from featx.heads.head import Scaler
@@ -28,8 +27,8 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 
 @pytest.fixture
-def features(stored, photos, tmp_path):
-    return extract(photos, split="first:6,1", output=tmp_path / "F.h5").features
+def features(feature_file, photos):
+    return feature_file("first:6,1")
 
 
 @pytest.fixture
@@ -134,7 +133,7 @@ def test_what_a_file_says_of_itself(model, tmp_path):
 
 
 def test_a_file_that_differs_is_not_there(model, tmp_path, monkeypatch):
-    build = deployment.build_graph
+    build = export.build_graph
 
     def wrong(*words):
         graph = build(*words)
@@ -144,7 +143,7 @@ def test_a_file_that_differs_is_not_there(model, tmp_path, monkeypatch):
                 held.CopyFrom(onnx.numpy_helper.from_array(values, held.name))
         return graph
 
-    monkeypatch.setattr(deployment, "build_graph", wrong)
+    monkeypatch.setattr(export, "build_graph", wrong)
     with pytest.raises(ExportError, match=r"m.onnx: .* other probabilities .* 0.0001 are allowed"):
         export_model(model, onnx=tmp_path / "m.onnx")
     assert not list(tmp_path.glob("*.onnx*"))
@@ -161,10 +160,10 @@ def test_refusals(features, model, tmp_path, monkeypatch):
         export_model(other, onnx=tmp_path / "mine.onnx")
     with pytest.raises(ExportError, match="is a feature file, and --onnx"):
         export_model(features, onnx=tmp_path / "m.onnx")
-    monkeypatch.setattr(deployment, "has_openvino", lambda: True)
+    monkeypatch.setattr(export, "has_openvino", lambda: True)
     with pytest.raises(ExportError, match=r"name OUT\.xml"):
         export_model(model, openvino=tmp_path / "m.ov")
-    monkeypatch.setattr(deployment, "_MOST_BYTES", 1000)
+    monkeypatch.setattr(export, "_MOST_BYTES", 1000)
     with pytest.raises(ExportError, match="an ONNX file has 2 GB at most"):
         export_model(model, onnx=tmp_path / "m.onnx")
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
@@ -208,17 +207,12 @@ def test_the_example_of_the_docs_needs_no_featx(model, photos, tmp_path, empty_h
 
 
 @pytest.mark.parametrize(("given", "expected"), [(None, "1"), ("0", "0")])
-def test_onnx_runtime_is_told_to_keep_to_itself(given, expected):
-    """Unless the user has said something; it is not really imported here."""
-    code = (
-        "import os, sys, featx.deployment.export\n"
-        "sys.modules['onnxruntime'] = sys\n"
-        "assert featx.deployment.export.import_runtime() is sys\n"
-        "print(os.environ['ORT_DISABLE_TELEMETRY'])"
-    )
-    env = {k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY"}
-    env |= {} if given is None else {"ORT_DISABLE_TELEMETRY": given}
-    done = subprocess.run(
-        [sys.executable, "-c", code], check=True, capture_output=True, text=True, env=env
-    )
-    assert done.stdout.strip() == expected
+def test_onnx_runtime_is_told_to_keep_to_itself(given, expected, monkeypatch, tmp_path):
+    """Before it is imported, unless the user has said something."""
+    (tmp_path / "onnxruntime.py").write_text("import os\ntold = dict(os.environ)\n")
+    monkeypatch.delitem(sys.modules, "onnxruntime")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delenv("ORT_DISABLE_TELEMETRY")
+    if given is not None:
+        monkeypatch.setenv("ORT_DISABLE_TELEMETRY", given)
+    assert export.import_runtime().told["ORT_DISABLE_TELEMETRY"] == expected

@@ -24,12 +24,16 @@ def predict(*words, **options):
 
 
 @pytest.fixture
-def made(stored, photos, tmp_path):
+def made(kept, stored, full_width, drawn_photos):
     """A feature file, a head on it and a fine-tuned network."""
-    features = extract(photos, split="first:6,1", cache_dir=tmp_path / "cache").features
-    head = write_model(fit(features, "logreg"), tmp_path / "head.safetensors")
-    tuned, _ = finetune(photos, split="first:6,1", epochs=1, output=tmp_path / "run")
-    return features, head.path, tuned.path.parent
+
+    def make(folder):
+        features = extract(drawn_photos, split="first:6,1", cache_dir=folder / "cache").features
+        head = write_model(fit(features, "logreg"), folder / "head.safetensors")
+        tuned, _ = finetune(drawn_photos, split="first:6,1", epochs=1, output=folder / "run")
+        return features, head.path, tuned.path.parent
+
+    return kept(("a head and a network", full_width), make)
 
 
 def test_a_head_says_of_an_image_what_it_said_of_its_features(made, photos):

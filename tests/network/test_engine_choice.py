@@ -10,7 +10,7 @@ from featx.errors import DeviceError
 from featx.extraction.extract import extract
 from featx.features.file import read_features
 from featx.machine import describe_engine
-from featx.network import engine_choice as engines
+from featx.network import engine_choice
 from featx.network.engine import TorchEngine
 from featx.network.engine_choice import AGREEMENT, compare_rows, make_engine
 from featx.network.openvino_engine import OpenVinoEngine
@@ -26,7 +26,7 @@ def pixels():
 @pytest.fixture
 def both(monkeypatch):
     """OpenVINO is there; the other tests run without it, which is quicker."""
-    monkeypatch.setattr(engines, "has_openvino", lambda: True)
+    monkeypatch.setattr(engine_choice, "has_openvino", lambda: True)
 
 
 @pytest.mark.full_width
@@ -119,8 +119,8 @@ def test_bf16_is_taken_where_it_is_good_and_faster(
             raise rough
         return rough
 
-    monkeypatch.setattr(engines, "_build", build)
-    monkeypatch.setattr(engines, "_time", lambda engine, x: (engine.run(x), engine.seconds))
+    monkeypatch.setattr(engine_choice, "_build", build)
+    monkeypatch.setattr(engine_choice, "_time", lambda engine, x: (engine.run(x), engine.seconds))
     made = make_engine(
         tiny_weights, lambda most: pixels[:most][:4], engine="torch", precision="auto"
     )

@@ -41,7 +41,7 @@ from featx.errors import (
     OutputExistsError,
     StorageError,
 )
-from featx.extraction import request as lookup
+from featx.extraction import request
 from featx.features.checkpoints import Checkpoints
 from featx.features.costs import read_image_cost
 from featx.features.file import open_features, read_features
@@ -306,7 +306,7 @@ def test_shards_of_images_that_are_away_are_kept(root, clean, tmp_path):
         image.rename(tmp_path / image.parent.name)
     # What a run does that finds all it needs in the file.
     inventory = hash_images(read_inventory(root, interrupted.SPLIT), "skip")
-    lookup.clear_finished(open_features(path), inventory)
+    request.clear_finished(open_features(path), inventory)
     assert list((tmp_path / "work" / "F.h5.parts").glob("0*.h5"))
     for image in away:
         (tmp_path / image.parent.name).rename(image)
@@ -332,7 +332,7 @@ def test_a_run_killed_before_it_cleared_up_has_its_cost(root, clean, tmp_path):
         extract_once(root, path)
     found = open_features(path)
     inventory = hash_images(read_inventory(root, interrupted.SPLIT), "skip")
-    lookup.clear_finished(found, inventory)
+    request.clear_finished(found, inventory)
     assert {entry.name for entry in path.parent.iterdir()} == BESIDE
     assert read_image_cost(found)["seconds"] > 0
 

@@ -18,6 +18,17 @@ CANDIDATES = (
     ("last stage", "finetuned", 0.982, 618.0),
 )
 
+HOSTILE = [
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "</script><script>alert(2)</script>",
+    "$x^2",
+    "{{7*7}}",
+    "\u202egnp.exe",
+    "a\n<b>b</b>\u2028",
+    "'; alert(3); '",
+]
+
 
 def make_picture(seed=0, side=96):
     """A small JPEG as a data: URI."""
@@ -252,3 +263,17 @@ def make_least(classes=("no", "yes")):
         "map": None,
         "best": "logreg",
     }
+
+
+def make_hostile():
+    """Results whose every name would like to be markup, a command or another line."""
+    results, pictures = make_results(HOSTILE, HOSTILE[1], prefix=HOSTILE[0])
+    for i, candidate in enumerate(results["candidates"]):
+        candidate["name"] = HOSTILE[i]
+    results |= {"best": HOSTILE[0], "notes": HOSTILE, "command": HOSTILE}
+    results["verdict"] = {"choose": HOSTILE[1], "sentences": HOSTILE}
+    results["exhibits"]["candidate"] = HOSTILE[2]
+    results["paired"][0]["text"] = HOSTILE[0]
+    for point in results["learning"]["points"]:
+        point["name"] = HOSTILE[2]
+    return results, pictures

@@ -1,5 +1,6 @@
 import json
 import re
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -14,14 +15,20 @@ from featx.training.metrics import score_labels
 
 
 @pytest.fixture
-def comparison(stored, photos, tmp_path):
-    return compare(
-        photos, split="first:4,2", epochs=2, cache_dir=tmp_path / "cache", output=tmp_path / "out",
-        clf=("logreg", "linear", "centroid"), batch_size=16,
-    )  # fmt: skip
+def comparison(kept, stored, full_width, drawn_photos, tmp_path):
+    """One that is made once, with a folder of this test's own."""
+
+    def make(folder):
+        return compare(
+            drawn_photos, split="first:4,2", epochs=2, cache_dir=folder / "cache", batch_size=16,
+            output=folder / "out", clf=("logreg", "linear", "centroid"),
+        )  # fmt: skip
+
+    made = kept(("a comparison", full_width), make)
+    return replace(made, folder=shutil.copytree(made.folder, tmp_path / "out"))
 
 
-def test_every_file_is_written_and_is_what_it_says(comparison, photos, tmp_path):
+def test_every_file_is_written_and_is_what_it_says(comparison, tmp_path):
     report = write_report(comparison)
     values = json.loads(report.results.read_text())
     assert values == json.loads(json.dumps(report.values))

@@ -1,4 +1,4 @@
-"""The report page, in a real browser where there is one."""
+"""The report page, as its source says it: what it fetches, runs, shows, and to whom."""
 
 import base64
 import hashlib
@@ -6,36 +6,13 @@ import json
 import re
 from html.parser import HTMLParser
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
-from made_results import make_least, make_picture, make_results
+from made_results import make_hostile, make_least, make_results
 
 from featx.report.charts import plot_epochs, plot_seconds
 from featx.report.class_charts import list_confused, plot_confusion
 from featx.report.page import hash_script, load_library, render_page
-
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-    "--disable-background-networking", "--disable-component-update",
-]  # fmt: skip
-SECTIONS = [
-    "candidates", "pairs", "epochs", "learning", "examples", "classes", "reliability", "map",
-    "cost", "provenance",
-]  # fmt: skip
-HOSTILE = [
-    "<script>alert(1)</script>",
-    '"><img src=x onerror=alert(1)>',
-    "</script><script>alert(2)</script>",
-    "$x^2",
-    "{{7*7}}",
-    "\u202egnp.exe",
-    "a\n<b>b</b>\u2028",
-    "'; alert(3); '",
-]
-DRAWN = """() => [...document.querySelectorAll(".chart")].every(
-    (box) => box.closest("[hidden]") || ["drawn", "failed"].includes(box.dataset.state))"""
 
 
 class Elements(HTMLParser):
@@ -69,16 +46,7 @@ def full():
 
 @pytest.fixture(scope="module")
 def hostile():
-    results, pictures = make_results(HOSTILE, HOSTILE[1], prefix=HOSTILE[0])
-    for i, candidate in enumerate(results["candidates"]):
-        candidate["name"] = HOSTILE[i]
-    results |= {"best": HOSTILE[0], "notes": HOSTILE, "command": HOSTILE}
-    results["verdict"] = {"choose": HOSTILE[1], "sentences": HOSTILE}
-    results["exhibits"]["candidate"] = HOSTILE[2]
-    results["paired"][0]["text"] = HOSTILE[0]
-    for point in results["learning"]["points"]:
-        point["name"] = HOSTILE[2]
-    return render_page(results, pictures)
+    return render_page(*make_hostile())
 
 
 def test_nothing_is_fetched_and_only_its_own_scripts_may_run(full):
@@ -284,223 +252,3 @@ def test_pairs_with_the_best_come_first():
     assert counts == [3, 3]
     assert shown.count("last stage:") == 3
     assert read(results | {"best": None})[0] == [5, 1]
-
-
-# From here on in Chromium.
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if not CHROMIUM.exists():
-        pytest.skip(f"no {CHROMIUM}")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def show(chromium, tmp_path):
-    """Open a page from disk; at the end nothing may have been said, asked or fetched."""
-    wrong, contexts = [], []
-
-    def open_page(html, width=1280, **options):
-        path = tmp_path / "report.html"
-        path.write_text(html, encoding="utf-8")
-        context = chromium.new_context(viewport={"width": width, "height": 900}, **options)
-        contexts.append(context)
-        context.add_init_script(
-            "addEventListener('securitypolicyviolation',"
-            " (e) => console.error('policy', e.violatedDirective, e.blockedURI));"
-        )
-        page = context.new_page()
-        page.on("console", lambda said: wrong.append(f"{said.type}: {said.text}"))
-        page.on("pageerror", lambda error: wrong.append(f"error: {error}"))
-        page.on("dialog", lambda dialog: (wrong.append("a dialog"), dialog.dismiss()))
-        page.on(
-            "request",
-            lambda request: (
-                wrong.append(request.url)
-                if request.url != path.as_uri() and not request.url.startswith("data:")
-                else None
-            ),
-        )
-        page.goto(path.as_uri())
-        if options.get("java_script_enabled", True):
-            page.wait_for_function(DRAWN)
-        return page
-
-    open_page.wrong = wrong
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert wrong == []
-
-
-def test_every_section_and_every_chart_is_there(show, full):
-    page = show(full)
-    assert page.eval_on_selector_all("main section", "all => all.map((one) => one.id)") == SECTIONS
-    charts = page.locator(".chart:visible")
-    assert charts.count() == 3 + 3 + 1 + 2 + 4 + 1 + 1
-    for chart in charts.all():
-        assert chart.get_attribute("data-state") == "drawn"
-        assert chart.get_attribute("role") == "img"
-        assert chart.get_attribute("aria-label")
-        assert chart.locator("svg .role-mark path, svg .role-mark line").count() > 1
-        box = chart.locator("svg").bounding_box()
-        assert min(box["width"], box["height"]) > 50
-    assert page.locator("#places-1 .mark-symbol.role-mark path").count() == 120
-    assert page.locator("h1").inner_text() == "Caltech-256 animals"
-    assert page.locator(".gallery img").count() + page.locator(".missing").count() == 16
-
-
-def test_pointing_at_the_map_shows_the_picture(show, full):
-    page = show(full)
-    page.locator("#places-1 .layer_1_marks path").nth(3).hover()
-    tooltip = page.locator(".vg-tooltip.visible")
-    tooltip.wait_for()
-    image = tooltip.locator("img")
-    assert image.get_attribute("src").startswith("data:image/jpeg;base64,")
-    assert image.evaluate("one => one.decode().then(() => one.naturalWidth)") == 96
-    for word in ("file", "truth", "predicted", ".jpg"):
-        assert word in tooltip.inner_text()
-    # A point without a picture has a tooltip without one.
-    page.locator("#places-1 .layer_0_marks path").nth(3).hover()
-    page.wait_for_function("() => !document.querySelector('.vg-tooltip.visible img')")
-    assert ".jpg" in tooltip.inner_text()
-
-
-@pytest.mark.parametrize("pictured", [True, False])
-def test_every_picture_or_none(show, pictured):
-    results, _ = make_results()
-    paths = [one["path"] for one in results["map"]["points"]]
-    page = show(render_page(results, dict.fromkeys(paths, make_picture()) if pictured else {}))
-    assert page.locator("#places-1 .mark-symbol.role-mark path").count() == 120
-    page.locator("#places-1 .role-mark path").first.hover()
-    page.locator(".vg-tooltip.visible").wait_for()
-    assert page.locator(".vg-tooltip.visible img").count() == pictured
-
-
-@pytest.mark.parametrize("epochs", [1, 2, 3])
-def test_few_epochs_are_counted_once(show, epochs):
-    results, _ = make_results(points=0)
-    for candidate in results["candidates"]:
-        candidate |= {"history": candidate["history"][:epochs], "best_epoch": 1}
-    page = show(render_page(results, {}))
-    axis = page.locator("#loss-1 .role-axis").filter(has_text="epoch")
-    labels = axis.locator(".role-axis-label text").all_text_contents()
-    assert labels == ["1", "2", "3"][:epochs]
-
-
-def test_hostile_names_are_read_and_not_run(show, hostile):
-    page = show(hostile)
-    text = page.locator("body").inner_text()
-    for name in (HOSTILE[0], HOSTILE[1], HOSTILE[2], "$x^2", "{{7*7}}", r"\u202egnp.exe"):
-        assert name in text
-    assert page.locator("img:not([src^='data:image/'])").count() == 0
-    assert "$x^2{{7*7}}" in page.locator("#places-1 svg").text_content()  # the legend
-    for layer in ("layer_0_marks", "layer_1_marks"):
-        for i in range(8):
-            page.locator(f"#places-1 .{layer} path").nth(i).hover(force=True)
-            page.locator(".vg-tooltip.visible").wait_for()
-            assert page.locator(".vg-tooltip script, .vg-tooltip b").count() == 0
-            assert page.locator(".vg-tooltip img:not([src^='data:'])").count() == 0
-
-
-def test_the_policy_holds(show, full):
-    page = show(full)
-    ran = page.evaluate(
-        "() => { const one = document.createElement('script');"
-        " one.textContent = 'window.ran = 1'; document.body.append(one); return window.ran }"
-    )
-    assert ran is None
-    page.wait_for_timeout(100)
-    assert any("policy script-src-elem inline" in line for line in show.wrong)
-    show.wrong.clear()
-
-
-def test_another_candidate_by_keyboard(show, full):
-    page = show(full)
-    assert page.locator(".panel:visible h3").first.inner_text() == "Confusion of logreg"
-    page.locator("#pick").focus()
-    page.keyboard.press("ArrowDown")
-    page.wait_for_function(DRAWN)
-    assert page.locator(".panel:visible").count() == 1
-    assert page.locator(".panel:visible h3").first.inner_text() == "Confusion of linear head"
-    assert page.locator(".panel:visible .chart[data-state=drawn] svg").count() == 2
-    # A window that changes while a panel is hidden leaves no chart without width.
-    page.set_viewport_size({"width": 900, "height": 900})
-    page.locator("#pick").select_option("1")
-    page.wait_for_function(
-        "() => document.querySelector('#confusion-1-1 svg').getBoundingClientRect().width > 200"
-    )
-
-
-def test_the_skip_link_comes_first(show, full):
-    page = show(full)
-    page.keyboard.press("Tab")
-    focused = page.locator(":focus")
-    assert focused.inner_text() == "Skip to the results"
-    assert focused.bounding_box()["x"] >= 0
-    assert focused.evaluate("one => getComputedStyle(one).outlineStyle") == "solid"
-    page.keyboard.press("Enter")
-    assert page.evaluate("document.activeElement.id") == "main"
-
-
-@pytest.mark.parametrize("width", [320, 390, 1280])
-def test_the_page_itself_never_scrolls_sideways(show, full, hostile, width):
-    for html in (full, hostile):
-        page = show(html, width)
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
-        for chart in page.locator(".chart:visible").all():
-            assert chart.locator("svg").bounding_box()["width"] <= chart.bounding_box()["width"] + 1
-
-
-def read_colours(page):
-    """Lightness in [0, 1] of paper, ink and of a label in a chart."""
-    colours = page.evaluate(
-        """() => [
-            getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color,
-            getComputedStyle(document.querySelector("#places-1 svg text")).fill]"""
-    )
-    return [sum(map(int, re.findall(r"\d+", colour)[:3])) / 765 for colour in colours]
-
-
-def test_light_dark_and_paper(show, full):
-    page = show(full, color_scheme="light")
-    paper, ink, label = read_colours(page)
-    assert paper > 0.9 > 0.3 > max(ink, label)
-    page.emulate_media(color_scheme="dark")
-    paper, ink, label = read_colours(page)
-    assert paper < 0.15 < 0.8 < min(ink, label)
-    page.emulate_media(color_scheme="dark", media="print")
-    paper, ink, label = read_colours(page)
-    assert paper == 1
-    assert max(ink, label) < 0.3
-    assert page.locator("nav:visible").count() == 0
-    assert page.locator(".chart svg:visible").count() == 15
-
-
-def test_motion_only_where_it_is_welcome(show, full):
-    page = show(full)
-    read = "getComputedStyle(document.documentElement).scrollBehavior"
-    for wish, behaviour in (("reduce", "auto"), ("no-preference", "smooth")):
-        page.emulate_media(reduced_motion=wish)
-        assert page.evaluate(read) == behaviour
-
-
-def test_without_scripts_the_numbers_remain(show, full):
-    page = show(full, java_script_enabled=False)
-    assert page.get_by_text("The charts need JavaScript.").is_visible()
-    assert page.locator(".panel:visible").count() == 4
-    assert page.locator(".picker:visible").count() == 0
-    page.locator("#map summary").click()
-    assert page.locator("#map details tbody tr").count() == 120
-
-
-def test_little_is_drawn_of_little(show):
-    page = show(render_page(make_least(), {}))
-    assert page.locator(".chart[data-state=drawn]").count() == 1
-    assert page.locator("figcaption").count() == 1
-    assert "–" in page.locator(".scores").inner_text()
