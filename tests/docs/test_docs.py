@@ -34,9 +34,9 @@ def test_every_environment_variable_is_documented():
         text = path.read_text("utf-8")
         read |= set(re.findall(r"environ(?:\.\w+)?[(\[]\s*\"(\w+)\"", text))
         assert "getenv" not in text, path
-        assert "\x1b" not in text, "docs/environment.md says that there are no colours"
+        assert "\x1b" not in text, "docs/commands.md says that there are no colours"
     assert {"FEATX_CACHE", "FEATX_WEIGHTS", "FEATX_MAX_PIXELS", "RAY_ADDRESS"} <= read
-    told = (ROOT / "docs" / "environment.md").read_text("utf-8")
+    told = (ROOT / "docs" / "commands.md").read_text("utf-8")
     assert [name for name in sorted(read) if f"`{name}" not in told] == []
 
 
