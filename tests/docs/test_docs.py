@@ -30,7 +30,7 @@ def test_links_and_pictures_are_there(page):
 
 def test_every_environment_variable_is_documented():
     read = set()
-    for path in [*(ROOT / "featx").glob("*.py"), *(ROOT / "cli").glob("*.py")]:
+    for path in [*(ROOT / "featx").rglob("*.py"), *(ROOT / "cli").glob("*.py")]:
         text = path.read_text("utf-8")
         read |= set(re.findall(r"environ(?:\.\w+)?[(\[]\s*\"(\w+)\"", text))
         assert "getenv" not in text, path
