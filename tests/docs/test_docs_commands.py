@@ -60,6 +60,7 @@ NOT_RUN = {
     "featx predict model.safetensors - --null --csv said.csv > /dev/null": "reads a pipe; "
     "tests/cli/test_cli_predict.py does it",
     "featx data caltech256-animals --download data": "downloads 1.2 GB",
+    "featx demo": "takes minutes; tests/test_cli_demo.py runs it",
     "featx compare data/caltech256/caltech256-animals.csv --weights imagenet1k-v1 --baseline fc "
     "--baseline last3": "needs that download",
     "featx extract --plan plan --shard $SLURM_ARRAY_TASK_ID/$SLURM_ARRAY_TASK_COUNT": "needs Slurm",
