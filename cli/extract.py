@@ -23,7 +23,6 @@ from .options import (
     views_option,
 )
 from .output import finish_skipped, say, start_speaking
-from .rendering import describe_extraction
 
 if TYPE_CHECKING:
     from featx.scale.plan_file import Plan
@@ -148,6 +147,8 @@ def _extract_data(
     from featx.extraction.extract import extract
     from featx.extraction.views import extract_views
 
+    from .rendering import describe_extraction
+
     if runner == "ray":
         from featx.scale.distribute import extract_distributed
 
@@ -185,6 +186,8 @@ def _extract_shards(
 ) -> None:
     progress = start_speaking(verbose, quiet)
     from featx.scale.shard import ShardWorker
+
+    from .rendering import describe_extraction
 
     named = weights if weights != "auto" else None
     worker = ShardWorker(folder, weights=named, progress=progress, **options)

@@ -13,7 +13,6 @@ from .options import (
     overwrite_option,
 )
 from .output import finish_skipped, say, start_speaking
-from .rendering import describe_extraction
 
 
 @click.command()
@@ -46,6 +45,8 @@ def merge(
     """
     start_speaking(verbose, quiet)
     from featx.scale.merge import merge
+
+    from .rendering import describe_extraction
 
     done = merge(plan, output, cache_dir=cache_dir, overwrite=overwrite, lock=lock)
     say(as_json, done.to_dict(), describe_extraction(done))
