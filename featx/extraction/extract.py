@@ -18,7 +18,7 @@ from featx.data.inventory import Image, Inventory
 from featx.errors import DatasetError, ImageError
 from featx.extraction.parts import Part, estimate_parts, part_features, run_parts
 from featx.extraction.place import examine_place
-from featx.extraction.request import Request, look_up, note_index
+from featx.extraction.request import Request, drop_held, look_up, note_index, reuse
 from featx.extraction.result import Extraction, Making, describe_stages, finish
 from featx.extraction.runner import build_runner
 from featx.features.cache import (
@@ -256,6 +256,9 @@ def extract_inventory(
         place = examine_place(
             path, inventory, provenance, guarded=request.guarded, parts=parts, opened=opened
         )
+        if place.action == "reuse" and place.before is not None:
+            drop_held(checkpoints, place.before, inventory)
+            return reuse(place.before, inventory, request.on_error, stages, engine.device)
         ledger = Ledger(inventory)
         reused = Reused(ledger)
         if place.action == "resume":

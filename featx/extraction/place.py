@@ -12,6 +12,7 @@ from featx.errors import FeatureFileError, OutputExistsError
 from featx.features.cache import OpenFiles, find_differences
 from featx.features.content import FeatureFile
 from featx.features.file import parts_folder
+from featx.features.ledger import holds
 from featx.features.provenance import Provenance
 
 log = logging.getLogger(__name__)
@@ -55,7 +56,7 @@ class Place:
     Attributes
     ----------
     path : Path
-    action : {"resume", "extend", "make"}
+    action : {"reuse", "resume", "extend", "make"}
         See `choose_action`.
     before : FeatureFile or None
         What the file there holds.
@@ -94,6 +95,9 @@ def examine_place(
             # Counting what is still there takes time, and only a refusal would say it.
             reasons = find_differences([before], inventory, provenance) if guarded else ()
             file = _compare([before], provenance, reasons)
+            same_split = before.heading.split_rule == inventory.split_rule
+            if file == "fitting" and same_split and holds(before, inventory):
+                file = "finished"
     # An interrupted extraction by another split rule is of the same images.
     others = find_differences(parts, inventory, provenance, other_split=True) if guarded else ()
     action = choose_action(file, _compare(parts, provenance, others), guarded=guarded)

@@ -15,7 +15,7 @@ from featx.data.sources import read_inventory
 from featx.errors import FeatureFileError, FeatxError, ImageError
 from featx.extraction.result import Extraction, summarise_found
 from featx.features.cache import OpenFiles, find_cache_dir, find_finished, list_same_data
-from featx.features.checkpoints import open_checkpoints
+from featx.features.checkpoints import Checkpoints, open_checkpoints
 from featx.features.content import FeatureFile
 from featx.features.file import parts_folder
 from featx.features.ledger import count_held
@@ -122,12 +122,27 @@ def look_up(request: Request) -> Lookup:
     lookup = Lookup(request, inventory, home, same_data, opened, stages)
     if found is None:
         return lookup
-    if request.on_error == "fail":
-        _fail_on_skipped(found, inventory.root)
     clear_finished(found, inventory)
+    done = reuse(found, inventory, request.on_error, stages, request.device)
+    return replace(lookup, found=done)
+
+
+def reuse(
+    found: FeatureFile, inventory: Inventory, on_error: str, stages: Stages, device: str
+) -> Extraction:
+    """Take a file that has everything as it is.
+
+    Raises
+    ------
+    ImageError
+        An image was skipped in it, and `on_error` is "fail".
+    """
+    if on_error == "fail":
+        for one in found.heading.skipped:
+            raise ImageError(str(inventory.root / one.path), one.reason, one.kind)
     if inventory.read:
         note_index(inventory, found.path)
-    return replace(lookup, found=summarise_found(found, stages, request.device))
+    return summarise_found(found, stages, device)
 
 
 def clear_finished(found: FeatureFile, inventory: Inventory) -> None:
@@ -139,10 +154,15 @@ def clear_finished(found: FeatureFile, inventory: Inventory) -> None:
     if not parts_folder(found.path).is_dir():
         return
     with contextlib.suppress(FeatxError, OSError), open_checkpoints(found.path) as checkpoints:
-        parts = [part for part, _ in checkpoints.parts]
-        held, kept = count_held(parts, inventory)
-        if held == kept and all(part.provenance == found.provenance for part in parts):
-            checkpoints.discard()
+        drop_held(checkpoints, found, inventory)
+
+
+def drop_held(checkpoints: Checkpoints, found: FeatureFile, inventory: Inventory) -> None:
+    """Remove parts that are all in the file; see `clear_finished`."""
+    parts = [part for part, _ in checkpoints.parts]
+    held, kept = count_held(parts, inventory)
+    if held == kept and all(part.provenance == found.provenance for part in parts):
+        checkpoints.discard()
 
 
 def note_index(inventory: Inventory, path: Path) -> None:
@@ -151,11 +171,6 @@ def note_index(inventory: Inventory, path: Path) -> None:
         write_index(inventory, path)
     except (FeatureFileError, OSError) as error:
         log.debug("the next run reads every image again: %s", error)
-
-
-def _fail_on_skipped(found: FeatureFile, root: Path) -> None:
-    for one in found.heading.skipped:
-        raise ImageError(str(root / one.path), one.reason, one.kind)
 
 
 def _note_ignored(inventory: Inventory) -> None:

@@ -12,7 +12,7 @@ from featx.data.sources import read_inventory
 from featx.errors import DatasetError, FeatureFileError, PlanError
 from featx.extraction.extract import check_room
 from featx.extraction.place import examine_place
-from featx.extraction.result import Extraction, Making, finish
+from featx.extraction.result import Extraction, Making, finish, summarise_found
 from featx.features.cache import (
     cache_path,
     find_cache_dir,
@@ -86,6 +86,8 @@ def merge(
         place = examine_place(
             path, inventory, plan.provenance, guarded=output is not None and not overwrite
         )
+        if place.action == "reuse" and place.before is not None:
+            return summarise_found(place.before, stages, "")
         ledger = Ledger(inventory)
         reused = Reused(ledger)
         for file in files:

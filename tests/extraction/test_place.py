@@ -58,7 +58,11 @@ def made(photos, provenance, tmp_path):
 
 def test_what_lies_there_is_told_apart(made, photos, provenance, tmp_path):
     path, inventory = made
-    assert examine_place(path, inventory, provenance, guarded=True).action == "extend"
+    assert examine_place(path, inventory, provenance, guarded=True).action == "reuse"
+    assert examine_place(path, inventory, provenance, guarded=False).action == "reuse"
+    draw_photo(photos / "cat" / "new.png", 0, 50)
+    grown = hash_images(read_inventory(photos, "first:4,2"), "skip")
+    assert examine_place(path, grown, provenance, guarded=True).action == "extend"
     nothing = examine_place(tmp_path / "G.h5", inventory, provenance, guarded=True)
     assert (nothing.action, nothing.before) == ("make", None)
     parts = [open_features(path)]
