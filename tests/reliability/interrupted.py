@@ -8,7 +8,7 @@ from pathlib import Path
 from unittest import mock
 
 import h5py
-from conftest import PROVENANCE, CountingEngine
+from shared import PROVENANCE, CountingEngine
 
 import featx.extraction.parts
 from featx.data.hashing import hash_images

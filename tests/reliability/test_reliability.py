@@ -17,7 +17,6 @@ from unittest import mock
 import interrupted
 import numpy as np
 import pytest
-from conftest import CLASSES, draw_photo
 from interrupted import (
     SHARD,
     SlowEngine,
@@ -28,6 +27,7 @@ from interrupted import (
     run_process,
     run_rival,
 )
+from shared import CLASSES, draw_photo
 
 import featx.extraction.parts
 from featx.data import images
