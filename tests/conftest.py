@@ -1,30 +1,32 @@
-"""What the tests share: small photographs, a small network, an engine that counts."""
+"""Every test's surroundings, and what is made for many of them: photographs, weights, features."""
 
 from __future__ import annotations
 
 import copy
-import dataclasses
 import functools
-import hashlib
 import logging
 import os
 import shutil
 from importlib.metadata import entry_points
 from pathlib import Path
 
-import numpy as np
+import platformdirs
 import pytest
-import torch
 import torchvision
 from click.testing import CliRunner, Result
-from PIL import Image
-from torchvision.models.resnet import Bottleneck, ResNet
+from shared import (
+    CLASSES,
+    PER_CLASS,
+    PROVENANCE,
+    TINY,
+    CountingEngine,
+    draw_photo,
+    empty_network,
+    make_state,
+)
 
-from featx.config import CLASSIFIERS, Preprocessing
 from featx.data.samples import CALTECH_CLASSES
 from featx.extraction.extract import extract
-from featx.features.provenance import Provenance
-from featx.heads.kind import find_kind
 from featx.machine import count_cores
 from featx.network.backbone import empty_state
 from featx.network.catalogue import KNOWN, KnownWeights
@@ -33,10 +35,11 @@ from featx.network.weights import Weights, hash_state, load_weights, save_weight
 # Before any test imports it: ONNX Runtime's threads look up hosts otherwise.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
-# A 64-pixel crop makes the real ResNet50 some twelve times cheaper.
-TINY = Preprocessing(72, 64, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-CLASSES = ("cat", "dog", "owl")
-PER_CLASS = 9
+# Where real weights would be, found before the tests look away from it.
+REAL_WEIGHTS = Path(
+    os.environ.get("FEATX_WEIGHTS")
+    or platformdirs.user_cache_path("featx", appauthor=False) / "weights"
+)
 # The issue's own numbers, not the module's.
 CALTECH_COUNTS = (102, 110, 84, 212, 119, 109, 101, 81, 95, 96)
 
@@ -84,18 +87,6 @@ def torch_alone(monkeypatch):
     monkeypatch.setattr("featx.doctor.has_openvino", lambda: False)
 
 
-def draw_photo(path: Path, kind: int, seed: int, size=(90, 80)) -> Path:
-    """A noisy picture whose hue and stripes tell its class."""
-    rng = np.random.default_rng([kind, seed])
-    height, width = size[1], size[0]
-    stripes = 60 * np.sin(np.arange(width) / (2 + 3 * kind))[None, :, None]
-    colour = np.eye(3)[kind % 3] * 120
-    pixels = 80 + stripes + colour + rng.normal(0, 15, (height, width, 3))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path)
-    return path
-
-
 @pytest.fixture(scope="session")
 def drawn_photos(tmp_path_factory):
     """The originals, which no test may touch."""
@@ -126,33 +117,6 @@ def caltech(tmp_path):
     (root / "009.bear" / "RENAME2").touch()
     (root / "257.clutter").mkdir()
     return root
-
-
-def make_network(full_width: bool) -> ResNet:
-    """A ResNet50, or one whose bottlenecks are a sixteenth as wide: all names and outputs stay."""
-    width = {} if full_width else {"width_per_group": 4}
-    return ResNet(Bottleneck, [3, 4, 6, 3], **width)
-
-
-@functools.cache
-def empty_network() -> ResNet:
-    """The narrow one without storage, which is copied five times as fast as made."""
-    with torch.device("meta"):
-        return make_network(False)
-
-
-@functools.cache
-def make_state(full_width: bool) -> dict[str, torch.Tensor]:
-    """Random parameters, and running statistics that are not the defaults."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        network = make_network(full_width)
-        for module in network.modules():
-            if isinstance(module, torch.nn.BatchNorm2d):
-                module.running_mean.normal_(0, 0.1)
-                module.running_var.uniform_(0.5, 1.5)
-                module.weight.data.uniform_(0.5, 1.0)
-        return {name: tensor.clone() for name, tensor in network.state_dict().items()}
 
 
 @pytest.fixture
@@ -251,41 +215,6 @@ def clock(monkeypatch):
     return pass_
 
 
-class CountingEngine:
-    """Features without a network: means of a few patches, and a count of the images seen."""
-
-    name = "counting 1"
-    precision = "fp32"
-    device = "cpu"
-    batch_size = 4
-    feature_dim = 12
-
-    def __init__(self, broken=False):
-        self.images = 0
-        self.broken = broken
-
-    def run(self, pixels):
-        self.images += len(pixels)
-        assert len(pixels) <= self.batch_size
-        side = pixels.shape[1] // 2
-        patches = [pixels[:, i : i + side, j : j + side] for i in (0, side) for j in (0, side)]
-        features = np.concatenate([p.mean(axis=(1, 2)) for p in patches], axis=1) / 255
-        return (features * (np.nan if self.broken else 1)).astype(np.float32)
-
-
-PROVENANCE = Provenance(
-    backbone="resnet50",
-    weights="tiny",
-    weights_sha256="0" * 64,
-    preprocessing=TINY.to_dict(),
-    decoder="pillow",
-    colours="rgb",
-    engine="counting 1",
-    precision="fp32",
-    storage="float32",
-)
-
-
 @pytest.fixture
 def counting():
     return CountingEngine()
@@ -316,45 +245,10 @@ def run(app):
     return call
 
 
-def thin_grids(monkeypatch, some: slice) -> None:
-    """Leave every head some of its values alone, so that its fits stay quick."""
-    for clf in CLASSIFIERS:
-        kind = find_kind(clf)
-        if kind.grid is not None:
-            grid = dataclasses.replace(kind.grid, values=kind.grid.values[some])
-            thinned = dataclasses.replace(kind, grid=grid)
-            monkeypatch.setattr(f"featx.heads.{clf}.KIND", thinned)
-
-
-def reseal(path: Path, kind: str, note: str = "") -> None:
-    """Give a file with a user block the seal that would be right for its bytes, as anyone can."""
-    data = path.read_bytes()
-    line = f"note {note}\n".encode()
-    digest = hashlib.sha256(line + data[512:]).hexdigest()
-    head = f"featx {kind}\n".encode() + line + f"sha256 {digest}\nbytes {len(data)}\n".encode()
-    path.write_bytes(head.ljust(511) + b"\n" + data[512:])
-
-
-def real_weights_dir() -> Path:
-    """Where real weights would be, found before the tests look away from it."""
-    return _REAL
-
-
-def _find_real() -> Path:
-    import platformdirs
-
-    given = os.environ.get("FEATX_WEIGHTS")
-    default = Path(platformdirs.user_cache_dir("featx", appauthor=False)) / "weights"
-    return Path(given) if given else default
-
-
-_REAL = _find_real()
-
-
 @pytest.fixture
 def keras_weights():
     """Keras' real ImageNet parameters, where they are stored."""
-    path = real_weights_dir() / "keras-imagenet.safetensors"
+    path = REAL_WEIGHTS / "keras-imagenet.safetensors"
     if not path.exists():
         pytest.skip(f"{path} is not there: featx weights fetch keras-imagenet")
     return load_weights(path, empty_state())

@@ -11,8 +11,8 @@ import hashlib
 import numpy as np
 import pytest
 import torch
-from conftest import CLASSES, PROVENANCE
 from PIL import Image
+from shared import CLASSES, PROVENANCE
 
 import featx
 from featx.config import SPLITS, Preprocessing

@@ -279,7 +279,8 @@ def _hash_rest(
     look: Callable[[memoryview], None] | None,
 ) -> None:
     """Hash the rest of a file in a thread, which Python's lock does not hold up, and read ahead."""
-    buffers = memoryview(bytearray(SLICE)), memoryview(bytearray(SLICE))
+    size = max(1, min(SLICE, os.fstat(file.fileno()).st_size))  # untouched memory costs, too
+    buffers = memoryview(bytearray(size)), memoryview(bytearray(size))
     hashed: Future[None] | None = None
     with ThreadPoolExecutor(1) as hashing:
         for buffer in itertools.cycle(buffers):

@@ -6,7 +6,7 @@ import re
 import time
 
 import pytest
-from conftest import reseal
+from shared import reseal
 
 from featx.extraction.extract import extract
 from featx.extraction.transformer import ResNet50Features

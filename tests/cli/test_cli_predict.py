@@ -6,7 +6,7 @@ import sys
 
 import pytest
 from click.testing import CliRunner
-from conftest import draw_photo
+from shared import draw_photo
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ import json
 
 import numpy as np
 import pytest
-from conftest import draw_photo
+from shared import draw_photo
 from sklearn.linear_model import LogisticRegression
 
 from featx.comparison.compare import compare

@@ -4,7 +4,7 @@ import shutil
 import h5py
 import numpy as np
 import pytest
-from conftest import CountingEngine, draw_photo, reseal
+from shared import CountingEngine, draw_photo, reseal
 
 from featx.data import hashing
 from featx.data.hashing import hash_images, index_path, write_index

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-from conftest import TINY, draw_photo
 from PIL import Image, JpegImagePlugin
+from shared import TINY, draw_photo
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as TF
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import PROVENANCE, CountingEngine, draw_photo
 from PIL import Image
+from shared import PROVENANCE, CountingEngine, draw_photo
 
 from featx.data.hashing import hash_images
 from featx.data.inventory import Inventory, take_inventory

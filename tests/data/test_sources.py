@@ -2,7 +2,7 @@ import shutil
 
 import numpy as np
 import pytest
-from conftest import CLASSES, PER_CLASS, draw_photo
+from shared import CLASSES, PER_CLASS, draw_photo
 
 from featx.data.sources import read_dataset, write_manifest
 from featx.errors import DatasetError, OutputExistsError

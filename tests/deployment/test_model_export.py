@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import CLASSES
+from shared import CLASSES
 
 from featx.deployment import export
 from featx.deployment.classifier import read_classifier

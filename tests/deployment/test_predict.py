@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from conftest import draw_photo
+from shared import draw_photo
 
 from featx.config import KERAS
 from featx.deployment.predict import collect_predictions, predict_features

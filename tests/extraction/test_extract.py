@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 import torch
-from conftest import TINY, CountingEngine, draw_photo
+from shared import TINY, CountingEngine, draw_photo
 
 from featx.data import images
 from featx.data.hashing import hash_images

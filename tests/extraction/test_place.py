@@ -3,7 +3,7 @@
 import itertools
 
 import pytest
-from conftest import CountingEngine, draw_photo
+from shared import CountingEngine, draw_photo
 
 from featx.data.hashing import hash_images
 from featx.data.sources import read_inventory

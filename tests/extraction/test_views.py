@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import TINY
 from PIL import Image, ImageOps
+from shared import TINY
 
 from featx.config import KERAS, Preprocessing
 from featx.data.images import load_image

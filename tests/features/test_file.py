@@ -3,7 +3,7 @@ from dataclasses import replace
 import h5py
 import numpy as np
 import pytest
-from conftest import reseal
+from shared import reseal
 
 from featx.data.dataset import Skipped
 from featx.errors import FeatureFileError

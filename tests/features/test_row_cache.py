@@ -7,7 +7,7 @@ import threading
 
 import numpy as np
 import pytest
-from conftest import PROVENANCE
+from shared import PROVENANCE
 
 from featx.errors import StorageError
 from featx.features import row_cache as rowcache

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from conftest import CLASSES
+from shared import CLASSES
 
 from featx.config import TRAINED
 from featx.data.images import load_image, read_decode

@@ -5,8 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import thin_grids
-from made_features import TRAINABLE, allow, make_features, write
+from made_features import TRAINABLE, allow, make_features, thin_grids, write
 
 from featx import config
 from featx.heads.fit import fit

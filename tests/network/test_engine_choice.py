@@ -3,7 +3,7 @@ import shutil
 
 import numpy as np
 import pytest
-from conftest import CountingEngine, draw_photo
+from shared import CountingEngine, draw_photo
 
 from featx.doctor import probe_rows
 from featx.errors import DeviceError

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from conftest import TINY
+from shared import TINY
 from torchvision.models import get_model_weights
 
 from featx.config import BACKBONES, TORCHVISION_V1

@@ -2,8 +2,8 @@ import pickle
 
 import pytest
 import torch
-from conftest import TINY
 from safetensors.torch import save_file
+from shared import TINY
 
 from featx.config import TORCHVISION_V1
 from featx.errors import WeightsError

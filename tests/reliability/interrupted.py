@@ -1,4 +1,4 @@
-"""An extraction to be interrupted, in a process of its own: what test_reliability.py kills."""
+"""An extraction to be interrupted, here or in a process of its own, and what is left of it."""
 
 import os
 import resource
@@ -8,17 +8,22 @@ from pathlib import Path
 from unittest import mock
 
 import h5py
-from conftest import PROVENANCE, CountingEngine
+import pytest
+from shared import CLASSES, PROVENANCE, CountingEngine
 
 import featx.extraction.parts
 from featx.data.hashing import hash_images
 from featx.data.sources import read_inventory
-from featx.errors import FeatxError
+from featx.errors import FeatureFileError, FeatxError
 from featx.extraction.extract import extract_inventory
 from featx.extraction.request import Request
+from featx.features.file import read_features
 
 SHARD = 4  # images: a batch
 SPLIT = "first:2,1"
+IMAGES = 6 * len(CLASSES)
+# What lies beside F.h5 when all is done.
+BESIDE = {"F.h5", "F.h5.cost.json", "F.h5.files"}
 
 
 class SlowEngine(CountingEngine):
@@ -35,6 +40,19 @@ class SlowEngine(CountingEngine):
         return super().run(pixels)
 
 
+class Interrupted(SlowEngine):
+    """Ctrl-C after so many images."""
+
+    def __init__(self, images):
+        super().__init__()
+        self.most = images
+
+    def run(self, pixels):
+        if self.images >= self.most:
+            raise KeyboardInterrupt
+        return super().run(pixels)
+
+
 def extract_once(root, output, engine=None, **options):
     """One whole extraction of the photographs with small shards."""
     inventory = hash_images(read_inventory(root, SPLIT), "skip")
@@ -42,6 +60,22 @@ def extract_once(root, output, engine=None, **options):
     with mock.patch.object(featx.extraction.parts, "PART_IMAGES", SHARD):
         request = Request(data=root, **(defaults | options))
         return extract_inventory(inventory, engine or SlowEngine(), PROVENANCE, request)
+
+
+def assert_whole_or_absent(path, clean):
+    """Whatever happened, a reader finds the right file or none."""
+    if path.exists():
+        assert path.read_bytes() == clean
+    else:
+        with pytest.raises(FeatureFileError):
+            read_features(path)
+
+
+def finish(root, path, clean, engine=None):
+    """Run to the end: the clean run's bytes, and nothing left beside them."""
+    extract_once(root, path, engine)
+    assert path.read_bytes() == clean
+    assert {entry.name for entry in path.parent.iterdir()} == BESIDE
 
 
 def run_process(root, output, seen, seconds, started):

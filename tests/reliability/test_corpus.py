@@ -5,9 +5,9 @@ import os
 
 import numpy as np
 import pytest
-from conftest import CountingEngine
 from odd_images import CORPUS, PNG, write_corpus
 from PIL import Image, ImageFile
+from shared import CountingEngine
 
 from featx.config import MAX_PIXELS
 from featx.data.hashing import hash_images

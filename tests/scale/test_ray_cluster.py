@@ -9,7 +9,7 @@ import time
 
 import pytest
 import torch
-from conftest import draw_photo
+from shared import draw_photo
 
 from featx.errors import RunnerError
 from featx.extraction.extract import extract

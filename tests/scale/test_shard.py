@@ -6,7 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
-from conftest import PROVENANCE, CountingEngine, draw_photo
+from shared import PROVENANCE, CountingEngine, draw_photo
 
 from featx.data.hashing import hash_images
 from featx.data.sources import read_inventory

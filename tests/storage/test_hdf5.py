@@ -3,7 +3,7 @@
 import h5py
 import numpy as np
 import pytest
-from conftest import reseal
+from shared import reseal
 
 from featx.errors import FeatureFileError
 from featx.storage.hdf5 import check_seal, open_sealed, write_sealed
