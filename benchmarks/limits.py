@@ -22,7 +22,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageOps
 
-from featx.comparison.compare import Comparison, compare
+from featx.comparison.compare import compare
+from featx.comparison.result import Comparison
 from featx.machine import describe_machine
 from featx.report.sentences import say_verdict
 

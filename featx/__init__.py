@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from featx.comparison.candidates import Candidate as Candidate
     from featx.comparison.candidates import Pair as Pair
     from featx.comparison.candidates import Verdict as Verdict
-    from featx.comparison.compare import Comparison as Comparison
     from featx.comparison.compare import compare as compare
+    from featx.comparison.result import Comparison as Comparison
     from featx.data.dataset import Dataset as Dataset
     from featx.data.dataset import Skipped as Skipped
     from featx.data.samples import write_caltech256_animals as write_caltech256_animals
@@ -66,7 +66,7 @@ _HOMES = {
     "Audit": ("auditing.audit", "Audit"),
     "Candidate": ("comparison.candidates", "Candidate"),
     "Check": ("doctor", "Check"),
-    "Comparison": ("comparison.compare", "Comparison"),
+    "Comparison": ("comparison.result", "Comparison"),
     "Dataset": ("data.dataset", "Dataset"),
     "Deployment": ("deployment.export", "Deployment"),
     "Entry": ("features.housekeeping", "Entry"),

@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from featx.comparison.candidates import (
-    Candidate,
-    Pair,
-    Verdict,
-    choose_best,
-    judge,
-    pair_candidates,
-)
-from featx.comparison.curves import CurvePoint, keep_curves
+from featx.comparison.candidates import choose_best, judge, pair_candidates
+from featx.comparison.checks import check_comparable, check_names
+from featx.comparison.curves import keep_curves
 from featx.comparison.folder import claim_folder
+from featx.comparison.result import Comparison
 from featx.comparison.trainers import HeadTrainer, NetworkTrainer
-from featx.config import BACKBONE, CLASSIFIERS, CURVE_DRAWS, EPOCHS, PROTOCOLS, SPLITS, TRAINED
-from featx.data.dataset import Dataset, HashedRows, check_trainable
+from featx.config import BACKBONE, CLASSIFIERS, EPOCHS, PROTOCOLS
+from featx.data.dataset import Dataset, HashedRows
 from featx.data.sources import read_dataset, write_manifest
-from featx.errors import BudgetError, DatasetError, ModelError, OutputExistsError, WeightsError
+from featx.errors import BudgetError, ModelError, OutputExistsError, WeightsError
 from featx.extraction.extract import extract_request
 from featx.extraction.request import Request
 from featx.extraction.result import Extraction
@@ -42,82 +37,6 @@ from featx.network.weights import Weights
 from featx.training.evaluation import evaluate
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """All candidates on one dataset.
-
-    Attributes
-    ----------
-    folder : Path
-    root : Path
-        What the features' paths are relative to.
-    features : Features
-    extraction : Extraction
-        What was computed now, and what was reused.
-    candidates : tuple of Candidate
-    paired : tuple of Pair
-    verdict : Verdict
-    known : dict of str to str
-        Classes that are ImageNet classes by name, and those.
-    learning : tuple of CurvePoint
-    options : dict
-        What decided it, by the names of options; what auto became instead of auto.
-    machine : str
-    """
-
-    folder: Path
-    root: Path
-    features: Features
-    extraction: Extraction
-    candidates: tuple[Candidate, ...]
-    paired: tuple[Pair, ...]
-    verdict: Verdict
-    known: Mapping[str, str]
-    learning: tuple[CurvePoint, ...]
-    options: Mapping[str, Any]
-    machine: str
-
-    @property
-    def in_train(self) -> dict[str, int]:
-        """How many images of val and of test are in train as well, byte for byte."""
-        hashes, splits = self.features.hashes, self.features.splits
-        train = hashes[splits == "train"]
-        return {s: int(np.isin(hashes[splits == s], train).sum()) for s in ("val", "test")}
-
-    def to_dict(self) -> dict[str, Any]:
-        """All numbers of ``featx compare --json``, and of results.json."""
-        counts = {s: int((self.features.splits == s).sum()) for s in SPLITS}
-        return {
-            "dataset": {
-                "name": self.features.dataset,
-                "root": str(self.root.resolve()),
-                "split": self.features.split_rule,
-                "images": counts,
-                "skipped": len(self.features.skipped),
-                "in_train": self.in_train,
-                "fingerprint": self.features.fingerprint,
-            },
-            "classes": list(self.features.classes),
-            "features": self.features.provenance.to_dict(),
-            "options": dict(self.options),
-            "candidates": [candidate.to_dict() for candidate in self.candidates],
-            "paired": [pair.to_dict() for pair in self.paired],
-            "best": self.verdict.best,
-            "verdict": {
-                k: list(v) if isinstance(v, tuple) else v for k, v in vars(self.verdict).items()
-            },
-            "known": {"classes": dict(self.known)} if self.known else None,
-            "learning": {
-                "draws": CURVE_DRAWS,
-                "points": [point.to_dict() for point in self.learning],
-            }
-            if self.learning
-            else None,
-            "machine": self.machine,
-            "versions": self.features.versions,
-        }
 
 
 def compare(
@@ -214,9 +133,9 @@ def compare(
         )
     heads = (("logreg",) if published else CLASSIFIERS) if clf is None else clf
     networks = (() if published else ("fc",)) if baseline is None else baseline
-    _check_names(heads, networks)
+    check_names(heads, networks)
     dataset = data if isinstance(data, Dataset) else read_dataset(data, split, root)
-    _check_comparable(dataset, needs_val="calibrate" if calibrate else "refit" * published)
+    check_comparable(dataset, needs_val="calibrate" if calibrate else "refit" * published)
     folder = Path(output) if output is not None else Path("results") / dataset.name
     if not isinstance(data, Dataset) and Path(data).resolve() == (folder / "split.csv").resolve():
         raise OutputExistsError(folder, ("the manifest that is compared on",))
@@ -241,7 +160,7 @@ def compare(
     log.info("features: %s", extraction.features)
     features = read_features(extraction.features)
     rows = _rows_of(dataset, features)
-    _check_comparable(rows.dataset)  # again, now that some images may have been skipped
+    check_comparable(rows.dataset)  # again, now that some images may have been skipped
     write_manifest(rows.dataset, folder / "split.csv", overwrite)
     # What auto has become, for all that follows and for whoever repeats it.
     settled = _settle(features, weights)
@@ -351,29 +270,6 @@ def _resolve_same(
             "the candidates would not be comparable"
         )
     return replace(network, preprocessing=network.preprocessing.frame(protocol))
-
-
-def _check_names(heads: Sequence[str], networks: Sequence[str]) -> None:
-    if not heads and not networks:
-        raise ModelError("nothing to compare: name a head (--clf) or a baseline (--baseline)")
-    for names, known, what in (
-        (heads, CLASSIFIERS, "clf"), (networks, TRAINED, "baseline")
-    ):  # fmt: skip
-        if unknown := [name for name in names if name not in known]:
-            raise ModelError(f"unknown {what} {unknown[0]!r}: say one of {', '.join(known)}")
-
-
-def _check_comparable(dataset: Dataset, needs_val: str = "") -> None:
-    check_trainable(dataset)
-    if needs_val and not ((dataset.splits == "val") & (dataset.targets >= 0)).any():
-        raise DatasetError(
-            f"{dataset.root} has no val images, and {needs_val} needs them: give a split"
-        )
-    if not ((dataset.splits == "test") & (dataset.targets >= 0)).any():
-        raise DatasetError(
-            f"{dataset.root} has no test images to compare on: give --split, such as first:60,10 "
-            "or 0.7,0.1,0.2@0"
-        )
 
 
 def _rows_of(dataset: Dataset, features: Features) -> HashedRows:

@@ -10,7 +10,7 @@ from typing import Any
 from tabulate import tabulate
 
 from featx.comparison.candidates import Candidate
-from featx.comparison.compare import Comparison
+from featx.comparison.result import Comparison
 from featx.report.gallery import embed_pictures, map_test, show_predictions
 from featx.report.page import render_page
 from featx.report.rerun import SETTINGS_NAME, format_settings, say_command

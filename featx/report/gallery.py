@@ -16,7 +16,7 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
 from featx.comparison.candidates import Candidate
-from featx.comparison.compare import Comparison
+from featx.comparison.result import Comparison
 from featx.data.images import open_rgb
 from featx.errors import ImageError
 from featx.machine import count_cores

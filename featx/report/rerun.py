@@ -7,7 +7,7 @@ from typing import Any
 
 import tomli_w
 
-from featx.comparison.compare import Comparison
+from featx.comparison.result import Comparison
 from featx.config import BACKBONE
 
 SETTINGS_NAME = "featx.toml"  # in the comparison's folder

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from featx.comparison.candidates import Candidate, Pair
-from featx.comparison.compare import Comparison
 from featx.comparison.curves import CurvePoint
+from featx.comparison.result import Comparison
 from featx.config import CLASSIFIERS, SIGNIFICANT, SPLITS
 from featx.heads.kind import find_kind
 from featx.text import format_score, format_seconds, printable

@@ -1,0 +1,32 @@
+"""What can be compared at all: names that exist, a dataset that has what is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from featx.config import CLASSIFIERS, TRAINED
+from featx.data.dataset import Dataset, check_trainable
+from featx.errors import DatasetError, ModelError
+
+
+def check_names(heads: Sequence[str], networks: Sequence[str]) -> None:
+    if not heads and not networks:
+        raise ModelError("nothing to compare: name a head (--clf) or a baseline (--baseline)")
+    for names, known, what in (
+        (heads, CLASSIFIERS, "clf"), (networks, TRAINED, "baseline")
+    ):  # fmt: skip
+        if unknown := [name for name in names if name not in known]:
+            raise ModelError(f"unknown {what} {unknown[0]!r}: say one of {', '.join(known)}")
+
+
+def check_comparable(dataset: Dataset, needs_val: str = "") -> None:
+    check_trainable(dataset)
+    if needs_val and not ((dataset.splits == "val") & (dataset.targets >= 0)).any():
+        raise DatasetError(
+            f"{dataset.root} has no val images, and {needs_val} needs them: give a split"
+        )
+    if not ((dataset.splits == "test") & (dataset.targets >= 0)).any():
+        raise DatasetError(
+            f"{dataset.root} has no test images to compare on: give --split, such as first:60,10 "
+            "or 0.7,0.1,0.2@0"
+        )

@@ -1,0 +1,92 @@
+"""What a comparison found: all candidates on one dataset, and its numbers as JSON values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from featx.comparison.candidates import Candidate, Pair, Verdict
+from featx.comparison.curves import CurvePoint
+from featx.config import CURVE_DRAWS, SPLITS
+from featx.extraction.result import Extraction
+from featx.features.content import Features
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All candidates on one dataset.
+
+    Attributes
+    ----------
+    folder : Path
+    root : Path
+        What the features' paths are relative to.
+    features : Features
+    extraction : Extraction
+        What was computed now, and what was reused.
+    candidates : tuple of Candidate
+    paired : tuple of Pair
+    verdict : Verdict
+    known : dict of str to str
+        Classes that are ImageNet classes by name, and those.
+    learning : tuple of CurvePoint
+    options : dict
+        What decided it, by the names of options; what auto became instead of auto.
+    machine : str
+    """
+
+    folder: Path
+    root: Path
+    features: Features
+    extraction: Extraction
+    candidates: tuple[Candidate, ...]
+    paired: tuple[Pair, ...]
+    verdict: Verdict
+    known: Mapping[str, str]
+    learning: tuple[CurvePoint, ...]
+    options: Mapping[str, Any]
+    machine: str
+
+    @property
+    def in_train(self) -> dict[str, int]:
+        """How many images of val and of test are in train as well, byte for byte."""
+        hashes, splits = self.features.hashes, self.features.splits
+        train = hashes[splits == "train"]
+        return {s: int(np.isin(hashes[splits == s], train).sum()) for s in ("val", "test")}
+
+    def to_dict(self) -> dict[str, Any]:
+        """All numbers of ``featx compare --json``, and of results.json."""
+        counts = {s: int((self.features.splits == s).sum()) for s in SPLITS}
+        return {
+            "dataset": {
+                "name": self.features.dataset,
+                "root": str(self.root.resolve()),
+                "split": self.features.split_rule,
+                "images": counts,
+                "skipped": len(self.features.skipped),
+                "in_train": self.in_train,
+                "fingerprint": self.features.fingerprint,
+            },
+            "classes": list(self.features.classes),
+            "features": self.features.provenance.to_dict(),
+            "options": dict(self.options),
+            "candidates": [candidate.to_dict() for candidate in self.candidates],
+            "paired": [pair.to_dict() for pair in self.paired],
+            "best": self.verdict.best,
+            "verdict": {
+                k: list(v) if isinstance(v, tuple) else v for k, v in vars(self.verdict).items()
+            },
+            "known": {"classes": dict(self.known)} if self.known else None,
+            "learning": {
+                "draws": CURVE_DRAWS,
+                "points": [point.to_dict() for point in self.learning],
+            }
+            if self.learning
+            else None,
+            "machine": self.machine,
+            "versions": self.features.versions,
+        }
