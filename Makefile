@@ -6,15 +6,17 @@ PIP_ARGS ?=
 # Your own images: make demo DATA=folder SPLIT=first:60,10
 DATA ?=
 SPLIT ?=
+# For make test: a folder, a file, or options of pytest.
+T ?=
 # For make bench: a Python that has thingsvision, which wants a torch of its own.
 THINGSVISION ?=
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test bench hot kills oldest check docs format clean
+.PHONY: help install demo test test-all slow wheel bench hot kills oldest check docs format clean
 
 help:  ## this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
 
 install: $(VENV)/.installed  ## featx into .venv
 
@@ -26,8 +28,18 @@ else
 	$(BIN)/featx compare "$(DATA)" $(if $(SPLIT),--split $(SPLIT))
 endif
 
-test: $(VENV)/.dev  ## the tests
-	$(BIN)/pytest -q
+test: $(VENV)/.dev  ## the tests, in minutes; of one folder or file: make test T=tests/heads
+	$(BIN)/pytest -q --durations=25 $(T)
+
+# One after the other: each keeps all cores busy, or starts a cluster of its own.
+test-all: test slow wheel oldest  ## all that is tested, half an hour: also what is slow, the wheel, the oldest dependencies
+
+slow: $(VENV)/.dev  ## the tests that take long: many kills, Ray, a browser, every command of the docs
+	$(BIN)/pytest -q --durations=25 -m "slow and not ray"
+	$(BIN)/pytest -q --durations=5 -n 0 -m ray
+
+wheel: $(VENV)/.dev  ## the commands' tests and the demo where nothing is but the wheel
+	.ci/wheel $(VENV)
 
 bench: $(VENV)/.bench  ## featx against what people use, an hour: digits, or DATA=folder SPLIT=first:30,6
 	$(BIN)/python benchmarks/bench.py $(if $(DATA),"$(DATA)") $(if $(SPLIT),--split $(SPLIT)) $(if $(THINGSVISION),--thingsvision $(THINGSVISION))
@@ -42,7 +54,7 @@ oldest:  ## the tests on the oldest dependencies that setup.cfg admits
 	$(PYTHON) -m venv $(VENV)-oldest
 	sed -nE '/^install_requires/,/^$$/s/^ *([a-z0-9-]+) >= /\1==/p; s/^ *(pytest) >= /\1==/p' setup.cfg > $(VENV)-oldest/floors.txt
 	$(VENV)-oldest/bin/python -m pip install --quiet $(PIP_ARGS) -c $(VENV)-oldest/floors.txt -e '.[dev]'
-	$(VENV)-oldest/bin/pytest -q -m "not kills and not ray"
+	$(VENV)-oldest/bin/pytest -q --full-width
 
 check: $(VENV)/.dev docs  ## format, lint, types, and the site
 	$(BIN)/ruff format --check .

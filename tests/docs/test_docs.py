@@ -28,6 +28,18 @@ def test_links_and_pictures_are_there(page):
     assert not re.findall(r"^[A-Z]{4,}$", text, re.MULTILINE)
 
 
+def test_every_test_that_a_page_names_is_there():
+    files = {path.name: path.read_text("utf-8") for path in (ROOT / "tests").rglob("*.py")}
+    names = set(re.findall(r"^def (test_\w+)", "\n".join(files.values()), re.MULTILINE))
+    for page in PAGES:
+        text = page.read_text("utf-8")
+        for path in re.findall(r"`tests/([a-z0-9_/]+\.py)", text):
+            assert (ROOT / "tests" / path).exists(), (page.name, path)
+        for name, more in re.findall(r"`(test_\w+(?:\.py)?)(…?)", text):
+            there = any(one.startswith(name) if more else one == name for one in names)
+            assert there or name in files, (page.name, name)
+
+
 def test_every_environment_variable_is_documented():
     read = set()
     for path in [*(ROOT / "featx").rglob("*.py"), *(ROOT / "cli").glob("*.py")]:
