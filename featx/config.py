@@ -55,6 +55,8 @@ CENTROID_GRID = (2.0, 1.0, 0.5, 0.2, 0.1, 0.0)
 MAX_ITER = 5000
 TOLERANCE = 1e-6  # largest component of the mean loss's gradient
 FOLDS = 5  # of train, where there is no val
+MAX_REPEATS = 100  # of cross-validation: more tell nothing more
+FEW_IMAGES = 300  # labelled ones, below which one split says little
 
 CONFIDENCE = 0.95
 SIGNIFICANT = 0.05  # below it two candidates count as different
