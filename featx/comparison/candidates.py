@@ -24,7 +24,7 @@ _SAME_COST = 1.1
 
 @dataclass(frozen=True)
 class ExtractionCost:
-    """What the features cost, of all images in all splits, in wall seconds.
+    """What the features cost, of all images in all splits, in wall seconds; copies cost nothing.
 
     Attributes
     ----------

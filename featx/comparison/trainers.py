@@ -12,7 +12,7 @@ from featx.comparison.candidates import Candidate, ExtractionCost
 from featx.data.dataset import HashedRows
 from featx.errors import ModelError
 from featx.features.content import Features
-from featx.features.costs import read_cost, read_image_cost
+from featx.features.costs import read_cost, read_full_cost
 from featx.finetuning.finetune import finetune_rows
 from featx.finetuning.recipe import TuneOptions, make_tune_recipe, run_name
 from featx.heads.fit import fit
@@ -101,7 +101,7 @@ def measure_cost(features: Sequence[Features]) -> ExtractionCost | None:
     """What some features cost; of reused ones, what they cost then. None where one is unknown."""
     total: ExtractionCost | None = None
     for one in features:
-        each = {part: n * len(one.X) for part, n in read_image_cost(one).items()}
+        each = read_full_cost(one)
         if not each:
             return None
         there = read_cost(one)

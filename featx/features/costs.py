@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from featx.features.content import FeatureFile, Features
 from featx.features.file import cost_path
 from featx.features.ledger import Ledger
@@ -36,6 +38,7 @@ def write_cost(
     seconds : mapping of str to float
         COST_PARTS.
     images : int
+        Contents that the network saw: of identical files one.
     device : str
     """
     total = dict(before)
@@ -73,19 +76,30 @@ class Reused:
         """Take what a file has; `spent` is what all of its rows cost."""
         new = self._ledger.take(file)
         if spent and new:
-            share = new / max(new, spent["images"])
+            # Of no more images than it is known of.
+            known = min(new, spent["images"])
+            share = known / spent["images"]
             parts = {part: share * spent[part] for part in COST_PARTS if part in spent}
-            self.cost = add_costs(self.cost, {**spent, **parts}, new)
+            self.cost = add_costs(self.cost, {**spent, **parts}, known)
 
 
-def read_image_cost(features: Features | FeatureFile) -> dict[str, float]:
-    """What one image of a feature file cost, by COST_PARTS; {} where that is not known."""
+def read_full_cost(features: Features) -> dict[str, float]:
+    """What all images of a feature file cost, by COST_PARTS; {} where that is not known.
+
+    Copies cost nothing: the network sees a content once. Where the cost of some is unknown, it is
+    taken to be the mean of the others.
+    """
     cost = read_cost(features)
-    return {part: cost[part] / cost["images"] for part in COST_PARTS if part in cost}
+    share = len(np.unique(features.hashes)) / cost.get("images", 1)
+    return {part: share * cost[part] for part in COST_PARTS if part in cost}
 
 
 def read_cost(features: Features | FeatureFile) -> dict[str, Any]:
-    """What lies beside the file that these features were read from; {} where it is not theirs."""
+    """What lies beside the file that these features were read from; {} where it is not theirs.
+
+    Seconds, by COST_PARTS; "images", the distinct ones whose seconds these are; "device" and
+    "machine".
+    """
     if features.path is None:
         return {}
     try:

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -8,8 +9,9 @@ from sklearn.linear_model import LogisticRegression
 from featx.comparison.compare import compare
 from featx.data.sources import read_dataset
 from featx.errors import BudgetError, DatasetError, ModelError, OutputExistsError, WeightsError
-from featx.features.file import read_features, read_provenance
-from featx.report.sentences import list_notes
+from featx.features.file import cost_path, read_features, read_provenance
+from featx.report.sentences import list_notes, say_costs
+from featx.text import format_seconds
 
 
 @pytest.fixture
@@ -64,6 +66,28 @@ def test_all_candidates_on_the_same_images(do, photos, tmp_path):
     assert sorted(zip(split.paths, split.splits, strict=True)) == sorted(
         zip(found.features.paths.tolist(), found.features.splits.tolist(), strict=True)
     )
+
+
+def test_nine_copies_of_each_image_cost_no_more_than_one(do, photos, tmp_path):
+    for path in list(photos.rglob("*.*")):
+        for i in range(8):
+            shutil.copyfile(path, path.with_stem(f"{path.stem}_{i}"))
+    found = do(split="first:36,18", clf=("centroid",), baseline=("fc",), epochs=1)
+    assert len(found.features.paths) == 9 * 27
+    cost = json.loads(cost_path(found.extraction.features).read_text())
+    assert cost["images"] == 27
+    values = json.loads(json.dumps(found.to_dict()))
+    seconds = values["candidates"][0]["seconds"]
+    assert [seconds[part] for part in ("extract", "decode", "network")] == [
+        cost[part] for part in ("seconds", "decode", "network")
+    ]
+    assert cost["seconds"] <= found.extraction.seconds
+    said = f"({format_seconds(cost['seconds'])} s against"
+    assert [line for line in say_costs(found.candidates) if said in line]
+    # Another split finds the same rows, and what they cost.
+    again = do(split="first:45,18", clf=("centroid",), baseline=(), output=tmp_path / "other")
+    assert again.extraction.extracted == 0
+    assert again.candidates[0].extraction.seconds == pytest.approx(cost["seconds"])
 
 
 def test_what_is_there_is_reused(do, monkeypatch):

@@ -16,7 +16,7 @@ from featx.errors import DatasetError, ExtractionError, ImageError, OutputExists
 from featx.extraction.extract import extract, extract_inventory
 from featx.extraction.request import Request
 from featx.features.cache import cache_path
-from featx.features.costs import read_image_cost
+from featx.features.costs import read_full_cost
 from featx.features.file import cost_path, read_features
 from featx.features.provenance import Provenance
 from featx.network.engine import TorchEngine
@@ -240,7 +240,7 @@ def test_the_cache_keeps_itself_out_of_git_and_knows_its_cost(work, cache):
     assert "*" in (cache / ".gitignore").read_text().split()
     cost = json.loads((cache / f"{done.features.name}.cost.json").read_text())
     assert cost["images"] == 27
-    assert read_image_cost(read_features(done.features))["seconds"] == cost["seconds"] / 27
+    assert read_full_cost(read_features(done.features))["seconds"] == cost["seconds"]
     work()
     assert json.loads((cache / f"{done.features.name}.cost.json").read_text()) == cost
 
@@ -296,6 +296,18 @@ def test_extract_local_weights_and_bad_data(tiny_file, photos, tmp_path):
         extract(tmp_path / "nowhere")
 
 
+def test_a_cost_is_of_no_more_images_than_it_is_known_of(work, photos, cache):
+    first = work()
+    path = cost_path(first.features)
+    cost = {"seconds": 90.0, "images": 9, "device": "cpu", "machine": "big"}
+    path.write_text(json.dumps({**cost, "fingerprint": first.fingerprint}))
+    # Of the other 18 nothing is known: they are taken to have cost as much each.
+    assert read_full_cost(read_features(first.features)) == {"seconds": 270.0}
+    done = work("0.6,0.2,0.2@1")
+    cost = json.loads(cost_path(done.features).read_text())
+    assert (cost["images"], cost["seconds"]) == (9, 90.0)
+
+
 def test_costs_go_with_the_rows_that_were_reused(work, photos, cache, tmp_path):
     first = work()
     path = cost_path(first.features)
@@ -306,7 +318,7 @@ def test_costs_go_with_the_rows_that_were_reused(work, photos, cache, tmp_path):
         for i in range(7):
             draw_photo(other / name / f"{i}.png", 9, 10 * i + (name == "b"))
     # Nothing of the first folder is in this one: nothing of its cost is, either.
-    assert read_image_cost(read_features(work(root=other).features))["seconds"] < 9
+    assert read_full_cost(read_features(work(root=other).features))["seconds"] < 90
     for i in range(3):
         shutil.copy(
             photos / "cat" / f"{i:02d}.{'png' if i % 2 else 'jpg'}", other / "a" / f"x{i}.png"
@@ -401,10 +413,10 @@ def test_odd_costs_are_no_costs(work, photos):
     path = cost_path(done.features)
     for odd in ("", "[" * 100_000, '{"seconds": 1, "images": 1e400}', '{"seconds": "1"}', "7"):
         path.write_text(odd)
-        assert read_image_cost(read_features(done.features)) == {}
+        assert read_full_cost(read_features(done.features)) == {}
     whole = {"seconds": 5, "images": 27, "device": "cpu", "machine": "x", "fingerprint": "other"}
     path.write_text(json.dumps(whole))  # of another state of the file
-    assert read_image_cost(read_features(done.features)) == {}
+    assert read_full_cost(read_features(done.features)) == {}
 
 
 def test_names_of_folders_that_are_not_utf8(stored, photos, tmp_path):

@@ -31,7 +31,7 @@ from featx.data.sources import read_inventory
 from featx.errors import FeatureFileError, FeatxError
 from featx.extraction import request
 from featx.features.checkpoints import Checkpoints
-from featx.features.costs import read_image_cost
+from featx.features.costs import read_full_cost
 from featx.features.file import open_features, read_features
 
 log = logging.getLogger("tests")
@@ -174,7 +174,7 @@ def test_a_run_killed_before_it_cleared_up_has_its_cost(root, clean, tmp_path):
     inventory = hash_images(read_inventory(root, interrupted.SPLIT), "skip")
     request.clear_finished(found, inventory)
     assert {entry.name for entry in path.parent.iterdir()} == BESIDE
-    assert read_image_cost(found)["seconds"] > 0
+    assert read_full_cost(found)["seconds"] > 0
 
 
 def test_the_order_of_writing_and_syncing(root, tmp_path):

@@ -13,7 +13,7 @@ from featx.data.sources import read_inventory
 from featx.errors import DatasetError, OutputExistsError, PlanError
 from featx.extraction.extract import extract, extract_inventory
 from featx.extraction.request import Request
-from featx.features.file import read_features
+from featx.features.file import cost_path, read_features
 from featx.scale import plan as planning
 from featx.scale import shard as sharding
 from featx.scale.merge import merge
@@ -72,6 +72,28 @@ def test_shards_in_any_order_are_one_file(root, plan, engine, tmp_path):
     assert merge(plan.folder, tmp_path / "F.h5").fingerprint == done.fingerprint
     cost = json.loads((tmp_path / "F.h5.cost.json").read_text())
     assert (cost["images"], cost["device"]) == (27, "cpu")  # one of them twice
+
+
+def test_copies_in_several_shards_cost_what_one_of_them_cost(root, engine, tmp_path):
+    for path in list(root.rglob("*.png")):
+        for i in range(8):
+            shutil.copyfile(path, path.with_stem(f"{path.stem}_{i}"))
+    plan = make_plan(root, tmp_path / "plan", split=SPLIT, shard_size=50)
+    assert len(plan.shards) > 2
+    for shard in range(len(plan.shards)):
+        features = extract_shard(plan, shard).features
+        cost = {"seconds": 10.0 * count_contents(features), "images": count_contents(features)}
+        kept = json.loads(cost_path(features).read_text())
+        cost_path(features).write_text(json.dumps(kept | cost))
+    done = merge(plan.folder, tmp_path / "F.h5")
+    n = count_contents(done.features)
+    assert n < engine.images < done.images  # some were computed in two shards
+    cost = json.loads(cost_path(done.features).read_text())
+    assert (cost["images"], cost["seconds"]) == (n, pytest.approx(10.0 * n))
+
+
+def count_contents(path):
+    return len(set(read_features(path).hashes.tolist()))
 
 
 def test_the_network_itself(stored, photos, tmp_path):
