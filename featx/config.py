@@ -93,6 +93,8 @@ BACKGROUND = (255, 255, 255)  # what transparent pixels are laid on
 MAX_PIXELS = 178_956_970
 
 SPLITS = ("train", "val", "test")
+# What splits are called by folders and manifests.
+SPLIT_SPELLINGS = {"train": "train", "val": "val", "valid": "val", "test": "test"}
 
 
 @dataclass(frozen=True)

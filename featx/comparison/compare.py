@@ -18,7 +18,8 @@ from featx.comparison.result import Comparison
 from featx.comparison.trainers import HeadTrainer, NetworkTrainer
 from featx.config import BACKBONE, CLASSIFIERS, EPOCHS, PROTOCOLS
 from featx.data.dataset import Dataset, HashedRows
-from featx.data.sources import read_dataset, write_manifest
+from featx.data.manifest import write_manifest
+from featx.data.sources import read_dataset
 from featx.errors import BudgetError, ModelError, OutputExistsError, WeightsError
 from featx.extraction.extract import extract_request
 from featx.extraction.request import Request

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from featx.data.dataset import Dataset
-from featx.data.sources import MANIFEST_COLUMNS
+from featx.data.manifest import MANIFEST_COLUMNS
 from featx.errors import OutputExistsError
 from featx.storage.files import check_own_folder, check_replaceable, check_writable
 

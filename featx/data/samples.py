@@ -12,7 +12,8 @@ from PIL import Image, ImageOps
 from sklearn.datasets import load_digits
 
 from featx.data.dataset import Dataset
-from featx.data.sources import list_images, write_manifest
+from featx.data.folders import list_images
+from featx.data.manifest import write_manifest
 from featx.errors import DatasetError
 from featx.storage.files import as_path, write_whole
 

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import os
-from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from featx.config import IMAGE_SUFFIXES, SPLITS
+from featx.config import IMAGE_SUFFIXES
 from featx.data.dataset import Dataset
+from featx.data.folders import scan_folder
 from featx.data.inventory import Inventory
+from featx.data.manifest import check_inside, read_manifest
 from featx.data.splits import NO_LABEL
 from featx.errors import DatasetError
-from featx.storage.files import check_replaceable, write_csv
-
-MANIFEST_COLUMNS = ("path", "label", "split")
-_SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "test": "test"}
-# What file systems take: NAME_MAX and PATH_MAX of Linux, the longest there are.
-_NAME_BYTES, _PATH_BYTES = 255, 4096
 
 
 def read_dataset(
@@ -62,11 +55,11 @@ def read_inventory(
     if path.is_dir():
         if root is not None:
             raise DatasetError(f"--root {root} goes with a manifest, and {path} is a folder")
-        found = _scan_folder(path)
+        found = scan_folder(path)
     else:
-        found = _read_manifest(path, path.parent if root is None else Path(root))
+        found = read_manifest(path, path.parent if root is None else Path(root))
         if root is None:
-            _check_inside(found, path)
+            check_inside(found, path)
     found.source = str(path)
     n_images = len(found)
     if not n_images and not path.is_dir():
@@ -93,198 +86,6 @@ def read_inventory(
         found.set_all_train()
     _check_splits(found)
     return found
-
-
-def write_manifest(dataset: Dataset, path: Path, overwrite: bool = False) -> None:
-    """Write the CSV that `read_dataset` reads: path (relative to the root), label, split.
-
-    Raises
-    ------
-    OutputExistsError
-        `path` is there, is no manifest of this kind, and `overwrite` is False.
-    """
-    if not overwrite:
-        check_replaceable(path, ",".join(MANIFEST_COLUMNS))
-    labels = (dataset.classes[k] if k != NO_LABEL else "" for k in dataset.targets)
-    write_csv(
-        path, MANIFEST_COLUMNS, zip(dataset.paths, labels, dataset.splits.tolist(), strict=True)
-    )
-
-
-def _scan_folder(root: Path) -> Inventory:
-    folders = _subfolders(root)
-    names = {folder.name for folder in folders}
-    # A class may well be called "test": these are splits only where train holds class folders.
-    split_form = "train" in names and _is_split(root)
-    found = Inventory(root, "folders" if split_form else "none")
-    if split_form:
-        if {"val", "valid"} <= names:
-            raise DatasetError(f"{root} has both val/ and valid/: keep one")
-        for folder in folders:
-            if folder.name not in _SPLIT_FOLDERS:
-                found.ignore(f"{folder.name}/")
-        folders = [folder for folder in folders if folder.name in _SPLIT_FOLDERS]
-        parts = sorted(
-            ((_SPLIT_FOLDERS[f.name], f) for f in folders), key=lambda p: SPLITS.index(p[0])
-        )
-        classes_of = [(split, c) for split, folder in parts for c in _subfolders(folder)]
-    else:
-        classes_of = [("", folder) for folder in folders]
-    n_images = 0
-    for split, folder in classes_of:
-        prefix = folder.relative_to(root).as_posix()
-        others: list[str] = []
-        here = found.add(
-            (split, folder.name, f"{prefix}/{name}", 0) for name in _find_images(folder, others)
-        )
-        for name in sorted(others):
-            found.ignore(f"{prefix}/{name}")
-        if not here:
-            found.ignore(f"{prefix}/")
-        n_images += here
-    beside: list[str] = []
-    if n_images:
-        beside = sorted(_find_images(root, beside)) + sorted(beside)
-    else:
-        found.add(("", "", name, 0) for name in _find_images(root, beside))
-        beside.sort()
-    for name in beside:
-        if name not in names:
-            found.ignore(name)
-    found.arrange()
-    return found
-
-
-def _is_split(root: Path) -> bool:
-    """Whether train/ holds class folders and no images of its own."""
-    train = root / "train"
-    return bool(_subfolders(train)) and next(_find_images(train, []), None) is None
-
-
-def _subfolders(folder: Path) -> list[Path]:
-    with os.scandir(folder) as entries:
-        return sorted(Path(e) for e in entries if _is_folder(e) and not e.name.startswith("."))
-
-
-def list_images(folder: Path) -> tuple[list[str], list[str]]:
-    """Names of the images directly in `folder`, and of what else lies there, both sorted."""
-    others: list[str] = []
-    images = sorted(_find_images(folder, others))
-    return images, sorted(others)
-
-
-def _find_images(folder: Path, others: list[str]) -> Iterator[str]:
-    """Names of the images directly in `folder`, as they come; the rest's are put into `others`."""
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue  # .DS_Store, ._photo.jpg, .ipynb_checkpoints: never anyone's images
-            suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122 (a Path per file is slow)
-            # A dangling link counts as an image: it is reported as unreadable, not passed over.
-            if suffix in IMAGE_SUFFIXES and not _is_folder(entry):
-                yield entry.name
-            else:
-                others.append(entry.name)
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link to itself
-        return False
-
-
-def _read_manifest(path: Path, root: Path) -> Inventory:
-    if not root.is_dir():
-        raise DatasetError(f"no such folder: {root}")
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, strict=True)
-            columns = reader.fieldnames or []
-            if "path" not in columns or "label" not in columns:
-                raise DatasetError(
-                    f"{path} is not a manifest: its first line must name the columns path,label"
-                    f"[,split]; it reads {','.join(columns)[:80]!r}"
-                )
-            found = Inventory(root, "manifest" if "split" in columns else "none", path.stem)
-            n_images = found.add(_read_lines(reader, root, path))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DatasetError(f"{path} is not a CSV manifest in UTF-8: {error}") from error
-    if double := found.find_double():
-        name, first, again = double
-        raise DatasetError(f"{path}, line {again}: {name} stands in line {first} already")
-    found.arrange()
-    if n_images and not any((root / name).exists() for name in found.iterate_names()):
-        raise DatasetError(
-            f"none of the {n_images} images of {path} is there, such as "
-            f"{next(found.iterate_names())}; its paths are relative to {root}: --root names "
-            "another folder"
-        )
-    return found
-
-
-def _read_lines(
-    reader: csv.DictReader[str], root: Path, path: Path
-) -> Iterator[tuple[str, str, str, int]]:
-    """Split, label, path and number of every line of a manifest."""
-    for row in reader:
-        line = reader.line_num
-        name = _manifest_path(row["path"] or "", root, f"{path}, line {line}")
-        split = (row.get("split") or "").strip()
-        if split and split not in _SPLIT_FOLDERS:
-            raise DatasetError(
-                f"{path}, line {line}: split is {split!r}; expected train, val or test"
-            )
-        label = (row["label"] or "").strip()
-        if "\0" in label:
-            raise DatasetError(f"{path}, line {line}: the label has a NUL character in it")
-        yield _SPLIT_FOLDERS.get(split, ""), label, name, line
-
-
-def _manifest_path(text: str, root: Path, where: str) -> str:
-    """A manifest's path relative to `root`; one that leads out of it is an error."""
-    if not text:
-        raise DatasetError(f"{where}: the path is empty")
-    if "\0" in text:
-        raise DatasetError(f"{where}: the path has a NUL character in it")
-    path = PurePosixPath(text)
-    lengths = [len(os.fsencode(part)) for part in path.parts]
-    if len(os.fsencode(root / text)) >= _PATH_BYTES or max(lengths, default=0) > _NAME_BYTES:
-        raise DatasetError(f"{where}: {text[:60]}… is longer than a file's name can be")
-    if path.is_absolute():
-        homes = [
-            home
-            for home in (root.absolute(), root.resolve())
-            if path.is_relative_to(home.as_posix())
-        ]
-        if not homes:
-            raise DatasetError(
-                f"{where}: {text} lies outside the manifest's root, {root} (--root names another)"
-            )
-        path = path.relative_to(homes[0].as_posix())
-    if ".." in path.parts:
-        raise DatasetError(f"{where}: {text} leads out of the manifest's root, {root}")
-    return path.as_posix()
-
-
-def _check_inside(found: Inventory, manifest: Path) -> None:
-    """Raise DatasetError where a link leads out of the root that nobody has named."""
-    home = Path(os.path.realpath(found.root))
-    folders: dict[str, bool] = {}
-    for name in found.iterate_names():
-        folder, _, _ = name.rpartition("/")
-        if folder not in folders:
-            real = os.path.realpath(found.root / folder)
-            folders[folder] = Path(real).is_relative_to(home)
-        path = found.root / name
-        inside = folders[folder] and (
-            not path.is_symlink() or Path(os.path.realpath(path)).is_relative_to(home)
-        )
-        if not inside:
-            raise DatasetError(
-                f"{manifest}: {name} is a link that leads out of the manifest's root, "
-                f"{found.root}; --root {found.root} says that its links may be followed"
-            )
 
 
 def _check_splits(found: Inventory) -> None:

@@ -15,9 +15,9 @@ from tqdm import tqdm
 
 from featx.config import BATCH_SIZE, CUDA_BATCH_SIZE
 from featx.data.dataset import Skipped
+from featx.data.folders import list_images
 from featx.data.images import load_image
 from featx.data.loading import decode_some, load_batches
-from featx.data.sources import list_images
 from featx.deployment.classifier import Classifier, read_classifier
 from featx.errors import DatasetError, ImageError, ModelError
 from featx.features.content import Features

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from shared import CLASSES, PER_CLASS, draw_photo
 
-from featx.data.sources import read_dataset, write_manifest
+from featx.data.manifest import write_manifest
+from featx.data.sources import read_dataset
 from featx.errors import DatasetError, OutputExistsError
 
 

@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from featx.data.dataset import Dataset, fingerprint_rows
-from featx.data.sources import read_dataset, write_manifest
+from featx.data.manifest import write_manifest
+from featx.data.sources import read_dataset
 from featx.errors import DatasetError, FeatureFileError
 from featx.storage.hdf5 import check_seal, open_sealed, write_sealed
 from featx.storage.rows import encode_text

@@ -1,0 +1,129 @@
+"""A manifest: a CSV file that names images, with their classes and splits."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from featx.config import SPLIT_SPELLINGS
+from featx.data.dataset import Dataset
+from featx.data.inventory import Inventory
+from featx.data.splits import NO_LABEL
+from featx.errors import DatasetError
+from featx.storage.files import check_replaceable, write_csv
+
+MANIFEST_COLUMNS = ("path", "label", "split")
+# What file systems take: NAME_MAX and PATH_MAX of Linux, the longest there are.
+_NAME_BYTES, _PATH_BYTES = 255, 4096
+
+
+def write_manifest(dataset: Dataset, path: Path, overwrite: bool = False) -> None:
+    """Write the CSV that `read_dataset` reads: path (relative to the root), label, split.
+
+    Raises
+    ------
+    OutputExistsError
+        `path` is there, is no manifest of this kind, and `overwrite` is False.
+    """
+    if not overwrite:
+        check_replaceable(path, ",".join(MANIFEST_COLUMNS))
+    labels = (dataset.classes[k] if k != NO_LABEL else "" for k in dataset.targets)
+    write_csv(
+        path, MANIFEST_COLUMNS, zip(dataset.paths, labels, dataset.splits.tolist(), strict=True)
+    )
+
+
+def read_manifest(path: Path, root: Path) -> Inventory:
+    """See `read_inventory`; nothing is split yet that the file does not split."""
+    if not root.is_dir():
+        raise DatasetError(f"no such folder: {root}")
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, strict=True)
+            columns = reader.fieldnames or []
+            if "path" not in columns or "label" not in columns:
+                raise DatasetError(
+                    f"{path} is not a manifest: its first line must name the columns path,label"
+                    f"[,split]; it reads {','.join(columns)[:80]!r}"
+                )
+            found = Inventory(root, "manifest" if "split" in columns else "none", path.stem)
+            n_images = found.add(_read_lines(reader, root, path))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DatasetError(f"{path} is not a CSV manifest in UTF-8: {error}") from error
+    if double := found.find_double():
+        name, first, again = double
+        raise DatasetError(f"{path}, line {again}: {name} stands in line {first} already")
+    found.arrange()
+    if n_images and not any((root / name).exists() for name in found.iterate_names()):
+        raise DatasetError(
+            f"none of the {n_images} images of {path} is there, such as "
+            f"{next(found.iterate_names())}; its paths are relative to {root}: --root names "
+            "another folder"
+        )
+    return found
+
+
+def _read_lines(
+    reader: csv.DictReader[str], root: Path, path: Path
+) -> Iterator[tuple[str, str, str, int]]:
+    """Split, label, path and number of every line of a manifest."""
+    for row in reader:
+        line = reader.line_num
+        name = _manifest_path(row["path"] or "", root, f"{path}, line {line}")
+        split = (row.get("split") or "").strip()
+        if split and split not in SPLIT_SPELLINGS:
+            raise DatasetError(
+                f"{path}, line {line}: split is {split!r}; expected train, val or test"
+            )
+        label = (row["label"] or "").strip()
+        if "\0" in label:
+            raise DatasetError(f"{path}, line {line}: the label has a NUL character in it")
+        yield SPLIT_SPELLINGS.get(split, ""), label, name, line
+
+
+def _manifest_path(text: str, root: Path, where: str) -> str:
+    """A manifest's path relative to `root`; one that leads out of it is an error."""
+    if not text:
+        raise DatasetError(f"{where}: the path is empty")
+    if "\0" in text:
+        raise DatasetError(f"{where}: the path has a NUL character in it")
+    path = PurePosixPath(text)
+    lengths = [len(os.fsencode(part)) for part in path.parts]
+    if len(os.fsencode(root / text)) >= _PATH_BYTES or max(lengths, default=0) > _NAME_BYTES:
+        raise DatasetError(f"{where}: {text[:60]}… is longer than a file's name can be")
+    if path.is_absolute():
+        homes = [
+            home
+            for home in (root.absolute(), root.resolve())
+            if path.is_relative_to(home.as_posix())
+        ]
+        if not homes:
+            raise DatasetError(
+                f"{where}: {text} lies outside the manifest's root, {root} (--root names another)"
+            )
+        path = path.relative_to(homes[0].as_posix())
+    if ".." in path.parts:
+        raise DatasetError(f"{where}: {text} leads out of the manifest's root, {root}")
+    return path.as_posix()
+
+
+def check_inside(found: Inventory, manifest: Path) -> None:
+    """Raise DatasetError where a link leads out of the root that nobody has named."""
+    home = Path(os.path.realpath(found.root))
+    folders: dict[str, bool] = {}
+    for name in found.iterate_names():
+        folder, _, _ = name.rpartition("/")
+        if folder not in folders:
+            real = os.path.realpath(found.root / folder)
+            folders[folder] = Path(real).is_relative_to(home)
+        path = found.root / name
+        inside = folders[folder] and (
+            not path.is_symlink() or Path(os.path.realpath(path)).is_relative_to(home)
+        )
+        if not inside:
+            raise DatasetError(
+                f"{manifest}: {name} is a link that leads out of the manifest's root, "
+                f"{found.root}; --root {found.root} says that its links may be followed"
+            )
