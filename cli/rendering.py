@@ -100,6 +100,7 @@ def render_features(features: FeatureFile) -> str:
         ["dataset", f"{printable(facts['dataset'])} (split {facts['split']})"],
         ["images", f"{facts['images']}: {', '.join(counts)}; {facts['skipped']} skipped"],
         ["classes", f"{n_classes}: {names}{', …' if n_classes > 10 else ''}"],
+        *([["groups", f"{facts['groups']:,}"]] if facts["groups"] is not None else []),
         ["features", f"{facts['feature_dim']} numbers per image, {facts['storage']}"],
         ["network", f"{facts['backbone']}, {facts['weights']} ({facts['weights_sha256'][:12]})"],
         ["computed", f"{facts['engine']} {facts['precision']}; {facts['decoder']}"],

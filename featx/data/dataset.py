@@ -40,6 +40,9 @@ class Dataset:
     ignored : tuple of str
         What the scan found and left alone: files that are no images, folders within classes;
         with a slash at the end, class folders without images.
+    groups : ndarray of shape (n_samples,), str, or None
+        What each image belongs to with others that are no independent samples of its class: an
+        animal, a patient, a site, a burst. None where nothing is known of that.
     """
 
     root: Path
@@ -50,6 +53,7 @@ class Dataset:
     splits: npt.NDArray[np.str_]
     split_rule: str
     ignored: tuple[str, ...] = ()
+    groups: npt.NDArray[np.str_] | None = None
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -57,7 +61,10 @@ class Dataset:
     def select(self, rows: npt.NDArray[np.bool_] | npt.NDArray[np.int64]) -> Dataset:
         """The same dataset with only `rows` (a mask or indices), in that order."""
         paths = tuple(np.asarray(self.paths, dtype=object)[rows])
-        return replace(self, paths=paths, targets=self.targets[rows], splits=self.splits[rows])
+        groups = None if self.groups is None else self.groups[rows]
+        return replace(
+            self, paths=paths, targets=self.targets[rows], splits=self.splits[rows], groups=groups
+        )
 
     def counts(self) -> dict[str, int]:
         """How many images each split has; only splits that have any."""

@@ -7,6 +7,7 @@ cache, and is gone with its process. Its table `images` has a row for each image
     name        path relative to the root, forward slashes, as the file system's bytes
     split       index into SPLITS; their number where the image is in none
     target      index into the classes; -1 where the image has no label
+    team        what it belongs to with others, of `Dataset.groups`; null where nothing is known
     digest      SHA-256 of the file's bytes; null until it was read, and where it could not be
     inode, size, mtime, ctime, settled
                 what the system said of the file then, and whether that will tell of any change
@@ -18,7 +19,7 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from itertools import islice
+from itertools import islice, repeat
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,6 +32,7 @@ from featx.errors import StorageError
 from featx.text import as_text
 
 SPLIT_NAMES = (*SPLITS, "")  # by code
+Found = tuple[str, str, str, int] | tuple[str, str, str, int, str]
 _BLOCK = 4096  # rows in memory at a time
 _CACHE_KIB = 32 << 10  # of the database, before it goes to disk
 
@@ -115,6 +117,8 @@ class Inventory:
         The images that could not be read; they have no digest.
     read : int
         How many files were read for their hashes.
+    grouped : bool
+        Whether it is known of every image what it belongs to.
     """
 
     def __init__(self, root: Path, rule: str, name: str | None = None) -> None:
@@ -128,14 +132,17 @@ class Inventory:
         self.n_ignored = 0
         self.unread: list[Skipped] = []
         self.read = 0
+        self.grouped = False
         self.db = sqlite3.connect("", isolation_level=None, factory=_Scratch)
         for setting in (f"cache_size = -{_CACHE_KIB}", "journal_mode = OFF", "temp_store = FILE"):
             self.db.execute(f"PRAGMA {setting}").fetchall()
         self.db.execute("BEGIN")  # never ended: nothing is to survive
-        self.db.execute("CREATE TABLE found (split INT, label TEXT, name BLOB, line INT)")
+        self.db.execute(
+            "CREATE TABLE found (split INT, label TEXT, name BLOB, line INT, team TEXT)"
+        )
         self.db.execute(
             "CREATE TABLE images (position INTEGER PRIMARY KEY, name BLOB, split INT, target INT, "
-            "digest BLOB, inode INT, size INT, mtime INT, ctime INT, settled INT)"
+            "team TEXT, digest BLOB, inode INT, size INT, mtime INT, ctime INT, settled INT)"
         )
 
     def __len__(self) -> int:
@@ -143,8 +150,8 @@ class Inventory:
 
     # -- how it is filled
 
-    def add(self, rows: Iterable[tuple[str, str, str, int]]) -> int:
-        """Put in images, in any order: split, label, path, and the line that names it.
+    def add(self, rows: Iterable[Found]) -> int:
+        """Put in images, in any order: split, label, path, the line that names it[, its group].
 
         Returns
         -------
@@ -153,20 +160,32 @@ class Inventory:
         """
         before = self.db.total_changes
         self.db.executemany(
-            "INSERT INTO found VALUES (?, ?, ?, ?)",
+            "INSERT INTO found VALUES (?, ?, ?, ?, ?)",
             (
-                (SPLIT_NAMES.index(split), as_text(label), os.fsencode(path), line)
-                for split, label, path, line in rows
+                (
+                    SPLIT_NAMES.index(split),
+                    as_text(label),
+                    os.fsencode(path),
+                    line,
+                    *(team or (None,)),
+                )
+                for split, label, path, line, *team in rows
             ),
         )
         return self.db.total_changes - before
 
-    def put(self, rows: Iterable[tuple[bytes, int, int, bytes | None, int | None]]) -> None:
+    def put(
+        self,
+        rows: Iterable[tuple[bytes, int, int, bytes | None, int | None]],
+        groups: Iterable[str] | None = None,
+    ) -> None:
         """Put in images in order: name, split, target, digest and size as `images` has them."""
+        self.grouped = groups is not None
+        teams = repeat(None) if groups is None else iter(groups)
         self.db.executemany(
-            "INSERT INTO images (position, name, split, target, digest, size) "
-            "VALUES (?, ?, ?, ?, ?, ?)",
-            ((position, *row) for position, row in enumerate(rows, start=len(self))),
+            "INSERT INTO images (position, team, name, split, target, digest, size) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?)",
+            ((position, next(teams), *row) for position, row in enumerate(rows, start=len(self))),
         )
 
     def ignore(self, name: str) -> None:
@@ -198,9 +217,9 @@ class Inventory:
             "INSERT INTO codes VALUES (?, ?)", ((c, k) for k, c in enumerate(self.classes))
         )
         self.db.execute(
-            "INSERT INTO images (position, name, split, target) "
+            "INSERT INTO images (position, name, split, target, team) "
             "SELECT row_number() OVER (ORDER BY split, label, name) - 1, name, split, "
-            f"coalesce(target, {NO_LABEL}) FROM found LEFT JOIN codes USING (label)"
+            f"coalesce(target, {NO_LABEL}), team FROM found LEFT JOIN codes USING (label)"
         )
         self.db.execute("DROP TABLE found")
 
@@ -321,13 +340,15 @@ class Inventory:
 
     def load(self) -> Dataset:
         """All of it in memory."""
-        dataset, _ = self._load("SELECT name, target, split, NULL FROM images ORDER BY position")
+        dataset, _ = self._load(
+            "SELECT name, target, split, team, NULL FROM images ORDER BY position"
+        )
         return dataset
 
     def load_read(self) -> HashedRows:
         """The images that were read, in memory, with their hashes."""
         dataset, digests = self._load(
-            "SELECT name, target, split, digest FROM images WHERE digest IS NOT NULL "
+            "SELECT name, target, split, team, digest FROM images WHERE digest IS NOT NULL "
             "ORDER BY position"
         )
         hashes = np.array([digest.hex() for digest in digests], dtype="<U64")
@@ -339,13 +360,14 @@ class Inventory:
             root=self.root,
             name=self.name,
             classes=self.classes,
-            paths=tuple(os.fsdecode(name) for name, _, _, _ in rows),
-            targets=np.array([target for _, target, _, _ in rows], dtype=np.int64),
-            splits=np.array([SPLIT_NAMES[split] for _, _, split, _ in rows], dtype="<U5"),
+            paths=tuple(os.fsdecode(name) for name, *_ in rows),
+            targets=np.array([target for _, target, *_ in rows], dtype=np.int64),
+            splits=np.array([SPLIT_NAMES[split] for _, _, split, *_ in rows], dtype="<U5"),
             split_rule=self.split_rule,
             ignored=tuple(self.ignored),
+            groups=np.array([row[3] for row in rows], dtype=np.str_) if self.grouped else None,
         )
-        return dataset, [digest for _, _, _, digest in rows]
+        return dataset, [row[4] for row in rows]
 
 
 def take_inventory(dataset: Dataset) -> Inventory:
@@ -356,7 +378,8 @@ def take_inventory(dataset: Dataset) -> Inventory:
     names = (os.fsencode(path) for path in dataset.paths)
     splits = (SPLIT_NAMES.index(split) for split in dataset.splits.tolist())
     rows = zip(names, splits, dataset.targets.tolist(), strict=True)
-    made.put((*row, None, None) for row in rows)
+    groups = None if dataset.groups is None else dataset.groups.tolist()
+    made.put(((*row, None, None) for row in rows), groups)
     return made
 
 

@@ -13,11 +13,13 @@ import numpy.typing as npt
 
 from featx.config import SCHEMA
 from featx.data.dataset import Skipped, fingerprint_rows
+from featx.data.groups import join_copies
 from featx.features.provenance import Provenance
 from featx.storage.blocks import Blocks
 from featx.storage.rows import State, StoredRows, decode_text, iterate_slices
 
 TEXTS = ("splits", "paths", "hashes")  # columns of text
+GROUPS = "groups"  # one more, which not every file has
 _COUNTED = 1 << 14  # rows at a time
 
 
@@ -44,6 +46,8 @@ class Features:
         Of the libraries that made the file; for people, not part of its identity.
     path : Path or None
         Where it was read from.
+    groups : ndarray of shape (n_samples,), str, or None
+        See `Dataset.groups`; they decide no feature, and no hash.
     """
 
     X: npt.NDArray[np.float32] | StoredRows
@@ -58,11 +62,17 @@ class Features:
     skipped: tuple[Skipped, ...] = ()
     versions: dict[str, str] = field(default_factory=dict)
     path: Path | None = None
+    groups: npt.NDArray[np.str_] | None = None
 
     @cached_property
     def fingerprint(self) -> str:
         """One hash of which images these are: paths, contents, classes and splits."""
         return fingerprint_rows(self.classes, self.paths, self.hashes, self.targets, self.splits)
+
+    @cached_property
+    def clusters(self) -> npt.NDArray[np.int64] | None:
+        """Groups as numbers; those that share a file of the same bytes are one. None without."""
+        return None if self.groups is None else join_copies(self.groups, self.hashes)
 
     @property
     def heading(self) -> Heading:
@@ -111,7 +121,8 @@ class FeatureFile:
     ----------
     path : Path
     columns : dict of str to StoredRows
-        "features", "targets", "splits", "paths" and "hashes", as they lie in the file.
+        "features", "targets", "splits", "paths" and "hashes", as they lie in the file, and where
+        they are known "groups".
     heading : Heading
     fingerprint : str
         See `Features.fingerprint`.
@@ -144,6 +155,7 @@ class FeatureFile:
             "features": str(self.path),
             **self.describe(),
             "counts": self._count_images(),
+            "groups": self._count_groups(),
             "skipped_files": [one.to_dict() for one in self.heading.skipped],
         }
 
@@ -175,15 +187,26 @@ class FeatureFile:
             counts[split] = dict(names) if names else {"": found[split, -1]}
         return counts
 
+    def _count_groups(self) -> int | None:
+        """How many groups the images are in; None where they are in none."""
+        if GROUPS not in self.columns:
+            return None
+        column, found = self.columns[GROUPS], set[bytes]()
+        for some in iterate_slices(len(self), _COUNTED):
+            found.update(column[some].tolist())
+        return len(found)
+
     def load(self) -> Features:
         """All but the features themselves in memory."""
-        text = {name: decode_text(self.columns[name][:]) for name in TEXTS}
+        names = [name for name in (*TEXTS, GROUPS) if name in self.columns]
+        text = {name: decode_text(self.columns[name][:]) for name in names}
         return Features(
             X=self.columns["features"].astype(np.float32),
             targets=self.columns["targets"][:],
             splits=text["splits"],
             paths=text["paths"],
             hashes=text["hashes"],
+            groups=text.get(GROUPS),
             path=self.path,
             **vars(self.heading),
         )

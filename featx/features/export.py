@@ -15,7 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from featx.errors import ExportError, OutputExistsError
-from featx.features.content import FeatureFile
+from featx.features.content import GROUPS, TEXTS, FeatureFile
 from featx.features.file import open_features
 from featx.features.provenance import Provenance
 from featx.storage.files import (
@@ -151,12 +151,12 @@ def export_parquet(
     """Write a feature file's rows as Parquet, whole or not at all.
 
     The columns are path, label (a class name, null where there is none), target (int64, -1 where
-    there is none), split, sha256, and features, a list of fixed size that is never null, of
-    float32. Features stored as float16 are widened, which is exact: Spark 4.3 refuses Parquet's
-    FLOAT16. They are compressed (zstd), since 13 of their 32 bits are zero; float32 is not. A
-    row group has `ROW_GROUP` rows, all that is in memory at a time. The file's metadata has under
-    "featx" a JSON object: classes, provenance, fingerprint. The same features and pyarrow give the
-    same bytes.
+    there is none), split, sha256, group where images have groups, and features, a list of fixed
+    size that is never null, of float32. Features stored as float16 are widened, which is exact:
+    Spark 4.3 refuses Parquet's FLOAT16. They are compressed (zstd), since 13 of their 32 bits are
+    zero; float32 is not. A row group has `ROW_GROUP` rows, all that is in memory at a time. The
+    file's metadata has under "featx" a JSON object: classes, provenance, fingerprint. The same
+    features and pyarrow give the same bytes.
 
     Parameters
     ----------
@@ -190,8 +190,10 @@ def export_parquet(
             pa.field("features", vector, nullable=False),
         ]
     )
+    if GROUPS in file.columns:
+        schema = schema.insert(len(schema) - 1, pa.field("group", text, nullable=False))
     names = pa.array(file.heading.classes, text)
-    plain = ["path", "label", "target", "split", "sha256"]
+    plain = schema.names[:-1]
     options = {
         "compression": {
             **dict.fromkeys(plain, "ZSTD"),
@@ -208,7 +210,9 @@ def export_parquet(
         for some in _steps(file, ROW_GROUP, "parquet", progress):
             targets = file.columns["targets"][some]
             raw = {
-                name: file.columns[name][some].tolist() for name in ("paths", "splits", "hashes")
+                name: column[some].tolist()
+                for name, column in file.columns.items()
+                if name in (*TEXTS, GROUPS)
             }
             values = pa.array(X[some].astype(np.float32).reshape(-1))
             columns = {
@@ -219,6 +223,8 @@ def export_parquet(
                 "sha256": pa.array(raw["hashes"], pa.binary()).cast(text),
                 "features": pa.FixedSizeListArray.from_arrays(values, type=vector),
             }
+            if GROUPS in raw:
+                columns["group"] = pa.array(raw[GROUPS], pa.binary()).cast(text)
             before = out.tell()
             writer.write_table(pa.table(columns, schema), ROW_GROUP)
             out.flush()
@@ -234,8 +240,8 @@ def export_npy(
 
     OUT.npy is (n_samples, n_features), float16 or float32 as stored, C order, for
     ``numpy.load(mmap_mode="r")``; OUT.csv has the columns path, label (empty where there is none),
-    split and sha256, a row a row; OUT.json has classes, provenance and fingerprint. They appear
-    together, OUT.npy first and OUT.json last, or not at all.
+    split, sha256 and where images have groups group, a row a row; OUT.json has classes, provenance
+    and fingerprint. They appear together, OUT.npy first and OUT.json last, or not at all.
 
     Parameters
     ----------
@@ -265,7 +271,7 @@ def export_npy(
                 part = X[some].reshape(-1).view(np.uint8).data
                 write_bytes(out.fileno(), part)
                 begin_sync(out.fileno(), len(part))
-        fill_csv(table, _TABLE, _table_rows(file))
+        fill_csv(table, (*_TABLE, *["group"] * (GROUPS in file.columns)), _table_rows(file))
         about.write_text(format_json(file.describe()), "utf-8")
     return tuple(map(_written, ("npy", "csv", "json"), paths))
 
@@ -362,14 +368,13 @@ def _steps(file: FeatureFile, step: int, name: str, progress: bool) -> Iterator[
             bar.update(some.stop - some.start)
 
 
-def _table_rows(file: FeatureFile) -> Iterator[tuple[str, str, str, str]]:
+def _table_rows(file: FeatureFile) -> Iterator[tuple[str, ...]]:
     names = [*file.heading.classes, ""]  # of -1, too
+    texts = [name for name in ("paths", "splits", "hashes", GROUPS) if name in file.columns]
     for some in iterate_slices(len(file), _ROWS):
         labels = [names[k] for k in file.columns["targets"][some].tolist()]
-        paths, splits, hashes = (
-            decode_text(file.columns[name][some]).tolist() for name in ("paths", "splits", "hashes")
-        )
-        yield from zip(paths, labels, splits, hashes, strict=True)
+        paths, *rest = (decode_text(file.columns[name][some]).tolist() for name in texts)
+        yield from zip(paths, labels, *rest, strict=True)
 
 
 def _written(kind: str, path: Path) -> Written:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from featx.config import SCHEMA, SPLITS, Preprocessing
 from featx.data.dataset import Fingerprint, Skipped
 from featx.errors import FeatureFileError
-from featx.features.content import TEXTS, FeatureFile, Features, Heading
+from featx.features.content import GROUPS, TEXTS, FeatureFile, Features, Heading
 from featx.features.provenance import Provenance
 from featx.storage.hdf5 import (
     SLICE,
@@ -31,6 +31,7 @@ from featx.storage.rows import (
     StoredRows,
     all_finite,
     count_bytes,
+    decode_text,
     encode_text,
     iterate_slices,
 )
@@ -58,6 +59,8 @@ def write_features(features: Features, path: Path) -> FeatureFile:
         "targets": features.targets,
         **{name: encode_text(getattr(features, name)) for name in TEXTS},
     }
+    if features.groups is not None:
+        columns[GROUPS] = encode_text(features.groups)
     return write_columns(path, columns, features.heading, features.fingerprint)
 
 
@@ -248,15 +251,16 @@ def _open(path: Path, seal: Seal) -> FeatureFile:
 def _read(sealed: Sealed, path: Path, seal: Seal) -> FeatureFile:
     facts = sealed.attributes
     provenance = _read_provenance(sealed)
+    texts = [*TEXTS, *[GROUPS] * (GROUPS in sealed.arrays)]
     columns = {
-        name: sealed.store_rows(name, path, seal.state) for name in ("features", "targets", *TEXTS)
+        name: sealed.store_rows(name, path, seal.state) for name in ("features", "targets", *texts)
     }
     X, targets = columns["features"], columns["targets"]
     if X.dtype not in (np.float32, np.float16) or targets.dtype != np.int64:
         raise TypeError(f"features are {X.dtype} and targets {targets.dtype}")
     if X.dtype != provenance.storage:
         raise TypeError(f"features are {X.dtype} and said to be {provenance.storage}")
-    if any(columns[name].dtype.kind != "S" for name in TEXTS):
+    if any(columns[name].dtype.kind != "S" for name in texts):
         raise TypeError("its names are no text")
     classes, versions = facts["classes"], json.loads(facts["versions"])
     if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
@@ -265,7 +269,7 @@ def _read(sealed: Sealed, path: Path, seal: Seal) -> FeatureFile:
         raise ValueError("two of its classes have the same name")
     if not isinstance(versions, dict):
         raise TypeError("its versions are none")
-    shapes = [X.shape[:1], *(columns[name].shape for name in ("targets", *TEXTS))]
+    shapes = [X.shape[:1], *(columns[name].shape for name in ("targets", *texts))]
     skipped = [sealed.read_text(f"skipped_{name}s") for name in _SKIPPED]
     if any(column.ndim != 1 for column in skipped):
         raise ValueError("its list of skipped images is none")
@@ -314,6 +318,8 @@ def _check_values(file: FeatureFile, seen: _Seen) -> None:
             raise ValueError(f"targets from {targets.min()} to {targets.max()}")
         raw = {name: file.columns[name][some].tolist() for name in TEXTS}
         text = {name: list(map(bytes.decode, values)) for name, values in raw.items()}
+        if GROUPS in file.columns and not all(decode_text(file.columns[GROUPS][some]).tolist()):
+            raise ValueError("images of no group, where others have one")
         strange = set(text["splits"]) - {*SPLITS, ""}
         if strange:
             raise ValueError(f"splits {sorted(strange)}")

@@ -15,7 +15,7 @@ from featx.data.columns import Selection
 from featx.data.dataset import Fingerprint, Skipped
 from featx.data.inventory import Image, Inventory, fingerprint_images
 from featx.errors import CONTENT_FAULTS, ExtractionError, ImageError
-from featx.features.content import FeatureFile
+from featx.features.content import GROUPS, FeatureFile
 from featx.storage.rows import Rows, StoredRows, decode_text, iterate_slices
 
 _BLOCK = 4096  # rows in memory at a time
@@ -226,6 +226,8 @@ class GatheredColumns:
             "paths": found.text("name"),
             "hashes": found.text("lower(hex(digest))"),
         }
+        if ledger.inventory.grouped:
+            self.columns[GROUPS] = found.text("CAST(team AS BLOB)")
 
     def __len__(self) -> int:
         return len(self._found)
@@ -290,6 +292,25 @@ def holds(file: FeatureFile, inventory: Inventory, retry: bool = True) -> bool:
 
     found = fingerprint_images(inventory.classes, iterate_held())
     return file.fingerprint == found and left_out == listed.keys()
+
+
+def has_groups(file: FeatureFile, inventory: Inventory) -> bool:
+    """Whether a file that holds just these images has their groups, too; see `holds`."""
+    if GROUPS not in file.columns or not inventory.grouped:
+        return (GROUPS in file.columns) == inventory.grouped
+    left_out = {one.path for one in file.heading.skipped}
+    wanted = (
+        team
+        for name, team in inventory.db.execute(
+            "SELECT name, team FROM images WHERE digest IS NOT NULL ORDER BY position"
+        )
+        if os.fsdecode(name) not in left_out
+    )
+    found = chain.from_iterable(
+        decode_text(file.columns[GROUPS][some]).tolist()
+        for some in iterate_slices(len(file), _BLOCK)
+    )
+    return all(mine == theirs for mine, theirs in zip(wanted, found, strict=True))
 
 
 def count_held(files: Iterable[FeatureFile], inventory: Inventory) -> tuple[int, int]:

@@ -223,6 +223,8 @@ def _write_plan(plan: Plan, inventory: Inventory) -> Plan:
             "hashes": chosen.text("lower(hex(digest))"),
             "sizes": chosen.numbers("size"),
         }
+        if inventory.grouped:
+            columns["groups"] = chosen.text("CAST(team AS BLOB)")
         for name in UNREAD:
             values = np.array([getattr(one, name) for one in left_out], dtype=np.str_)
             columns[f"unread_{name}s"] = encode_text(values)

@@ -189,7 +189,9 @@ def _fill(inventory: Inventory, plan: Plan, shard: int) -> Inventory:
         names, splits, targets, sizes = (
             columns[name][some].tolist() for name in ("paths", "splits", "targets", "sizes")
         )
-        inventory.put(zip(names, splits, targets, islice(digests, len(names)), sizes, strict=True))
+        groups = decode_text(columns["groups"][some]).tolist() if "groups" in columns else None
+        rows = zip(names, splits, targets, islice(digests, len(names)), sizes, strict=True)
+        inventory.put(rows, groups)
     texts = (decode_text(columns[f"unread_{name}s"][:]).tolist() for name in UNREAD)
     inventory.unread += (
         Skipped(path, "", kind, reason) for path, kind, reason in zip(*texts, strict=True)
@@ -200,6 +202,8 @@ def _fill(inventory: Inventory, plan: Plan, shard: int) -> Inventory:
 
 def open_list(plan: Plan, shard: int) -> dict[str, StoredRows]:
     """The columns of a shard's list: paths, splits, targets, hashes and sizes of its images.
+
+    Where they are known, groups as well.
 
     Raises
     ------

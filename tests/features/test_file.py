@@ -53,6 +53,22 @@ def test_round_trip(features, tmp_path):
     assert np.array_equal(X, features.X[[0, 2]])
 
 
+def test_groups_are_one_more_column(features, tmp_path):
+    grouped = replace(features, groups=np.array(["Zoë", "b", "Zoë", "c", "d"]))
+    plain, file = write_features(features, tmp_path / "P.h5"), tmp_path / "F.h5"
+    written = write_features(grouped, file)
+    assert written.fingerprint == plain.fingerprint
+    assert (plain.to_dict()["groups"], written.to_dict()["groups"]) == (None, 4)
+    assert read_features(file).groups.tolist() == ["Zoë", "b", "Zoë", "c", "d"]
+    assert read_features(tmp_path / "P.h5").groups is None
+    with h5py.File(file) as held, h5py.File(tmp_path / "P.h5") as before:
+        assert held["groups"].asstr()[:].tolist() == ["Zoë", "b", "Zoë", "c", "d"]
+        assert set(held) - set(before) == {"groups"}
+    write_features(replace(grouped, groups=np.array(["a", "", "a", "b", "b"])), file)
+    with pytest.raises(FeatureFileError, match="images of no group, where others have one"):
+        read_features(file)
+
+
 def test_plain_h5py_reads_it(features, tmp_path):
     write_features(features, tmp_path / "F.h5")
     with h5py.File(tmp_path / "F.h5") as file:
