@@ -214,6 +214,27 @@ def test_no_room_is_overcrowded():
         assert len(modules - rows) + min(len(rows), 7) <= 14, f"{package.name} asks to be two"
 
 
+# Where two modules of a name would have two test files of one.
+TESTS_OF = {
+    "auditing.audit": "test_audit",
+    "deployment.export": "test_model_export",
+    "features.export": "test_feature_export",
+    "heads.recipe": "test_head_recipe",
+    "report.audit": "test_audit_page",
+}
+
+
+def test_every_module_of_weight_has_tests_of_its_name():
+    files = {path.stem: path for path in Path(__file__).parent.rglob("test_*.py")}
+    for module, path in MODULES.items():
+        if len(path.read_text("utf-8").splitlines()) > 150:
+            name = module.removeprefix("featx.")
+            *room, stem = name.split(".")
+            found = files.get(TESTS_OF.get(name, f"test_{stem}"))
+            assert found is not None, f"{module} has grown: give it tests of its name"
+            assert found.parent.name == (*room, "tests")[0], f"{found} is about {module}"
+
+
 def test_few_things_are_handed_over_one_by_one():
     """What is public names all that it takes; inside, what belongs together travels together."""
     public = {there for _, there in featx._HOMES.values()}

@@ -3,46 +3,20 @@
 import json
 import os
 import re
-import time
 
 import pytest
-from shared import reseal
+from made_cache import fill_cache
 
 from featx.extraction.extract import extract
-from featx.extraction.transformer import ResNet50Features
 from featx.features.file import parts_folder
-from featx.features.housekeeping import choose_entries, list_cache, remove_entry
+from featx.features.housekeeping import list_cache, remove_entry
 from featx.storage.locks import hold_lock
-
-DAY = 86400
 
 
 @pytest.fixture
 def cache(photos, stored, tmp_path):
-    """A whole file, one cut short, one of another schema, an unfinished one, leftovers, others'."""
-    folder = tmp_path / "c"
-    whole = extract(photos, cache_dir=folder).features
-    data = whole.read_bytes()
-    (folder / "cut.h5").write_bytes(data[:-100])
-    (folder / "cut.h5.cost.json").write_text("{}")
-    (folder / "old.h5").write_bytes(data.replace(b"schema", b"schemb"))
-    reseal(folder / "old.h5", "feature file")
-    parts = folder / "begun.h5.parts"
-    parts.mkdir()
-    (parts / "000000.h5").write_bytes(data)
-    (parts / "journal").write_text("x")
-    (parts / "notes.txt").write_text("mine")
-    (folder / "gone.h5.files").write_text("x")
-    ResNet50Features(cache_dir=folder).transform([photos / "cat" / "00.jpg"])
-    for name, age in ((f".a.h5.{32 * 'a'}.tmp", 2), (f".b.h5.{32 * 'b'}.tmp", 0)):
-        (folder / name).write_text("half")
-        os.utime(folder / name, times=2 * (time.time() - age * DAY,))
-    (folder / "other.h5").write_bytes(b"\x89HDF\r\n\x1a\n and so on")
-    (folder / "notes.h5").write_text("mine")
-    (folder / "linked.h5").symlink_to(whole)
-    (folder / "rows" / "mine").mkdir()
-    (folder / "rows" / "mine" / "x").write_text("mine")
-    return folder, whole
+    """The folder, and the whole file in it."""
+    return tmp_path / "c", fill_cache(photos, tmp_path / "c")
 
 
 def walk(folder):
@@ -100,17 +74,6 @@ def test_all_is_all_that_is_featxs(cache, run):
     } - {"linked.h5"}  # whose file is gone; the link itself stays  # fmt: skip
     assert (folder / "linked.h5").is_symlink()
     assert list_cache(folder) == []
-
-
-def test_age_counts_from_the_last_writing(cache):
-    folder, whole = cache
-    for path in folder.glob(f"{whole.name}*"):
-        os.utime(path, times=2 * (time.time() - 40 * DAY,))
-    found = list_cache(folder)
-    old = {one.path for one in choose_entries(found, older_than=30)}
-    assert old - {one.path for one in choose_entries(found)} == {whole}
-    assert choose_entries(found, everything=True) == found
-    assert whole not in {one.path for one in choose_entries(found, older_than=50)}
 
 
 def test_what_an_extraction_is_at_work_on_stays(cache, run):

@@ -3,8 +3,7 @@ import json
 import pytest
 
 from featx import doctor
-from featx.doctor import Check, probe_rows
-from featx.network.engine import TorchEngine
+from featx.doctor import Check
 
 
 @pytest.mark.full_width
@@ -42,27 +41,3 @@ def test_what_is_amiss_is_said_and_exit_1(run, monkeypatch):
     values = json.loads(run("doctor", "--json").stdout)
     assert values["healthy"] is False
     assert values["findings"][1] == {"name": "cache", "good": False, "text": "read-only"}
-
-
-@pytest.mark.full_width
-def test_doctor_tries_openvino(tiny_weights, monkeypatch):
-    monkeypatch.setattr(doctor, "has_openvino", lambda: True)
-    pytest.importorskip("openvino")
-    exact = TorchEngine(tiny_weights, "cpu", 4)
-    found, engine = doctor._examine_openvino(tiny_weights, exact, 64)
-    assert found.good
-    assert engine.name.startswith("openvino")
-    assert "the same bits wherever it stands in a batch, and alone; within " in found.text
-
-
-def test_the_probe_sees_what_moves_a_row(counting):
-    assert probe_rows(counting, 8) == ()
-    real = counting.run
-
-    def by_place(pixels):
-        return real(pixels) + [[i * 1e-7] for i in range(len(pixels))]
-
-    counting.run = by_place
-    assert probe_rows(counting, 8) == ("the place in the batch",)
-    counting.run = lambda pixels: real(pixels) + real(pixels).mean() * 1e-6
-    assert probe_rows(counting, 8) == ("the other images of the batch",)

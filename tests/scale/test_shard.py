@@ -1,11 +1,11 @@
 """Plans: shards computed apart, in any order, twice, by several processes, are one file."""
 
 import json
-import logging
 import shutil
 
 import numpy as np
 import pytest
+from planned import SPLIT
 from shared import PROVENANCE, CountingEngine, draw_photo
 
 from featx.data.hashing import hash_images
@@ -14,37 +14,9 @@ from featx.errors import DatasetError, OutputExistsError, PlanError
 from featx.extraction.extract import extract, extract_inventory
 from featx.extraction.request import Request
 from featx.features.file import cost_path, read_features
-from featx.scale import plan as planning
-from featx.scale import shard as sharding
 from featx.scale.merge import merge
 from featx.scale.plan import make_plan
-from featx.scale.plan_file import read_plan
 from featx.scale.shard import ShardWorker
-
-SPLIT = "first:4,2"
-
-
-@pytest.fixture
-def root(photos):
-    """Thirty images: two of the same bytes far from each other, one empty, one link to nowhere."""
-    shutil.copy(photos / "cat" / "00.jpg", photos / "owl" / "copy.jpg")
-    (photos / "dog" / "broken.jpg").write_bytes(b"")
-    (photos / "dog" / "gone.jpg").symlink_to("nowhere")
-    return photos
-
-
-@pytest.fixture
-def engine(monkeypatch):
-    """Plans and shards by the engine that counts."""
-    counting = CountingEngine()
-    monkeypatch.setattr(planning, "_settle", lambda *_, **__: (PROVENANCE, counting.batch_size))
-    monkeypatch.setattr(sharding, "_build_engine", lambda *_: counting)
-    return counting
-
-
-@pytest.fixture
-def plan(root, engine, tmp_path):
-    return make_plan(root, tmp_path / "plan", split=SPLIT, shard_size=7)
 
 
 def extract_shard(plan, shard, **options):
@@ -204,18 +176,6 @@ def test_data_that_has_changed_since(root, plan, engine, tmp_path, caplog):
     assert said == f"{plan.folder}: since the plan was made, 1 image is gone (cat/new.png)"
 
 
-def test_a_plan_is_made_once(root, plan, caplog):
-    caplog.set_level(logging.INFO)
-    assert make_plan(root, plan.folder, split=SPLIT, shard_size=7) == plan == read_plan(plan.folder)
-    assert f"{plan.folder} is this plan already" in caplog.messages
-    with pytest.raises(OutputExistsError, match=r"split_rule: first:4,2 → first:5,2"):
-        make_plan(root, plan.folder, split="first:5,2", shard_size=7)
-    with pytest.raises(OutputExistsError, match=r"shard_size: 7 → 8"):
-        make_plan(root, plan.folder, split=SPLIT, shard_size=8)
-    with pytest.raises(OutputExistsError, match="a folder with other files"):
-        make_plan(root, root, split=SPLIT)
-
-
 def test_other_folders_and_machines(root, plan, engine, monkeypatch, tmp_path):
     moved = tmp_path / "elsewhere"
     shutil.copytree(root, moved, symlinks=True)
@@ -233,38 +193,6 @@ def test_other_folders_and_machines(root, plan, engine, monkeypatch, tmp_path):
 def make_other_engine(plan):
     plan.features_path(1).unlink()
     return plan
-
-
-@pytest.mark.parametrize(
-    ("damage", "said"),
-    [
-        (lambda plan: (plan.folder / "plan.json").unlink(), r"no plan in .*featx plan DATA -o"),
-        (lambda plan: (plan.folder / "plan.json").write_text("[" * 100_000), "cannot be read"),
-        (
-            lambda plan: (plan.folder / "plan.json").write_text('{"schema": 99}'),
-            "no plan of schema",
-        ),
-        (lambda plan: edit_plan(plan, "batch_size", 5), r"damaged \(SHA-256\)"),
-        (lambda plan: plan.list_path(1).unlink(), "no such file"),
-        (lambda plan: shutil.copy(plan.list_path(0), plan.list_path(1)), "not the list that"),
-        (lambda plan: plan.list_path(1).write_bytes(b"rubbish"), "not a shard list"),
-    ],
-)
-def test_a_damaged_plan_is_refused(plan, damage, said):
-    damage(plan)
-    with pytest.raises(PlanError, match=said):
-        extract_shard(plan.folder, 1)
-
-
-def edit_plan(plan, key, value):
-    path = plan.folder / "plan.json"
-    facts = json.loads(path.read_text())
-    path.write_text(json.dumps({**facts, key: value}))
-
-
-def test_shards_that_are_not_there(plan):
-    with pytest.raises(PlanError, match=r"has 5 shards, from 0 to 4: there is no shard 5"):
-        extract_shard(plan, 5)
 
 
 def test_a_shard_without_any_picture(photos, engine, tmp_path):
@@ -287,13 +215,3 @@ def test_a_picture_that_is_too_large_here_does_not_keep_a_plan_from_ending(
     assert extract_shard(plan, 0).extracted == 0
     done = merge(plan.folder, tmp_path / "F.h5")
     assert [(one.path, one.kind) for one in done.skipped_files] == [("cat/large.png", "too-large")]
-
-
-def test_gpus_that_are_elsewhere(stored, photos, tmp_path, monkeypatch):
-    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    plan = make_plan(photos, tmp_path / "plan", split=SPLIT, device="cuda", precision="fp16")
-    assert (plan.choice.engine, plan.provenance.precision, plan.batch_size) == (
-        "torch",
-        "fp16",
-        128,
-    )
