@@ -82,9 +82,7 @@ def draw_curves(
     weights, max_memory
         See `featx.fit`.
     """
-    data = take_splits(
-        features, any(_needs_blocks(features, model, max_memory) for model in models)
-    )
+    data = take_splits(features, any(needs_blocks(features, model, max_memory) for model in models))
     X, y = data["train"]
     counts = np.bincount(y)
     points = []
@@ -136,7 +134,8 @@ def keep_curves(
     return tuple(points)
 
 
-def _needs_blocks(features: Features, model: Model, max_memory: int | None) -> bool:
+def needs_blocks(features: Features, model: Model, max_memory: int | None) -> bool:
+    """Whether a head has to read these features in blocks."""
     try:
         return plan_reading(features, model.recipe, (), max_memory).in_blocks
     except BudgetError:

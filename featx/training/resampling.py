@@ -7,10 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy import stats
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from featx.arrays import Labels
@@ -96,37 +93,6 @@ def parse_resampling(text: str) -> Resampling:
         f"cannot read the cross-validation {text!r}: write REPEATSxFOLDS, such as 5x5 (all images "
         f"are dealt into 5 folds, 5 times over); 1 to {MAX_REPEATS} repeats, 2 folds at least"
     )
-
-
-def join_groups(columns: Sequence[npt.NDArray[np.str_]]) -> Labels:
-    """Numbers of groups of rows that are alike in any column, directly or by way of others.
-
-    Parameters
-    ----------
-    columns : sequence of ndarray of shape (n_samples,)
-        Such as content hashes, so that copies stay together, and groups. "" is alike to nothing.
-
-    Returns
-    -------
-    ndarray of shape (n_samples,), int64
-        From 0, in the order of the rows.
-    """
-    n = len(columns[0])
-    rows, names, n_names = [], [], 0
-    for column in columns:
-        _, codes = np.unique(column, return_inverse=True)
-        here = np.flatnonzero(np.asarray(column) != "")
-        rows.append(here)
-        names.append(codes[here] + n_names)
-        n_names += int(codes.max(initial=-1)) + 1
-    ends = np.concatenate(rows), n + np.concatenate(names)
-    links = coo_array((np.ones(len(ends[0]), bool), ends), shape=(n + n_names, n + n_names))
-    _, found = connected_components(links, directed=False)
-    _, first, codes = np.unique(found[:n], return_index=True, return_inverse=True)
-    order = np.empty(len(first), np.int64)
-    order[np.argsort(first)] = np.arange(len(first))
-    joined: Labels = order[codes]
-    return joined
 
 
 def find_unfoldable(

@@ -14,7 +14,6 @@ from featx.training.resampling import (
     draw_folds,
     estimate_mean,
     find_unfoldable,
-    join_groups,
     parse_resampling,
 )
 
@@ -89,14 +88,6 @@ def test_folds_partition_and_are_stratified(together):
     assert say(folds) == say(draw_folds(y, groups, spec, seed=1))
     assert say(folds) != say(draw_folds(y, groups, spec, seed=2))
     assert len({tuple(held) for held in say(folds)}) == 15  # every repeat deals anew
-
-
-def test_what_is_alike_in_any_column_is_one_group():
-    hashes = np.array(["a", "b", "a", "c", "d"])
-    animals = np.array(["", "fox", "owl", "fox", ""])
-    assert join_groups([hashes]).tolist() == [0, 1, 0, 2, 3]
-    assert join_groups([hashes, animals]).tolist() == [0, 1, 0, 1, 2]
-    assert join_groups([hashes, np.array(["", "fox", "fox", "", ""])]).tolist() == [0, 0, 0, 1, 2]
 
 
 def test_too_few_of_a_class_are_counted():

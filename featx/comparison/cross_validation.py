@@ -1,0 +1,213 @@
+"""Repeated cross-validation of heads: each is chosen and trained anew without the fold it meets."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
+
+from featx.arrays import Labels
+from featx.comparison.curves import needs_blocks
+from featx.comparison.fold_scores import CrossValidation, FoldScore, FoldScores, FoldStore
+from featx.config import SPLITS
+from featx.errors import ModelError
+from featx.features.content import Features
+from featx.heads.head import Head
+from featx.heads.kind import find_kind
+from featx.heads.recipe import plan_reading, train_head
+from featx.machine import count_cores
+from featx.storage.blocks import Blocks, Samples
+from featx.training.metrics import log_loss
+from featx.training.model import Model
+from featx.training.resampling import (
+    Fold,
+    draw_folds,
+    find_unfoldable,
+    parse_resampling,
+)
+
+_PATIENCE = 4.0  # seconds of fitting, before other processes are worth their start
+
+
+@dataclass(frozen=True)
+class FoldTask:
+    """All labelled rows, and what is done on each of their folds.
+
+    Attributes
+    ----------
+    X : ndarray or Blocks of shape (n_samples, n_features)
+    y : ndarray of shape (n_samples,), int64
+    groups : ndarray of shape (n_samples,), int64
+        Rows of one group are in one fold.
+    classes : tuple of str
+    """
+
+    X: Samples
+    y: Labels
+    groups: Labels
+    classes: tuple[str, ...]
+
+    def score(self, recipe: Mapping[str, Any], prior: Any, fold: Fold) -> FoldScore:
+        """Choose and train on the rows inside, as a recipe says; score those outside."""
+        inside, outside = fold
+        began = time.perf_counter()
+        with threadpool_limits(1):  # by one thread everywhere: equal bits whoever computes it
+            trained = train_head({"train": (self.X[inside], self.y[inside])}, recipe, prior)
+            seconds = time.perf_counter() - began
+            found = trained.search
+            head = Head(recipe["clf"], self.classes, trained.scaler, found.fit, found.temperature)
+            probabilities = head.predict_proba(self.X[outside])
+        truth = self.y[outside]
+        return FoldScore(
+            accuracy=float((probabilities.argmax(axis=1) == truth).mean()),
+            log_loss=log_loss(truth, probabilities),
+            chosen=None if find_kind(recipe["clf"]).grid is None else found.value,
+            seconds=seconds,
+        )
+
+
+def cross_validate(
+    features: Features,
+    models: Sequence[Model],
+    cv: str = "5x5",
+    *,
+    seed: int = 0,
+    weights: str | None = None,
+    max_memory: int | None = None,
+    kept: str | Path | None = None,
+    progress: bool = False,
+) -> CrossValidation:
+    """Train heads anew on all images but a fold of them, and score that fold, for every fold.
+
+    What a head chooses, such as C, is chosen anew each time by folds of the images that it learns
+    from: nothing of a held-out fold decides anything. All heads meet the same folds; images of the
+    same bytes, and of the same group, are in one fold.
+
+    Parameters
+    ----------
+    features : Features
+        Of all its labelled images that are in a split, whichever.
+    models : sequence of Model
+        Heads of `featx.fit`, without views: how they were trained is what is done again.
+    cv : str
+        REPEATSxFOLDS.
+    seed : int
+        Of the folds.
+    weights, max_memory
+        See `featx.fit`.
+    kept : path, optional
+        A JSON file. What it has of the same heads on the same folds is not computed again, and
+        what is computed is put there.
+    progress : bool
+
+    Returns
+    -------
+    CrossValidation
+
+    Raises
+    ------
+    ModelError
+        `cv` cannot be read, a class has fewer images than there are folds, or a model is no head.
+
+    Examples
+    --------
+    >>> import featx
+    >>> done = featx.extract("photos", split="first:5,2", output="F.h5")
+    >>> features = featx.load_features("F.h5")
+    >>> models = [featx.fit(features, clf) for clf in ("centroid", "ridge")]
+    >>> found = featx.cross_validate(features, models, "2x4")
+    >>> [one.name for one in found.candidates], len(found.candidates[0].folds)
+    (['centroid', 'ridge'], 8)
+    """
+    spec = parse_resampling(cv)
+    rows = _list_rows(features)
+    y, groups = features.targets[rows], _join_rows(features)[rows]
+    if reason := find_unfoldable(features.classes, y, groups, spec):
+        raise ModelError(reason)
+    if networks := [model.name for model in models if model.kind != "head"]:
+        raise ModelError(f"{networks[0]} is a fine-tuned network: only heads learn from features")
+    store = FoldStore(None if kept is None else Path(kept), [str(spec), seed, groups.tolist()])
+    recipes = {model.name: _adapt(model.recipe) for model in models}
+    missing = {name: recipe for name, recipe in recipes.items() if store.find(recipe) is None}
+    if missing:
+        blocked = any(needs_blocks(features, model, max_memory) for model in models)
+        X = Blocks((features.X,), rows) if blocked else features.X[rows]
+        task = FoldTask(X, y, groups, features.classes)
+        folds = list(draw_folds(y, groups, spec, seed))
+        workers = 1 if blocked else _count_workers(features, models, max_memory)
+        jobs = []
+        for recipe in missing.values():
+            read_prior = find_kind(recipe["clf"]).prior
+            prior = None if read_prior is None else read_prior(features, weights)
+            jobs += [(recipe, prior, fold) for fold in folds]
+        scores = run_jobs(task, jobs, workers, progress)
+        for recipe in missing.values():
+            store.keep(recipe, tuple(itertools.islice(scores, spec.runs)))
+    found = tuple(
+        FoldScores(name, "frozen", store.find(recipe) or ()) for name, recipe in recipes.items()
+    )
+    return CrossValidation(spec, len(rows), len(np.unique(groups)), found)
+
+
+def run_jobs(
+    task: FoldTask, jobs: Sequence[tuple[Any, ...]], workers: int, progress: bool = False
+) -> Iterator[FoldScore]:
+    """Scores of jobs, in their order; where there are many, by several processes.
+
+    A process takes seconds to start and to import what it needs: the first jobs are done here, and
+    the rest only then elsewhere, if they are not done by that time. Threads would do as well, did
+    not `warnings` belong to all of them together.
+    """
+    left, began = deque(jobs), time.perf_counter()
+    with tqdm(total=len(jobs), unit="fit", desc="cross-validation", disable=not progress) as bar:
+        while left and (workers == 1 or time.perf_counter() - began < _PATIENCE):
+            yield task.score(*left.popleft())
+            bar.update()
+        if not left:
+            return
+        with joblib.parallel_config("loky", inner_max_num_threads=1):
+            for score in joblib.Parallel(workers, return_as="generator")(
+                joblib.delayed(task.score)(*job) for job in left
+            ):
+                yield score
+                bar.update()
+
+
+def _list_rows(features: Features) -> Labels:
+    """Labelled rows of all splits; what is in none was left out on purpose."""
+    return np.flatnonzero(np.isin(features.splits, SPLITS) & (features.targets >= 0))
+
+
+def _join_rows(features: Features) -> Labels:
+    """Numbers of groups of all rows; without groups copies stay together."""
+    clusters: Labels | None = getattr(features, "clusters", None)
+    if clusters is not None:
+        return clusters
+    _, codes = np.unique(features.hashes, return_inverse=True)
+    return codes.astype(np.int64)
+
+
+def _adapt(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe for folds, where there is no val to refit on."""
+    if recipe["views"]:
+        raise ModelError(
+            f"{recipe['clf']} learned from views, which only train images have: "
+            "cross-validate it without them"
+        )
+    return {**recipe, "refit": False, "calibrate": False}
+
+
+def _count_workers(features: Features, models: Sequence[Model], max_memory: int | None) -> int:
+    """As many processes as there are cores, and as memory holds at a time."""
+    readings = [plan_reading(features, model.recipe, (), max_memory) for model in models]
+    fitting = min(reading.allowed // max(1, reading.needed) for reading in readings)
+    return max(1, min(count_cores(), fitting))
