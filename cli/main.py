@@ -26,6 +26,7 @@ from .info import info
 from .merge import merge
 from .plan import plan
 from .predict import predict
+from .streams import open_streams
 from .verify import verify
 from .weights import weights
 
@@ -35,6 +36,15 @@ class FeatxGroup(click.Group):
 
     Ctrl-C is a line and exit code 130, as shells have it; a closed stdout ends it quietly.
     """
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        """All of a process."""
+        open_streams()
+        try:
+            return super().main(*args, **options)
+        except OSError as error:  # of --help itself
+            _explain(error).show()
+            sys.exit(1)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command."""
@@ -48,11 +58,15 @@ class FeatxGroup(click.Group):
             ctx.exit(130)
         except OSError as error:
             # Click ends quietly where nobody reads stdout any more.
-            if error.errno is None or (error.errno == errno.EPIPE and not error.filename):
+            if error.errno in (None, errno.EPIPE):
                 raise
-            # Full, read-only, not permitted: the machine's answer, with the file it is about.
-            where = f"{error.filename}: " if error.filename else ""
-            raise click.ClickException(printable(f"{where}{error.strerror}")) from error
+            raise _explain(error) from error
+
+
+def _explain(error: OSError) -> click.ClickException:
+    """Full, read-only, not permitted: the machine's answer, with the file it is about."""
+    where = f"{error.filename}: " if error.filename else ""
+    return click.ClickException(printable(f"{where}{error.strerror}"))
 
 
 @click.group(cls=FeatxGroup, context_settings={"help_option_names": ["-h", "--help"]})

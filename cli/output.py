@@ -124,13 +124,6 @@ def echo_lines(lines: Iterable[str], lasting: bool = False) -> bool:
                     click.echo(printable(line))
             except BrokenPipeError:
                 is_open = False
-                _quieten()
         if not is_open and not lasting:
             break
     return is_open
-
-
-def _quieten() -> None:
-    """Let Python's own last flush of stdout go nowhere, instead of failing aloud."""
-    with contextlib.suppress(OSError, ValueError):  # stdout may be no file
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
