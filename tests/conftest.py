@@ -7,6 +7,7 @@ import functools
 import logging
 import os
 import shutil
+import sys
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -32,8 +33,9 @@ from featx.network.backbone import empty_state
 from featx.network.catalogue import KNOWN, KnownWeights
 from featx.network.weights import Weights, hash_state, load_weights, save_weights
 
-# Before any test imports it: ONNX Runtime's threads look up hosts otherwise.
+# Before any test imports them: ONNX Runtime's threads look up hosts otherwise, and OpenVINO forks.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+sys.modules.setdefault("openvino_telemetry", None)
 
 # Where real weights would be, found before the tests look away from it.
 REAL_WEIGHTS = Path(

@@ -25,6 +25,7 @@ from featx.features.file import is_feature_file
 from featx.machine import has_openvino
 from featx.network.backbone import FrozenBackbone, build_network, flush_denormals
 from featx.network.engine import TorchEngine
+from featx.network.openvino_engine import import_openvino
 from featx.storage.files import (
     as_path,
     check_space,
@@ -302,8 +303,7 @@ def _open_onnx(path: Path) -> Run:
 
 def _write_openvino(data: bytes, about: dict[str, str], xml: Path, weights: Path) -> Run:
     """Convert the ONNX file to OpenVINO's two, and open them."""
-    import openvino
-
+    openvino = import_openvino()
     with tempfile.TemporaryDirectory(dir=xml.parent, prefix=".featx-") as made:
         folder = Path(made)
         (folder / "model.onnx").write_bytes(data)

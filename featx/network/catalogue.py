@@ -96,10 +96,24 @@ def list_auto(backbone: str) -> list[str]:
 
 
 def find_weights_dir() -> Path:
-    """The folder that weights are kept in: FEATX_WEIGHTS, or the user's cache folder."""
-    if moved := os.environ.get("FEATX_WEIGHTS"):
-        return Path(moved).expanduser()
-    return Path(platformdirs.user_cache_dir("featx", appauthor=False)) / "weights"
+    """The folder that weights are kept in: FEATX_WEIGHTS, or the user's cache folder.
+
+    Raises
+    ------
+    WeightsError
+        It is to be in the user's home, and the system knows of none.
+    """
+    try:
+        if moved := os.environ.get("FEATX_WEIGHTS"):
+            return Path(moved).expanduser()
+        # Older releases leave the "~" that they cannot expand.
+        home = Path(platformdirs.user_cache_dir("featx", appauthor=False)).expanduser()
+    except RuntimeError as error:
+        raise WeightsError(
+            "weights are kept in the user's home, and neither HOME nor the system names one: set "
+            "FEATX_WEIGHTS (or HOME) to a folder"
+        ) from error
+    return home / "weights"
 
 
 def stored_path(name: str) -> Path:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,7 @@ from featx.network.backbone import (
 )
 from featx.network.weights import Weights
 
+_TELEMETRY = "openvino_telemetry"
 _PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
 
 
@@ -54,8 +57,7 @@ class OpenVinoEngine:
             raise DeviceError(
                 "--engine openvino: OpenVINO is not installed; pip install 'featx[openvino]'"
             )
-        import openvino
-
+        openvino = import_openvino()
         self.name = describe_engine("openvino")
         self.batch_size = batch_size
         self.feature_dim = weights.feature_dim
@@ -87,6 +89,25 @@ class OpenVinoEngine:
             found = self._request.infer({0: padded}, share_inputs=True)[0]
         features: npt.NDArray[np.float32] = np.array(found[: len(pixels)], dtype=np.float32)
         return features
+
+
+def import_openvino() -> Any:
+    """OpenVINO, without its reports of use, whatever the user has told it.
+
+    On being imported it imports openvino_telemetry, where that is there, which leaves an id in the
+    user's home, forks, and tells Google Analytics. It does without where that cannot be imported.
+    What else a process imports finds the package as it was.
+    """
+    if "openvino" not in sys.modules:
+        there = sys.modules.get(_TELEMETRY)
+        sys.modules[_TELEMETRY] = None  # type: ignore[assignment]
+        try:
+            importlib.import_module("openvino")
+        finally:
+            del sys.modules[_TELEMETRY]
+            if there is not None:
+                sys.modules[_TELEMETRY] = there
+    return sys.modules["openvino"]
 
 
 def _translate_backbone(
