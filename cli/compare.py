@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from featx.config import CLASSIFIERS, TRAINED
+from featx.config import CLASSIFIERS, MARGIN, TRAINED
 from featx.text import printable
 
 from .options import (
@@ -50,6 +50,14 @@ from .output import finish_skipped, say, start_speaking
     show_default=True,
     metavar="N",
     help="Train what is random N times, from --seed on, and show mean and spread.",
+)
+@click.option(
+    "--margin",
+    type=click.FloatRange(0, 100, min_open=True, max_open=True),
+    default=MARGIN,
+    show_default=True,
+    metavar="POINTS",
+    help="Points of accuracy that count as no difference, and that a cheaper candidate may lose.",
 )
 @click.option(
     "--learning-curves/--no-learning-curves",

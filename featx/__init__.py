@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from featx.auditing.findings import Finding as Finding
     from featx.comparison.candidates import Candidate as Candidate
     from featx.comparison.candidates import Pair as Pair
-    from featx.comparison.candidates import Verdict as Verdict
     from featx.comparison.compare import compare as compare
     from featx.comparison.result import Comparison as Comparison
+    from featx.comparison.verdict import Verdict as Verdict
     from featx.data.dataset import Dataset as Dataset
     from featx.data.dataset import Skipped as Skipped
     from featx.data.samples import write_caltech256_animals as write_caltech256_animals
@@ -87,7 +87,7 @@ _HOMES = {
     "Score": ("training.metrics", "Score"),
     "ShardWorker": ("scale.shard", "ShardWorker"),
     "Skipped": ("data.dataset", "Skipped"),
-    "Verdict": ("comparison.candidates", "Verdict"),
+    "Verdict": ("comparison.verdict", "Verdict"),
     "audit": ("auditing.audit", "audit"),
     "compare": ("comparison.compare", "compare"),
     "examine": ("doctor", "examine"),

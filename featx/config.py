@@ -26,6 +26,9 @@ IMAGENET_CLASSES = 1000
 # The closed sets, once: what an option, an argument or a recipe may say.
 CLASSIFIERS = ("imagenet", "logreg", "linear", "svm", "ridge", "knn", "centroid")  # featx.heads.*
 TRAINED = ("fc", "last3", "layer4", "all")  # of the network, by fine-tuning
+# What candidates cost, the cheapest first: a head, a head that learned from views, a part of the
+# network fine-tuned, all of it.
+COST_TIERS = ("frozen", "views", "part", "all")
 SCALES = ("none", "standard", "l2")
 CLASS_WEIGHTS = ("none", "balanced")
 DEVICES = ("auto", "cpu", "cuda")
@@ -60,6 +63,9 @@ FEW_IMAGES = 300  # labelled ones, below which one split says little
 
 CONFIDENCE = 0.95
 SIGNIFICANT = 0.05  # below it two candidates count as different
+POWER = 0.8  # the share of test sets in which a difference that is said to be found is found
+MARGIN = 2.0  # points of accuracy that count as no difference, and that the cheaper may lose
+JUDGEMENTS = ("equal", "better", "worse", "unknown")  # of a pair, from the difference's interval
 BOOTSTRAPS = 2000
 CALIBRATION_BINS = 15  # Guo et al. 2017
 CURVE_SIZES = (1, 2, 5, 10, 20)  # train images per class

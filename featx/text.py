@@ -53,6 +53,17 @@ def format_interval(interval: tuple[float, float]) -> str:
     return f"{100 * low:.1f} to {100 * high:.1f}"
 
 
+def format_points(points: float) -> str:
+    """Points of accuracy: "1 point", "2.5 points"."""
+    return f"{points:g} point{'s' * (points != 1)}"
+
+
+def format_difference(difference: float, interval: tuple[float, float]) -> str:
+    """A difference of fractions with its interval, in points: "-1.2 points (-3.4 to +1.0)"."""
+    low, high = interval
+    return f"{100 * difference:+.1f} points ({100 * low:+.1f} to {100 * high:+.1f})"
+
+
 def printable(text: str, keep: str = "") -> str:
     """Text with every character escaped that could command a terminal or forge a line.
 

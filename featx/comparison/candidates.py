@@ -1,25 +1,20 @@
-"""Ways to classify the same images: how good, at what cost, and which to choose."""
+"""Ways to classify the same images: how good, at what cost, and how they differ."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import softmax
 
-from featx.config import SIGNIFICANT
+from featx.config import MARGIN
 from featx.timing import add_seconds
-from featx.training.calibration import as_scores, fit_temperature
 from featx.training.evaluation import Evaluation
-from featx.training.metrics import holm, log_loss, mcnemar
 from featx.training.model import Model, Outcome
-
-# Seconds that differ by less than a tenth are the same: they vary by more from run to run.
-_SAME_COST = 1.1
+from featx.training.pairs import compare_paired, holm, judge_difference
 
 
 @dataclass(frozen=True)
@@ -158,7 +153,26 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two candidates on the same test images: the exact McNemar test."""
+    """Two candidates on the same test images.
+
+    Attributes
+    ----------
+    a, b : str
+    only_a, only_b : int
+        Images that only one of the two got right.
+    p_value_raw : float
+        McNemar's mid-p: see `mcnemar_mid_p`.
+    p_value : float
+        The same, Holm-corrected for all pairs.
+    p_value_exact : float
+        McNemar's exact p, uncorrected.
+    difference : float
+        Accuracy of a less that of b, a fraction.
+    ci95 : (float, float)
+        Its 95 % interval (Tango 1998), of this pair alone.
+    judgement : str
+        What that says of a: see `judge_difference`.
+    """
 
     a: str
     b: str
@@ -166,37 +180,27 @@ class Pair:
     only_b: int
     p_value_raw: float
     p_value: float
+    p_value_exact: float
+    difference: float
+    ci95: tuple[float, float]
+    judgement: str
+
+    def seen_from(self, name: str) -> tuple[float, tuple[float, float]]:
+        """The difference, and its interval, of one of the two less the other."""
+        if name == self.a:
+            return self.difference, self.ci95
+        low, high = self.ci95
+        return -self.difference, (-high, -low)
 
     def to_dict(self) -> dict[str, Any]:
-        """One entry of "paired" in results.json; p_value is Holm's."""
-        return dict(vars(self))
+        """One entry of "paired" in results.json."""
+        return {**vars(self), "ci95": list(self.ci95)}
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """Which candidate to choose.
-
-    Attributes
-    ----------
-    best : str
-        Highest val accuracy, ties by lower val log-loss. None of this looks at test.
-    choose : str
-        The cheapest candidate that is not distinguishably worse than the best on test.
-    level : tuple of str
-        Those that are not distinguishable from the best, without it.
-    worse, better : tuple of str
-        Those that are distinguishably worse than the best, or better than it.
-    """
-
-    best: str
-    choose: str
-    level: tuple[str, ...]
-    worse: tuple[str, ...]
-    better: tuple[str, ...]
-
-
-def pair_candidates(candidates: Sequence[Candidate], y: npt.NDArray[np.int64]) -> list[Pair]:
-    """McNemar's exact test for every two candidates, Holm-corrected.
+def pair_candidates(
+    candidates: Sequence[Candidate], y: npt.NDArray[np.int64], margin: float = MARGIN
+) -> list[Pair]:
+    """Compare every two candidates, with p-values that are Holm-corrected.
 
     Parameters
     ----------
@@ -204,74 +208,25 @@ def pair_candidates(candidates: Sequence[Candidate], y: npt.NDArray[np.int64]) -
         With probabilities of "test".
     y : ndarray of shape (n_samples,), int64
         True labels of the test images.
+    margin : float
+        Points of accuracy that count as no difference.
     """
     pairs = list(itertools.combinations(candidates, 2))
-    predicted = {c.name: c.outcome.probabilities["test"].argmax(axis=1) for c in candidates}
-    found = [mcnemar(y, predicted[a.name], predicted[b.name]) for a, b in pairs]
-    adjusted = holm([p for _, _, p in found])
+    right = {c.name: c.outcome.probabilities["test"].argmax(axis=1) == y for c in candidates}
+    found = [compare_paired(right[a.name], right[b.name]) for a, b in pairs]
+    adjusted = holm([one.p_value for one in found])
     return [
-        Pair(a.name, b.name, only_a, only_b, p, p_holm)
-        for (a, b), (only_a, only_b, p), p_holm in zip(pairs, found, adjusted, strict=True)
+        Pair(
+            a=a.name,
+            b=b.name,
+            only_a=one.only_a,
+            only_b=one.only_b,
+            p_value_raw=one.p_value,
+            p_value=p_holm,
+            p_value_exact=one.p_value_exact,
+            difference=one.difference,
+            ci95=one.interval,
+            judgement=judge_difference(one.interval, margin),
+        )
+        for (a, b), one, p_holm in zip(pairs, found, adjusted, strict=True)
     ]
-
-
-def choose_best(candidates: Sequence[Candidate], y_val: npt.NDArray[np.int64]) -> str:
-    """By val accuracy, ties by val log-loss at the best temperature; never by test.
-
-    Where there is no val nothing can say so, and the first that was trained at all stands for it.
-    """
-    if not len(y_val):
-        return next((c for c in candidates if c.model.name != "imagenet"), candidates[0]).name
-
-    def rank(candidate: Candidate) -> tuple[float, float]:
-        # Some have a temperature that was fitted on val; for a fair log-loss all get one.
-        scores = as_scores(candidate.outcome.probabilities["val"])
-        loss = log_loss(y_val, softmax(scores / fit_temperature(scores, y_val), axis=1))
-        return candidate.outcome.scores["val"].accuracy, -loss
-
-    return max(candidates, key=rank).name
-
-
-def judge(candidates: Sequence[Candidate], pairs: Iterable[Pair], best: str) -> Verdict:
-    """Say which candidate to choose.
-
-    Whether another one is level with the best is asked of McNemar's own p-value, before Holm's
-    correction: that makes it harder, not easier, for a cheap candidate to pass as level. Of those
-    whose cost is within a tenth of the cheapest, the one with most val images right is chosen.
-    """
-    level, worse, better = [], [], []
-    for pair in pairs:
-        if best not in (pair.a, pair.b):
-            continue
-        other, for_best = (pair.b, pair.only_a) if pair.a == best else (pair.a, pair.only_b)
-        if pair.p_value_raw >= SIGNIFICANT:
-            level.append(other)
-        elif 2 * for_best > pair.only_a + pair.only_b:
-            worse.append(other)
-        else:
-            better.append(other)
-    cheap = _list_cheap([c for c in candidates if c.name not in worse])
-
-    def rank(candidate: Candidate) -> tuple[float, bool, bool]:
-        val = candidate.outcome.scores.get("val")
-        trained = candidate.model.name != "imagenet"
-        return (val.accuracy if val else 0.0), candidate.name == best, trained
-
-    choose = max(cheap, key=rank).name
-    return Verdict(best, choose, tuple(level), tuple(worse), tuple(better))
-
-
-def _list_cheap(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Those that cost about as little as the cheapest.
-
-    Where an extraction was not measured, heads count as cheaper than heads that learned from views,
-    which had to be extracted as well, and those as cheaper than fine-tuned networks.
-    """
-    seconds = [candidate.seconds for candidate in candidates]
-    known = [one for one in seconds if one is not None]
-    if len(known) == len(seconds):
-        return [
-            c for c, one in zip(candidates, known, strict=True) if one <= _SAME_COST * min(known)
-        ]
-    tiers = [(c.kind == "finetuned", c.views) for c in candidates]
-    return [c for c, tier in zip(candidates, tiers, strict=True) if tier == min(tiers)]

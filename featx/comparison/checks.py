@@ -19,6 +19,11 @@ def check_names(heads: Sequence[str], networks: Sequence[str]) -> None:
             raise ModelError(f"unknown {what} {unknown[0]!r}: say one of {', '.join(known)}")
 
 
+def check_margin(margin: float) -> None:
+    if not 0 < margin < 100:
+        raise ModelError(f"a margin of {margin:g} points: say a number above 0 and below 100")
+
+
 def check_comparable(dataset: Dataset, needs_val: str = "") -> None:
     check_trainable(dataset)
     if needs_val and not ((dataset.splits == "val") & (dataset.targets >= 0)).any():

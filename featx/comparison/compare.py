@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from featx.comparison.candidates import choose_best, judge, pair_candidates
-from featx.comparison.checks import check_comparable, check_names
+from featx.comparison.candidates import pair_candidates
+from featx.comparison.checks import check_comparable, check_margin, check_names
 from featx.comparison.curves import keep_curves
 from featx.comparison.folder import claim_folder
 from featx.comparison.result import Comparison
 from featx.comparison.trainers import HeadTrainer, NetworkTrainer
-from featx.config import BACKBONE, CLASSIFIERS, EPOCHS, PROTOCOLS
+from featx.comparison.verdict import judge, rank_on_val
+from featx.config import BACKBONE, CLASSIFIERS, EPOCHS, MARGIN, PROTOCOLS
 from featx.data.dataset import Dataset, HashedRows
 from featx.data.manifest import write_manifest
 from featx.data.sources import read_dataset
@@ -53,6 +54,7 @@ def compare(
     protocol: str = "none",
     views: int = 0,
     seeds: int = 1,
+    margin: float = MARGIN,
     learning_curves: bool = True,
     backbone: str = BACKBONE,
     weights: str = "auto",
@@ -99,6 +101,9 @@ def compare(
         of their own.
     seeds : int
         Train what is random from `seed`, `seed` + 1 and so on; the first is the candidate.
+    margin : float
+        Points of accuracy that count as no difference between two candidates, and that a cheaper
+        one may lose and still be chosen; above 0 and below 100.
     learning_curves : bool
         Train the heads on 1, 2, 5, 10 and 20 images per class as well.
     output : path, optional
@@ -135,6 +140,7 @@ def compare(
     heads = (("logreg",) if published else CLASSIFIERS) if clf is None else clf
     networks = (() if published else ("fc",)) if baseline is None else baseline
     check_names(heads, networks)
+    check_margin(margin)
     dataset = data if isinstance(data, Dataset) else read_dataset(data, split, root)
     check_comparable(dataset, needs_val="calibrate" if calibrate else "refit" * published)
     folder = Path(output) if output is not None else Path("results") / dataset.name
@@ -218,7 +224,7 @@ def compare(
         )
         for c in candidates
     ]
-    paired = tuple(pair_candidates(candidates, truth["test"]))
+    paired = tuple(pair_candidates(candidates, truth["test"], margin))
     plain = [c.model for c in candidates if c.kind == "frozen" and not c.views]
     return Comparison(
         folder=folder,
@@ -227,7 +233,7 @@ def compare(
         extraction=extraction,
         candidates=tuple(candidates),
         paired=paired,
-        verdict=judge(candidates, paired, choose_best(candidates, truth["val"])),
+        verdict=judge(candidates, paired, rank_on_val(candidates, truth["val"]), margin),
         known=find_known(features.classes) if features.provenance.weights in KNOWN else {},
         learning=keep_curves(
             folder / "learning.json", features, plain, seed, weights, max_memory
@@ -237,8 +243,8 @@ def compare(
         options={
             "clf": list(heads), "baseline": list(networks), **vars(fitting), **_say(tuning),
             "views": len(seen),
-            "seeds": seeds, "protocol": protocol, "learning_curves": learning_curves,
-            **settled,
+            "seeds": seeds, "margin": margin, "protocol": protocol,
+            "learning_curves": learning_curves, **settled,
         },
         machine=describe_machine(),
     )  # fmt: skip

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from featx.comparison.candidates import Candidate, Pair, Verdict
+from featx.comparison.candidates import Candidate, Pair
 from featx.comparison.curves import CurvePoint
+from featx.comparison.verdict import Verdict
 from featx.config import CURVE_DRAWS, SPLITS
 from featx.extraction.result import Extraction
 from featx.features.content import Features

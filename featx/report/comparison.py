@@ -20,9 +20,8 @@ from featx.report.sentences import (
     say_costs,
     say_head,
     say_learning,
-    say_pair,
-    say_verdict,
 )
+from featx.report.verdict import find_power, say_pair, say_verdict
 from featx.storage.files import write_json, write_text
 from featx.text import as_text, format_bytes, format_interval, format_score, format_seconds
 
@@ -102,10 +101,12 @@ def make_results(comparison: Comparison) -> dict[str, Any]:
     chosen = next(c for c in comparison.candidates if c.name == comparison.verdict.choose)
     total = len(comparison.features.rows("test"))
     values["verdict"] |= {"sentences": say_verdict(comparison)}
+    if comparison.paired:
+        values["verdict"]["detectable"] = find_power(comparison)
     values["notes"] = list_notes(comparison)
     values["cost"] = {"sentences": say_costs(comparison.candidates)}
     for pair, entry in zip(comparison.paired, values["paired"], strict=True):
-        entry["text"] = say_pair(pair, total)
+        entry["text"] = say_pair(pair, total, comparison.verdict.margin)
     if comparison.learning:
         values["learning"]["sentence"] = say_learning(
             comparison.learning, choose_curve(comparison), total
@@ -137,7 +138,7 @@ def render_text(comparison: Comparison) -> str:
         ),
         *list_notes(comparison),
         "",
-        *(say_pair(pair, total) for pair in about_best),
+        *(say_pair(pair, total, verdict.margin) for pair in about_best),
         *([f"({left} more pairs are in the report.)"] if left else []),
     ]
     return "\n".join(lines)

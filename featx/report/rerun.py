@@ -8,13 +8,13 @@ from typing import Any
 import tomli_w
 
 from featx.comparison.result import Comparison
-from featx.config import BACKBONE
+from featx.config import BACKBONE, MARGIN
 
 SETTINGS_NAME = "featx.toml"  # in the comparison's folder
 # Options whose value is left out where it is this one.
 _USUAL: dict[str, Any] = {
     "C": "auto", "scale": "none", "class_weight": "none", "calibrate": False, "views": 0,
-    "seeds": 1, "protocol": "none", "augment": False, "prefix_cache": True,
+    "seeds": 1, "margin": MARGIN, "protocol": "none", "augment": False, "prefix_cache": True,
     "learning_curves": True, "decode": "exact", "backbone": BACKBONE, "weights": "auto",
     "engine": "auto", "precision": "fp32", "seed": 0, "refit": None,
 }  # fmt: skip

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from featx.comparison.candidates import Candidate, Pair
+from featx.comparison.candidates import Candidate
 from featx.comparison.curves import CurvePoint
 from featx.comparison.result import Comparison
-from featx.config import CLASSIFIERS, SIGNIFICANT, SPLITS
+from featx.config import CLASSIFIERS, SPLITS
 from featx.heads.kind import find_kind
-from featx.text import format_score, format_seconds, printable
-from featx.training.metrics import smallest_difference
+from featx.text import format_seconds, printable
 
 _ENOUGH = 0.01  # of accuracy, by which more labels must have helped to be asked for
 
@@ -27,111 +26,6 @@ def say_head(comparison: Comparison) -> str:
         f"{made.backbone} {printable(made.weights)}, {made.engine} {made.precision}; "
         f"{comparison.machine}"
     )
-
-
-def say_pair(pair: Pair, total: int) -> str:
-    """One sentence about two candidates on the same test images."""
-    differ = pair.only_a + pair.only_b
-    if not differ:
-        return f"{pair.a} and {pair.b} are right and wrong on the same {total} test images."
-    found = "distinguishable" if pair.p_value < SIGNIFICANT else "not distinguishable"
-    return (
-        f"{pair.a} and {pair.b} differ on {differ} of {total} test images "
-        f"({pair.only_a} right with {pair.a} alone, {pair.only_b} with {pair.b}), "
-        f"p = {pair.p_value:.2g}: {found}."
-    )
-
-
-def say_verdict(comparison: Comparison) -> list[str]:
-    """Which candidate to choose, what it costs, what the best would cost in addition."""
-    verdict = comparison.verdict
-    named = {candidate.name: candidate for candidate in comparison.candidates}
-    chosen, best = named[verdict.choose], named[verdict.best]
-    has_val = "val" in chosen.outcome.scores
-    said = [f"Choose {chosen.name}: {_say_test(chosen)} of the test images, {_say_cost(chosen)}."]
-    if len(named) == 1:
-        test = chosen.outcome.scores["test"]
-        low, high = chosen.evaluations["test"].mean_per_class_ci95
-        return [
-            f"{chosen.name}: {_say_test(chosen)} of the test images, {_say_cost(chosen)}.",
-            f"Mean per class: {100 * test.mean_per_class:.1f} % ({100 * low:.1f} to "
-            f"{100 * high:.1f} %).",
-        ]
-    if chosen is not best:
-        whom = f"The best on val, {best.name}," if has_val else f"Without val, {best.name}"
-        role = "" if has_val else " stands for the best: it"
-        than = "is not distinguishable from it" if chosen.name in verdict.level else "is no better"
-        said.append(f"{whom}{role} has {_say_test(best)} and {than}; {_say_more(chosen, best)}.")
-    elif has_val:
-        said.append("It is also the best on val.")
-    level = [name for name in verdict.level if name != chosen.name]
-    if level:
-        said.append(f"Not distinguishable from {best.name} on these images: {', '.join(level)}.")
-    for names, how, but in (
-        (verdict.worse, "worse than", ", and so not chosen"),
-        (verdict.better, "better than", " on test" + ", though val did not say so" * has_val),
-    ):
-        sure = _list_sure(comparison.paired, best.name, names)
-        unsure = [name for name in names if name not in sure]
-        if sure:
-            said.append(f"Distinguishably {how} {best.name}{but}: {', '.join(sure)}.")
-        if unsure:
-            said.append(
-                f"Perhaps {how} {best.name}{but}: {', '.join(unsure)} (p < {SIGNIFICANT} before "
-                f"the correction for {len(comparison.paired)} pairs, not after it)."
-            )
-    said += _say_power(comparison, chosen)
-    return said
-
-
-def _list_sure(pairs: Sequence[Pair], best: str, names: Sequence[str]) -> list[str]:
-    """Those of some names that Holm's p, too, tells from the best."""
-    told = [pair for pair in pairs if best in (pair.a, pair.b) and pair.p_value < SIGNIFICANT]
-    return [name for name in names if any(name in (pair.a, pair.b) for pair in told)]
-
-
-def _say_test(candidate: Candidate) -> str:
-    test = candidate.outcome.scores["test"]
-    return format_score(test.correct, test.total)
-
-
-def _say_cost(candidate: Candidate) -> str:
-    if candidate.kind == "finetuned":
-        return f"after {format_seconds(candidate.seconds)} s of fine-tuning"
-    fitted = f"{format_seconds(candidate.outcome.seconds)} s of fitting"
-    if candidate.extraction is None:
-        return f"after {fitted} on features whose cost was not measured"
-    return f"after {format_seconds(candidate.extraction.seconds)} s of extraction and {fitted}"
-
-
-def _say_more(chosen: Candidate, best: Candidate) -> str:
-    """What the best costs beyond the chosen one."""
-    if best.seconds is None or chosen.seconds is None:
-        return "what it costs in addition was not measured"
-    more = best.seconds - chosen.seconds
-    if more <= 0:
-        return "it costs no more"
-    times = best.seconds / max(chosen.seconds, 1e-9)
-    kept = f", {times:.1f} times as much" if times >= 1.1 else ""
-    return f"it costs {format_seconds(more)} s more{kept}"
-
-
-def _say_power(comparison: Comparison, chosen: Candidate) -> list[str]:
-    """When the test set is too small to tell."""
-    total, least = chosen.outcome.scores["test"].total, smallest_difference()
-    if total < least:
-        return [
-            f"{total} test images cannot tell any two candidates apart: it takes {least} that only "
-            "one of them has right."
-        ]
-    said = [
-        f"On {total} test images two candidates that differ on fewer than {least} "
-        f"({100 * least / total:.1f} % of them) can never be told apart."
-    ]
-    val = chosen.outcome.scores.get("val")
-    if val is not None and val.total < 100:
-        said.append(f"Val chose among candidates with {val.total} images: few to choose by.")
-    return said
 
 
 def list_notes(comparison: Comparison) -> list[str]:
@@ -206,9 +100,9 @@ def list_notes(comparison: Comparison) -> list[str]:
             "chose, so that their log-loss and ECE on val are optimistic."
         )
     lines.append(
-        "Intervals: Wilson's for accuracies, bootstrap within classes for means per class; 95 %. "
-        "p-values: exact McNemar, Holm-corrected for all pairs; the verdict asks the uncorrected "
-        "one, which is harder to pass as level."
+        "Intervals: Wilson's for accuracies, bootstrap within classes for means per class, Tango's "
+        "for differences; 95 %. p-values: McNemar's mid-p, Holm-corrected for all pairs; the "
+        "verdict asks the intervals of differences."
     )
     return lines
 

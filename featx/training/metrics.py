@@ -1,8 +1,8 @@
-"""Pure functions of labels and scores: accuracy, intervals, paired tests."""
+"""Pure functions of labels and scores: accuracy, intervals, log-loss."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 from scipy import stats
 
 from featx.arrays import Labels
-from featx.config import CONFIDENCE, SIGNIFICANT
+from featx.config import CONFIDENCE
 
 
 @dataclass(frozen=True)
@@ -73,47 +73,3 @@ def log_loss(y: Labels, probabilities: npt.NDArray[np.floating]) -> float:
     """Mean negative log-probability of the true class, in nats."""
     chosen = probabilities[np.arange(len(y)), y].astype(np.float64)
     return float(-np.log(np.clip(chosen, np.finfo(np.float64).tiny, None)).mean())
-
-
-def mcnemar(y: Labels, a: Labels, b: Labels) -> tuple[int, int, float]:
-    """The exact McNemar test of two classifiers on the same images.
-
-    Parameters
-    ----------
-    y, a, b : ndarray of shape (n_samples,), int64
-        True labels and the two predictions.
-
-    Returns
-    -------
-    only_a, only_b : int
-        Images that only one of the two got right.
-    p_value : float
-        Two-sided, from the binomial distribution (McNemar 1947); 1 where they never differ.
-    """
-    only_a = int(((a == y) & (b != y)).sum())
-    only_b = int(((a != y) & (b == y)).sum())
-    if only_a + only_b == 0:
-        return 0, 0, 1.0
-    return only_a, only_b, float(stats.binomtest(only_a, only_a + only_b, 0.5).pvalue)
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjust p-values for their number, as Holm (1979) does; in the order given."""
-    n = len(p_values)
-    order = np.argsort(p_values, kind="stable")
-    steps = np.array(p_values, dtype=float)[order] * (n - np.arange(n))
-    adjusted = np.empty(n)
-    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
-    return [float(p) for p in adjusted]
-
-
-def smallest_difference() -> int:
-    """How many images two classifiers must differ on, at the least, to be told apart.
-
-    With n images that only one gets right, all of them the same one, McNemar's exact p is 2 / 2^n:
-    fewer than this can never reach `SIGNIFICANT`, however many images there are.
-    """
-    n = 1
-    while 2 * 0.5**n >= SIGNIFICANT:
-        n += 1
-    return n

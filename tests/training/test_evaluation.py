@@ -1,10 +1,8 @@
 import numpy as np
 import pytest
-from scipy import stats
 from sklearn.metrics import f1_score, recall_score, top_k_accuracy_score
 
 from featx.training.evaluation import bin_confidence, bootstrap_per_class, evaluate, top_k
-from featx.training.metrics import smallest_difference
 
 
 def test_calibration_by_hand():
@@ -49,9 +47,3 @@ def test_bootstrap_is_that_of_images_drawn_again():
     drawn = np.mean([rng.choice(g, (20_000, len(g))).mean(axis=1) for g in groups], axis=0)
     assert ours == pytest.approx(tuple(np.quantile(drawn, [0.025, 0.975])), abs=0.012)
     assert bootstrap_per_class(np.array([3, 0]), np.array([3, 0])) == (1.0, 1.0)
-
-
-def test_fewer_images_than_this_prove_nothing():
-    least = smallest_difference()
-    assert least == 6
-    assert stats.binomtest(least, least).pvalue < 0.05 <= stats.binomtest(5, 5).pvalue

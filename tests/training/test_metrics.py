@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from featx.training.metrics import holm, log_loss, mcnemar, score_labels, wilson_interval
+from featx.training.metrics import log_loss, score_labels, wilson_interval
 
 
 @pytest.mark.parametrize(
@@ -24,24 +24,6 @@ def test_score_counts_by_hand():
     assert (score.correct, score.total) == (5, 7)
     assert score.accuracy == 5 / 7
     assert score.mean_per_class == pytest.approx((3 / 4 + 1 / 2 + 1) / 3)
-
-
-def test_mcnemar_is_the_exact_binomial_test():
-    y = np.zeros(20, int)
-    a, b = y.copy(), y.copy()
-    a[:1] = 1  # only b is right on one image,
-    b[1:9] = 1  # only a on eight
-    a[9] = b[9] = 1
-    # 2 * (C(9,0) + C(9,1)) / 2**9
-    assert mcnemar(y, a, b) == (8, 1, pytest.approx(20 / 512))
-    assert mcnemar(y, a, a) == (0, 0, 1.0)
-
-
-def test_holm_by_hand():
-    # 0.005*4, 0.01*3, 0.03*2, then 0.04*1 lifted to the one before.
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm([0.6, 0.7]) == [1.0, 1.0]
-    assert holm([]) == []
 
 
 def test_log_loss_by_hand():

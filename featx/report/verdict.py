@@ -1,0 +1,216 @@
+"""Which candidate to choose and how two of them differ, in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from featx.comparison.candidates import Candidate, Pair
+from featx.comparison.result import Comparison
+from featx.config import MARGIN, POWER, SIGNIFICANT
+from featx.text import format_difference, format_points, format_score, format_seconds
+from featx.training.pairs import find_detectable
+
+_FEW_VAL = 100  # images, below which val is said to be small
+
+
+def say_pair(pair: Pair, total: int, margin: float = MARGIN) -> str:
+    """One sentence about two candidates on the same test images."""
+    differ = pair.only_a + pair.only_b
+    if differ:
+        found = "distinguishable" if pair.p_value < SIGNIFICANT else "not distinguishable"
+        said = (
+            f"{pair.a} and {pair.b} differ on {differ} of {total} test images "
+            f"({pair.only_a} right with {pair.a} alone, {pair.only_b} with {pair.b}), "
+            f"p = {pair.p_value:.2g}: {found}"
+        )
+    else:
+        said = f"{pair.a} and {pair.b} are right and wrong on the same {total} test images"
+    return f"{said}; {say_difference(pair, margin)}."
+
+
+def say_difference(pair: Pair, margin: float = MARGIN) -> str:
+    """How large the difference may be, and what that means: "a minus b: ... points, ..."."""
+    alone = " by itself" if pair.p_value >= SIGNIFICANT else ""
+    said = {
+        "equal": f"equal within {format_points(margin)}",
+        "better": f"{pair.a} is better{alone}",
+        "worse": f"{pair.a} is worse{alone}",
+        "unknown": f"too few images to tell within {format_points(margin)}",
+    }
+    difference = format_difference(pair.difference, pair.ci95)
+    return f"{pair.a} minus {pair.b}: {difference}, {said[pair.judgement]}"
+
+
+def say_verdict(comparison: Comparison) -> list[str]:
+    """Which candidate to choose, what it costs, what the dearer would cost in addition."""
+    verdict = comparison.verdict
+    named = {candidate.name: candidate for candidate in comparison.candidates}
+    chosen = named[verdict.choose]
+    whole = f"{_say_test(chosen)} of the test images, {_say_cost(chosen)}"
+    if len(named) == 1:
+        test = chosen.outcome.scores["test"]
+        low, high = chosen.evaluations["test"].mean_per_class_ci95
+        return [
+            f"{chosen.name}: {whole}.",
+            f"Mean per class: {100 * test.mean_per_class:.1f} % ({100 * low:.1f} to "
+            f"{100 * high:.1f} %).",
+        ]
+    if verdict.decided:
+        said = [f"Choose {chosen.name}: {whole}.", *_say_why(comparison, named)]
+    else:
+        said = _say_undecided(comparison, named)
+    return [*said, *_say_groups(comparison), *_say_power(comparison, chosen)]
+
+
+def _say_why(comparison: Comparison, named: dict[str, Candidate]) -> list[str]:
+    """Why the chosen one of several tiers is chosen."""
+    verdict = comparison.verdict
+    chosen, tiers = named[verdict.choose], list(verdict.tiers.values())
+    place = tiers.index(chosen.name) if chosen.name in tiers else 0
+    superior = [_find_superior(comparison, i) for i in range(place)]
+    said = [
+        f"The cheaper {cheap} is worse: {_say_less(comparison, cheap, dear)}."
+        for cheap, dear in zip(tiers[:place], superior, strict=True)
+    ]
+    said += [
+        f"It loses no more than {format_points(verdict.margin)} to {dear} "
+        f"({_say_less(comparison, chosen.name, dear)}); {dear} {_say_more(chosen, named[dear])}."
+        for dear in tiers[place + 1 :]
+    ]
+    if chosen.name == verdict.best and "val" in chosen.outcome.scores:
+        said.append("It is the best on val.")
+    return said
+
+
+def _say_undecided(comparison: Comparison, named: dict[str, Candidate]) -> list[str]:
+    """Who could be chosen, how much that could lose, and what the dearer would cost."""
+    verdict = comparison.verdict
+    better = named[verdict.choose]
+    cheap, *dearer = verdict.contenders
+    said = [
+        f"Too few images to tell whether {cheap} loses more than {format_points(verdict.margin)}: "
+        + "; ".join(_say_less(comparison, cheap, name) for name in dearer)
+        + "."
+    ]
+    whom = f"{better.name}, {_say_test(better)} of the test images, {_say_cost(better)}"
+    if "val" not in better.outcome.scores:
+        said.append(f"Without val nothing says which is better; {whom}, stands for it.")
+    elif better.name == cheap:
+        said.append(f"The better on val is the cheaper: {whom}.")
+    else:
+        said.append(f"The better on val is {whom}; it {_say_more(named[cheap], better)}.")
+    return said
+
+
+def _find_superior(comparison: Comparison, place: int) -> str:
+    """Of those that stand for dearer tiers, the one that the test images tell best from this."""
+    tiers = list(comparison.verdict.tiers.values())
+
+    def see_most(dear: str) -> float:
+        return _find_pair(comparison.paired, tiers[place], dear).seen_from(tiers[place])[1][1]
+
+    return min(tiers[place + 1 :], key=see_most)
+
+
+def _find_pair(pairs: Sequence[Pair], a: str, b: str) -> Pair:
+    return next(pair for pair in pairs if {pair.a, pair.b} == {a, b})
+
+
+def _say_less(comparison: Comparison, a: str, b: str) -> str:
+    """The difference of two, as "a minus b: ..."."""
+    found = _find_pair(comparison.paired, a, b).seen_from(a)
+    return f"{a} minus {b}: {format_difference(*found)}"
+
+
+def _say_groups(comparison: Comparison) -> list[str]:
+    """Who is told from the best on val, and who is not."""
+    verdict = comparison.verdict
+    best = verdict.best
+    has_val = any("val" in c.outcome.scores for c in comparison.candidates)
+    said = []
+    if verdict.level:
+        said.append(f"Not distinguishable from {best} on these images: {', '.join(verdict.level)}.")
+    for names, how in (
+        (verdict.worse, f"worse than {best}"),
+        (verdict.better, f"better than {best} on test{', though val did not say so' * has_val}"),
+    ):
+        sure = _list_sure(comparison.paired, best, names)
+        unsure = [name for name in names if name not in sure]
+        if sure:
+            said.append(f"Distinguishably {how}: {', '.join(sure)}.")
+        if unsure:
+            said.append(
+                f"Perhaps {how}: {', '.join(unsure)} (p < {SIGNIFICANT} before the correction for "
+                f"{len(comparison.paired)} pairs, not after it)."
+            )
+    return said
+
+
+def _list_sure(pairs: Sequence[Pair], best: str, names: Sequence[str]) -> list[str]:
+    """Those of some names that Holm's p, too, tells from the best."""
+    told = [pair for pair in pairs if best in (pair.a, pair.b) and pair.p_value < SIGNIFICANT]
+    return [name for name in names if any(name in (pair.a, pair.b) for pair in told)]
+
+
+def _say_test(candidate: Candidate) -> str:
+    test = candidate.outcome.scores["test"]
+    return format_score(test.correct, test.total)
+
+
+def _say_cost(candidate: Candidate) -> str:
+    if candidate.kind == "finetuned":
+        return f"after {format_seconds(candidate.seconds)} s of fine-tuning"
+    fitted = f"{format_seconds(candidate.outcome.seconds)} s of fitting"
+    if candidate.extraction is None:
+        return f"after {fitted} on features whose cost was not measured"
+    return f"after {format_seconds(candidate.extraction.seconds)} s of extraction and {fitted}"
+
+
+def _say_more(cheap: Candidate, dear: Candidate) -> str:
+    """What one costs beyond another."""
+    if dear.seconds is None or cheap.seconds is None:
+        return "costs more, and how much was not measured"
+    more = dear.seconds - cheap.seconds
+    if more <= 0:
+        return "costs no more"
+    times = dear.seconds / max(cheap.seconds, 1e-9)
+    kept = f", {times:.1f} times as much" if times >= 1.1 else ""
+    return f"costs {format_seconds(more)} s more{kept}"
+
+
+def find_power(comparison: Comparison) -> tuple[float, float] | None:
+    """The differences to the best on val that the test images show with `POWER`, from and to.
+
+    As fractions; from that to the candidate that differs from it on the fewest of these images to
+    that to the one that differs on the most. None where no difference can be seen so often.
+    """
+    total, best = _count_test(comparison), comparison.verdict.best
+    shares = [
+        (pair.only_a + pair.only_b) / total
+        for pair in comparison.paired
+        if best in (pair.a, pair.b)
+    ]
+    low, high = find_detectable(total, min(shares)), find_detectable(total, max(shares))
+    return None if low is None or high is None else (low, high)
+
+
+def _count_test(comparison: Comparison) -> int:
+    return comparison.candidates[0].outcome.scores["test"].total
+
+
+def _say_power(comparison: Comparison, chosen: Candidate) -> list[str]:
+    """How large a difference has to be for the test set to show it."""
+    total = _count_test(comparison)
+    found = find_power(comparison)
+    if found is None:
+        return [f"{total} test images are too few to tell any two candidates apart."]
+    low, high = (f"{100 * one:.1f}" for one in found)
+    said = [
+        f"On {total} test images a true difference of {low}{f' to {high}' * (low != high)} points "
+        f"to {comparison.verdict.best} is found {100 * POWER:.0f} times in 100, a smaller one less "
+        "often."
+    ]
+    val = chosen.outcome.scores.get("val")
+    if val is not None and val.total < _FEW_VAL:
+        said.append(f"Val chose among candidates with {val.total} images: few to choose by.")
+    return said
