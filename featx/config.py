@@ -57,6 +57,7 @@ CENTROID_GRID = (2.0, 1.0, 0.5, 0.2, 0.1, 0.0)
 # Of L-BFGS. scikit-learn's defaults (100 steps, 1e-4) stop short of the optimum on raw features.
 MAX_ITER = 5000
 TOLERANCE = 1e-6  # largest component of the mean loss's gradient
+SHARE_TOLERANCE = 0.02  # of a split: so far may a class's share be off that whole groups decide
 FOLDS = 5  # of train, where there is no val
 MAX_REPEATS = 100  # of cross-validation: more tell nothing more
 FEW_IMAGES = 300  # labelled ones, below which one split says little

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _BINARY_UNITS = {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
@@ -75,6 +76,12 @@ def printable(text: str, keep: str = "") -> str:
     return "".join(
         c if c in keep or c.isprintable() else c.encode("unicode_escape").decode() for c in text
     )
+
+
+def list_some(names: Sequence[str], most: int = 5) -> str:
+    """The first few of some names, and how many more there are: "a, b and 3 more"."""
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def as_text(name: str) -> str:

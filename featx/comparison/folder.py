@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from featx.data.dataset import Dataset
-from featx.data.manifest import MANIFEST_COLUMNS
+from featx.data.manifest import MANIFEST_STARTS
 from featx.errors import OutputExistsError
 from featx.storage.files import check_own_folder, check_replaceable, check_writable
 
@@ -25,7 +25,7 @@ def claim_folder(folder: Path, dataset: Dataset, named: bool, overwrite: bool) -
     split = folder / "split.csv"
     if named:
         check_own_folder(folder, split.name)
-    check_replaceable(split, ",".join(MANIFEST_COLUMNS))
+    check_replaceable(split, *MANIFEST_STARTS)
     there = _read_dataset_facts(folder / "results.json")
     if there is not None:
         wanted = {

@@ -173,6 +173,43 @@ class HashedRows:
         return replace(self, dataset=self.dataset.select(keep), hashes=self.hashes[keep])
 
 
+def join_copies(
+    groups: npt.NDArray[np.str_], hashes: npt.NDArray[np.str_]
+) -> npt.NDArray[np.int64]:
+    """Groups as numbers from 0; those that share a file of the same bytes, by any way, are one.
+
+    Parameters
+    ----------
+    groups, hashes : ndarray of shape (n_samples,), str
+
+    Returns
+    -------
+    ndarray of shape (n_samples,), int64
+    """
+    names, group = np.unique(groups, return_inverse=True)
+    _, content = np.unique(hashes, return_inverse=True)
+    there = np.unique(np.stack([content, group], axis=1), axis=0)
+    shared = np.flatnonzero(there[1:, 0] == there[:-1, 0])
+    pairs = zip(there[shared, 1].tolist(), there[shared + 1, 1].tolist(), strict=True)
+    return join_pairs(len(names), list(pairs))[group]
+
+
+def join_pairs(n: int, pairs: Sequence[tuple[int, int]]) -> npt.NDArray[np.int64]:
+    """A number from 0 for each of n things, the same for those that pairs connect."""
+    heads = list(range(n))
+
+    def find_head(one: int) -> int:
+        while heads[one] != one:
+            heads[one] = heads[heads[one]]
+            one = heads[one]
+        return one
+
+    for a, b in pairs:
+        first, second = sorted((find_head(a), find_head(b)))
+        heads[second] = first
+    return np.unique([find_head(one) for one in range(n)], return_inverse=True)[1].astype(np.int64)
+
+
 def check_trainable(dataset: Dataset) -> None:
     """Raise DatasetError where no classifier can be trained on a dataset."""
     if reason := find_untrainable(dataset.classes, dataset.targets, dataset.splits):

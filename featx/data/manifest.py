@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from featx.config import SPLIT_SPELLINGS
 from featx.data.dataset import Dataset
-from featx.data.inventory import Inventory
+from featx.data.groups import tidy_group
+from featx.data.inventory import Found, Inventory
 from featx.data.splits import NO_LABEL
 from featx.errors import DatasetError
 from featx.storage.files import check_replaceable, write_csv
 
 MANIFEST_COLUMNS = ("path", "label", "split")
+GROUP_COLUMN = "group"  # one more, where groups are known
+MANIFEST_STARTS = (",".join(MANIFEST_COLUMNS), ",".join((*MANIFEST_COLUMNS, GROUP_COLUMN)))
 # What file systems take: NAME_MAX and PATH_MAX of Linux, the longest there are.
 _NAME_BYTES, _PATH_BYTES = 255, 4096
 
 
 def write_manifest(dataset: Dataset, path: Path, overwrite: bool = False) -> None:
-    """Write the CSV that `read_dataset` reads: path (relative to the root), label, split.
+    """Write the CSV that `read_dataset` reads: path (relative to the root), label, split[, group].
 
     Raises
     ------
@@ -28,15 +31,20 @@ def write_manifest(dataset: Dataset, path: Path, overwrite: bool = False) -> Non
         `path` is there, is no manifest of this kind, and `overwrite` is False.
     """
     if not overwrite:
-        check_replaceable(path, ",".join(MANIFEST_COLUMNS))
+        check_replaceable(path, *MANIFEST_STARTS)
     labels = (dataset.classes[k] if k != NO_LABEL else "" for k in dataset.targets)
-    write_csv(
-        path, MANIFEST_COLUMNS, zip(dataset.paths, labels, dataset.splits.tolist(), strict=True)
-    )
+    columns: list[Iterable[str]] = [dataset.paths, labels, dataset.splits.tolist()]
+    names: tuple[str, ...] = MANIFEST_COLUMNS
+    if dataset.groups is not None:
+        names, columns = (*names, GROUP_COLUMN), [*columns, dataset.groups.tolist()]
+    write_csv(path, names, zip(*columns, strict=True))
 
 
-def read_manifest(path: Path, root: Path) -> Inventory:
-    """See `read_inventory`; nothing is split yet that the file does not split."""
+def read_manifest(path: Path, root: Path, group: str | None = None) -> Inventory:
+    """See `read_inventory`; nothing is split yet that the file does not split.
+
+    `group` is the column that names groups.
+    """
     if not root.is_dir():
         raise DatasetError(f"no such folder: {root}")
     try:
@@ -48,8 +56,13 @@ def read_manifest(path: Path, root: Path) -> Inventory:
                     f"{path} is not a manifest: its first line must name the columns path,label"
                     f"[,split]; it reads {','.join(columns)[:80]!r}"
                 )
+            if group is not None and group not in columns:
+                raise DatasetError(
+                    f"{path} has no column {group!r} to group by (--group): its first line names "
+                    f"{', '.join(columns)}"
+                )
             found = Inventory(root, "manifest" if "split" in columns else "none", path.stem)
-            n_images = found.add(_read_lines(reader, root, path))
+            n_images = found.add(_read_lines(reader, root, path, group))
     except (UnicodeDecodeError, csv.Error) as error:
         raise DatasetError(f"{path} is not a CSV manifest in UTF-8: {error}") from error
     if double := found.find_double():
@@ -66,9 +79,9 @@ def read_manifest(path: Path, root: Path) -> Inventory:
 
 
 def _read_lines(
-    reader: csv.DictReader[str], root: Path, path: Path
-) -> Iterator[tuple[str, str, str, int]]:
-    """Split, label, path and number of every line of a manifest."""
+    reader: csv.DictReader[str], root: Path, path: Path, group: str | None
+) -> Iterator[Found]:
+    """Split, label, path and number of every line of a manifest, and its group."""
     for row in reader:
         line = reader.line_num
         name = _manifest_path(row["path"] or "", root, f"{path}, line {line}")
@@ -80,7 +93,13 @@ def _read_lines(
         label = (row["label"] or "").strip()
         if "\0" in label:
             raise DatasetError(f"{path}, line {line}: the label has a NUL character in it")
-        yield SPLIT_SPELLINGS.get(split, ""), label, name, line
+        team = tidy_group((row.get(group) or "") if group else "")
+        if "\0" in team or len(team.encode()) > _NAME_BYTES:
+            raise DatasetError(
+                f"{path}, line {line}: the group has a NUL character in it, or more than "
+                f"{_NAME_BYTES} bytes"
+            )
+        yield SPLIT_SPELLINGS.get(split, ""), label, name, line, team
 
 
 def _manifest_path(text: str, root: Path, where: str) -> str:

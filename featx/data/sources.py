@@ -7,6 +7,8 @@ from pathlib import Path
 from featx.config import IMAGE_SUFFIXES
 from featx.data.dataset import Dataset
 from featx.data.folders import scan_folder
+from featx.data.group_splits import split_groups
+from featx.data.groups import Grouping, choose_grouping, note_groups, warn_of_divided
 from featx.data.inventory import Inventory
 from featx.data.manifest import check_inside, read_manifest
 from featx.data.splits import NO_LABEL
@@ -14,14 +16,43 @@ from featx.errors import DatasetError
 
 
 def read_dataset(
-    data: str | Path, split: str | None = None, root: str | Path | None = None
+    data: str | Path,
+    split: str | None = None,
+    root: str | Path | None = None,
+    *,
+    group: str | None = None,
+    group_pattern: str | None = None,
+    group_time: float | None = None,
+    group_folder: bool = False,
 ) -> Dataset:
-    """`read_inventory`, all of it in memory."""
-    return read_inventory(data, split, root).load()
+    """`read_inventory`, all of it in memory.
+
+    Of the four that group images at most one is given.
+
+    Parameters
+    ----------
+    data, split, root
+        See `read_inventory`.
+    group : str, optional
+        The manifest's column that says what an image belongs to: an animal, a patient, a site.
+    group_pattern : str, optional
+        A regular expression that is searched in the relative path; its first group names it.
+    group_time : float, optional
+        Photographs of one camera model are one group while each was taken at most so many seconds
+        after the one before (EXIF DateTimeOriginal).
+    group_folder : bool
+        ``DIR/<class>/<group>/*``; folders of one name in several classes are one group.
+    """
+    grouping = choose_grouping(group, group_pattern, group_time, group_folder)
+    return read_inventory(data, split, root, grouping=grouping).load()
 
 
 def read_inventory(
-    data: str | Path, split: str | None = None, root: str | Path | None = None
+    data: str | Path,
+    split: str | None = None,
+    root: str | Path | None = None,
+    *,
+    grouping: Grouping | None = None,
 ) -> Inventory:
     """Find the images of `data`, their classes and their splits.
 
@@ -38,6 +69,8 @@ def read_inventory(
     root : str or Path, optional
         The folder that a manifest's paths are relative to and may not leave. None: the manifest's
         own, which they may not leave by a link either.
+    grouping : Grouping, optional
+        How it is told which images belong together. ``--split`` then keeps groups whole.
 
     Returns
     -------
@@ -47,7 +80,7 @@ def read_inventory(
     ------
     DatasetError
         Nothing there, no images, one class only, a rule that the classes cannot meet, a split
-        with a class that train lacks, a manifest that is not one.
+        with a class that train lacks, a manifest that is not one, images without a group.
     """
     path = Path(data)
     if not path.exists():
@@ -55,9 +88,19 @@ def read_inventory(
     if path.is_dir():
         if root is not None:
             raise DatasetError(f"--root {root} goes with a manifest, and {path} is a folder")
+        if grouping is not None and grouping.by == "column":
+            raise DatasetError(
+                f"{grouping} names a column of a manifest, and {path} is a folder: its images are "
+                "grouped by --group-pattern, --group-time or --group-folder"
+            )
         found = scan_folder(path)
     else:
-        found = read_manifest(path, path.parent if root is None else Path(root))
+        if grouping is not None and grouping.by == "folder":
+            raise DatasetError(
+                f"{grouping} goes with a folder, and {path} is a manifest: --group names a column"
+            )
+        column = grouping.value if grouping is not None and grouping.by == "column" else None
+        found = read_manifest(path, path.parent if root is None else Path(root), column)
         if root is None:
             check_inside(found, path)
     found.source = str(path)
@@ -74,6 +117,8 @@ def read_inventory(
             f"only one class in {path} ({found.classes[0]}): a classifier needs two or more; for "
             "features without labels, name the folder that holds the images itself"
         )
+    if grouping is not None:
+        note_groups(found, grouping)
     if split is not None:
         if found.split_rule != "none":
             raise DatasetError(
@@ -81,10 +126,15 @@ def read_inventory(
             )
         if not found.classes:
             raise DatasetError(f"{path} has no classes: --split {split} needs them")
-        found.assign_splits(split)
+        if grouping is None:
+            found.assign_splits(split)
+        else:
+            split_groups(found, split, grouping)
     elif found.split_rule == "none" and found.classes:
         found.set_all_train()
     _check_splits(found)
+    if grouping is not None:
+        warn_of_divided(found)
     return found
 
 

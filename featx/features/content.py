@@ -12,8 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.config import SCHEMA
-from featx.data.dataset import Skipped, fingerprint_rows
-from featx.data.groups import join_copies
+from featx.data.dataset import Skipped, fingerprint_rows, join_copies
 from featx.features.provenance import Provenance
 from featx.storage.blocks import Blocks
 from featx.storage.rows import State, StoredRows, decode_text, iterate_slices

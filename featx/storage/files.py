@@ -178,15 +178,15 @@ def check_writable(path: Path) -> None:
     _make_beside(path).unlink(missing_ok=True)  # another writer may clear up what it sees
 
 
-def check_replaceable(path: Path, first_line: str) -> None:
-    """Raise OutputExistsError where `path` is a text that does not begin as ours does."""
+def check_replaceable(path: Path, *first_lines: str) -> None:
+    """Raise OutputExistsError where `path` is a text that begins with none of our first lines."""
     if not path.exists():
         return
     start = b""
     if path.is_file():
         with path.open("rb") as file:
-            start = file.readline(len(first_line) + 2)
-    if start.strip() != first_line.encode():
+            start = file.readline(max(map(len, first_lines)) + 2)
+    if start.strip() not in [line.encode() for line in first_lines]:
         raise OutputExistsError(path, ("not a file that featx wrote",))
 
 
