@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from featx.storage.files import hash_json, write_json
-from featx.training.metrics import holm
+from featx.training.pairs import holm
 from featx.training.resampling import Estimate, Resampling, compare_means, estimate_mean
 
 _ACCURACY, _LOSS = (0.0, 1.0), (0.0, np.inf)  # what they can be
