@@ -65,11 +65,16 @@ def finetune(as_json: bool, verbose: bool, quiet: bool, max_skipped: float, **op
       featx finetune photos --split 0.7,0.1,0.2 --train layer4 --epochs 15 --augment -o run
     """
     progress = start_speaking(verbose, quiet)
+    from featx.data.dataset import describe_scan
+    from featx.data.sources import read_dataset
     from featx.finetuning.finetune import finetune
 
     from .rendering import render_model
 
-    model, skipped = finetune(options.pop("data"), progress=progress, **options)
-    say(as_json, model.to_dict(), render_model(model))
+    named = {name: options.pop(name) for name in ("data", "split", "root", "recursive")}
+    dataset = read_dataset(**named)
+    model, skipped = finetune(dataset, progress=progress, **options)
+    scan = describe_scan(dataset.left_out, dataset.notes)
+    say(as_json, {**model.to_dict(), **scan}, render_model(model))
     total = sum(score.total for score in model.outcome.scores.values()) + len(skipped)
     finish_skipped(skipped, total, max_skipped)

@@ -104,6 +104,11 @@ source_options = _stack(
     click.option(
         "--root", metavar="DIR", type=click.Path(), help="What a manifest's paths are relative to."
     ),
+    click.option(
+        "--recursive",
+        is_flag=True,
+        help="Take the images in all folders below a class folder for that class, too.",
+    ),
     backbone_option,
     weights_option,
     click.option(

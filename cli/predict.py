@@ -83,6 +83,7 @@ def predict(
     if null and "-" not in images:
         raise click.UsageError("--null is about a list on stdin, and that is named by -.")
     progress = start_speaking(verbose, quiet)
+    from featx.data.dataset import Leftovers
     from featx.deployment.predict import (
         COLUMNS,
         collect_predictions,
@@ -97,10 +98,11 @@ def predict(
         check_replaceable(table, ",".join(COLUMNS))
     named = [image for image in images if image != "-"]
     listed = read_names(null) if "-" in images else ()
-    found = predict(model, named, listed=listed, progress=progress, **options)
+    left_out = Leftovers()
+    found = predict(model, named, listed=listed, left_out=left_out, progress=progress, **options)
     tally = _Tally(found if table is None else record_predictions(found, table))
     if as_json:
-        say(True, collect_predictions(tally).to_dict(), "")
+        say(True, collect_predictions(tally, left_out).to_dict(), "")
     else:
         lines = map(_to_line, tally) if jsonl else render_predictions(tally.predictions())
         # A reader who has seen enough ends the run, but not the writing of a CSV.

@@ -100,8 +100,66 @@ BACKGROUND = (255, 255, 255)  # what transparent pixels are laid on
 MAX_PIXELS = 178_956_970
 
 SPLITS = ("train", "val", "test")
-# What splits are called by folders and manifests.
-SPLIT_SPELLINGS = {"train": "train", "val": "val", "valid": "val", "test": "test"}
+# What splits are called by folders and manifests, in any case. "eval" is not among them: some call
+# their val so, and some their test.
+SPLIT_SPELLINGS = {
+    spelling: split
+    for split, spellings in {
+        "train": ("train", "training"),
+        "val": ("val", "valid", "validation", "validate", "dev", "devel", "development"),
+        "test": ("test", "testing"),
+    }.items()
+    for spelling in spellings
+}
+
+# What systems and programs leave in folders, without regard to case: nobody's images. So is what
+# begins with ".trash" (bins of disks) and "._" (AppleDouble).
+SYSTEM_FOLDERS = frozenset(
+    {
+        "$recycle.bin", "#recycle", "#snapshot", "@eadir", "@recycle", "__macosx", "__pycache__",
+        "lost+found", "recycler", "system volume information", "@__thumb", ".appledouble",
+        ".fseventsd", ".ipynb_checkpoints", ".spotlight-v100", ".temporaryitems", ".thumbnails",
+    }
+)  # fmt: skip
+SYSTEM_FILES = frozenset(
+    {
+        ".ds_store", ".directory", ".nomedia", ".picasa.ini", "desktop.ini", "ehthumbs.db",
+        "icon\r", "picasa.ini", "thumbs.db", "zbthumbnail.info",
+    }
+)  # fmt: skip
+# What lies beside images, by suffix.
+OTHER_FILES = {
+    "HEIC and JPEG XL images": (".heic", ".heif", ".hif", ".avif", ".jxl"),
+    "images of other formats": (
+        ".apng", ".cur", ".dib", ".exr", ".hdr", ".icns", ".ico", ".j2k", ".jfif", ".jp2", ".jpe",
+        ".jpx", ".pbm", ".pcx", ".pnm", ".tga", ".xbm", ".xpm",
+    ),
+    "raw photographs": (
+        ".3fr", ".arw", ".cr2", ".cr3", ".dng", ".erf", ".iiq", ".nef", ".nrw", ".orf", ".pef",
+        ".raf", ".raw", ".rw2", ".srw", ".x3f",
+    ),
+    "medical images": (".dcm", ".dicom", ".mha", ".mhd", ".nii", ".nrrd"),
+    "microscopes' images": (".czi", ".lif", ".lsm", ".nd2", ".ndpi", ".svs", ".vsi"),
+    "drawings and layered images": (".ai", ".eps", ".kra", ".psd", ".svg", ".xcf"),
+    "videos": (
+        ".3gp", ".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".webm", ".wmv",
+    ),
+    "sounds": (".aac", ".flac", ".m4a", ".mp3", ".ogg", ".wav"),
+    "archives": (".7z", ".bz2", ".gz", ".rar", ".tar", ".tgz", ".xz", ".zip"),
+    "tables": (".csv", ".ods", ".parquet", ".tsv", ".xls", ".xlsx"),
+    "annotations and text": (
+        ".htm", ".html", ".ini", ".json", ".jsonl", ".log", ".md", ".rst", ".toml", ".txt", ".xml",
+        ".xmp", ".yaml", ".yml",
+    ),
+    "documents": (".doc", ".docx", ".odt", ".pdf", ".ppt", ".pptx", ".rtf"),
+    "arrays and models": (
+        ".h5", ".hdf5", ".mat", ".npy", ".npz", ".onnx", ".pkl", ".pt", ".pth", ".safetensors",
+    ),
+    "programs": (".bat", ".exe", ".ipynb", ".js", ".m", ".py", ".r", ".sh"),
+    "unfinished downloads and copies": (
+        ".bak", ".crdownload", ".download", ".old", ".part", ".partial", ".tmp",
+    ),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,10 @@ class FeatxError(Exception):
     """Base of every error that featx raises on purpose."""
 
 
+class ArgumentError(FeatxError, TypeError):
+    """An argument of a kind that a function does not take."""
+
+
 class DatasetError(FeatxError, ValueError):
     """A folder, manifest or split rule that cannot be used as it stands."""
 

@@ -86,7 +86,12 @@ def list_some(names: Sequence[str], most: int = 5) -> str:
 
 def as_text(name: str) -> str:
     """A file's name with the bytes escaped that are no UTF-8; any other as it is."""
-    return name.encode("utf-8", "backslashreplace").decode()
+    return name if name.isascii() else name.encode("utf-8", "backslashreplace").decode()
+
+
+def shorten(names: Sequence[str], most: int = 3) -> str:
+    """The first few of several names, for the middle of a sentence: "a, b, c, …"."""
+    return ", ".join([*names[:most], *["…"][: len(names) > most]])
 
 
 def say_error(error: OSError) -> str:

@@ -31,7 +31,10 @@ def check_comparable(dataset: Dataset, needs_val: str = "") -> None:
             f"{dataset.root} has no val images, and {needs_val} needs them: give a split"
         )
     if not ((dataset.splits == "test") & (dataset.targets >= 0)).any():
-        raise DatasetError(
-            f"{dataset.root} has no test images to compare on: give --split, such as first:60,10 "
-            "or 0.7,0.1,0.2@0"
-        )
+        unlabelled = int((dataset.splits == "test").sum())
+        if dataset.split_rule in ("folders", "manifest"):
+            advice = "put some into its test split, each with its class"
+        else:
+            advice = "give --split, such as first:60,10 or 0.7,0.1,0.2@0"
+        held = f" (the {unlabelled} it has are without a label)" if unlabelled else ""
+        raise DatasetError(f"{dataset.root} has no test images to compare on{held}: {advice}")

@@ -60,6 +60,7 @@ def compare(
     weights: str = "auto",
     split: str | None = None,
     root: str | Path | None = None,
+    recursive: bool = False,
     augment: bool = False,
     prefix_cache: bool = True,
     seed: int = 0,
@@ -110,8 +111,8 @@ def compare(
         The comparison's folder; None: results/NAME.
     overwrite : bool
         Use an `output` that holds the comparison of another dataset.
-    data, split, root, backbone, weights, device, engine, precision, decode, batch_size, num_workers
-    on_error, cache_dir, rehash, lock
+    data, split, root, recursive, backbone, weights, device, engine, precision, decode
+    batch_size, num_workers, on_error, cache_dir, rehash, lock
         See `featx.extract`.
     seed, max_memory, progress
         See `featx.fit`. Of the default heads those that need more memory are left out.
@@ -141,7 +142,9 @@ def compare(
     networks = (() if published else ("fc",)) if baseline is None else baseline
     check_names(heads, networks)
     check_margin(margin)
-    dataset = data if isinstance(data, Dataset) else read_dataset(data, split, root)
+    dataset = (
+        data if isinstance(data, Dataset) else read_dataset(data, split, root, recursive=recursive)
+    )
     check_comparable(dataset, needs_val="calibrate" if calibrate else "refit" * published)
     folder = Path(output) if output is not None else Path("results") / dataset.name
     if not isinstance(data, Dataset) and Path(data).resolve() == (folder / "split.csv").resolve():

@@ -13,6 +13,7 @@ from featx.comparison.candidates import Candidate, Pair
 from featx.comparison.curves import CurvePoint
 from featx.comparison.verdict import Verdict
 from featx.config import CURVE_DRAWS, SPLITS
+from featx.data.dataset import describe_scan
 from featx.extraction.result import Extraction
 from featx.features.content import Features
 
@@ -72,6 +73,7 @@ class Comparison:
                 "in_train": self.in_train,
                 "fingerprint": self.features.fingerprint,
             },
+            **describe_scan(self.extraction.left_out, self.extraction.notes),
             "classes": list(self.features.classes),
             "features": self.features.provenance.to_dict(),
             "options": dict(self.options),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import bisect
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +17,10 @@ import numpy.typing as npt
 from featx.config import SPLITS
 from featx.data.splits import find_untrainable
 from featx.errors import DatasetError
+from featx.text import as_text
+
+_MOST_KINDS = 100  # of what is left out: a suffix may be anything
+_MOST_EXAMPLES = 3  # of each
 
 
 @dataclass(frozen=True)
@@ -38,11 +44,17 @@ class Dataset:
     split_rule : str
         Where the splits came from: "folders", "manifest", a rule such as "first:60,10", or "none".
     ignored : tuple of str
-        What the scan found and left alone: files that are no images, folders within classes;
-        with a slash at the end, class folders without images.
+        The first few of all that the scan left out; with a slash at the end, class folders without
+        images.
     groups : ndarray of shape (n_samples,), str, or None
         What each image belongs to with others that are no independent samples of its class: an
         animal, a patient, a site, a burst. None where nothing is known of that.
+    left_out : tuple of LeftOut
+        All of it, counted by kind.
+    unread : tuple of Skipped
+        Folders that could not be read.
+    notes : tuple of str
+        What one should know of the data besides, a sentence each.
     """
 
     root: Path
@@ -54,6 +66,9 @@ class Dataset:
     split_rule: str
     ignored: tuple[str, ...] = ()
     groups: npt.NDArray[np.str_] | None = None
+    left_out: tuple[LeftOut, ...] = ()
+    unread: tuple[Skipped, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -70,6 +85,62 @@ class Dataset:
         """How many images each split has; only splits that have any."""
         found = Counter(self.splits.tolist())
         return {split: found[split] for split in SPLITS if found[split]}
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Files of one kind that lie among the images and are none of the dataset's.
+
+    Attributes
+    ----------
+    kind : str
+        What they are, in the plural, such as "videos (.mp4)".
+    count : int
+    examples : tuple of str
+        The first few by name; paths relative to the root.
+    """
+
+    kind: str
+    count: int
+    examples: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it stands in JSON."""
+        return {"kind": self.kind, "count": self.count, "examples": list(self.examples)}
+
+    def __str__(self) -> str:
+        more = ", …" * (self.count > len(self.examples))
+        return f"{self.kind}: {self.count} ({', '.join(self.examples)}{more})"
+
+
+def describe_scan(left_out: Iterable[LeftOut], notes: Iterable[str]) -> dict[str, Any]:
+    """What a command's JSON says of the data besides its images."""
+    return {"left_out": [one.to_dict() for one in left_out], "notes": list(notes)}
+
+
+class Leftovers:
+    """Counts what is left out, by kind: memory does not grow with the files."""
+
+    def __init__(self, before: Iterable[LeftOut] = ()) -> None:
+        self._counts = {one.kind: one.count for one in before}
+        self._examples = {one.kind: list(one.examples) for one in before}
+
+    def add(self, kind: str, name: str) -> None:
+        """One more of a kind, by its path."""
+        if kind not in self._counts and len(self._counts) >= _MOST_KINDS:
+            kind = "other files"
+        self._counts[kind] = self._counts.get(kind, 0) + 1
+        examples = self._examples.setdefault(kind, [])
+        if len(examples) < _MOST_EXAMPLES or name < examples[-1]:
+            bisect.insort(examples, as_text(name))
+            del examples[_MOST_EXAMPLES:]
+
+    def list(self) -> tuple[LeftOut, ...]:
+        """Each kind, by name."""
+        return tuple(
+            LeftOut(kind, count, tuple(self._examples[kind]))
+            for kind, count in sorted(self._counts.items())
+        )
 
 
 @dataclass(frozen=True, order=True)

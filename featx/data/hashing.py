@@ -87,6 +87,9 @@ def hash_images(
     ImageError
         A file cannot be read and `on_error` is "fail".
     """
+    if on_error == "fail" and inventory.unread:  # a folder
+        first = min(inventory.unread)
+        raise ImageError(str(inventory.root / first.path), first.reason, first.kind)
     _learn(inventory, known_beside)
     n = len(inventory)
     with (

@@ -19,14 +19,14 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from itertools import islice, repeat
+from itertools import chain, islice, repeat
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from featx.config import SPLITS
-from featx.data.dataset import Dataset, Fingerprint, HashedRows, Skipped
+from featx.data.dataset import Dataset, Fingerprint, HashedRows, Leftovers, Skipped
 from featx.data.splits import NO_LABEL, apportion_classes, check_first, parse_split
 from featx.errors import StorageError
 from featx.text import as_text
@@ -110,11 +110,14 @@ class Inventory:
         What was named to have it.
     db : sqlite3.Connection
         For modules above; one thread's.
-    ignored, empty : list of str
-        Names of the first few things that are no images, and of class folders without any.
-    n_ignored : int
+    left_out : Leftovers
+        The files that lie among the images and are none of them.
+    empty : list of str
+        Class folders without images.
+    notes : list of str
+        What one should know of the data besides.
     unread : list of Skipped
-        The images that could not be read; they have no digest.
+        The images that could not be read, which have no digest, and folders, which end in a slash.
     read : int
         How many files were read for their hashes.
     grouped : bool
@@ -127,9 +130,9 @@ class Inventory:
         self.source = str(root)
         self.split_rule = rule
         self.classes: tuple[str, ...] = ()
-        self.ignored: list[str] = []
+        self.left_out = Leftovers()
         self.empty: list[str] = []
-        self.n_ignored = 0
+        self.notes: list[str] = []
         self.unread: list[Skipped] = []
         self.read = 0
         self.grouped = False
@@ -158,17 +161,11 @@ class Inventory:
         int
             How many they were.
         """
-        before = self.db.total_changes
+        before, code = self.db.total_changes, {name: k for k, name in enumerate(SPLIT_NAMES)}
         self.db.executemany(
             "INSERT INTO found VALUES (?, ?, ?, ?, ?)",
             (
-                (
-                    SPLIT_NAMES.index(split),
-                    as_text(label),
-                    os.fsencode(path),
-                    line,
-                    *(team or (None,)),
-                )
+                (code[split], as_text(label), os.fsencode(path), line, *(team or (None,)))
                 for split, label, path, line, *team in rows
             ),
         )
@@ -187,14 +184,6 @@ class Inventory:
             "VALUES (?, ?, ?, ?, ?, ?, ?)",
             ((position, next(teams), *row) for position, row in enumerate(rows, start=len(self))),
         )
-
-    def ignore(self, name: str) -> None:
-        """Note something that is no image."""
-        self.n_ignored += 1
-        if name.endswith("/"):
-            self.empty.append(name[:-1])
-        if len(self.ignored) < _BLOCK:
-            self.ignored.append(name)
 
     def find_double(self) -> tuple[str, int, int] | None:
         """The first name that was added twice, with its first two lines."""
@@ -355,7 +344,8 @@ class Inventory:
         return HashedRows(dataset, hashes, tuple(self.unread))
 
     def _load(self, query: str) -> tuple[Dataset, list[bytes]]:
-        rows = self.db.execute(query).fetchall()
+        rows, left_out = self.db.execute(query).fetchall(), self.left_out.list()
+        examples = (one.examples for one in left_out)
         dataset = Dataset(
             root=self.root,
             name=self.name,
@@ -364,8 +354,11 @@ class Inventory:
             targets=np.array([target for _, target, *_ in rows], dtype=np.int64),
             splits=np.array([SPLIT_NAMES[split] for _, _, split, *_ in rows], dtype="<U5"),
             split_rule=self.split_rule,
-            ignored=tuple(self.ignored),
+            ignored=(*chain.from_iterable(examples), *(f"{name}/" for name in self.empty)),
             groups=np.array([row[3] for row in rows], dtype=np.str_) if self.grouped else None,
+            left_out=left_out,
+            unread=tuple(one for one in self.unread if one.path.endswith("/")),
+            notes=tuple(self.notes),
         )
         return dataset, [row[4] for row in rows]
 
@@ -374,7 +367,8 @@ def take_inventory(dataset: Dataset) -> Inventory:
     """The inventory of a dataset that is in memory, in its own order."""
     made = Inventory(dataset.root, dataset.split_rule, dataset.name)
     made.classes = dataset.classes
-    made.ignored, made.n_ignored = list(dataset.ignored), len(dataset.ignored)
+    made.left_out, made.notes = Leftovers(dataset.left_out), list(dataset.notes)
+    made.unread = list(dataset.unread)
     names = (os.fsencode(path) for path in dataset.paths)
     splits = (SPLIT_NAMES.index(split) for split in dataset.splits.tolist())
     rows = zip(names, splits, dataset.targets.tolist(), strict=True)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import os
-from collections.abc import Iterable, Iterator
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
+from typing import TextIO
 
-from featx.config import SPLIT_SPELLINGS
 from featx.data.dataset import Dataset
+from featx.data.folders import as_label, name_split
 from featx.data.groups import tidy_group
 from featx.data.inventory import Found, Inventory
 from featx.data.splits import NO_LABEL
@@ -20,6 +24,7 @@ GROUP_COLUMN = "group"  # one more, where groups are known
 MANIFEST_STARTS = (",".join(MANIFEST_COLUMNS), ",".join((*MANIFEST_COLUMNS, GROUP_COLUMN)))
 # What file systems take: NAME_MAX and PATH_MAX of Linux, the longest there are.
 _NAME_BYTES, _PATH_BYTES = 255, 4096
+_DRIVE = re.compile("[A-Za-z]:/")
 
 
 def write_manifest(dataset: Dataset, path: Path, overwrite: bool = False) -> None:
@@ -48,10 +53,11 @@ def read_manifest(path: Path, root: Path, group: str | None = None) -> Inventory
     if not root.is_dir():
         raise DatasetError(f"no such folder: {root}")
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, strict=True)
-            columns = reader.fieldnames or []
-            if "path" not in columns or "label" not in columns:
+        with path.open(encoding=_find_encoding(path), newline="") as file:
+            reader = csv.DictReader(file, strict=True, delimiter=_find_delimiter(file))
+            columns = list(reader.fieldnames or [])
+            named = {column.strip().casefold(): column for column in columns if column}
+            if "path" not in named or "label" not in named:
                 raise DatasetError(
                     f"{path} is not a manifest: its first line must name the columns path,label"
                     f"[,split]; it reads {','.join(columns)[:80]!r}"
@@ -61,10 +67,12 @@ def read_manifest(path: Path, root: Path, group: str | None = None) -> Inventory
                     f"{path} has no column {group!r} to group by (--group): its first line names "
                     f"{', '.join(columns)}"
                 )
-            found = Inventory(root, "manifest" if "split" in columns else "none", path.stem)
-            n_images = found.add(_read_lines(reader, root, path, group))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DatasetError(f"{path} is not a CSV manifest in UTF-8: {error}") from error
+            found = Inventory(root, "manifest" if "split" in named else "none", path.stem)
+            n_images = found.add(_read_lines(reader, named, root, path, group))
+    except (UnicodeError, csv.Error) as error:
+        raise DatasetError(
+            f"{path} is not a CSV manifest in UTF-8: {error}; spreadsheets save one as CSV UTF-8"
+        ) from error
     if double := found.find_double():
         name, first, again = double
         raise DatasetError(f"{path}, line {again}: {name} stands in line {first} already")
@@ -78,19 +86,45 @@ def read_manifest(path: Path, root: Path, group: str | None = None) -> Inventory
     return found
 
 
+def _find_encoding(path: Path) -> str:
+    """UTF-8, with a mark at its beginning or without, or UTF-16, which needs the mark."""
+    with path.open("rb") as file:
+        return (
+            "utf-16" if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
+        )
+
+
+def _find_delimiter(file: TextIO) -> str:
+    """What parts the columns: spreadsheets write semicolons or tabs where commas are decimal."""
+    first = file.readline(_PATH_BYTES)
+    if match := re.fullmatch(r"sep=(.)\s*", first):  # Excel's own word on it, a line by itself
+        return match[1]
+    file.seek(0)
+    counts = {delimiter: first.count(delimiter) for delimiter in ",;\t"}
+    return max(counts, key=counts.__getitem__)
+
+
 def _read_lines(
-    reader: csv.DictReader[str], root: Path, path: Path, group: str | None
+    reader: csv.DictReader[str],
+    named: Mapping[str, str],
+    root: Path,
+    path: Path,
+    group: str | None,
 ) -> Iterator[Found]:
-    """Split, label, path and number of every line of a manifest, and its group."""
+    """Split, label, path and number of every line of a manifest, and its group.
+
+    `named` says how its columns are written.
+    """
     for row in reader:
         line = reader.line_num
-        name = _manifest_path(row["path"] or "", root, f"{path}, line {line}")
-        split = (row.get("split") or "").strip()
-        if split and split not in SPLIT_SPELLINGS:
+        name = _manifest_path(row[named["path"]] or "", root, f"{path}, line {line}")
+        word = (row.get(named.get("split", "")) or "").strip()
+        split = name_split(word) if word else ""
+        if split is None:
             raise DatasetError(
-                f"{path}, line {line}: split is {split!r}; expected train, val or test"
+                f"{path}, line {line}: split is {word!r}; expected train, val or test"
             )
-        label = (row["label"] or "").strip()
+        label = as_label((row[named["label"]] or "").strip())
         if "\0" in label:
             raise DatasetError(f"{path}, line {line}: the label has a NUL character in it")
         team = tidy_group((row.get(group) or "") if group else "")
@@ -99,7 +133,7 @@ def _read_lines(
                 f"{path}, line {line}: the group has a NUL character in it, or more than "
                 f"{_NAME_BYTES} bytes"
             )
-        yield SPLIT_SPELLINGS.get(split, ""), label, name, line, team
+        yield split, label, name, line, team
 
 
 def _manifest_path(text: str, root: Path, where: str) -> str:
@@ -108,6 +142,12 @@ def _manifest_path(text: str, root: Path, where: str) -> str:
         raise DatasetError(f"{where}: the path is empty")
     if "\0" in text:
         raise DatasetError(f"{where}: the path has a NUL character in it")
+    if "\\" in text and not os.path.lexists(root / text):  # a name may have one, on Unix
+        text = text.replace("\\", "/")
+    if _DRIVE.match(text):
+        raise DatasetError(
+            f"{where}: {text[:60]} is a path on a drive of Windows; write it relative to {root}"
+        )
     path = PurePosixPath(text)
     lengths = [len(os.fsencode(part)) for part in path.parts]
     if len(os.fsencode(root / text)) >= _PATH_BYTES or max(lengths, default=0) > _NAME_BYTES:
@@ -125,7 +165,19 @@ def _manifest_path(text: str, root: Path, where: str) -> str:
         path = path.relative_to(homes[0].as_posix())
     if ".." in path.parts:
         raise DatasetError(f"{where}: {text} leads out of the manifest's root, {root}")
-    return path.as_posix()
+    return path.as_posix() if text.isascii() else _match_form(path, root).as_posix()
+
+
+def _match_form(path: PurePosixPath, root: Path) -> PurePosixPath:
+    """The path in the form of Unicode that the file system has it in; as it is where it is not."""
+    found = PurePosixPath()
+    for part in path.parts:
+        forms = (part, *(unicodedata.normalize(form, part) for form in ("NFC", "NFD")))
+        there = next((form for form in forms if os.path.lexists(root / found / form)), None)
+        if there is None:
+            return path
+        found /= there
+    return found
 
 
 def check_inside(found: Inventory, manifest: Path) -> None:

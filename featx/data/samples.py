@@ -100,7 +100,7 @@ def split_caltech256_animals(root: Path) -> Dataset:
     rows: list[tuple[str, int, str]] = []
     val_end = _CALTECH_TRAIN + _CALTECH_VAL
     for k, name in enumerate(CALTECH_CLASSES):
-        images, _ = list_images(root / name)
+        images = list_images(root / name)
         if len(images) != CALTECH_COUNTS[k]:
             raise DatasetError(
                 f"{root / name} has {len(images)} images, Caltech-256 has {CALTECH_COUNTS[k]}: "

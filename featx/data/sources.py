@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from featx.config import IMAGE_SUFFIXES
 from featx.data.dataset import Dataset
-from featx.data.folders import scan_folder
+from featx.data.folders import describe_left_out, scan_folder
 from featx.data.group_splits import split_groups
 from featx.data.groups import Grouping, choose_grouping, note_groups, warn_of_divided
 from featx.data.inventory import Inventory
 from featx.data.manifest import check_inside, read_manifest
 from featx.data.splits import NO_LABEL
 from featx.errors import DatasetError
+from featx.storage.files import take_path
+from featx.text import shorten
+
+log = logging.getLogger(__name__)
 
 
 def read_dataset(
@@ -20,6 +25,7 @@ def read_dataset(
     split: str | None = None,
     root: str | Path | None = None,
     *,
+    recursive: bool = False,
     group: str | None = None,
     group_pattern: str | None = None,
     group_time: float | None = None,
@@ -31,7 +37,7 @@ def read_dataset(
 
     Parameters
     ----------
-    data, split, root
+    data, split, root, recursive
         See `read_inventory`.
     group : str, optional
         The manifest's column that says what an image belongs to: an animal, a patient, a site.
@@ -44,7 +50,7 @@ def read_dataset(
         ``DIR/<class>/<group>/*``; folders of one name in several classes are one group.
     """
     grouping = choose_grouping(group, group_pattern, group_time, group_folder)
-    return read_inventory(data, split, root, grouping=grouping).load()
+    return read_inventory(data, split, root, recursive=recursive, grouping=grouping).load()
 
 
 def read_inventory(
@@ -52,14 +58,17 @@ def read_inventory(
     split: str | None = None,
     root: str | Path | None = None,
     *,
+    recursive: bool = False,
     grouping: Grouping | None = None,
+    quiet: bool = False,
 ) -> Inventory:
-    """Find the images of `data`, their classes and their splits.
+    """Find the images of `data`, their classes and their splits, and say what is left out.
 
     Parameters
     ----------
     data : str or Path
-        ``DIR/{train,val|valid,test}/<class>/*``, ``DIR/<class>/*``, a folder of images without
+        ``DIR/{train,val,test}/<class>/*`` (splits in any spelling of `config.SPLIT_SPELLINGS`; a
+        split without class folders is unlabelled), ``DIR/<class>/*``, a folder of images without
         classes, or a CSV file (a manifest) with the columns path, label and, if there are splits,
         split.
     split : str, optional
@@ -69,8 +78,13 @@ def read_inventory(
     root : str or Path, optional
         The folder that a manifest's paths are relative to and may not leave. None: the manifest's
         own, which they may not leave by a link either.
+    recursive : bool
+        Take the images in all folders below a class folder for that class, too; where folders are
+        groups, that is so.
     grouping : Grouping, optional
         How it is told which images belong together. ``--split`` then keeps groups whole.
+    quiet : bool
+        Leave what is found besides images in the inventory, and say nothing of it.
 
     Returns
     -------
@@ -82,7 +96,7 @@ def read_inventory(
         Nothing there, no images, one class only, a rule that the classes cannot meet, a split
         with a class that train lacks, a manifest that is not one, images without a group.
     """
-    path = Path(data)
+    path = take_path(data, "data")
     if not path.exists():
         raise DatasetError(f"no such file or folder: {path}")
     if path.is_dir():
@@ -93,17 +107,24 @@ def read_inventory(
                 f"{grouping} names a column of a manifest, and {path} is a folder: its images are "
                 "grouped by --group-pattern, --group-time or --group-folder"
             )
-        found = scan_folder(path)
+        by_folder = grouping is not None and grouping.by == "folder"
+        found = scan_folder(path, recursive or by_folder)
+    elif recursive:
+        raise DatasetError(f"--recursive goes with a folder, and {path} is a manifest")
     else:
         if grouping is not None and grouping.by == "folder":
             raise DatasetError(
                 f"{grouping} goes with a folder, and {path} is a manifest: --group names a column"
             )
         column = grouping.value if grouping is not None and grouping.by == "column" else None
-        found = read_manifest(path, path.parent if root is None else Path(root), column)
+        home = path.parent if root is None else take_path(root, "root")
+        found = read_manifest(path, home, column)
         if root is None:
             check_inside(found, path)
     found.source = str(path)
+    _note_classes(found)
+    if not quiet:
+        _say_notes(found)
     n_images = len(found)
     if not n_images and not path.is_dir():
         raise DatasetError(f"{path} names no images: nothing follows its first line")
@@ -111,6 +132,7 @@ def read_inventory(
         raise DatasetError(
             f"no images in {path}: looked for {', '.join(sorted(IMAGE_SUFFIXES))} in "
             f"{path.name}/<class>/ and {path.name}/{{train,val,test}}/<class>/"
+            + "".join(f"; {line}" for line in describe_left_out(found.left_out.list()))
         )
     if len(found.classes) == 1:
         raise DatasetError(
@@ -138,6 +160,30 @@ def read_inventory(
     return found
 
 
+def _say_notes(found: Inventory) -> None:
+    for line in [*describe_left_out(found.left_out.list()), *found.notes]:
+        log.warning("%s: %s", found.source, line)
+
+
+def _note_classes(found: Inventory) -> None:
+    """Note unlabelled images among labelled ones, and classes that differ in case alone."""
+    unlabelled = found.count(f"SELECT count(*) FROM images WHERE target = {NO_LABEL}")
+    if found.classes and unlabelled:
+        first = next(found.iterate_names(f"WHERE target = {NO_LABEL}"))
+        found.notes.append(
+            f"images without a label: {unlabelled} (such as {first}); they get features, and "
+            "nothing is learned from them or measured on them"
+        )
+    if found.empty and found.classes:
+        found.notes.append(f"class folders without images: {shorten(found.empty)}")
+    alike: dict[str, list[str]] = {}
+    for name in found.classes:
+        alike.setdefault(name.casefold(), []).append(name)
+    double = [" and ".join(names) for names in alike.values() if len(names) > 1]
+    if double:
+        found.notes.append(f"classes that differ in case alone stay apart: {shorten(double)}")
+
+
 def _check_splits(found: Inventory) -> None:
     """Raise DatasetError where a split has a class that train has no image of."""
     have = found.targets_by_split()
@@ -147,6 +193,9 @@ def _check_splits(found: Inventory) -> None:
         missing = sorted(have[split] - have["train"] - {NO_LABEL})
         if missing:
             names = ", ".join(found.classes[k] for k in missing)
+            learned = {found.classes[k].casefold() for k in have["train"] - {NO_LABEL}}
+            if any(found.classes[k].casefold() in learned for k in missing):
+                names += " (train has one in another case)"
             raise DatasetError(
                 f"{found.root}: {split} has classes that train lacks: {names}; nothing could "
                 "ever learn them"

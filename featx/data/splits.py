@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.config import SPLITS
-from featx.errors import DatasetError
+from featx.errors import ArgumentError, DatasetError
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +25,8 @@ def parse_split(rule: str) -> tuple[int, int] | tuple[tuple[float, float, float]
     DatasetError
         For anything else; the message shows both forms.
     """
+    if not isinstance(rule, str):
+        raise ArgumentError(f"split is {rule!r:.60}: expected text such as '0.7,0.1,0.2@0'")
     if match := re.fullmatch(r"first:(\d+),(\d+)", rule):
         n_train, n_val = int(match[1]), int(match[2])
         if n_train > 0:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import logging
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,11 +15,12 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from featx.config import BATCH_SIZE, CUDA_BATCH_SIZE
-from featx.data.dataset import Skipped
-from featx.data.folders import list_images
+from featx.data.dataset import LeftOut, Leftovers, Skipped
+from featx.data.folders import describe_left_out
 from featx.data.images import load_image
 from featx.data.loading import decode_some, load_batches
 from featx.deployment.classifier import Classifier, read_classifier
+from featx.deployment.listing import find_images, list_paths
 from featx.errors import DatasetError, ImageError, ModelError
 from featx.features.content import Features
 from featx.features.provenance import Choice, Provenance
@@ -29,6 +31,8 @@ from featx.network.engine_choice import make_engine
 from featx.storage.files import open_csv, write_whole
 from featx.text import as_text
 from featx.training.model import Model, read_model
+
+log = logging.getLogger(__name__)
 
 UNKNOWN = "unknown"
 COLUMNS = ("path", "rank", "class", "probability")  # of the CSV
@@ -82,10 +86,13 @@ class Predictions:
         In the order given.
     skipped_files : tuple of Skipped
         Files that are no images, and why.
+    left_out : tuple of LeftOut
+        Files in folders that are not called images, by kind.
     """
 
     predictions: tuple[Prediction, ...]
     skipped_files: tuple[Skipped, ...]
+    left_out: tuple[LeftOut, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON object of ``featx predict --json``."""
@@ -93,14 +100,16 @@ class Predictions:
             "predictions": [one.to_dict() for one in self.predictions],
             "skipped": len(self.skipped_files),
             "skipped_files": [one.to_dict() for one in self.skipped_files],
+            "left_out": [one.to_dict() for one in self.left_out],
         }
 
 
 def predict(
-    model: str | Path,
-    images: Sequence[str | Path] = (),
+    model: str | Path | Model,
+    images: str | Path | Sequence[str | Path] = (),
     *,
     listed: Iterable[str | Path] = (),
+    left_out: Leftovers | None = None,
     top: int = 1,
     threshold: float = 0.0,
     weights: str | None = None,
@@ -119,13 +128,15 @@ def predict(
 
     Parameters
     ----------
-    model : path
+    model : path or Model
         Of ``featx fit`` or ``featx finetune``.
-    images : sequence of paths
+    images : path or sequence of paths
         Files, and folders: the images in one in the order of their names, then those in the
         folders below it. All of them are there.
     listed : iterable of paths
         More files and folders, each taken when its turn comes; one that is not there is skipped.
+    left_out : Leftovers, optional
+        Is given the files in folders that are no images.
     top : int
         How many classes to give.
     threshold : float
@@ -168,8 +179,9 @@ def predict(
     >>> len(found), len(found[0].top)
     (9, 2)
     """
-    trained = read_model(Path(model))
-    named = [Path(image) for image in images]
+    trained = _take_model(model)
+    named = list_paths(images)
+    left_out = Leftovers() if left_out is None else left_out
     for path in named:
         if not path.exists():
             raise DatasetError(f"no such image: {path}")
@@ -195,7 +207,7 @@ def predict(
             def note(n: int) -> None:
                 bar.total = (bar.total or 0) + n  # a list's length is known when it ends
 
-            paths = find_images(named, listed, note)
+            paths = find_images(named, listed, note, left_out)
             first = list(itertools.islice(paths, wanted))
             if not first:
                 raise DatasetError("no images: the list is empty")
@@ -209,45 +221,16 @@ def predict(
             )
             every = itertools.chain(first, paths)
             yield from _run(every, classifier, runner, workers, describe, bar.update)
+            for line in describe_left_out(left_out.list()):
+                log.warning("%s", line)
 
     return run()
 
 
-def find_images(
-    named: Iterable[str | Path],
-    listed: Iterable[str | Path] = (),
-    note: Callable[[int], None] = lambda n: None,
-) -> Iterator[Path]:
-    """Images in files and folders, one after the other; of one folder's names all are in memory.
-
-    Links to folders are followed where they are named, and not below. What is a file is not looked
-    at.
-
-    Parameters
-    ----------
-    named, listed
-        See `predict`.
-    note : callable
-        Told how many more images there are, as soon as that is known.
-
-    Raises
-    ------
-    DatasetError
-        A folder that is named has no images, nor has any below it.
-    """
-    for path in map(Path, named):
-        inside = _expand(path, note)
-        first = next(inside, None)
-        if first is None:
-            raise DatasetError(f"no images in {path}")
-        yield first
-        yield from inside
-    for path in map(Path, listed):
-        yield from _expand(path, note)
-
-
-def collect_predictions(found: Iterable[Prediction | Skipped]) -> Predictions:
-    """All of what `predict` yields."""
+def collect_predictions(
+    found: Iterable[Prediction | Skipped], left_out: Leftovers | None = None
+) -> Predictions:
+    """All of what `predict` yields, and has told `left_out` by its end."""
     predictions: list[Prediction] = []
     skipped: list[Skipped] = []
     for one in found:
@@ -255,7 +238,8 @@ def collect_predictions(found: Iterable[Prediction | Skipped]) -> Predictions:
             predictions.append(one)
         else:
             skipped.append(one)
-    return Predictions(tuple(predictions), tuple(skipped))
+    told = () if left_out is None else left_out.list()
+    return Predictions(tuple(predictions), tuple(skipped), told)
 
 
 def record_predictions(
@@ -273,7 +257,7 @@ def record_predictions(
             yield one
 
 
-def predict_features(model: str | Path, features: Features) -> npt.NDArray[np.floating]:
+def predict_features(model: str | Path | Model, features: Features) -> npt.NDArray[np.floating]:
     """Probabilities, shape (n_samples, n_classes), of a head for features that are there already.
 
     Raises
@@ -281,7 +265,7 @@ def predict_features(model: str | Path, features: Features) -> npt.NDArray[np.fl
     ModelError
         The model is no head, or the features are of another network than it learned on.
     """
-    trained = read_model(Path(model))
+    trained = _take_model(model)
     head = load_head(trained)
     check_meaning(trained, features.provenance)
     return head.predict_proba(features.X[:])
@@ -297,6 +281,10 @@ def check_meaning(trained: Model, provenance: Provenance) -> None:
             f"{trained.path} learned on features of {learned.get('weights')}, and meets those of "
             f"{here['weights']} ({told}): the numbers would mean nothing"
         )
+
+
+def _take_model(model: str | Path | Model) -> Model:
+    return model if isinstance(model, Model) else read_model(model)
 
 
 def _choose(classifier: Classifier, engine: str, precision: str) -> Choice:
@@ -363,17 +351,3 @@ def _describe(
     best = tuple((classes[k], float(row[k])) for k in order)
     label, probability = best[0]
     return Prediction(path, label if probability >= threshold else UNKNOWN, probability, best)
-
-
-def _expand(path: Path, note: Callable[[int], None]) -> Iterator[Path]:
-    if not path.is_dir():
-        note(1)
-        yield path
-        return
-    images, others = list_images(path)
-    note(len(images))
-    yield from (path / name for name in images)
-    for name in others:
-        below = path / name
-        if below.is_dir() and not below.is_symlink():
-            yield from _expand(below, note)

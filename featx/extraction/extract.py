@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from featx.data.inventory import Image, Inventory
 from featx.errors import DatasetError, ImageError
 from featx.extraction.parts import Part, estimate_parts, part_features, run_parts
 from featx.extraction.place import examine_place
-from featx.extraction.request import Request, drop_held, look_up, note_index, reuse
+from featx.extraction.request import Lookup, Request, drop_held, look_up, note_index, reuse
 from featx.extraction.result import Extraction, Making, describe_stages, finish
 from featx.extraction.runner import build_runner
 from featx.features.cache import (
@@ -52,6 +53,7 @@ def extract(
     weights: str = "auto",
     split: str | None = None,
     root: str | Path | None = None,
+    recursive: bool = False,
     device: str = "auto",
     engine: str = "auto",
     precision: str = "fp32",
@@ -76,7 +78,7 @@ def extract(
 
     Parameters
     ----------
-    data, split, root
+    data, split, root, recursive
         See `featx.read_dataset`.
     output : path, optional
         The feature file; None: a name of its own in the cache folder.
@@ -145,6 +147,7 @@ def extract(
             data=data,
             split=split,
             root=root,
+            recursive=recursive,
             choice=Choice(
                 engine=engine,
                 precision=precision,
@@ -172,8 +175,13 @@ def extract(
 def extract_request(request: Request) -> Extraction:
     """See `extract`, whose arguments a request holds."""
     lookup = look_up(request)
-    if lookup.found is not None:
-        return lookup.found
+    done = lookup.found or _extract(lookup)
+    return replace(
+        done, left_out=lookup.inventory.left_out.list(), notes=tuple(lookup.inventory.notes)
+    )
+
+
+def _extract(lookup: Lookup) -> Extraction:
     request, inventory = lookup.request, lookup.inventory
     # Before weights are fetched and a network is built for nothing.
     choice, place = request.choice, request.output or lookup.cache_dir / "features.h5"

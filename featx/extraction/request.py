@@ -22,7 +22,6 @@ from featx.features.ledger import count_held
 from featx.features.provenance import Choice
 from featx.machine import count_cores
 from featx.storage.files import resolve_output
-from featx.text import printable
 from featx.timing import Stages
 
 log = logging.getLogger(__name__)
@@ -44,6 +43,7 @@ class Request:
     data: str | Path | Dataset | Inventory
     split: str | None = None
     root: str | Path | None = None
+    recursive: bool = False
     choice: Choice = field(default_factory=Choice)
     weights: str = "auto"
     device: str = "auto"
@@ -68,7 +68,7 @@ class Request:
             return self.data
         if isinstance(self.data, Dataset):
             return take_inventory(self.data)
-        return read_inventory(self.data, self.split, self.root)
+        return read_inventory(self.data, self.split, self.root, recursive=self.recursive)
 
     def count_workers(self) -> int:
         """Decoding threads."""
@@ -106,7 +106,6 @@ class Lookup:
 def look_up(request: Request) -> Lookup:
     """Find and hash the images, and a file that holds just them."""
     inventory = request.read_images()
-    _note_ignored(inventory)
     pixel_limit()  # what it says of a wrong setting is better said now
     target = None if request.output is None else resolve_output(Path(request.output))
     request = replace(request, output=target)
@@ -171,9 +170,3 @@ def note_index(inventory: Inventory, path: Path) -> None:
         write_index(inventory, path)
     except (FeatureFileError, OSError) as error:
         log.debug("the next run reads every image again: %s", error)
-
-
-def _note_ignored(inventory: Inventory) -> None:
-    if inventory.n_ignored:
-        named = ", ".join([*inventory.ignored[:3], *["…"][: inventory.n_ignored > 3]])
-        log.info("ignored, since no images: %d (%s)", inventory.n_ignored, printable(named))

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from featx.data.dataset import Skipped
+from featx.data.dataset import LeftOut, Skipped, describe_scan
 from featx.data.inventory import Inventory
 from featx.features.content import FeatureFile, Heading
 from featx.features.costs import Reused, read_cost, write_cost
@@ -61,6 +61,10 @@ class Extraction:
         Where the network ran. Where all was there: where it ran then, as far as that is known.
     fingerprint : str
         Of the dataset as stored.
+    left_out : tuple of LeftOut
+        Files that lie among the images and are none of them, by kind.
+    notes : tuple of str
+        What one should know of the data besides.
     """
 
     features: Path
@@ -77,6 +81,8 @@ class Extraction:
     precision: str
     device: str
     fingerprint: str
+    left_out: tuple[LeftOut, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON object of ``featx extract --json``."""
@@ -85,6 +91,7 @@ class Extraction:
             "features": str(self.features),
             "skipped": len(self.skipped_files),
             "skipped_files": [one.to_dict() for one in self.skipped_files],
+            **describe_scan(self.left_out, self.notes),
         }
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from featx.data.dataset import Dataset
 from featx.data.images import describe_decoder
-from featx.data.sources import read_dataset
+from featx.data.sources import read_inventory
 from featx.errors import DatasetError, FeatureFileError, ModelError
 from featx.extraction.extract import extract_request
 from featx.extraction.request import Request
@@ -33,6 +33,7 @@ def extract_views(
     *,
     split: str | None = None,
     root: str | Path | None = None,
+    recursive: bool = False,
     output: Path | None = None,
     **options: Any,
 ) -> list[Path]:
@@ -40,7 +41,7 @@ def extract_views(
 
     Parameters
     ----------
-    data, split, root
+    data, split, root, recursive
         See `featx.read_dataset`.
     count : int
     output : path, optional
@@ -52,7 +53,10 @@ def extract_views(
     -------
     list of Path
     """
-    dataset = data if isinstance(data, Dataset) else read_dataset(data, split, root)
+    if isinstance(data, Dataset):
+        dataset = data
+    else:
+        dataset = read_inventory(data, split, root, recursive=recursive, quiet=True).load()
     chosen = {one.name: options.pop(one.name) for one in fields(Choice) if one.name in options}
     request = Request(data=dataset, output=output, choice=Choice(**chosen), **options)
     return extract_each_view(request, dataset, count)

@@ -175,7 +175,7 @@ class FeatureFile:
         }
 
     def _count_images(self) -> dict[str, dict[str, int]]:
-        """How many images each class has in each split, in the order of the rows."""
+        """How many images each class has in each split, in the order of the rows; "" has none."""
         found: Counter[tuple[str, int]] = Counter()
         for some in iterate_slices(len(self), _COUNTED):
             splits = decode_text(self.columns["splits"][some]).tolist()
@@ -183,7 +183,9 @@ class FeatureFile:
         counts: dict[str, dict[str, int]] = {}
         for split in dict.fromkeys(split for split, _ in found):
             names = [(name, found[split, k]) for k, name in enumerate(self.heading.classes)]
-            counts[split] = dict(names) if names else {"": found[split, -1]}
+            counts[split] = dict(names)
+            if found[split, -1]:
+                counts[split][""] = found[split, -1]
         return counts
 
     def _count_groups(self) -> int | None:

@@ -53,6 +53,7 @@ def finetune(
     weights: str = "auto",
     split: str | None = None,
     root: str | Path | None = None,
+    recursive: bool = False,
     augment: bool = False,
     prefix_cache: bool = True,
     class_weight: str = "none",
@@ -71,7 +72,7 @@ def finetune(
 
     Parameters
     ----------
-    data, split, root
+    data, split, root, recursive
         See `featx.read_dataset`.
     train : {"fc", "last3", "layer4", "all"}
         What moves: the new last layer alone, the last three layers, the last stage, everything.
@@ -114,7 +115,9 @@ def finetune(
     ModelError
         Unknown `train`.
     """
-    dataset = data if isinstance(data, Dataset) else read_dataset(data, split, root)
+    dataset = (
+        data if isinstance(data, Dataset) else read_dataset(data, split, root, recursive=recursive)
+    )
     check_trainable(dataset)
     workers = count_cores() if num_workers is None else num_workers
     rows, skipped = leave_out_undecodable(hash_rows(dataset, on_error), on_error)

@@ -28,6 +28,7 @@ def extract_distributed(
     weights: str = "auto",
     split: str | None = None,
     root: str | Path | None = None,
+    recursive: bool = False,
     device: str = "auto",
     engine: str = "auto",
     precision: str = "fp32",
@@ -54,9 +55,10 @@ def extract_distributed(
         See `run_with_ray`.
     shard_size : int
         Images of a shard.
-    data, output, backbone, weights, split, root, device, engine, precision, decode, protocol
+    data, output, backbone, weights, split, root, recursive, device, engine, precision, decode
         See `featx.extract`.
-    storage, batch_size, num_workers, on_error, cache_dir, overwrite, rehash, lock, progress
+    protocol, storage, batch_size, num_workers, on_error, cache_dir, overwrite, rehash, lock
+    progress
         See `featx.extract`.
 
     Returns
@@ -75,6 +77,7 @@ def extract_distributed(
             data=data,
             split=split,
             root=root,
+            recursive=recursive,
             choice=Choice(
                 engine=engine,
                 precision=precision,
@@ -124,6 +127,8 @@ def extract_distributed(
         reused=done.images - computed,
         seconds=time.perf_counter() - started,
         images_per_second=computed / seconds if computed else None,
+        left_out=lookup.inventory.left_out.list(),
+        notes=tuple(lookup.inventory.notes),
     )
 
 

@@ -141,9 +141,8 @@ def _name_shards(shards: Sequence[int]) -> str:
 def _note_changes(plan: Plan, planned: Inventory) -> None:
     """Warn where the data has other images by now, as far as names tell and it is in sight."""
     try:
-        now = read_inventory(
-            plan.data, plan.split, plan.root if Path(plan.data).is_file() else None
-        )
+        root = plan.root if Path(plan.data).is_file() else None
+        now = read_inventory(plan.data, plan.split, root, recursive=plan.recursive, quiet=True)
     except (DatasetError, OSError):
         return
     for said in find_changes(planned, now):

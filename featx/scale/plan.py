@@ -29,7 +29,10 @@ from featx.timing import Stages
 log = logging.getLogger(__name__)
 
 # What else two plans are compared by.
-_COMPARED = ("root", "dataset", "split_rule", "weights", "batch_size", "on_error", "shard_size")
+_COMPARED = (
+    "root", "dataset", "split_rule", "weights", "batch_size", "on_error", "shard_size",
+    "recursive",
+)  # fmt: skip
 
 
 def make_plan(
@@ -38,6 +41,7 @@ def make_plan(
     *,
     split: str | None = None,
     root: str | Path | None = None,
+    recursive: bool = False,
     backbone: str = BACKBONE,
     weights: str = "auto",
     device: str = "auto",
@@ -58,7 +62,7 @@ def make_plan(
 
     Parameters
     ----------
-    data, split, root
+    data, split, root, recursive
         See `read_inventory`; or an inventory that was hashed.
     folder : path
         Where the plan goes.
@@ -89,6 +93,7 @@ def make_plan(
             data=data,
             split=split,
             root=root,
+            recursive=recursive,
             choice=Choice(
                 engine=engine,
                 precision=precision,
@@ -126,6 +131,9 @@ def plan_request(request: Request, folder: Path, shard_size: int) -> Plan:
         data=str(Path(inventory.source).resolve()),
         root=str(inventory.root.resolve()),
         split=request.split,
+        recursive=request.recursive,
+        left_out=inventory.left_out.list(),
+        notes=tuple(inventory.notes),
         dataset=inventory.name,
         split_rule=inventory.split_rule,
         classes=inventory.classes,
@@ -144,7 +152,7 @@ def plan_request(request: Request, folder: Path, shard_size: int) -> Plan:
     if before is not None:
         if replace(before, shards=()) == plan:
             log.info("%s is this plan already", folder)
-            return before
+            return replace(before, left_out=plan.left_out, notes=plan.notes)
         raise OutputExistsError(folder, _find_differences(before, plan, inventory))
     return _write_plan(plan, inventory)
 
@@ -216,6 +224,8 @@ def _write_plan(plan: Plan, inventory: Inventory) -> Plan:
             unread[as_text(name)]
             for name in inventory.iterate_names(f"WHERE {where} AND digest IS NULL")
         ]
+        if not some.start:
+            left_out += (one for one in inventory.unread if one.path.endswith("/"))
         columns: dict[str, Rows] = {
             "paths": chosen.text("name"),
             "splits": chosen.numbers("split"),

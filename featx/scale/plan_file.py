@@ -7,13 +7,13 @@ which images it has, `features/` the shards' feature files as they come. Nothing
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from featx.config import PLAN_SCHEMA
-from featx.data.dataset import Skipped
+from featx.data.dataset import LeftOut, Skipped, describe_scan
 from featx.data.inventory import Inventory
 from featx.errors import FeatureFileError, PlanError
 from featx.features.ledger import iterate_digests
@@ -56,6 +56,10 @@ class Plan:
         Of all that could; see `featx.Features.fingerprint`.
     shards : tuple of str
         SHA-256 of each shard's list.
+    recursive : bool
+        Whether folders below class folders were read, too.
+    left_out, notes
+        See `featx.Extraction`; told when a plan is made, and not kept.
     """
 
     folder: Path
@@ -75,6 +79,9 @@ class Plan:
     skipped: int
     fingerprint: str
     shards: tuple[str, ...] = ()
+    recursive: bool = False
+    left_out: tuple[LeftOut, ...] = field(default=(), compare=False)
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
     def list_path(self, shard: int) -> Path:
         """Which images a shard has."""
@@ -102,13 +109,15 @@ class Plan:
             "storage": made.storage,
             "batch_size": self.batch_size,
             "fingerprint": self.fingerprint,
+            **describe_scan(self.left_out, self.notes),
         }
 
 
 def describe_plan(plan: Plan) -> dict[str, Any]:
     """What plan.json holds, but for the hash of it all."""
     facts = {"schema": PLAN_SCHEMA, **asdict(plan)}
-    del facts["folder"]
+    for name in ("folder", "left_out", "notes"):
+        del facts[name]
     return {**facts, "classes": list(plan.classes), "shards": list(plan.shards)}
 
 

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from featx.errors import OutputExistsError, StorageError
+from featx.errors import ArgumentError, OutputExistsError, StorageError
 from featx.text import as_text, format_bytes, say_error
 
 _TEMPORARY = re.compile(r"(\..*)\.[0-9a-f]{32}\.tmp", re.DOTALL)
@@ -283,6 +283,13 @@ def hash_file(path: Path) -> str:
     """SHA-256 of a file's bytes, in hex; raises OSError where it cannot be read."""
     with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def take_path(value: Any, name: str) -> Path:
+    """The path that an argument is; raises ArgumentError, which names it, for anything else."""
+    if isinstance(value, (str, os.PathLike)):
+        return Path(value)
+    raise ArgumentError(f"{name} is a {type(value).__name__} ({value!r:.60}): expected a path")
 
 
 def open_regular(path: Path) -> io.BufferedReader:

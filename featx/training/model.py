@@ -18,7 +18,7 @@ from safetensors.numpy import save_file
 
 from featx.config import MODEL_SCHEMA
 from featx.errors import ModelError, OutputExistsError
-from featx.storage.files import check_writable, hash_json, write_whole
+from featx.storage.files import check_writable, hash_json, take_path, write_whole
 from featx.timing import add_seconds
 from featx.training.metrics import Score, describe_scores
 
@@ -240,7 +240,7 @@ def read_model(path: str | Path) -> Model:
     >>> featx.read_model("model.safetensors").classes
     ('cat', 'dog', 'owl')
     """
-    path = Path(path)
+    path = take_path(path, "model")
     file_path = path / "model.safetensors" if path.is_dir() else path
     if not file_path.is_file():
         raise ModelError(f"no such model: {file_path}; featx fit and featx finetune make them")

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from shared import CLASSES, PER_CLASS, draw_photo
 
+from featx.data.folders import BESIDE_SPLITS
 from featx.data.manifest import write_manifest
 from featx.data.sources import read_dataset
 from featx.errors import DatasetError, OutputExistsError
@@ -90,7 +91,8 @@ def test_a_scan_does_not_trip_over_strays(photos):
     assert found.classes == CLASSES
     assert len(found) == 27
     assert found.ignored == (
-        "dog/greg", "folder.jpg/", "owl/RENAME2", "owl/notes.jpg.txt", "readme.txt",
+        "owl/notes.jpg.txt", "readme.txt", ".DS_Store", "._00.jpg",
+        ".ipynb_checkpoints/00-checkpoint.jpg", "owl/RENAME2", "dog/greg/1.jpg", "folder.jpg/",
     )  # fmt: skip
 
 
@@ -100,7 +102,9 @@ def test_extra_folders_beside_the_splits_are_ignored(photos, tmp_path):
         shutil.copytree(photos, root / folder)
     found = read_dataset(root)
     assert found.counts() == {"train": 27, "test": 27}
-    assert found.ignored == ("raw/",)
+    (left_out,) = found.left_out
+    assert (left_out.kind, left_out.count) == (BESIDE_SPLITS, 27)
+    assert left_out.examples == ("raw/cat/00.jpg", "raw/cat/01.png", "raw/cat/02.jpg")
     for folder in ("test", "raw"):
         shutil.rmtree(root / folder)
     assert read_dataset(root).counts() == {"train": 27}
@@ -163,7 +167,7 @@ def test_what_cannot_be_used_says_why(photos, tmp_path):
         ("path,label\n../x.jpg,a\n", "leads out of the manifest's root"),
         ("path,label\n/etc/x.jpg,a\n", "lies outside the manifest's root"),
         ("path,label\n,a\n", "line 2: the path is empty"),
-        ("path,label,split\nx.jpg,a,dev\n", "split is 'dev'; expected train, val or test"),
+        ("path,label,split\nx.jpg,a,eval\n", "split is 'eval'; expected train, val or test"),
         ("path,label,split\nx.jpg,a,train\ny.jpg,b,test\n", "test has classes that train lacks: b"),
         ("path,label,split\nx.jpg,a,val\ny.jpg,b,test\n", "no labelled train images"),
         ("path,label\n", "names no images"),

@@ -1,0 +1,89 @@
+"""Which images are meant: files, folders and lists of both."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from featx.data.dataset import Leftovers
+from featx.data.folders import LINKS, count_files, describe_left_out, look, name_unwanted
+from featx.errors import DatasetError
+from featx.storage.files import take_path
+
+
+def list_paths(images: str | Path | Iterable[str | Path]) -> list[Path]:
+    """One path, or several; raises ArgumentError for anything else."""
+    if isinstance(images, (str, bytes, os.PathLike)) or not isinstance(images, Iterable):
+        images = [images]
+    return [take_path(one, "images") for one in images]
+
+
+def find_images(
+    named: Iterable[str | Path],
+    listed: Iterable[str | Path] = (),
+    note: Callable[[int], None] = lambda n: None,
+    left_out: Leftovers | None = None,
+) -> Iterator[Path]:
+    """Images in files and folders, one after the other; of one folder's names all are in memory.
+
+    Links to folders are followed where they are named, and not below. What is a file is not looked
+    at.
+
+    Parameters
+    ----------
+    named, listed
+        See `predict`.
+    note : callable
+        Told how many more images there are, as soon as that is known.
+    left_out : Leftovers, optional
+        Is given the files in folders that are no images.
+
+    Raises
+    ------
+    DatasetError
+        A folder that is named has no images, nor has any below it.
+    """
+    left_out = Leftovers() if left_out is None else left_out
+    for path in map(Path, named):
+        inside = _expand(path, note, left_out)
+        first = next(inside, None)
+        if first is None:
+            told = "".join(f"; {line}" for line in describe_left_out(left_out.list()))
+            raise DatasetError(f"no images in {path}{told}")
+        yield first
+        yield from inside
+    for path in map(Path, listed):
+        yield from _expand(path, note, left_out)
+
+
+def _expand(path: Path, note: Callable[[int], None], left_out: Leftovers) -> Iterator[Path]:
+    if not path.is_dir():
+        note(1)
+        yield path
+        return
+    waiting = [path]
+    while waiting:
+        here, folders = waiting.pop(), list[str]()
+        count = functools.partial(_count, here, left_out)
+        try:
+            images = sorted(look(here, folders, count))
+        except OSError:  # it counts as an image: loading that will say that it cannot be read
+            note(1)
+            yield here
+            continue
+        note(len(images))
+        yield from (here / name for name in images)
+        for name in sorted(folders, reverse=True):
+            below = here / name
+            if kind := name_unwanted(name):
+                count_files(below, str(below), kind, left_out)
+            elif below.is_symlink():
+                left_out.add(LINKS, str(below))
+            else:
+                waiting.append(below)
+
+
+def _count(folder: Path, left_out: Leftovers, kind: str, name: str) -> None:
+    left_out.add(kind, str(folder / name))
