@@ -19,7 +19,7 @@ from featx.data.splits import find_untrainable
 from featx.errors import DatasetError
 from featx.text import as_text
 
-_MOST_KINDS = 100  # of what is left out: a suffix may be anything
+_MOST_KINDS = 250  # of what is left out: a suffix may be anything
 _MOST_EXAMPLES = 3  # of each
 
 

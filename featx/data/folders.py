@@ -42,6 +42,7 @@ _HINTS = {
     UNNAMED: f"; call them {', '.join(sorted(IMAGE_SUFFIXES))}",
 }
 
+_SHOWN = 12  # kinds in a sentence
 _KINDS = {suffix: kind for kind, suffixes in OTHER_FILES.items() for suffix in suffixes}
 _SUFFIX = re.compile(r".*(\.\w{1,12})", re.DOTALL)
 # How images begin whatever they are called: the marks that their formats prescribe.
@@ -163,8 +164,11 @@ def count_files(folder: Path, shown: str, kind: str, left_out: Leftovers) -> Non
 def describe_left_out(kinds: Sequence[LeftOut]) -> list[str]:
     """What is left out, a sentence for each kind of images and one for all else."""
     lines = [f"{one}{_HINTS[one.kind]}" for one in kinds if one.kind in _HINTS]
-    rest = "; ".join(str(one) for one in kinds if one.kind not in _HINTS)
-    return [f"left out: {line}" for line in (*lines, rest) if line]
+    rest = sorted((one for one in kinds if one.kind not in _HINTS), key=lambda one: -one.count)
+    told = [str(one) for one in rest[:_SHOWN]]
+    if more := rest[_SHOWN:]:
+        told.append(f"{sum(one.count for one in more)} of {len(more)} other kinds (see --json)")
+    return [f"left out: {line}" for line in (*lines, "; ".join(told)) if line]
 
 
 def _name_kind(entry: os.DirEntry[str]) -> str:
