@@ -93,6 +93,32 @@ max_skipped_option = click.option(
 
 data_argument = click.argument("data", metavar="DATA", type=click.Path())
 
+# At most one of them.
+group_options = _stack(
+    click.option(
+        "--group",
+        metavar="COLUMN",
+        help="The manifest's column of what images belong to: an animal, patient, site. --split "
+        "keeps such groups whole, and intervals and tests count them, not images.",
+    ),
+    click.option(
+        "--group-pattern",
+        metavar="REGEX",
+        help="Group by what the first parentheses match in the relative path, such as "
+        "'(site[0-9]+)'.",
+    ),
+    click.option(
+        "--group-time",
+        type=click.FloatRange(0),
+        metavar="SECONDS",
+        help="Group bursts: photographs of one camera model, each at most so long after the one "
+        "before (EXIF).",
+    ),
+    click.option(
+        "--group-folder", is_flag=True, help="Group by the folder in DIR/<class>/<group>/*."
+    ),
+)
+
 source_options = _stack(
     click.option(
         "--split",
@@ -109,6 +135,7 @@ source_options = _stack(
         is_flag=True,
         help="Take the images in all folders below a class folder for that class, too.",
     ),
+    group_options,
     backbone_option,
     weights_option,
     click.option(

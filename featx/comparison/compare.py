@@ -19,8 +19,9 @@ from featx.comparison.trainers import HeadTrainer, NetworkTrainer
 from featx.comparison.verdict import judge, rank_on_val
 from featx.config import BACKBONE, CLASSIFIERS, EPOCHS, MARGIN, PROTOCOLS
 from featx.data.dataset import Dataset, HashedRows
+from featx.data.groups import choose_grouping
 from featx.data.manifest import write_manifest
-from featx.data.sources import read_dataset
+from featx.data.sources import take_dataset
 from featx.errors import BudgetError, ModelError, OutputExistsError, WeightsError
 from featx.extraction.extract import extract_request
 from featx.extraction.request import Request
@@ -61,6 +62,10 @@ def compare(
     split: str | None = None,
     root: str | Path | None = None,
     recursive: bool = False,
+    group: str | None = None,
+    group_pattern: str | None = None,
+    group_time: float | None = None,
+    group_folder: bool = False,
     augment: bool = False,
     prefix_cache: bool = True,
     seed: int = 0,
@@ -111,8 +116,10 @@ def compare(
         The comparison's folder; None: results/NAME.
     overwrite : bool
         Use an `output` that holds the comparison of another dataset.
-    data, split, root, recursive, backbone, weights, device, engine, precision, decode
-    batch_size, num_workers, on_error, cache_dir, rehash, lock
+    data, split, root, recursive, group, group_pattern, group_time, group_folder
+        See `featx.read_dataset`. With groups, intervals and pairs take a group for an observation.
+    backbone, weights, device, engine, precision, decode, batch_size, num_workers, on_error
+    cache_dir, rehash, lock
         See `featx.extract`.
     seed, max_memory, progress
         See `featx.fit`. Of the default heads those that need more memory are left out.
@@ -142,9 +149,8 @@ def compare(
     networks = (() if published else ("fc",)) if baseline is None else baseline
     check_names(heads, networks)
     check_margin(margin)
-    dataset = (
-        data if isinstance(data, Dataset) else read_dataset(data, split, root, recursive=recursive)
-    )
+    grouping = choose_grouping(group, group_pattern, group_time, group_folder)
+    dataset = take_dataset(data, split, root, grouping, recursive=recursive)
     check_comparable(dataset, needs_val="calibrate" if calibrate else "refit" * published)
     folder = Path(output) if output is not None else Path("results") / dataset.name
     if not isinstance(data, Dataset) and Path(data).resolve() == (folder / "split.csv").resolve():

@@ -272,6 +272,16 @@ def _hash(path: Path) -> bytes:
         return b""
 
 
+def hash_groups(found: Inventory) -> str:
+    """SHA-256, in hex, of what each image belongs to; "" where that is not known."""
+    if not found.grouped:
+        return ""
+    digest = hashlib.sha256()
+    for name, team in found.db.execute("SELECT name, team FROM images ORDER BY position"):
+        digest.update(name + b"\0" + team.encode() + b"\0")
+    return digest.hexdigest()
+
+
 def warn_of_divided(found: Inventory) -> None:
     """Say which groups the splits that the data have put on more than one side."""
     divided = (

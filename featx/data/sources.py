@@ -53,6 +53,22 @@ def read_dataset(
     return read_inventory(data, split, root, recursive=recursive, grouping=grouping).load()
 
 
+def take_dataset(
+    data: str | Path | Dataset,
+    split: str | None = None,
+    root: str | Path | None = None,
+    grouping: Grouping | None = None,
+    *,
+    recursive: bool = False,
+    quiet: bool = False,
+) -> Dataset:
+    """A dataset as it is, or what `read_inventory` finds in data."""
+    if isinstance(data, Dataset):
+        return data
+    found = read_inventory(data, split, root, recursive=recursive, grouping=grouping, quiet=quiet)
+    return found.load()
+
+
 def read_inventory(
     data: str | Path,
     split: str | None = None,

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from featx.config import BACKBONE, BACKBONES, Preprocessing
 from featx.data.dataset import Dataset
+from featx.data.groups import choose_grouping
 from featx.data.images import load_image, read_decode
 from featx.data.inventory import Image, Inventory
 from featx.errors import DatasetError, ImageError
@@ -54,6 +55,10 @@ def extract(
     split: str | None = None,
     root: str | Path | None = None,
     recursive: bool = False,
+    group: str | None = None,
+    group_pattern: str | None = None,
+    group_time: float | None = None,
+    group_folder: bool = False,
     device: str = "auto",
     engine: str = "auto",
     precision: str = "fp32",
@@ -78,7 +83,7 @@ def extract(
 
     Parameters
     ----------
-    data, split, root, recursive
+    data, split, root, recursive, group, group_pattern, group_time, group_folder
         See `featx.read_dataset`.
     output : path, optional
         The feature file; None: a name of its own in the cache folder.
@@ -148,6 +153,7 @@ def extract(
             split=split,
             root=root,
             recursive=recursive,
+            grouping=choose_grouping(group, group_pattern, group_time, group_folder),
             choice=Choice(
                 engine=engine,
                 precision=precision,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from featx.data.dataset import Dataset
+from featx.data.groups import Grouping
 from featx.data.hashing import hash_images, write_index
 from featx.data.images import pixel_limit
 from featx.data.inventory import Inventory, take_inventory
@@ -44,6 +45,7 @@ class Request:
     split: str | None = None
     root: str | Path | None = None
     recursive: bool = False
+    grouping: Grouping | None = None
     choice: Choice = field(default_factory=Choice)
     weights: str = "auto"
     device: str = "auto"
@@ -68,7 +70,9 @@ class Request:
             return self.data
         if isinstance(self.data, Dataset):
             return take_inventory(self.data)
-        return read_inventory(self.data, self.split, self.root, recursive=self.recursive)
+        return read_inventory(
+            self.data, self.split, self.root, recursive=self.recursive, grouping=self.grouping
+        )
 
     def count_workers(self) -> int:
         """Decoding threads."""

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from featx.data.dataset import Dataset
+from featx.data.groups import choose_grouping
 from featx.data.images import describe_decoder
-from featx.data.sources import read_inventory
+from featx.data.sources import take_dataset
 from featx.errors import DatasetError, FeatureFileError, ModelError
 from featx.extraction.extract import extract_request
 from featx.extraction.request import Request
@@ -34,6 +35,10 @@ def extract_views(
     split: str | None = None,
     root: str | Path | None = None,
     recursive: bool = False,
+    group: str | None = None,
+    group_pattern: str | None = None,
+    group_time: float | None = None,
+    group_folder: bool = False,
     output: Path | None = None,
     **options: Any,
 ) -> list[Path]:
@@ -41,7 +46,7 @@ def extract_views(
 
     Parameters
     ----------
-    data, split, root, recursive
+    data, split, root, recursive, group, group_pattern, group_time, group_folder
         See `featx.read_dataset`.
     count : int
     output : path, optional
@@ -53,10 +58,8 @@ def extract_views(
     -------
     list of Path
     """
-    if isinstance(data, Dataset):
-        dataset = data
-    else:
-        dataset = read_inventory(data, split, root, recursive=recursive, quiet=True).load()
+    grouping = choose_grouping(group, group_pattern, group_time, group_folder)
+    dataset = take_dataset(data, split, root, grouping, recursive=recursive, quiet=True)
     chosen = {one.name: options.pop(one.name) for one in fields(Choice) if one.name in options}
     request = Request(data=dataset, output=output, choice=Choice(**chosen), **options)
     return extract_each_view(request, dataset, count)

@@ -21,9 +21,10 @@ from featx.config import (
     TRAIN_BATCH_SIZE,
 )
 from featx.data.dataset import Dataset, HashedRows, Skipped, check_trainable
+from featx.data.groups import choose_grouping
 from featx.data.hashing import hash_rows
 from featx.data.loading import leave_out_undecodable
-from featx.data.sources import read_dataset
+from featx.data.sources import take_dataset
 from featx.features.cache import find_cache_dir, find_making, list_same_data
 from featx.finetuning.prefix import PrefixBatches, PrefixFile, row_bytes
 from featx.finetuning.recipe import TuneOptions, make_tune_recipe, run_name
@@ -54,6 +55,10 @@ def finetune(
     split: str | None = None,
     root: str | Path | None = None,
     recursive: bool = False,
+    group: str | None = None,
+    group_pattern: str | None = None,
+    group_time: float | None = None,
+    group_folder: bool = False,
     augment: bool = False,
     prefix_cache: bool = True,
     class_weight: str = "none",
@@ -72,7 +77,7 @@ def finetune(
 
     Parameters
     ----------
-    data, split, root, recursive
+    data, split, root, recursive, group, group_pattern, group_time, group_folder
         See `featx.read_dataset`.
     train : {"fc", "last3", "layer4", "all"}
         What moves: the new last layer alone, the last three layers, the last stage, everything.
@@ -115,9 +120,8 @@ def finetune(
     ModelError
         Unknown `train`.
     """
-    dataset = (
-        data if isinstance(data, Dataset) else read_dataset(data, split, root, recursive=recursive)
-    )
+    grouping = choose_grouping(group, group_pattern, group_time, group_folder)
+    dataset = take_dataset(data, split, root, grouping, recursive=recursive)
     check_trainable(dataset)
     workers = count_cores() if num_workers is None else num_workers
     rows, skipped = leave_out_undecodable(hash_rows(dataset, on_error), on_error)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from featx.config import BACKBONE, PLAN_SHARD_IMAGES
+from featx.data.groups import choose_grouping
 from featx.extraction.request import Lookup, Request, look_up
 from featx.extraction.result import Extraction
 from featx.features.provenance import Choice
@@ -29,6 +30,10 @@ def extract_distributed(
     split: str | None = None,
     root: str | Path | None = None,
     recursive: bool = False,
+    group: str | None = None,
+    group_pattern: str | None = None,
+    group_time: float | None = None,
+    group_folder: bool = False,
     device: str = "auto",
     engine: str = "auto",
     precision: str = "fp32",
@@ -55,7 +60,8 @@ def extract_distributed(
         See `run_with_ray`.
     shard_size : int
         Images of a shard.
-    data, output, backbone, weights, split, root, recursive, device, engine, precision, decode
+    data, output, backbone, weights, split, root, recursive, group, group_pattern, group_time
+    group_folder, device, engine, precision, decode
         See `featx.extract`.
     protocol, storage, batch_size, num_workers, on_error, cache_dir, overwrite, rehash, lock
     progress
@@ -77,7 +83,8 @@ def extract_distributed(
             data=data,
             split=split,
             root=root,
-            recursive=recursive,
+            recursive=recursive or group_folder,
+            grouping=choose_grouping(group, group_pattern, group_time, group_folder),
             choice=Choice(
                 engine=engine,
                 precision=precision,

@@ -10,6 +10,7 @@ import numpy as np
 
 from featx.config import BACKBONE, CUDA_BATCH_SIZE, PLAN_SHARD_IMAGES
 from featx.data.columns import Selection
+from featx.data.groups import choose_grouping, hash_groups
 from featx.data.hashing import hash_images
 from featx.data.inventory import Inventory
 from featx.errors import DeviceError, OutputExistsError, PlanError
@@ -31,7 +32,7 @@ log = logging.getLogger(__name__)
 # What else two plans are compared by.
 _COMPARED = (
     "root", "dataset", "split_rule", "weights", "batch_size", "on_error", "shard_size",
-    "recursive",
+    "recursive", "groups",
 )  # fmt: skip
 
 
@@ -42,6 +43,10 @@ def make_plan(
     split: str | None = None,
     root: str | Path | None = None,
     recursive: bool = False,
+    group: str | None = None,
+    group_pattern: str | None = None,
+    group_time: float | None = None,
+    group_folder: bool = False,
     backbone: str = BACKBONE,
     weights: str = "auto",
     device: str = "auto",
@@ -62,8 +67,8 @@ def make_plan(
 
     Parameters
     ----------
-    data, split, root, recursive
-        See `read_inventory`; or an inventory that was hashed.
+    data, split, root, recursive, group, group_pattern, group_time, group_folder
+        See `featx.read_dataset`; or an inventory that was hashed.
     folder : path
         Where the plan goes.
     backbone, weights, engine, precision, decode, protocol, storage, batch_size, on_error
@@ -93,7 +98,8 @@ def make_plan(
             data=data,
             split=split,
             root=root,
-            recursive=recursive,
+            recursive=recursive or group_folder,
+            grouping=choose_grouping(group, group_pattern, group_time, group_folder),
             choice=Choice(
                 engine=engine,
                 precision=precision,
@@ -148,6 +154,7 @@ def plan_request(request: Request, folder: Path, shard_size: int) -> Plan:
         images=len(inventory),
         skipped=len(inventory.unread),
         fingerprint=inventory.fingerprint(),
+        groups=hash_groups(inventory),
     )
     if before is not None:
         if replace(before, shards=()) == plan:

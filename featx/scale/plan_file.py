@@ -60,6 +60,8 @@ class Plan:
         Whether folders below class folders were read, too.
     left_out, notes
         See `featx.Extraction`; told when a plan is made, and not kept.
+    groups : str
+        SHA-256 of what each image belongs to; "" where nothing is known of that.
     """
 
     folder: Path
@@ -82,6 +84,7 @@ class Plan:
     recursive: bool = False
     left_out: tuple[LeftOut, ...] = field(default=(), compare=False)
     notes: tuple[str, ...] = field(default=(), compare=False)
+    groups: str = ""
 
     def list_path(self, shard: int) -> Path:
         """Which images a shard has."""

@@ -76,6 +76,18 @@ def test_a_folder_below_the_class(photos, said):
     for one in sorted(photos.rglob("*.*g")):
         (one.parent / f"{int(one.stem) % 3}").mkdir(exist_ok=True)
         one.rename(one.parent / f"{int(one.stem) % 3}" / one.name)
+    found = read_dataset(photos, "0.4,0.3,0.3", group_folder=True)
+    assert set(found.groups) == {"0", "1", "2"}  # one of each name, whatever the class
+    assert len(sides_of(found)) == 3
+    shutil.copytree(photos, photos.parent / "given" / "train")
+    shutil.copytree(photos, photos.parent / "given" / "test")
+    found = read_dataset(photos.parent / "given", group_folder=True)
+    assert set(found.groups) == {"0", "1", "2"}
+    assert "3 of 3 groups are in more than one split" in said.messages[-1]
+    shutil.copyfile(photos / "cat/0/00.jpg", photos / "cat/alone.jpg")
+    with pytest.raises(DatasetError, match=r"1 of 28 images no group, such as cat/alone.jpg; it ta"):
+        read_dataset(photos, group_folder=True)
+    (photos / "cat/alone.jpg").unlink()
     table = write_rows(photos.parent / "all.csv", [
         f"{one.relative_to(photos).as_posix()},{one.parent.parent.name}"
         for one in photos.rglob("*.*g")
