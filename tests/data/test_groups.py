@@ -85,7 +85,9 @@ def test_a_folder_below_the_class(photos, said):
     assert set(found.groups) == {"0", "1", "2"}
     assert "3 of 3 groups are in more than one split" in said.messages[-1]
     shutil.copyfile(photos / "cat/0/00.jpg", photos / "cat/alone.jpg")
-    with pytest.raises(DatasetError, match=r"1 of 28 images no group, such as cat/alone.jpg; it ta"):
+    with pytest.raises(
+        DatasetError, match=r"1 of 28 images no group, such as cat/alone.jpg; it ta"
+    ):
         read_dataset(photos, group_folder=True)
     (photos / "cat/alone.jpg").unlink()
     table = write_rows(photos.parent / "all.csv", [
