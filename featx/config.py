@@ -87,6 +87,9 @@ MODEL_SCHEMA = 2
 PLAN_SCHEMA = 1
 PLAN_SHARD_IMAGES = 10_000  # of a shard that one machine computes
 
+# Between two lines of the log that say how far a long run is, where no bar says so.
+PROGRESS_SECONDS = 30.0
+
 CONNECT_SECONDS = 8.0  # before a host counts as out of reach
 
 IMAGE_SUFFIXES = frozenset(

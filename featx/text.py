@@ -43,6 +43,16 @@ def format_seconds(seconds: float | None) -> str:
     return f"{seconds:.0f}" if seconds >= 100 else f"{seconds:.3g}"
 
 
+def format_duration(seconds: float) -> str:
+    """How long something will take, in two units at most: "45 s", "12 min", "3 h 20 min"."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 100:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
 def format_score(correct: int, total: int) -> str:
     """Per cent with the counts: "97.5 % (276/283)"."""
     return f"{100 * correct / total:.1f} % ({correct}/{total})"

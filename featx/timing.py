@@ -1,14 +1,22 @@
-"""What the stages of a run cost, and which of them bounds it."""
+"""What the stages of a run cost, which of them bounds it, and how far a long one is."""
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
+
+from tqdm import tqdm
+
+from featx.config import PROGRESS_SECONDS
+from featx.text import format_bytes, format_duration
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 
 def add_seconds(parts: Iterable[float | None]) -> float | None:
@@ -74,3 +82,85 @@ class Stages:
             if thing is None:
                 return
             yield thing
+
+
+class Meter:
+    """How far a long run is: a bar on stderr or, where none is shown, a line of the log at times.
+
+    A line is due PROGRESS_SECONDS after the start or the line before: what is done of all, how
+    much a second, and about how long the rest will take.
+
+    Parameters
+    ----------
+    what : str
+        The work, in a word.
+    total : int or None
+        Of `unit`, as far as that is known; may be set later.
+    shown : bool
+        Show a bar.
+    unit : {"image", "byte"}
+    leave : bool
+        Leave the bar where it is when all is done.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        total: int | None,
+        shown: bool,
+        *,
+        unit: str = "image",
+        leave: bool = True,
+    ) -> None:
+        self.total, self.done = total, 0
+        self._what, self._unit = what, unit
+        scaled = {"unit": "B", "unit_scale": True} if unit == "byte" else {"unit": unit}
+        self._bar: tqdm[Any] | None = (
+            tqdm(total=total, desc=what, leave=leave, **scaled) if shown else None
+        )
+        self._begun = self._said = time.perf_counter()
+
+    def __enter__(self) -> Meter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def update(self, n: int) -> None:
+        """So many more are done."""
+        self.done += n
+        if self._bar is not None:
+            self._bar.total = self.total
+            self._bar.update(n)
+        elif (now := time.perf_counter()) - self._said >= PROGRESS_SECONDS:
+            self._said = now
+            log.info("%s", self._describe(now - self._begun))
+
+    def watch(self, things: Iterable[T]) -> Iterator[T]:
+        """The same things, each counted when the next is asked for."""
+        with self:
+            for thing in things:
+                yield thing
+                self.update(1)
+
+    def note(self, text: str) -> None:
+        """Say something behind the bar."""
+        if self._bar is not None:
+            self._bar.set_postfix_str(text)
+
+    def close(self) -> None:
+        """No more will be done."""
+        if self._bar is not None:
+            self._bar.close()
+
+    def _describe(self, seconds: float) -> str:
+        pace = self.done / seconds
+        if self._unit == "byte":
+            name, noun, speed = format_bytes, "", f"{format_bytes(int(pace))}/s"
+        else:
+            name, noun, speed = "{:,}".format, " images", f"{pace:.3g} images/s"
+        if self.total is None or not self.done:
+            return f"{self._what}: {name(self.done)}{noun}, {speed}"
+        left = format_duration(max(0, self.total - self.done) / pace)
+        done = f"{name(self.done)} of {name(self.total)}{noun}"
+        return f"{self._what}: {done}, {speed}, about {left} left"

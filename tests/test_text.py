@@ -1,6 +1,6 @@
 import pytest
 
-from featx.text import format_bytes, parse_bytes
+from featx.text import format_bytes, format_duration, parse_bytes
 
 
 @pytest.mark.parametrize(
@@ -25,3 +25,9 @@ def test_what_is_no_size(text):
 def test_a_size_there_and_back():
     for size in (1, 999, 1000, 2_500_000, 10**12):
         assert parse_bytes(format_bytes(size)) == size
+
+
+def test_durations():
+    told = {0.4: "0 s", 99: "99 s", 100: "2 min", 5960: "99 min", 6000: "1 h 40 min"}
+    for seconds, text in told.items():
+        assert format_duration(seconds) == text

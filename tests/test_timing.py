@@ -1,10 +1,12 @@
 import contextlib
+import logging
 import threading
 
 import pytest
 
+from featx.config import PROGRESS_SECONDS
 from featx.extraction.result import describe_stages
-from featx.timing import Stages, add_seconds
+from featx.timing import Meter, Stages, add_seconds
 
 
 def test_stages_add_up(clock):
@@ -85,3 +87,41 @@ def test_what_bounds_a_run_is_said(network, wait, said):
     assert said in bound
     assert text.startswith("seconds: find 0.50, network")
     assert "decode 2.00 in 2 threads beside them" in text
+
+
+def test_a_long_run_says_how_far_it_is(clock, caplog, capsys):
+    caplog.set_level(logging.INFO)
+    with Meter("extract", 12_000, False) as meter:
+        for _ in range(9):  # ten images a second, and a line after 30 s and after 60
+            clock(10)
+            meter.update(100)
+    assert caplog.messages == [
+        "extract: 300 of 12,000 images, 10 images/s, about 20 min left",
+        "extract: 600 of 12,000 images, 10 images/s, about 19 min left",
+        "extract: 900 of 12,000 images, 10 images/s, about 18 min left",
+    ]
+    caplog.clear()
+    meter = Meter("predict", None, False)
+    clock(PROGRESS_SECONDS)
+    meter.update(0)
+    assert caplog.messages == ["predict: 0 images, 0 images/s"]
+    meter.total = 90
+    clock(PROGRESS_SECONDS)
+    meter.update(60)
+    assert caplog.messages[1:] == ["predict: 60 of 90 images, 1 images/s, about 30 s left"]
+    caplog.clear()
+    meter = Meter("weights", 90_000_000, False, unit="byte")
+    clock(PROGRESS_SECONDS)
+    meter.update(30_000_000)
+    assert caplog.messages == ["weights: 30 MB of 90 MB, 1 MB/s, about 60 s left"]
+    assert capsys.readouterr().err == ""
+
+
+def test_a_bar_says_it_instead(clock, caplog, capsys):
+    caplog.set_level(logging.INFO)
+    meter = Meter("pictures", 3, True)
+    assert list(meter.watch("abc")) == ["a", "b", "c"]
+    clock(PROGRESS_SECONDS)
+    meter.note("done")
+    assert "pictures: 100%" in capsys.readouterr().err
+    assert (meter.done, caplog.messages) == (3, [])

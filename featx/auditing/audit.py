@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import logging
 import time
 from collections import Counter
@@ -12,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from featx.auditing.copies import find_copies
 from featx.auditing.findings import KINDS, Finding, find_leaked, list_findings
@@ -28,6 +26,7 @@ from featx.heads.kind import HeadOptions
 from featx.heads.recipe import make_recipe, plan_reading
 from featx.machine import count_cores
 from featx.storage.blocks import Blocks, Samples
+from featx.timing import Meter
 from featx.training.metrics import Score, score_labels
 
 log = logging.getLogger(__name__)
@@ -176,7 +175,7 @@ def audit(
         )
     else:
         workers = count_cores() if num_workers is None else num_workers
-        watch = functools.partial(tqdm, desc="pictures", disable=not progress)
+        watch = Meter("pictures", len(held.paths), progress).watch
         looks = look_at(place, held.paths.tolist(), held.hashes.tolist(), workers, watch)
         if looks.failures:
             notes.append(

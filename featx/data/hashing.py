@@ -11,7 +11,6 @@ from pathlib import Path
 
 import joblib
 import numpy as np
-from tqdm import tqdm
 
 from featx.data.columns import Selection
 from featx.data.dataset import Dataset, HashedRows, Skipped
@@ -22,6 +21,7 @@ from featx.storage.files import open_regular
 from featx.storage.hdf5 import check_seal, open_sealed, write_sealed
 from featx.storage.rows import Rows, StoredRows, iterate_slices
 from featx.text import as_text, say_error
+from featx.timing import Meter
 
 log = logging.getLogger(__name__)
 
@@ -94,11 +94,11 @@ def hash_images(
     n = len(inventory)
     with (
         joblib.Parallel(n_jobs=count_cores(), prefer="threads", batch_size=64) as reading,
-        tqdm(total=n, unit="image", desc="find", disable=not progress, leave=False) as bar,
+        Meter("find", n, progress, leave=False) as meter,
     ):
         for some in iterate_slices(n, _BLOCK):
             _hash_block(inventory, some, on_error, reading)
-            bar.update(min(some.stop, n) - some.start)
+            meter.update(min(some.stop, n) - some.start)
     inventory.unread.sort()
     return inventory
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
 from featx.config import BATCH_SIZE, CUDA_BATCH_SIZE
 from featx.data.dataset import LeftOut, Leftovers, Skipped
@@ -30,6 +29,7 @@ from featx.network.engine import Engine, choose_device
 from featx.network.engine_choice import make_engine
 from featx.storage.files import open_csv, write_whole
 from featx.text import as_text
+from featx.timing import Meter
 from featx.training.model import Model, read_model
 
 log = logging.getLogger(__name__)
@@ -202,10 +202,10 @@ def predict(
     workers = count_cores() if num_workers is None else num_workers
 
     def run() -> Generator[Prediction | Skipped]:
-        with tqdm(total=0, unit="image", desc="predict", disable=not progress) as bar:
+        with Meter("predict", None, progress) as meter:
 
             def note(n: int) -> None:
-                bar.total = (bar.total or 0) + n  # a list's length is known when it ends
+                meter.total = (meter.total or 0) + n  # a list's length is known when it ends
 
             paths = find_images(named, listed, note, left_out)
             first = list(itertools.islice(paths, wanted))
@@ -220,7 +220,7 @@ def predict(
                 batch_size=min(wanted, len(first)),
             )
             every = itertools.chain(first, paths)
-            yield from _run(every, classifier, runner, workers, describe, bar.update)
+            yield from _run(every, classifier, runner, workers, describe, meter.update)
             for line in describe_left_out(left_out.list()):
                 log.warning("%s", line)
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
 from featx.config import PART_IMAGES, PART_SECONDS
 from featx.data.dataset import Skipped
@@ -23,7 +22,7 @@ from featx.features.content import Features
 from featx.features.file import estimate_file
 from featx.features.ledger import Ledger
 from featx.features.provenance import Provenance
-from featx.timing import Stages
+from featx.timing import Meter, Stages
 
 if TYPE_CHECKING:
     from featx.network.engine import Engine
@@ -124,7 +123,7 @@ def run_parts(
     try:
         while left:
             with (
-                tqdm(total=left, unit="image", desc="extract", disable=not progress) as bar,
+                Meter("extract", left, progress) as meter,
                 contextlib.closing(
                     load_batches(load_timed, list_positions(), engine.batch_size, num_workers)
                 ) as batches,
@@ -140,7 +139,7 @@ def run_parts(
                             X = engine.run(batch.pixels)
                         _check_finite(X, images)
                         waiting.add(images, X)
-                    bar.update(len(images) + len(batch.failures))
+                    meter.update(len(images) + len(batch.failures))
                     if waiting.is_full():
                         waiting.flush(keep_timed, done)
                 waiting.flush(keep_timed, done)

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from featx.errors import ExportError, OutputExistsError
 from featx.features.content import GROUPS, TEXTS, FeatureFile
@@ -30,6 +29,7 @@ from featx.storage.files import (
     write_whole,
 )
 from featx.storage.rows import count_bytes, decode_text, iterate_slices
+from featx.timing import Meter
 
 ROW_GROUP = 8192  # rows; 64 MiB of float32
 _ROWS = 2048  # of a .npy and its table at a time
@@ -362,10 +362,10 @@ def _making(paths: Sequence[Path], needed: int) -> Iterator[list[Path]]:
 
 def _steps(file: FeatureFile, step: int, name: str, progress: bool) -> Iterator[slice]:
     """Slices of all rows, with a bar."""
-    with tqdm(total=len(file), unit="image", desc=name, disable=not progress) as bar:
+    with Meter(name, len(file), progress) as meter:
         for some in iterate_slices(len(file), step):
             yield some
-            bar.update(some.stop - some.start)
+            meter.update(some.stop - some.start)
 
 
 def _table_rows(file: FeatureFile) -> Iterator[tuple[str, ...]]:

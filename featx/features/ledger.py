@@ -17,6 +17,7 @@ from featx.data.inventory import Image, Inventory, fingerprint_images
 from featx.errors import CONTENT_FAULTS, ExtractionError, ImageError
 from featx.features.content import GROUPS, FeatureFile
 from featx.storage.rows import Rows, StoredRows, decode_text, iterate_slices
+from featx.timing import Meter
 
 _BLOCK = 4096  # rows in memory at a time
 _SPLIT_NAMES = "CASE split {} ELSE '' END".format(
@@ -258,6 +259,7 @@ class _FeatureRows:
     ) -> None:
         self.shape, self.dtype = (len(found), feature_dim), dtype
         self._found, self._sources = found, sources
+        self._meter = Meter("write", len(found), False)
 
     def __getitem__(self, rows: slice, /) -> npt.NDArray[Any]:
         some = slice(*rows.indices(self.shape[0]))
@@ -266,6 +268,7 @@ class _FeatureRows:
         for source in np.unique(places[:, 0]).tolist():
             here = places[:, 0] == source
             X[here] = self._sources[source][places[here, 1]]
+        self._meter.update(len(places))
         return X
 
 

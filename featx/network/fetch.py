@@ -18,7 +18,6 @@ from pathlib import Path
 import torch
 from torchvision.models import Weights as TorchvisionWeights
 from torchvision.models import get_model_weights
-from tqdm import tqdm
 
 from featx.config import BACKBONE, BACKBONES, CONNECT_SECONDS
 from featx.errors import WeightsError
@@ -44,6 +43,7 @@ from featx.network.weights import (
     save_weights,
 )
 from featx.storage.files import hash_file, write_whole
+from featx.timing import Meter
 
 log = logging.getLogger(__name__)
 
@@ -231,12 +231,11 @@ def _download(url: str, path: Path, progress: bool) -> str:
             path.open("wb") as file,
         ):
             total = int(answer.headers.get("Content-Length") or 0) or None
-            bar = tqdm(total=total, unit="B", unit_scale=True, disable=not progress, desc="weights")
-            with bar:
+            with Meter("weights", total, progress, unit="byte") as meter:
                 while piece := answer.read(1 << 20):
                     digest.update(piece)
                     file.write(piece)
-                    bar.update(len(piece))
+                    meter.update(len(piece))
     except OSError as error:
         raise WeightsError(f"{url} broke off: {_first_line(error)}") from error
     return digest.hexdigest()

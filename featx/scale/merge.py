@@ -25,7 +25,7 @@ from featx.features.ledger import Ledger, find_changes, holds
 from featx.scale.plan_file import Plan, read_all, read_plan, read_shard
 from featx.storage.files import explain_full, resolve_output
 from featx.storage.locks import do_without_lock, hold_lock
-from featx.timing import Stages
+from featx.timing import Meter, Stages
 
 log = logging.getLogger(__name__)
 _SHOWN = 5  # shards named one by one
@@ -103,10 +103,12 @@ def merge(
 def _open_shards(plan: Plan) -> list[FeatureFile]:
     """All shards' features, each checked against its list and the plan."""
     files, wrong = [], []
+    meter = Meter("check", plan.images - plan.skipped, False)
     for shard in range(len(plan.shards)):
         path = plan.features_path(shard)
         try:
             file = open_features(path)
+            meter.update(len(file))
             if differences := plan.provenance.differences(file.provenance):
                 raise FeatureFileError(path, f"made otherwise ({'; '.join(differences)})")
             if not holds(file, read_shard(plan, shard), retry=False):

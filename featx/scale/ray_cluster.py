@@ -15,12 +15,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tqdm import tqdm
-
 from featx.config import CONNECT_SECONDS
 from featx.errors import FeatxError, RunnerError
 from featx.scale.plan_file import Plan
 from featx.scale.shard import ShardWorker
+from featx.timing import Meter
 
 log = logging.getLogger(__name__)
 
@@ -73,9 +72,7 @@ def run_with_ray(
                 under_way[actor.extract.remote(shard)] = actor, shard
                 return
 
-        with tqdm(
-            total=plan.images - plan.skipped, unit="image", desc="extract", disable=not progress
-        ) as bar:
+        with Meter("extract", plan.images - plan.skipped, progress) as meter:
             for actor in actors:
                 give(actor)
             while under_way:
@@ -88,7 +85,7 @@ def run_with_ray(
                 if "failed" in found:
                     raise RunnerError(f"shard {shard}: {found['failed']}")
                 computed += found["extracted"]
-                bar.update(found["images"])
+                meter.update(found["images"])
                 give(actor)
     return computed
 

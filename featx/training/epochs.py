@@ -10,16 +10,15 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
 from torch.nn import functional as F
-from tqdm import tqdm
 
-from featx.timing import Stages
+from featx.timing import Meter, Stages
 from featx.training.model import Epoch
 
 log = logging.getLogger(__name__)
@@ -159,16 +158,16 @@ def train_softmax(
     others = [split for split in splits if split != "train"]
     weight = None if class_weight is None else torch.from_numpy(class_weight).float().to(device)
     samples = epochs * sum(len(data.y) for data in splits.values())
-    bar: tqdm[Any] = tqdm(total=samples, unit="image", desc="train", disable=not progress)
+    meter = Meter(name or "train", samples, progress)
     for epoch in range(1, epochs + 1):
         started = time.perf_counter()
         loss, accuracy, found = {}, {}, {}
         loss["train"], accuracy["train"] = _train_epoch(
-            module, splits["train"], optimizer, schedule, epoch, device, weight, counted, bar
+            module, splits["train"], optimizer, schedule, epoch, device, weight, counted, meter
         )  # fmt: skip
         for split in others:
             loss[split], accuracy[split], found[split] = _score_split(
-                module, splits[split], batch_size, device, counted, bar
+                module, splits[split], batch_size, device, counted, meter
             )
         seconds, parts = time.perf_counter() - started, counted.take()
         spent = {} if stages is None else {part: parts[part] for part in ("decode", "network")}
@@ -179,8 +178,8 @@ def train_softmax(
         rank = (accuracy["val"], -loss["val"]) if "val" in splits else (float(epoch), 0.0)
         if best is None or rank > best:
             best, best_epoch, state, probabilities = rank, epoch, copy_state(), found
-        bar.set_postfix_str(f"epoch {epoch}/{epochs}")
-    bar.close()
+        meter.note(f"epoch {epoch}/{epochs}")
+    meter.close()
     return Training(tuple(history), best_epoch, state, probabilities)
 
 
@@ -191,7 +190,8 @@ def score_softmax(
 
     `stages` counts as for `train_softmax`.
     """
-    return _score_split(module, data, batch_size, device, stages, tqdm(disable=True))[2]
+    meter = Meter("score", len(data.y), False)
+    return _score_split(module, data, batch_size, device, stages, meter)[2]
 
 
 def _train_epoch(
@@ -203,7 +203,7 @@ def _train_epoch(
     device: torch.device,
     weight: torch.Tensor | None,
     stages: Stages,
-    bar: tqdm[Any],
+    meter: Meter,
 ) -> tuple[float, float]:
     module.train()
     n = len(data.y)
@@ -223,7 +223,7 @@ def _train_epoch(
             # clock is read.
             total += losses.sum().item()
             correct += int((logits.argmax(1) == y).sum())
-        bar.update(len(y))
+        meter.update(len(y))
     return total / n, correct / n
 
 
@@ -234,7 +234,7 @@ def _score_split(
     batch_size: int,
     device: torch.device,
     stages: Stages,
-    bar: tqdm[Any],
+    meter: Meter,
 ) -> tuple[float, float, npt.NDArray[np.float32]]:
     module.eval()
     order = np.arange(len(data.y))
@@ -242,7 +242,7 @@ def _score_split(
     for inputs in stages.wait("decode", data.iterate(order, batch_size, 0)):
         with stages.time("network"):
             parts.append(module(inputs.to(device)).cpu())
-        bar.update(len(inputs))
+        meter.update(len(inputs))
     with stages.time("network"):
         logits = torch.cat(parts)
         loss = float(F.cross_entropy(logits.double(), data.y))
