@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -22,6 +23,9 @@ from .options import (
     train_options,
 )
 from .output import finish_skipped, say, start_speaking
+
+if TYPE_CHECKING:
+    from featx.comparison.candidates import Candidate
 
 
 @click.command()
@@ -110,7 +114,11 @@ def run_compare(
     """What `featx compare` and `featx demo` do once their options are known."""
     progress = start_speaking(verbose, quiet)
     from featx.comparison.compare import compare
-    from featx.report.comparison import render_text, write_report
+    from featx.report.comparison import render_heads, render_text, write_report
+
+    def show_heads(heads: Sequence[Candidate], seconds: float | None) -> None:
+        if not quiet:
+            click.echo(printable(render_heads(heads, seconds), keep="\n"), err=True)
 
     comparison = compare(
         data,
@@ -118,6 +126,7 @@ def run_compare(
         baseline=tuple(name for name in baseline if name != "none") if baseline else None,
         C=c,
         progress=progress,
+        on_heads=show_heads,
         **options,
     )
     report = write_report(comparison)

@@ -44,6 +44,10 @@ BATCH_SIZE = 16
 CUDA_BATCH_SIZE = 128
 EPOCHS = 15  # the paper's
 TRAIN_BATCH_SIZE = 32
+# What the first and each later epoch of a baseline take, the prefix cache on, as multiples of the
+# network's seconds in extracting the same images: docs/benchmarks.md. "all" was not measured; going
+# back through the whole takes about twice what going forward does.
+EPOCH_PASSES = {"fc": (1.4, 1.4), "last3": (1.6, 0.1), "layer4": (2.5, 0.5), "all": (4.2, 4.2)}
 HEAD_LEARNING_RATE = 1e-3  # Adam's usual step, for a layer that starts from random numbers
 TUNE_LEARNING_RATE = 1e-4  # for pretrained layers: smaller, so as not to wreck what they know
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from featx.comparison.candidates import pair_candidates
+from featx.comparison.candidates import Candidate, pair_candidates
 from featx.comparison.checks import check_comparable, check_margin, check_names
 from featx.comparison.curves import keep_curves
 from featx.comparison.folder import claim_folder
@@ -28,6 +28,7 @@ from featx.extraction.request import Request
 from featx.extraction.result import Extraction
 from featx.extraction.views import check_view, extract_each_view
 from featx.features.content import Features
+from featx.features.costs import read_full_cost
 from featx.features.file import read_features
 from featx.features.provenance import Choice
 from featx.finetuning.recipe import TuneOptions
@@ -83,6 +84,7 @@ def compare(
     output: str | Path | None = None,
     overwrite: bool = False,
     progress: bool = False,
+    on_heads: Callable[[Sequence[Candidate], float | None], None] | None = None,
 ) -> Comparison:
     """Do what is missing, reuse what is there, and put all candidates on the same images.
 
@@ -123,6 +125,9 @@ def compare(
         See `featx.extract`.
     seed, max_memory, progress
         See `featx.fit`. Of the default heads those that need more memory are left out.
+    on_heads : callable, optional
+        Where baselines are still to be trained: called before that with the heads, and with about
+        how many seconds the baselines will take, None where no cost of the features is known.
 
     Returns
     -------
@@ -217,22 +222,22 @@ def compare(
             candidates.append(trainer.make(name, fitting, seen))
     if not candidates and not networks:
         raise ModelError("nothing is left to compare: every head was left out")
+    candidates = _evaluate(candidates, features)
     if networks:
         network = _resolve_same(weights, features, extraction, protocol)
         tuner = NetworkTrainer(
             folder, rows, network, seeds, device, request.count_workers(), progress
         )
-        candidates += [tuner.make(name, tuning) for name in dict.fromkeys(networks)]
+        names = list(dict.fromkeys(networks))
+        if on_heads is not None and candidates and tuner.estimate(names, tuning, 1.0):
+            seconds = read_full_cost(features).get("network")
+            if seconds is not None:
+                # A baseline sees copies as often as they are there.
+                seconds *= len(features.hashes) / len(np.unique(features.hashes))
+                seconds = tuner.estimate(names, tuning, seconds)
+            on_heads(tuple(candidates), seconds)
+        candidates += _evaluate([tuner.make(name, tuning) for name in names], features)
     truth = {split: features.targets[features.rows(split)] for split in ("val", "test")}
-    candidates = [
-        replace(
-            c,
-            evaluations={
-                s: evaluate(y, c.outcome.probabilities[s]) for s, y in truth.items() if len(y)
-            },
-        )
-        for c in candidates
-    ]
     paired = tuple(pair_candidates(candidates, truth["test"], margin))
     plain = [c.model for c in candidates if c.kind == "frozen" and not c.views]
     return Comparison(
@@ -257,6 +262,20 @@ def compare(
         },
         machine=describe_machine(),
     )  # fmt: skip
+
+
+def _evaluate(candidates: Sequence[Candidate], features: Features) -> list[Candidate]:
+    """The same, with all measures on val and test."""
+    truth = {split: features.targets[features.rows(split)] for split in ("val", "test")}
+    return [
+        replace(
+            c,
+            evaluations={
+                s: evaluate(y, c.outcome.probabilities[s]) for s, y in truth.items() if len(y)
+            },
+        )
+        for c in candidates
+    ]
 
 
 def _say(tuning: TuneOptions) -> dict[str, Any]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from featx.comparison.candidates import Candidate, ExtractionCost
+from featx.config import EPOCH_PASSES
 from featx.data.dataset import HashedRows
 from featx.errors import ModelError
 from featx.features.content import Features
@@ -23,6 +24,8 @@ from featx.storage.files import hash_json
 from featx.training.model import Model, read_model
 
 log = logging.getLogger(__name__)
+
+_MODEL = "model.safetensors"  # in a run's folder
 
 
 @dataclass(frozen=True)
@@ -88,10 +91,33 @@ class NetworkTrainer:
         )
         return Candidate(first, None, others=tuple(model.outcome for model in others))
 
+    def estimate(self, names: Iterable[str], options: TuneOptions, network: float) -> float:
+        """About how many seconds baselines will take, but for those that are there.
+
+        Parameters
+        ----------
+        names : iterable of str
+        options : TuneOptions
+        network : float
+            Seconds that the network takes for all images once, in an extraction.
+        """
+        seconds = 0.0
+        for name in names:
+            first, later = EPOCH_PASSES[name]
+            if options.augment or not options.prefix_cache:
+                later = first
+            for i in range(self.seeds):
+                recipe = make_tune_recipe(
+                    self.rows, self.weights, name, replace(options, seed=options.seed + i)
+                )
+                if not (self.folder / run_name(recipe) / _MODEL).exists():
+                    seconds += network * (first + (options.epochs - 1) * later)
+        return seconds
+
     def _train(self, name: str, options: TuneOptions) -> Model:
         recipe = make_tune_recipe(self.rows, self.weights, name, options)
         run = self.folder / run_name(recipe)
-        return _reuse(run / "model.safetensors", recipe) or finetune_rows(
+        return _reuse(run / _MODEL, recipe) or finetune_rows(
             self.rows, self.weights, recipe, run,
             device=self.device, num_workers=self.num_workers, progress=self.progress,
         )  # fmt: skip

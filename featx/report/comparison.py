@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,14 @@ from featx.report.sentences import (
 )
 from featx.report.verdict import find_power, say_pair, say_verdict
 from featx.storage.files import write_json, write_text
-from featx.text import as_text, format_bytes, format_interval, format_score, format_seconds
+from featx.text import (
+    as_text,
+    format_bytes,
+    format_duration,
+    format_interval,
+    format_score,
+    format_seconds,
+)
 
 log = logging.getLogger(__name__)
 
@@ -146,7 +154,29 @@ def render_text(comparison: Comparison) -> str:
 
 def render_table(comparison: Comparison) -> str:
     """The table of candidates."""
-    rows = [_render_row(candidate) for candidate in comparison.candidates]
+    return _render_candidates(comparison.candidates)
+
+
+def render_heads(heads: Sequence[Candidate], seconds: float | None) -> str:
+    """What is known before the baselines are trained, and how long they will take.
+
+    Parameters
+    ----------
+    heads : sequence of Candidate
+    seconds : float or None
+        About what the baselines will take; None where that cannot be told.
+    """
+    left = "How long the baselines will take, their first epoch says."
+    if seconds is not None:
+        left = (
+            f"The baselines will take about {format_duration(seconds)}, by the pace of the "
+            "extraction; each epoch says what is left."
+        )
+    return f"Heads on frozen features:\n\n{_render_candidates(heads)}\n\n{left}"
+
+
+def _render_candidates(candidates: Sequence[Candidate]) -> str:
+    rows = [_render_row(candidate) for candidate in candidates]
     headers = [
         "candidate", "val", "test", "test 95 %", "per class", "log-loss", "ECE", "extract s",
         "fit s", "s/epoch", "trained", "kept",

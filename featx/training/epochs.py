@@ -18,6 +18,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from featx.text import format_duration
 from featx.timing import Meter, Stages
 from featx.training.model import Epoch
 
@@ -174,7 +175,11 @@ def train_softmax(
         history.append(Epoch(epoch, seconds, loss, accuracy, **spent))
         if name is not None:
             told = ", ".join(f"{s} {loss[s]:.3f} {100 * accuracy[s]:.1f} %" for s in splits)
-            log.info("%s: epoch %d/%d, %.3g s: %s", name, epoch, epochs, seconds, told)
+            left = f"; about {format_duration((epochs - epoch) * seconds)} left"
+            log.info(
+                "%s: epoch %d/%d, %.3g s: %s%s",
+                name, epoch, epochs, seconds, told, left * (epoch < epochs),
+            )  # fmt: skip
         rank = (accuracy["val"], -loss["val"]) if "val" in splits else (float(epoch), 0.0)
         if best is None or rank > best:
             best, best_epoch, state, probabilities = rank, epoch, copy_state(), found

@@ -7,6 +7,11 @@ def test_compare(run, photos, stored, tmp_path):
     words += ["--clf", "logreg", "--clf", "linear"]
     done = run(*words, "--json")
     assert done.exit_code == 0
+    heads, _, tuning = done.stderr.partition("\n\nThe baselines will take about ")
+    assert "\nHeads on frozen features:\n\ncandidate" in heads
+    assert [line.split()[0] for line in heads.splitlines()[-2:]] == ["logreg", "linear"]
+    assert "fc: epoch 1/2" in tuning
+    assert "fc: epoch" not in heads
     values = json.loads(done.stdout)
     assert values == json.loads((out / "results.json").read_text())
     assert set(values) >= {

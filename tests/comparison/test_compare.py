@@ -90,6 +90,29 @@ def test_nine_copies_of_each_image_cost_no_more_than_one(do, photos, tmp_path):
     assert again.candidates[0].extraction.seconds == pytest.approx(cost["seconds"])
 
 
+def test_heads_are_shown_before_the_baselines(do, monkeypatch, tmp_path):
+    first = do(baseline=())
+    cost = json.loads(cost_path(first.extraction.features).read_text())
+    cost_path(first.extraction.features).write_text(json.dumps(cost | {"network": 100.0}))
+    shown = []
+
+    def show(heads, seconds):
+        assert not list((tmp_path / "out").glob("*/model.safetensors"))
+        assert heads[0].evaluations["test"].log_loss > 0
+        shown.append(([head.name for head in heads], seconds))
+
+    options = {"baseline": ("fc", "last3"), "seeds": 2, "epochs": 3, "clf": ("logreg",)}
+    # Two runs of each: three epochs of 1.4 passes, and one of 1.6 with two of a tenth.
+    do(**options, on_heads=show)
+    assert shown == [(["logreg"], pytest.approx(2 * 100 * (3 * 1.4 + 1.6 + 2 * 0.1)))]
+    do(**options, on_heads=show)
+    assert len(shown) == 1  # nothing is left to wait for
+    cost_path(first.extraction.features).unlink()
+    shutil.rmtree(next((tmp_path / "out").glob("fc-*")))
+    do(**(options | {"baseline": ("fc",)}), on_heads=lambda _, seconds: shown.append(seconds))
+    assert shown[1:] == [None]
+
+
 def test_what_is_there_is_reused(do, monkeypatch):
     first = do(learning_curves=True)
 
