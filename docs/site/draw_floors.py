@@ -34,6 +34,7 @@ PLACES = {
     "network": (350, "weights, ResNet50, engines"),
     "training": (890, "epochs, metrics, models"),
     "storage": (500, "files, locks, rows, blocks, sealed HDF5"),
+    "timing": (790, "stages, bars, lines of a log"),
 }
 NARROW = {"doctor": 96}
 WIDE = {"storage": 300}
