@@ -16,6 +16,7 @@ from .options import (
     device_options,
     extract_options,
     features_output_option,
+    layers_option,
     overwrite_option,
     protocol_option,
     source_options,
@@ -87,6 +88,7 @@ def _check_shard(ctx: click.Context, param: click.Parameter, value: str | None) 
 @views_option
 @protocol_option
 @extract_options
+@layers_option
 @storage_option
 @device_options
 @overwrite_option

@@ -17,6 +17,7 @@ from featx.config import (
     DEVICES,
     ENGINES,
     EPOCHS,
+    LAST_LAYER,
     MAX_SKIPPED,
     MEMORY_SHARE,
     ON_ERROR,
@@ -221,6 +222,15 @@ storage_option = click.option(
     default="float32",
     show_default=True,
     help="Of the stored numbers; float16 halves the file and keeps three digits.",
+)
+
+layers_option = click.option(
+    "--layers",
+    default=LAST_LAYER,
+    show_default=True,
+    metavar="SPEC",
+    help="What is kept beside the last layer's averages: all (four stages, means and maxima), avg, "
+    "max, or some, such as layer2,layer3:max.",
 )
 
 rehash_option = click.option(

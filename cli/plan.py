@@ -15,6 +15,7 @@ from .options import (
     data_options,
     device_option,
     engine_options,
+    layers_option,
     overwrite_option,
     protocol_option,
     rehash_option,
@@ -44,6 +45,7 @@ from .output import check_skipped, say, start_speaking
 )
 @protocol_option
 @engine_options
+@layers_option
 @storage_option
 @batch_size_option
 @device_option

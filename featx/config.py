@@ -36,6 +36,9 @@ ENGINES = ("auto", "torch", "openvino")
 PRECISIONS = ("fp32", "bf16", "fp16", "auto")
 STORAGES = ("float32", "float16")
 DECODES = ("exact", "fast")
+LAYERS = ("layer1", "layer2", "layer3", "layer4")  # a ResNet's stages
+POOLS = ("avg", "max")  # of a stage's output over its places
+LAST_LAYER, ALL_LAYERS = "last", "all"
 PROTOCOLS = ("none", "linear-eval")
 ON_ERROR = ("skip", "fail")
 # Images per forward pass in extraction. The last one is padded: on a CPU, where 4, 8, 16 and 32 are

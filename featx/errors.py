@@ -55,6 +55,10 @@ class DeviceError(FeatxError, RuntimeError):
     """A device that this machine does not have."""
 
 
+class LayersError(FeatxError, ValueError):
+    """Layers that a network does not have, or that a file of features lacks."""
+
+
 class PlanError(FeatxError, ValueError):
     """A plan that is none of ours, does not fit this machine, or whose shards are not all there."""
 

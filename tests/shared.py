@@ -66,7 +66,8 @@ class CountingEngine:
     precision = "fp32"
     device = "cpu"
     batch_size = 4
-    feature_dim = 12
+    width = 12
+    layers = "last"
 
     def __init__(self, broken=False):
         self.images = 0

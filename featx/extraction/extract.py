@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from featx.config import BACKBONE, BACKBONES, Preprocessing
+from featx.config import BACKBONE, BACKBONES, LAST_LAYER, Preprocessing
 from featx.data.dataset import Dataset
 from featx.data.groups import choose_grouping
 from featx.data.images import load_image, read_decode
@@ -21,7 +21,13 @@ from featx.errors import DatasetError, ImageError
 from featx.extraction.parts import Part, estimate_parts, part_features, run_parts
 from featx.extraction.place import examine_place
 from featx.extraction.request import Lookup, Request, drop_held, look_up, note_index, reuse
-from featx.extraction.result import Extraction, Making, describe_stages, finish
+from featx.extraction.result import (
+    Extraction,
+    Making,
+    describe_stages,
+    finish,
+    name_widths,
+)
 from featx.extraction.runner import build_runner
 from featx.features.cache import (
     OpenFiles,
@@ -37,6 +43,7 @@ from featx.features.file import estimate_file, parts_folder
 from featx.features.ledger import Ledger, count_held
 from featx.features.provenance import Choice, Provenance
 from featx.machine import describe_machine
+from featx.network.layers import count_columns
 from featx.storage.files import check_space, check_writable, explain_full
 from featx.timing import Stages
 
@@ -66,6 +73,7 @@ def extract(
     protocol: str = "none",
     view: int = 0,
     storage: str = "float32",
+    layers: str = LAST_LAYER,
     batch_size: int | None = None,
     num_workers: int | None = None,
     on_error: str = "skip",
@@ -103,6 +111,10 @@ def extract(
     protocol : {"none", "linear-eval"}
     view : int
         See `Preprocessing.frame`; a view is decoded exactly.
+    layers : str
+        What else of the pass is kept: "last" nothing, "all" the outputs of all four stages, their
+        means ("avg") and their maxima ("max") over places; or some: "layer2,layer3:max". A file
+        that keeps more already goes on keeping it.
     storage : {"float32", "float16"}
         Of the stored numbers; float16 halves the file and keeps three digits.
     batch_size : int, optional
@@ -162,6 +174,7 @@ def extract(
                 view=view,
                 storage=storage,
                 backbone=backbone,
+                layers=layers,
             ),
             weights=weights,
             device=device,
@@ -191,7 +204,8 @@ def _extract(lookup: Lookup) -> Extraction:
     request, inventory = lookup.request, lookup.inventory
     # Before weights are fetched and a network is built for nothing.
     choice, place = request.choice, request.output or lookup.cache_dir / "features.h5"
-    check_room(Path(place), inventory, BACKBONES[choice.backbone], choice.storage)
+    n_numbers = BACKBONES[choice.backbone] + count_columns(choice.layers, choice.backbone)
+    check_room(Path(place), inventory, n_numbers, choice.storage)
     runner, provenance = build_runner(
         inventory.first_paths,
         choice,
@@ -207,7 +221,7 @@ def _extract(lookup: Lookup) -> Extraction:
     )
 
 
-def check_room(path: Path, inventory: Inventory, feature_dim: int, storage: str) -> int:
+def check_room(path: Path, inventory: Inventory, n_numbers: int, storage: str) -> int:
     """See that a feature file of these images can be written; about how many bytes it takes.
 
     Raises
@@ -215,7 +229,7 @@ def check_room(path: Path, inventory: Inventory, feature_dim: int, storage: str)
     StorageError
         The disk has no room, or refuses.
     """
-    size = estimate_file(len(inventory), feature_dim, inventory.longest_name(), storage)
+    size = estimate_file(len(inventory), n_numbers, inventory.longest_name(), storage)
     check_space(path, size, size)
     check_writable(path)
     return size
@@ -257,8 +271,8 @@ def extract_inventory(
     started = time.perf_counter() - stages.total
     home = find_cache_dir(request.cache_dir)
     path = Path(request.output or cache_path(inventory, provenance, home))
-    dim, workers = engine.feature_dim, request.count_workers()
-    size = check_room(path, inventory, dim, provenance.storage)
+    workers = request.count_workers()
+    size = check_room(path, inventory, engine.width, provenance.storage)
     if request.output is None:
         prepare_cache(home)
     kept = f"what was done is kept in {parts_folder(path)}; make room, and the same command goes on"
@@ -291,7 +305,7 @@ def extract_inventory(
         if request.on_error == "fail" and (error := ledger.find_failure()):
             raise error
         todo = ledger.list_todo()
-        check_space(path, size + estimate_parts(todo, dim), size)
+        check_space(path, size + estimate_parts(todo, engine.width), size)
         if todo:
             log.info("extracting %d images with %s on %s", todo, engine.name, engine.device)
 
@@ -317,7 +331,8 @@ def extract_inventory(
         if not fixed:
             with stages.time("write"):
                 note_index(inventory, path)
-        making = Making(path, provenance, dim, ledger, reused, place.before, stages, started)
+        widths = name_widths(engine.width, provenance)
+        making = Making(path, provenance, widths, ledger, reused, place.before, stages, started)
         speed = done.computed / done.seconds if done.computed else None
         extraction = finish(
             making, engine.device, computed=done.computed, speed=speed, empty_ok=fixed

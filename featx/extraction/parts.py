@@ -37,8 +37,8 @@ class Part:
     Attributes
     ----------
     images : list of Image
-    X : ndarray of shape (n, n_features), float32
-        Of these images.
+    X : ndarray of shape (n, n_numbers), float32
+        Of these images, as `Engine.run` gives them.
     failures : list of (Image, ImageError)
         Met on the way.
     seconds : float
@@ -157,11 +157,11 @@ def run_parts(
     return done
 
 
-def estimate_parts(n_samples: int, n_features: int) -> int:
+def estimate_parts(n_samples: int, n_numbers: int) -> int:
     """About how many bytes the parts of so many images take."""
     path = 256  # bytes; few are longer
     parts = -(-n_samples // PART_IMAGES)
-    return estimate_file(n_samples, n_features, path) + parts * estimate_file(0, n_features, path)
+    return estimate_file(n_samples, n_numbers, path) + parts * estimate_file(0, n_numbers, path)
 
 
 class _Waiting:
@@ -174,7 +174,7 @@ class _Waiting:
     def _start(self) -> None:
         self._begun = time.perf_counter()
         self._images: list[Image] = []
-        self._parts = [np.empty((0, self._engine.feature_dim), np.float32)]
+        self._parts = [np.empty((0, self._engine.width), np.float32)]
         self.failures: list[tuple[Image, ImageError]] = []
 
     def __len__(self) -> int:
@@ -229,14 +229,16 @@ def part_features(part: Part, inventory: Inventory, provenance: Provenance) -> F
         Skipped(image.path, image.digest * (error.kind in CONTENT_FAULTS), error.kind, error.reason)
         for image, error in part.failures
     ]
-    largest, end = np.abs(part.X).max(initial=0), np.finfo(provenance.storage).max
-    if largest > end:
+    largest, limit = np.abs(part.X).max(initial=0), np.finfo(provenance.storage).max
+    if largest > limit:
         raise ExtractionError(
-            f"a feature is {largest:.6g} and {provenance.storage} ends at {end:.6g}: say "
+            f"a feature is {largest:.6g} and {provenance.storage} ends at {limit:.6g}: say "
             "--storage float32"
         )
+    end = part.X.shape[1] - provenance.n_columns
     return Features(
-        X=part.X,
+        X=part.X[:, :end],
+        layers=part.X[:, end:] if provenance.n_columns else None,
         targets=np.array([image.target for image in images], dtype=np.int64),
         splits=np.array([image.split for image in images], dtype="<U5"),
         paths=np.array([image.path for image in images], dtype=np.str_),

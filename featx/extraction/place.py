@@ -23,11 +23,11 @@ def choose_action(file: str, parts: str = "none", *, guarded: bool = False) -> s
 
     Parameters
     ----------
-    file : {"none", "damaged", "other", "alike", "fitting", "finished"}
+    file : {"none", "damaged", "other", "narrower", "alike", "fitting", "finished"}
         What lies there: nothing; what cannot be read as a feature file; features made otherwise;
-        made alike, of other data or splits; made alike, of the same data before it changed; just
-        what is asked for.
-    parts : {"none", "other", "alike", "fitting"}
+        made of the same data with fewer layers; made alike, of other data or splits; made alike, of
+        the same data before it changed; just what is asked for.
+    parts : {"none", "other", "narrower", "alike", "fitting"}
         What an interrupted extraction kept beside it, in the same words.
     guarded : bool
         The place was named, and what is something else there may not be overwritten.
@@ -114,5 +114,6 @@ def _compare(
     if not there:
         return "none"
     if all(one.provenance != provenance for one in there):
-        return "other"
+        narrower = not differences and all(one.provenance.widens_to(provenance) for one in there)
+        return "narrower" if narrower else "other"
     return "alike" if differences else "fitting"

@@ -10,7 +10,7 @@ from typing import Any
 
 from featx.data.dataset import LeftOut, Skipped, describe_scan
 from featx.data.inventory import Inventory
-from featx.features.content import FeatureFile, Heading
+from featx.features.content import LAYERS, FeatureFile, Heading
 from featx.features.costs import Reused, read_cost, write_cost
 from featx.features.file import write_columns
 from featx.features.ledger import Ledger, count_removed
@@ -103,7 +103,8 @@ class Making:
     ----------
     path : Path
     provenance : Provenance
-    feature_dim : int
+    widths : dict of str to int
+        See `Ledger.gather`.
     ledger : Ledger
         Whose features lie where.
     reused : Reused
@@ -117,12 +118,18 @@ class Making:
 
     path: Path
     provenance: Provenance
-    feature_dim: int
+    widths: dict[str, int]
     ledger: Ledger
     reused: Reused
     before: FeatureFile | None
     stages: Stages
     started: float
+
+
+def name_widths(width: int, provenance: Provenance) -> dict[str, int]:
+    """How many of an image's numbers are features, and how many of other layers."""
+    beside = provenance.n_columns
+    return {"features": width - beside, **({LAYERS: beside} if beside else {})}
 
 
 def finish(
@@ -150,7 +157,7 @@ def finish(
     """
     path, ledger, stages = making.path, making.ledger, making.stages
     with stages.time("write"):
-        gathered = ledger.gather(making.feature_dim, making.provenance.storage, empty_ok)
+        gathered = ledger.gather(making.widths, making.provenance.storage, empty_ok)
         fingerprint = gathered.fingerprint()
         cost = {"seconds": time.perf_counter() - making.started} | measure_stages(stages)
         # What it cost first: once the file is there, nothing is left to tell.

@@ -28,7 +28,7 @@ def make_provenance(weights: Weights, engine: str, choice: Choice) -> Provenance
     engine : str
         Its name with its version.
     choice : Choice
-        Whose precision is settled.
+        Whose precision and layers are settled.
     """
     return Provenance(
         backbone=weights.backbone,
@@ -40,6 +40,7 @@ def make_provenance(weights: Weights, engine: str, choice: Choice) -> Provenance
         engine=engine,
         precision=choice.precision,
         storage=choice.storage,
+        layers=choice.layers,
     )
 
 
@@ -89,8 +90,9 @@ def build_runner(
             precision=settled.precision,
             device=device,
             batch_size=batch_size,
+            layers=settled.layers,
         )
-    made_with = replace(choice, precision=engine.precision)
+    made_with = replace(choice, precision=engine.precision, layers=engine.layers)
     return engine, make_provenance(found, engine.name, made_with)
 
 

@@ -142,11 +142,17 @@ def find_differences(
 ) -> tuple[str, ...]:
     """In what files differ from the features of that making and data; () where in nothing.
 
-    The same data may have grown, changed or shrunk; but where most of what was made is no longer
-    in it, it was made of something else. `other_split` lets another split rule pass.
+    The same data may have grown, changed or shrunk, and more layers may be kept of it; but where
+    most of what was made is no longer in it, it was made of something else. `other_split` lets
+    another split rule pass.
     """
     headings = [one.heading for one in there]
-    found = [d for one in headings for d in one.provenance.differences(provenance)]
+    found = [
+        d
+        for one in headings
+        if not one.provenance.widens_to(provenance)
+        for d in one.provenance.differences(provenance)
+    ]
     names = {one.dataset for one in headings} - {inventory.name}
     found += [f"data: {name} → {inventory.name}" for name in sorted(names)]
     rules = {one.split_rule for one in headings if not other_split} - {inventory.split_rule}

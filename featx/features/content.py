@@ -19,6 +19,7 @@ from featx.storage.rows import State, StoredRows, decode_text, iterate_slices
 
 TEXTS = ("splits", "paths", "hashes")  # columns of text
 GROUPS = "groups"  # one more, which not every file has
+LAYERS = "layers"  # numbers beside the features, which not every file has
 _COUNTED = 1 << 14  # rows at a time
 
 
@@ -47,6 +48,9 @@ class Features:
         Where it was read from.
     groups : ndarray of shape (n_samples,), str, or None
         See `Dataset.groups`; they decide no feature, and no hash.
+    layers : ndarray or StoredRows of shape (n_samples, n_columns), float32, or None
+        What stages of the network gave beside the features, as `list_columns` of the provenance's
+        layers says.
     """
 
     X: npt.NDArray[np.float32] | StoredRows
@@ -62,6 +66,7 @@ class Features:
     versions: dict[str, str] = field(default_factory=dict)
     path: Path | None = None
     groups: npt.NDArray[np.str_] | None = None
+    layers: npt.NDArray[np.float32] | StoredRows | None = None
 
     @cached_property
     def fingerprint(self) -> str:
@@ -121,7 +126,7 @@ class FeatureFile:
     path : Path
     columns : dict of str to StoredRows
         "features", "targets", "splits", "paths" and "hashes", as they lie in the file, and where
-        they are known "groups".
+        they are known "groups"; where they are kept "layers".
     heading : Heading
     fingerprint : str
         See `Features.fingerprint`.
@@ -171,6 +176,7 @@ class FeatureFile:
             "fingerprint": self.fingerprint,
             "schema": SCHEMA,
             **self.provenance.to_dict(),
+            "layers": self.provenance.layers,
             "versions": heading.versions,
         }
 
@@ -208,6 +214,7 @@ class FeatureFile:
             paths=text["paths"],
             hashes=text["hashes"],
             groups=text.get(GROUPS),
+            layers=self.columns[LAYERS].astype(np.float32) if LAYERS in self.columns else None,
             path=self.path,
             **vars(self.heading),
         )

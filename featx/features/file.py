@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from featx.config import SCHEMA, SPLITS, Preprocessing
+from featx.config import LAST_LAYER, SCHEMA, SPLITS, Preprocessing
 from featx.data.dataset import Fingerprint, Skipped
 from featx.errors import FeatureFileError
-from featx.features.content import GROUPS, TEXTS, FeatureFile, Features, Heading
+from featx.features.content import GROUPS, LAYERS, TEXTS, FeatureFile, Features, Heading
 from featx.features.provenance import Provenance
+from featx.network.layers import list_columns, parse_layers, spell_layers
 from featx.storage.hdf5 import (
     SLICE,
     Seal,
@@ -61,6 +62,8 @@ def write_features(features: Features, path: Path) -> FeatureFile:
     }
     if features.groups is not None:
         columns[GROUPS] = encode_text(features.groups)
+    if features.layers is not None:
+        columns[LAYERS] = _stored_as(features.layers, features.provenance)
     return write_columns(path, columns, features.heading, features.fingerprint)
 
 
@@ -84,6 +87,9 @@ def write_columns(
         arrays[f"skipped_{name}s"] = encode_text(np.array(values, dtype=np.str_))
     facts = heading.provenance.to_dict()
     facts["preprocessing"] = json.dumps(facts["preprocessing"], sort_keys=True)
+    told = list_columns(heading.provenance.layers, heading.provenance.backbone)
+    if told:  # for who reads the file without featx
+        facts["layer_columns"] = json.dumps([one.to_dict() for one in told])
     attributes = {
         "schema": SCHEMA,
         **facts,
@@ -100,12 +106,12 @@ def write_columns(
 
 
 def estimate_file(
-    n_samples: int, n_features: int, longest_path: int, storage: str = "float32"
+    n_samples: int, n_numbers: int, longest_path: int, storage: str = "float32"
 ) -> int:
     """About how many bytes a feature file takes, rather too many than too few."""
     digest, split, target = 64, 5, 8
     number = np.dtype(storage).itemsize
-    row = number * n_features + target + split + digest + longest_path
+    row = number * n_numbers + target + split + digest + longest_path
     return 65_536 + n_samples * row
 
 
@@ -252,14 +258,19 @@ def _read(sealed: Sealed, path: Path, seal: Seal) -> FeatureFile:
     facts = sealed.attributes
     provenance = _read_provenance(sealed)
     texts = [*TEXTS, *[GROUPS] * (GROUPS in sealed.arrays)]
+    numbers = ["features", *[LAYERS] * (provenance.layers != LAST_LAYER)]
     columns = {
-        name: sealed.store_rows(name, path, seal.state) for name in ("features", "targets", *texts)
+        name: sealed.store_rows(name, path, seal.state) for name in (*numbers, "targets", *texts)
     }
     X, targets = columns["features"], columns["targets"]
     if X.dtype not in (np.float32, np.float16) or targets.dtype != np.int64:
         raise TypeError(f"features are {X.dtype} and targets {targets.dtype}")
-    if X.dtype != provenance.storage:
-        raise TypeError(f"features are {X.dtype} and said to be {provenance.storage}")
+    for name in numbers:
+        if columns[name].dtype != provenance.storage:
+            raise TypeError(f"{name} are {columns[name].dtype}, said to be {provenance.storage}")
+    beside = columns[LAYERS].shape if LAYERS in columns else (len(X), 0)
+    if beside != (len(X), provenance.n_columns):
+        raise ValueError(f"layers of {beside}, said to be {provenance.layers}")
     if any(columns[name].dtype.kind != "S" for name in texts):
         raise TypeError("its names are no text")
     classes, versions = facts["classes"], json.loads(facts["versions"])
@@ -325,17 +336,20 @@ def _check_values(file: FeatureFile, seen: _Seen) -> None:
             raise ValueError(f"splits {sorted(strange)}")
         if {*map(len, raw["hashes"])} != {64} or b"".join(raw["hashes"]).translate(None, _DIGITS):
             raise ValueError("hashes that are none")
-        X = file.columns["features"]
-        if not seen.finite(X, some) and not all_finite(X[some]):
-            raise ValueError("features that are NaN or infinite")
+        for name in ("features", LAYERS):
+            X = file.columns.get(name)
+            if X is not None and not seen.finite(X, some) and not all_finite(X[some]):
+                raise ValueError(f"{name} that are NaN or infinite")
         fingerprint.add(text["paths"], text["hashes"], targets.tolist(), text["splits"])
     if fingerprint.hexdigest() != file.fingerprint:
         raise ValueError("its rows do not have the fingerprint it names")
 
 
 def _read_provenance(sealed: Sealed) -> Provenance:
-    facts: dict[str, Any] = {
-        name: str(sealed.attributes[name]) for name in Provenance.__dataclass_fields__
-    }
+    optional = {"layers": LAST_LAYER}
+    there = optional | sealed.attributes
+    facts: dict[str, Any] = {name: str(there[name]) for name in Provenance.__dataclass_fields__}
+    if spell_layers(parse_layers(facts["layers"])) != facts["layers"]:
+        raise ValueError(f"layers {facts['layers']!r}")
     facts["preprocessing"] = Preprocessing.from_dict(json.loads(facts["preprocessing"])).to_dict()
     return Provenance(**facts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any
 
@@ -41,7 +41,7 @@ class Ledger:
     def __init__(self, inventory: Inventory) -> None:
         self.inventory = inventory
         self.n_taken = 0
-        self._sources: list[StoredRows] = []
+        self._sources: list[Mapping[str, StoredRows]] = []
         self._db = inventory.db
         for table in (
             # Where a content's features lie: which source, which of its rows.
@@ -70,7 +70,7 @@ class Ledger:
             ),
         )
         new = self._db.total_changes - before
-        self._sources.append(file.columns["features"])
+        self._sources.append(file.columns)
         for one in file.heading.skipped:
             if one.digest:
                 self._note_bad(bytes.fromhex(one.digest), one.kind, one.reason)
@@ -158,12 +158,15 @@ class Ledger:
 
     # -- what comes out
 
-    def gather(self, feature_dim: int, storage: str, empty_ok: bool = False) -> GatheredColumns:
+    def gather(
+        self, widths: Mapping[str, int], storage: str, empty_ok: bool = False
+    ) -> GatheredColumns:
         """The columns of all images that have features, in the dataset's order.
 
         Parameters
         ----------
-        feature_dim : int
+        widths : mapping of str to int
+            Numbers of an image: of "features", and where they are kept of "layers".
         storage : {"float32", "float16"}
         empty_ok : bool
 
@@ -181,7 +184,7 @@ class Ledger:
         if not len(found) and not empty_ok:
             shown = "; ".join(f"{one.path}: {one.reason}" for one in skipped[:3])
             raise ExtractionError(f"none of {len(skipped)} images could be decoded ({shown})")
-        return GatheredColumns(self, found, self._sources, skipped, feature_dim, storage)
+        return GatheredColumns(self, found, self._sources, skipped, widths, storage)
 
     def _list_skipped(self) -> tuple[Skipped, ...]:
         rows = self._db.execute(
@@ -213,15 +216,18 @@ class GatheredColumns:
         self,
         ledger: Ledger,
         found: Selection,
-        sources: list[StoredRows],
+        sources: list[Mapping[str, StoredRows]],
         skipped: tuple[Skipped, ...],
-        feature_dim: int,
+        widths: Mapping[str, int],
         storage: str,
     ) -> None:
         self.skipped = skipped
         self._ledger, self._found = ledger, found
         self.columns: dict[str, Rows] = {
-            "features": _FeatureRows(found, sources, feature_dim, np.dtype(storage)),
+            **{
+                name: _NumberRows(found, [one[name] for one in sources], width, np.dtype(storage))
+                for name, width in widths.items()
+            },
             "targets": found.numbers("target"),
             "splits": found.text(_SPLIT_NAMES),
             "paths": found.text("name"),
@@ -251,13 +257,13 @@ class GatheredColumns:
         return made.hexdigest()
 
 
-class _FeatureRows:
-    """Features that are read from their sources as they are asked for."""
+class _NumberRows:
+    """Features or layers that are read from their sources as they are asked for."""
 
     def __init__(
-        self, found: Selection, sources: list[StoredRows], feature_dim: int, dtype: np.dtype[Any]
+        self, found: Selection, sources: list[StoredRows], width: int, dtype: np.dtype[Any]
     ) -> None:
-        self.shape, self.dtype = (len(found), feature_dim), dtype
+        self.shape, self.dtype = (len(found), width), dtype
         self._found, self._sources = found, sources
         self._meter = Meter("write", len(found), False)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -71,15 +71,18 @@ def flush_denormals() -> Iterator[None]:
         torch.set_flush_denormal(before)
 
 
+def list_stages(network: nn.Module) -> list[tuple[str, list[nn.Module]]]:
+    """A torchvision ResNet as a sequence without its last layer: names, and the blocks of each."""
+    return [
+        (name, list(child.children()) if isinstance(child, nn.Sequential) else [child])
+        for name, child in network.named_children()
+        if name != "fc"
+    ]
+
+
 def list_blocks(network: nn.Module) -> list[nn.Module]:
-    """A torchvision ResNet as a sequence, down to single blocks, without its last layer."""
-    blocks: list[nn.Module] = []
-    for name, child in network.named_children():
-        if isinstance(child, nn.Sequential):
-            blocks += child.children()
-        elif name != "fc":
-            blocks.append(child)
-    return blocks
+    """The same, down to single blocks."""
+    return [block for _, blocks in list_stages(network) for block in blocks]
 
 
 class Normalise(nn.Module):
@@ -104,10 +107,24 @@ class Normalise(nn.Module):
 
 
 class FrozenBackbone(nn.Module):
-    """Pixels to features: normalising, the frozen network with batch norm folded, no last layer."""
+    """Pixels to features: normalising, the frozen network with batch norm folded, no last layer.
 
-    def __init__(self, network: nn.Module, preprocessing: Preprocessing) -> None:
+    Parameters
+    ----------
+    network : Module
+    preprocessing : Preprocessing
+    layers : sequence of (layer, pool)
+        See `parse_layers`: whose pooled outputs stand behind the features.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        preprocessing: Preprocessing,
+        layers: Sequence[tuple[str, str]] = (),
+    ) -> None:
         super().__init__()
+        self.layers = tuple(layers)
         self.normalise = Normalise(preprocessing)
         self.network = fold_batch_norm(network).to(memory_format=torch.channels_last)
         self.requires_grad_(False)
@@ -119,9 +136,17 @@ class FrozenBackbone(nn.Module):
         return self
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """(n, height, width, 3) uint8 to (n, feature_dim) float32."""
-        features: torch.Tensor = self.network(self.normalise(pixels))
-        return features
+        """(n, height, width, 3) uint8 to (n, feature_dim and what layers add) float32."""
+        x: torch.Tensor = self.normalise(pixels)
+        found = []
+        for name, blocks in list_stages(self.network):
+            for block in blocks:
+                x = block(x)
+            for layer, pool in self.layers:
+                if layer == name:
+                    found.append(x.mean((2, 3)) if pool == "avg" else x.amax((2, 3)))
+        features = x.flatten(1)
+        return torch.cat([features, *found], dim=1) if found else features
 
 
 def fold_batch_norm(network: nn.Module) -> nn.Module:

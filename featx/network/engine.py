@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from featx.config import BATCH_SIZE
+from featx.config import BATCH_SIZE, LAST_LAYER
 from featx.errors import DeviceError
 from featx.machine import count_cores, describe_engine
 from featx.network.backbone import (
@@ -18,6 +18,7 @@ from featx.network.backbone import (
     flush_denormals,
     pad_batch,
 )
+from featx.network.layers import count_columns, parse_layers
 from featx.network.weights import Weights
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -35,17 +36,21 @@ class Engine(Protocol):
     device : str
     batch_size : int
         Images of one forward pass; a smaller batch is padded to it.
-    feature_dim : int
+    width : int
+        Numbers that `run` gives for an image.
+    layers : str
+        See `parse_layers`: whose outputs are the last of these, behind the features.
     """
 
     name: str
     precision: str
     device: str
     batch_size: int
-    feature_dim: int
+    width: int
+    layers: str
 
     def run(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """(b, crop, crop, 3) uint8 with b at most batch_size, to (b, feature_dim) float32."""
+        """(b, crop, crop, 3) uint8 with b at most batch_size, to (b, width) float32."""
         ...
 
 
@@ -87,6 +92,8 @@ class TorchEngine:
     batch_size : int
     precision : {"fp32", "bf16", "fp16"}
         Of convolutions and matrix products, by autocast; features come out as float32.
+    layers : str
+        See `parse_layers`.
 
     Raises
     ------
@@ -100,10 +107,12 @@ class TorchEngine:
         device: str = "auto",
         batch_size: int = BATCH_SIZE,
         precision: str = "fp32",
+        layers: str = LAST_LAYER,
     ) -> None:
         self.name = describe_engine("torch")
+        self.layers = layers
         self.batch_size = batch_size
-        self.feature_dim = weights.feature_dim
+        self.width = weights.feature_dim + count_columns(layers, weights.backbone)
         self.precision = precision
         self._device = choose_device(device)
         self.device = self._device.type
@@ -111,7 +120,8 @@ class TorchEngine:
             raise DeviceError("--precision fp16 is for CUDA; on a CPU say bf16, fp32 or auto")
         limit_threads()
         network = build_network(weights.state, weights.stride_in_1x1, weights.backbone)
-        self._backbone = FrozenBackbone(network, weights.preprocessing).to(self._device)
+        backbone = FrozenBackbone(network, weights.preprocessing, parse_layers(layers))
+        self._backbone = backbone.to(self._device)
 
     @torch.inference_mode()
     def run(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:

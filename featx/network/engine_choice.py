@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from featx.config import BATCH_SIZE, CUDA_BATCH_SIZE
+from featx.config import BATCH_SIZE, CUDA_BATCH_SIZE, LAST_LAYER
 from featx.errors import DeviceError
 from featx.machine import has_openvino
 from featx.network.engine import Engine, TorchEngine, choose_device
@@ -40,6 +40,7 @@ def make_engine(
     precision: str = "fp32",
     device: str = "auto",
     batch_size: int | None = None,
+    layers: str = LAST_LAYER,
 ) -> Engine:
     """Build the engine that was chosen; probe what was left to us.
 
@@ -54,6 +55,8 @@ def make_engine(
     device : {"auto", "cpu", "cuda"}
     batch_size : int, optional
         None: BATCH_SIZE on a CPU, CUDA_BATCH_SIZE on CUDA.
+    layers : str
+        See `parse_layers`.
 
     Raises
     ------
@@ -66,11 +69,11 @@ def make_engine(
         raise DeviceError(f"--engine openvino runs on the CPU, and --device {device} is {place}")
     exact = "fp32" if precision == "auto" else precision
     if engine != "auto":
-        made = _build(engine, weights, place, batch_size, exact)
+        made = _build(engine, weights, place, batch_size, exact, layers)
     elif place == "cpu" and exact != "fp16":
-        made = _take_fastest(weights, batch_size, exact, sample)
+        made = _take_fastest(weights, batch_size, exact, sample, layers)
     else:
-        made = TorchEngine(weights, place, batch_size, exact)
+        made = TorchEngine(weights, place, batch_size, exact, layers)
     if precision != "auto":
         return made
     made, why = try_bf16(weights, made, sample)
@@ -89,19 +92,23 @@ def compare_rows(
     return float(error.max()), float(cosine.min())
 
 
-def _build(name: str, weights: Weights, place: str, batch_size: int, precision: str) -> Engine:
+def _build(
+    name: str, weights: Weights, place: str, batch_size: int, precision: str, layers: str
+) -> Engine:
     if name == "openvino":
-        return OpenVinoEngine(weights, batch_size, precision)
-    return TorchEngine(weights, place, batch_size, precision)
+        return OpenVinoEngine(weights, batch_size, precision, layers)
+    return TorchEngine(weights, place, batch_size, precision, layers)
 
 
-def _take_fastest(weights: Weights, batch_size: int, precision: str, sample: Sample) -> Engine:
+def _take_fastest(
+    weights: Weights, batch_size: int, precision: str, sample: Sample, layers: str
+) -> Engine:
     """The fastest engine on this CPU whose features are those of torch in float32."""
     if "openvino" in available_engines():
         try:
-            engine = OpenVinoEngine(weights, batch_size, precision)
+            engine = OpenVinoEngine(weights, batch_size, precision, layers)
             few = sample(2)
-            expected = TorchEngine(weights, "cpu", len(few)).run(few)
+            expected = TorchEngine(weights, "cpu", len(few), layers=layers).run(few)
             error, cosine = compare_rows(engine.run(few), expected)
             if (error <= AGREEMENT) if precision == "fp32" else (cosine >= COSINE):
                 log.info("engine: %s, the fastest that is installed", engine.name)
@@ -114,7 +121,7 @@ def _take_fastest(weights: Weights, batch_size: int, precision: str, sample: Sam
             )
         except (DeviceError, RuntimeError) as error:
             log.warning("openvino refused, because it does not run here: %s", error)
-    return TorchEngine(weights, "cpu", batch_size, precision)
+    return TorchEngine(weights, "cpu", batch_size, precision, layers)
 
 
 def try_bf16(weights: Weights, exact: Engine, sample: Sample) -> tuple[Engine, str]:
@@ -129,7 +136,7 @@ def try_bf16(weights: Weights, exact: Engine, sample: Sample) -> tuple[Engine, s
     """
     name = exact.name.split()[0]
     try:
-        rough = _build(name, weights, exact.device, exact.batch_size, "bf16")
+        rough = _build(name, weights, exact.device, exact.batch_size, "bf16", exact.layers)
         pixels = sample(exact.batch_size)
         expected, slow = _time(exact, pixels)
         found, fast = _time(rough, pixels)

@@ -12,17 +12,18 @@ import torch
 from torch import nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
-from featx.config import BATCH_SIZE
+from featx.config import BATCH_SIZE, LAST_LAYER
 from featx.errors import DeviceError
 from featx.machine import count_cores, describe_engine, has_openvino, is_limited
 from featx.network.backbone import (
     FrozenBackbone,
     build_network,
     flush_denormals,
-    list_blocks,
+    list_stages,
     name_layers,
     pad_batch,
 )
+from featx.network.layers import count_columns, parse_layers
 from featx.network.weights import Weights
 
 _TELEMETRY = "openvino_telemetry"
@@ -41,6 +42,8 @@ class OpenVinoEngine:
     batch_size : int
         The one shape that is compiled; fewer images are padded to it.
     precision : {"fp32", "bf16"}
+    layers : str
+        See `parse_layers`.
 
     Raises
     ------
@@ -51,7 +54,11 @@ class OpenVinoEngine:
     device = "cpu"
 
     def __init__(
-        self, weights: Weights, batch_size: int = BATCH_SIZE, precision: str = "fp32"
+        self,
+        weights: Weights,
+        batch_size: int = BATCH_SIZE,
+        precision: str = "fp32",
+        layers: str = LAST_LAYER,
     ) -> None:
         if not has_openvino():
             raise DeviceError(
@@ -59,17 +66,16 @@ class OpenVinoEngine:
             )
         openvino = import_openvino()
         self.name = describe_engine("openvino")
+        self.layers = layers
         self.batch_size = batch_size
-        self.feature_dim = weights.feature_dim
+        self.width = weights.feature_dim + count_columns(layers, weights.backbone)
         self.precision = precision
         core = openvino.Core()
         if precision != "fp32" and not _has_precision(core, precision):
             raise DeviceError(f"--precision {precision}: this processor does not compute in it")
         network = build_network(weights.state, weights.stride_in_1x1, weights.backbone)
-        backbone = FrozenBackbone(network, weights.preprocessing)
-        model = _translate_backbone(
-            backbone, batch_size, weights.preprocessing.crop, weights.feature_dim
-        )
+        backbone = FrozenBackbone(network, weights.preprocessing, parse_layers(layers))
+        model = _translate_backbone(backbone, batch_size, weights.preprocessing.crop)
         settings = {
             "INFERENCE_PRECISION_HINT": _PRECISIONS[precision],
             # Of all ways to share the cores, the one in which a batch is one piece of work.
@@ -110,9 +116,7 @@ def import_openvino() -> Any:
     return sys.modules["openvino"]
 
 
-def _translate_backbone(
-    backbone: FrozenBackbone, batch_size: int, crop: int, feature_dim: int
-) -> Any:
+def _translate_backbone(backbone: FrozenBackbone, batch_size: int, crop: int) -> Any:
     """The same computation as an OpenVINO model of one batch shape."""
     import openvino
     from openvino import opset13 as ops
@@ -121,9 +125,16 @@ def _translate_backbone(
     x = ops.convert(ops.transpose(pixels, [0, 3, 1, 2]), np.float32)
     x = ops.multiply(x, _constant(backbone.normalise.scale))
     x = ops.add(x, _constant(backbone.normalise.shift))
-    for block in list_blocks(backbone.network):
-        x = _translate(block, x)
-    return openvino.Model([ops.reshape(x, [batch_size, feature_dim], False)], [pixels])
+    found = []
+    for name, blocks in list_stages(backbone.network):
+        for block in blocks:
+            x = _translate(block, x)
+        for layer, pool in backbone.layers:
+            if layer == name:
+                reduce = ops.reduce_mean if pool == "avg" else ops.reduce_max
+                found.append(reduce(x, [2, 3], keep_dims=True))
+    whole = ops.concat([x, *found], axis=1) if found else x
+    return openvino.Model([ops.reshape(whole, [batch_size, -1], False)], [pixels])
 
 
 def _translate(module: nn.Module, x: Any) -> Any:

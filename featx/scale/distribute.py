@@ -7,7 +7,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from featx.config import BACKBONE, PLAN_SHARD_IMAGES
+from featx.config import BACKBONE, LAST_LAYER, PLAN_SHARD_IMAGES
 from featx.data.groups import choose_grouping
 from featx.extraction.request import Lookup, Request, look_up
 from featx.extraction.result import Extraction
@@ -40,6 +40,7 @@ def extract_distributed(
     decode: str = "exact",
     protocol: str = "none",
     storage: str = "float32",
+    layers: str = LAST_LAYER,
     batch_size: int | None = None,
     num_workers: int | None = None,
     on_error: str = "skip",
@@ -63,8 +64,8 @@ def extract_distributed(
     data, output, backbone, weights, split, root, recursive, group, group_pattern, group_time
     group_folder, device, engine, precision, decode
         See `featx.extract`.
-    protocol, storage, batch_size, num_workers, on_error, cache_dir, overwrite, rehash, lock
-    progress
+    protocol, storage, layers, batch_size, num_workers, on_error, cache_dir, overwrite, rehash
+    lock, progress
         See `featx.extract`.
 
     Returns
@@ -92,6 +93,7 @@ def extract_distributed(
                 protocol=protocol,
                 storage=storage,
                 backbone=backbone,
+                layers=layers,
             ),
             weights=weights,
             device=device,

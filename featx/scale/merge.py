@@ -12,7 +12,7 @@ from featx.data.sources import read_inventory
 from featx.errors import DatasetError, FeatureFileError, PlanError
 from featx.extraction.extract import check_room
 from featx.extraction.place import examine_place
-from featx.extraction.result import Extraction, Making, finish, summarise_found
+from featx.extraction.result import Extraction, Making, finish, name_widths, summarise_found
 from featx.features.cache import (
     cache_path,
     find_cache_dir,
@@ -76,8 +76,8 @@ def merge(
     with stages.time("find"):
         files = _open_shards(plan)
         _note_changes(plan, inventory)
-    dim = files[0].columns["features"].shape[1]
-    size = check_room(path, inventory, dim, plan.provenance.storage)
+    width = files[0].columns["features"].shape[1] + plan.provenance.n_columns
+    size = check_room(path, inventory, width, plan.provenance.storage)
     if output is None:
         prepare_cache(home)
     parts = parts_folder(path)
@@ -96,7 +96,10 @@ def merge(
                 if not one.digest:
                     ledger.skip(one)
         ledger.start()
-        making = Making(path, plan.provenance, dim, ledger, reused, place.before, stages, started)
+        making = Making(
+            path, plan.provenance, name_widths(width, plan.provenance), ledger, reused,
+            place.before, stages, started,
+        )  # fmt: skip
         return finish(making, reused.cost.get("device", ""))
 
 

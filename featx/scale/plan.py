@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from featx.config import BACKBONE, CUDA_BATCH_SIZE, PLAN_SHARD_IMAGES
+from featx.config import BACKBONE, CUDA_BATCH_SIZE, LAST_LAYER, PLAN_SHARD_IMAGES
 from featx.data.columns import Selection
 from featx.data.groups import choose_grouping, hash_groups
 from featx.data.hashing import hash_images
@@ -55,6 +55,7 @@ def make_plan(
     decode: str = "exact",
     protocol: str = "none",
     storage: str = "float32",
+    layers: str = LAST_LAYER,
     batch_size: int | None = None,
     on_error: str = "skip",
     shard_size: int = PLAN_SHARD_IMAGES,
@@ -71,7 +72,7 @@ def make_plan(
         See `featx.read_dataset`; or an inventory that was hashed.
     folder : path
         Where the plan goes.
-    backbone, weights, engine, precision, decode, protocol, storage, batch_size, on_error
+    backbone, weights, engine, precision, decode, protocol, storage, layers, batch_size, on_error
         See `featx.extract`; so for `cache_dir` and `rehash`.
     device : {"auto", "cpu", "cuda"}
         Where the shards will be computed. "cuda" need not be here: the engine is torch then.
@@ -107,6 +108,7 @@ def make_plan(
                 protocol=protocol,
                 storage=storage,
                 backbone=backbone,
+                layers=layers,
             ),
             weights=weights,
             device=device,
@@ -145,7 +147,10 @@ def plan_request(request: Request, folder: Path, shard_size: int) -> Plan:
         classes=inventory.classes,
         weights=str(Path(weights).resolve()) if Path(weights).is_file() else provenance.weights,
         choice=replace(
-            request.choice, engine=provenance.engine.split()[0], precision=provenance.precision
+            request.choice,
+            engine=provenance.engine.split()[0],
+            precision=provenance.precision,
+            layers=provenance.layers,
         ),
         provenance=provenance,
         batch_size=batch_size,

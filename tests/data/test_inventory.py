@@ -62,7 +62,7 @@ def test_no_room_for_the_list_is_said(photos):
 class Wide(CountingEngine):
     """As many numbers as the real network gives."""
 
-    feature_dim = 2048
+    width = 2048
 
     def run(self, pixels):
         return np.tile(super().run(pixels), (1, 171))[:, :2048]

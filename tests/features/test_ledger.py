@@ -49,7 +49,7 @@ def test_features_come_in_the_datasets_order_from_whatever_file(write):
     ledger.start()
     assert ledger.take(write("c.h5", [DIGESTS[5], DIGESTS[1], DIGESTS[3]])) == 3
     assert ledger.list_todo() == 0
-    gathered = ledger.gather(3, "float32")
+    gathered = ledger.gather({"features": 3}, "float32")
     assert gathered.columns["features"][:][:, 0].tolist() == [0, 1, 102, 3, 4, 5]
     assert gathered.columns["features"][slice(2, 4)][:, 0].tolist() == [102, 3]
     assert gathered.count_new() == 3
@@ -62,7 +62,7 @@ def test_identical_files_are_one_thing_to_do(write):
     assert ledger.list_todo() == 2
     assert [image.path for image in ledger.iterate_todo()] == ["0.jpg", "1.jpg"]
     ledger.take(write("a.h5", DIGESTS[:2]))
-    features = ledger.gather(3, "float32").columns["features"]
+    features = ledger.gather({"features": 3}, "float32").columns["features"]
     assert features[:][:, 0].tolist() == [1, 0, 1]
 
 
@@ -75,7 +75,7 @@ def test_a_twin_is_tried_where_a_file_could_not_be_read(write):
     assert [image.path for image in ledger.iterate_todo()] == ["2.jpg"]
     ledger.take(write("a.h5", DIGESTS[:2]))
     # Its twin's features are its own: nothing is skipped.
-    assert ledger.gather(3, "float32").skipped == ()
+    assert ledger.gather({"features": 3}, "float32").skipped == ()
 
 
 def test_a_fault_of_the_content_is_every_copys(write):
@@ -86,7 +86,7 @@ def test_a_fault_of_the_content_is_every_copys(write):
     assert ledger.list_twins() == 0
     assert ledger.find_failure().kind == "damaged"
     ledger.take(write("a.h5", [DIGESTS[0]]))
-    gathered = ledger.gather(3, "float32")
+    gathered = ledger.gather({"features": 3}, "float32")
     assert len(gathered) == 1
     assert [(one.path, one.kind, one.digest) for one in gathered.skipped] == [
         ("0.jpg", "damaged", DIGESTS[1].hex()), ("2.jpg", "damaged", DIGESTS[1].hex())
@@ -98,8 +98,8 @@ def test_nothing_at_all_is_an_error_that_shows_why():
     ledger.list_todo()
     ledger.fail(next(iter(ledger.iterate_todo())), ImageError("0.jpg", "cut short", "damaged"))
     with pytest.raises(ExtractionError, match=r"none of 1 images .*0\.jpg: cut short"):
-        ledger.gather(3, "float32")
-    assert len(ledger.gather(3, "float32", empty_ok=True)) == 0
+        ledger.gather({"features": 3}, "float32")
+    assert len(ledger.gather({"features": 3}, "float32", empty_ok=True)) == 0
 
 
 def test_a_file_holds_an_inventory_or_some_of_it(write):
@@ -111,6 +111,6 @@ def test_a_file_holds_an_inventory_or_some_of_it(write):
 def test_a_ledgers_fingerprint_is_the_features_own(write, tmp_path):
     ledger = Ledger(make_inventory())
     ledger.take(write("a.h5", DIGESTS))
-    gathered = ledger.gather(3, "float16")
+    gathered = ledger.gather({"features": 3}, "float16")
     assert gathered.columns["features"][:].dtype == np.float16
     assert gathered.fingerprint() == ledger.inventory.fingerprint()
