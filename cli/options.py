@@ -81,7 +81,8 @@ weights_option = click.option(
     shell_complete=complete_weights,
     show_default=True,
     metavar="NAME|FILE",
-    help="auto, imagenet1k-v1, imagenet1k-v2, keras-imagenet, or a .safetensors or .pth file.",
+    help="auto, imagenet1k-v1, imagenet1k-v2, keras-imagenet, or a .safetensors or .pth file, "
+    "checkpoints included.",
 )
 
 max_skipped_option = click.option(

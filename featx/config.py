@@ -109,6 +109,9 @@ BACKGROUND = (255, 255, 255)  # what transparent pixels are laid on
 # warning of a decompression bomb and refuses. In RGB that is half a gigabyte.
 MAX_PIXELS = 178_956_970
 
+# Of files of parameters that torch.save writes; .tar is PyTorch's own checkpoint.pth.tar.
+TORCH_SUFFIXES = (".pth", ".pt", ".tar", ".ckpt", ".bin")
+
 SPLITS = ("train", "val", "test")
 # What splits are called by folders and manifests, in any case. "eval" is not among them: some call
 # their val so, and some their test.

@@ -19,7 +19,7 @@ import torch
 from torchvision.models import Weights as TorchvisionWeights
 from torchvision.models import get_model_weights
 
-from featx.config import BACKBONE, BACKBONES, CONNECT_SECONDS
+from featx.config import BACKBONE, BACKBONES, CONNECT_SECONDS, TORCH_SUFFIXES
 from featx.errors import WeightsError
 from featx.network.backbone import empty_state
 from featx.network.catalogue import (
@@ -34,12 +34,12 @@ from featx.network.catalogue import (
     stored_path,
 )
 from featx.network.keras import convert_keras
+from featx.network.state_dict import read_pth
 from featx.network.weights import (
     Weights,
     check_state,
     hash_state,
     load_weights,
-    read_pth,
     save_weights,
 )
 from featx.storage.files import hash_file, write_whole
@@ -128,7 +128,7 @@ def fetch_weights(name: str, *, progress: bool = False, backbone: str = BACKBONE
     name, expected = name_weights(name, backbone), empty_state(backbone)
     known = [full for full, recipe in KNOWN.items() if recipe.backbone == backbone]
     if name not in KNOWN:
-        if Path(name).suffix in (".safetensors", ".pth", ".pt"):
+        if Path(name).suffix in (".safetensors", *TORCH_SUFFIXES) or Path(name).is_file():
             weights = load_weights(Path(name), expected, backbone)
             log.info("weights: %s (sha256 %s)", name, weights.sha256[:12])
             remember_weights(weights.sha256, Path(name))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,9 +13,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from featx.config import BACKBONE, BACKBONES, TORCHVISION_V1, Preprocessing
+from featx.config import BACKBONE, BACKBONES, TORCH_SUFFIXES, TORCHVISION_V1, Preprocessing
 from featx.errors import WeightsError
 from featx.network.catalogue import FROM_FILE, WEIGHTS_MARK
+from featx.network.state_dict import find_network, read_pth
 from featx.storage.files import write_whole
 
 
@@ -145,10 +145,11 @@ def save_weights(weights: Weights, path: Path) -> None:
 def load_weights(
     path: Path, expected: Mapping[str, torch.Tensor], backbone: str = BACKBONE
 ) -> Weights:
-    """Read weights from a .safetensors, .pth or .pt file.
+    """Read weights from a .safetensors file or one of torch's (`TORCH_SUFFIXES`).
 
     A file that featx stored brings its own preprocessing and hash, and is checked against the
-    hash. Any other is taken to be trained like torchvision's first weights.
+    hash. Any other is taken to be trained like torchvision's first weights, and may hold the
+    network as training programs save it; see `find_network`.
 
     Parameters
     ----------
@@ -173,13 +174,18 @@ def load_weights(
     facts: dict[str, Any] = {}
     if path.suffix == ".safetensors":
         state, facts = _read_safetensors(path)
-    elif path.suffix in (".pth", ".pt"):
+    elif path.suffix in TORCH_SUFFIXES:
         state = read_pth(path)
     else:
-        raise WeightsError(f"{path} is neither .safetensors nor .pth: featx reads no other weights")
+        raise WeightsError(
+            f"{path} is neither .safetensors nor .pth ({', '.join(TORCH_SUFFIXES)}): featx reads "
+            "no other weights"
+        )
     held = facts.get("backbone", BACKBONE) if facts else backbone
     if held != backbone:
         raise WeightsError(f"{path} holds a {held}, not a {backbone}: say --backbone {held}")
+    if not facts:
+        state = find_network(state, expected, str(path))
     checked = check_state(state, expected, str(path), backbone)
     sha256 = hash_state(checked)
     if facts and facts.get("sha256") != sha256:
@@ -189,7 +195,7 @@ def load_weights(
         )
     try:
         return Weights(
-            name=str(facts.get("name", f"{FROM_FILE}{path.stem}")),
+            name=str(facts.get("name", f"{FROM_FILE}{path.stem.removesuffix('.pth')}")),
             preprocessing=Preprocessing.from_dict(facts["preprocessing"])
             if facts
             else TORCHVISION_V1,
@@ -215,21 +221,3 @@ def _read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, An
             f"{path} is not a safetensors file, or a damaged one: {error}"
         ) from error
     return state, facts if isinstance(facts, dict) else {}
-
-
-def read_pth(path: Path) -> dict[str, Any]:
-    """The tensors of a .pth file; raises WeightsError where it holds anything else."""
-    try:
-        with warnings.catch_warnings():
-            # Remarks on the file's age; what is wrong with it is said below.
-            warnings.simplefilter("ignore")
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # the unpickler raises nearly every kind for what is no state dict
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise WeightsError(
-            f"{path} is not a file of plain tensors (anything else is refused, since loading it "
-            f"could run code): {first}"
-        ) from error
-    if not isinstance(state, Mapping):
-        raise WeightsError(f"{path} holds a {type(state).__name__}, not a state dict")
-    return dict(state)
