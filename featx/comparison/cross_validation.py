@@ -30,6 +30,7 @@ from featx.training.metrics import log_loss
 from featx.training.model import Model
 from featx.training.resampling import (
     Fold,
+    Resampling,
     draw_folds,
     find_unfoldable,
     parse_resampling,
@@ -39,15 +40,50 @@ _PATIENCE = 4.0  # seconds of fitting, before other processes are worth their st
 
 
 @dataclass(frozen=True)
+class DealtRows:
+    """The rows that are dealt into folds.
+
+    Attributes
+    ----------
+    here : ndarray of shape (n_samples,), int64
+        Where they are among all rows.
+    y : ndarray of shape (n_samples,), int64
+    groups : ndarray of shape (n_samples,), int64
+        Rows of one group are in one fold.
+    """
+
+    here: Labels
+    y: Labels
+    groups: Labels
+
+
+def gather_rows(features: Features, spec: Resampling) -> DealtRows:
+    """All labelled rows of a split, whichever; what is in none was left out on purpose.
+
+    Raises
+    ------
+    ModelError
+        A class has fewer of them than there are folds.
+    """
+    here = np.flatnonzero(np.isin(features.splits, SPLITS) & (features.targets >= 0))
+    groups = features.clusters
+    if groups is None:  # copies stay together
+        groups = np.unique(features.hashes, return_inverse=True)[1].astype(np.int64)
+    rows = DealtRows(here, features.targets[here], groups[here])
+    if reason := find_unfoldable(features.classes, rows.y, rows.groups, spec):
+        raise ModelError(reason)
+    return rows
+
+
+@dataclass(frozen=True)
 class FoldTask:
-    """All labelled rows, and what is done on each of their folds.
+    """What is learned from and scored on each fold.
 
     Attributes
     ----------
     X : ndarray or Blocks of shape (n_samples, n_features)
-    y : ndarray of shape (n_samples,), int64
-    groups : ndarray of shape (n_samples,), int64
-        Rows of one group are in one fold.
+    y, groups : ndarray of shape (n_samples,), int64
+        See `DealtRows`.
     classes : tuple of str
     """
 
@@ -129,20 +165,17 @@ def cross_validate(
     (['centroid', 'ridge'], 8)
     """
     spec = parse_resampling(cv)
-    rows = _list_rows(features)
-    y, groups = features.targets[rows], _join_rows(features)[rows]
-    if reason := find_unfoldable(features.classes, y, groups, spec):
-        raise ModelError(reason)
+    rows = gather_rows(features, spec)
     if networks := [model.name for model in models if model.kind != "head"]:
         raise ModelError(f"{networks[0]} is a fine-tuned network: only heads learn from features")
-    store = FoldStore(None if kept is None else Path(kept), [str(spec), seed, groups.tolist()])
+    store = FoldStore(None if kept is None else Path(kept), [str(spec), seed, rows.groups.tolist()])
     recipes = {model.name: _adapt(model.recipe) for model in models}
     missing = {name: recipe for name, recipe in recipes.items() if store.find(recipe) is None}
     if missing:
         blocked = any(needs_blocks(features, model, max_memory) for model in models)
-        X = Blocks((features.X,), rows) if blocked else features.X[rows]
-        task = FoldTask(X, y, groups, features.classes)
-        folds = list(draw_folds(y, groups, spec, seed))
+        X = Blocks((features.X,), rows.here) if blocked else features.X[rows.here]
+        task = FoldTask(X, rows.y, rows.groups, features.classes)
+        folds = list(draw_folds(rows.y, rows.groups, spec, seed))
         workers = 1 if blocked else _count_workers(features, models, max_memory)
         jobs = []
         for recipe in missing.values():
@@ -155,7 +188,7 @@ def cross_validate(
     found = tuple(
         FoldScores(name, "frozen", store.find(recipe) or ()) for name, recipe in recipes.items()
     )
-    return CrossValidation(spec, len(rows), len(np.unique(groups)), found)
+    return CrossValidation(spec, len(rows.y), len(np.unique(rows.groups)), found)
 
 
 def run_jobs(
@@ -180,20 +213,6 @@ def run_jobs(
             ):
                 yield score
                 bar.update()
-
-
-def _list_rows(features: Features) -> Labels:
-    """Labelled rows of all splits; what is in none was left out on purpose."""
-    return np.flatnonzero(np.isin(features.splits, SPLITS) & (features.targets >= 0))
-
-
-def _join_rows(features: Features) -> Labels:
-    """Numbers of groups of all rows; without groups copies stay together."""
-    clusters: Labels | None = getattr(features, "clusters", None)
-    if clusters is not None:
-        return clusters
-    _, codes = np.unique(features.hashes, return_inverse=True)
-    return codes.astype(np.int64)
 
 
 def _adapt(recipe: Mapping[str, Any]) -> dict[str, Any]:

@@ -124,3 +124,18 @@ def find_untrainable(
     if missing:
         return f"train has no image of {', '.join(missing)}: nothing could learn it"
     return None
+
+
+def promote_val(
+    targets: npt.NDArray[np.int64], splits: npt.NDArray[np.str_]
+) -> npt.NDArray[np.str_] | None:
+    """Splits with val as the test, where no labelled image is in test and some are in val.
+
+    So it is with train/ and val/ alone, the folders of PyTorch's own tutorial: what is held out
+    can say how good a classifier is, or choose it, and not both. None where there is nothing to
+    change.
+    """
+    labelled = targets >= 0
+    if ((splits == "test") & labelled).any() or not ((splits == "val") & labelled).any():
+        return None
+    return np.where(splits == "val", "test", splits)

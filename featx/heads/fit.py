@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from featx.config import EPOCHS
-from featx.data.splits import find_untrainable
+from featx.data.splits import find_untrainable, promote_val
 from featx.errors import FeatureFileError, ModelError
 from featx.features.content import Features
 from featx.features.file import read_features
@@ -49,6 +50,8 @@ def fit(
     overwrite: bool = False,
 ) -> Model:
     """Train a head on cached features. val only chooses; test is scored once, at the end.
+
+    Where there is no test, val is the test, and folds of train choose.
 
     Parameters
     ----------
@@ -115,6 +118,9 @@ def fit(
     (['test', 'train', 'val'], ('cat', 'dog', 'owl'))
     """
     held = features if isinstance(features, Features) else read_features(Path(features))
+    promoted = promote_val(held.targets, held.splits)
+    if promoted is not None:
+        held = replace(held, splits=promoted)
     where = held.path or Path(held.dataset)
     if reason := find_untrainable(held.classes, held.targets, held.splits):
         raise FeatureFileError(where, reason)
@@ -157,7 +163,10 @@ def fit(
             machine=describe_machine(),
             history=trained.learned.history,
             best_epoch=trained.learned.best_epoch,
-            details=_describe(recipe, trained.search),
+            details={
+                **_describe(recipe, trained.search),
+                "val_is_test": promoted is not None,
+            },
         ),
         arrays=head.to_arrays(),
     )
