@@ -12,6 +12,7 @@ from featx.text import printable
 
 from .options import (
     common_options,
+    cv_option,
     data_options,
     device_options,
     extract_options,
@@ -69,6 +70,13 @@ if TYPE_CHECKING:
     show_default=True,
     help="Train the heads on 1, 2, 5, 10 and 20 images per class as well.",
 )
+@cv_option
+@click.option(
+    "--cv-baselines",
+    is_flag=True,
+    help="Cross-validate the baselines, too: each is fine-tuned anew for every fold. How long that "
+    "will take is said first.",
+)
 @protocol_option
 @click.option("--augment", is_flag=True, help="Augment the baselines' train images.")
 @prefix_cache_option
@@ -93,6 +101,7 @@ def compare(**options: Any) -> None:
     Examples:
       featx compare photos --split 0.7,0.1,0.2
       featx compare photos --split 0.7,0.1,0.2 --baseline none
+      featx compare photos --split 0.7,0.1,0.2 --baseline none --cv 5x5
       featx compare photos.csv --clf logreg --clf svm --baseline layer4 --seeds 3 -o out
       featx compare --config out/featx.toml
     """

@@ -11,6 +11,7 @@ from featx.config import CLASSIFIERS
 
 from .options import (
     common_options,
+    cv_option,
     head_options,
     max_memory_option,
     overwrite_option,
@@ -39,6 +40,7 @@ from .output import say, start_speaking
     help="Of --clf imagenet: where the last layer is.  [default: by the features' own name]",
 )
 @train_options
+@cv_option
 @max_memory_option
 @click.option(
     "-o",
@@ -54,6 +56,7 @@ def fit(
     clf: str,
     c: float | str,
     views: int,
+    cv: str | None,
     output: Path | None,
     overwrite: bool,
     as_json: bool,
@@ -67,16 +70,21 @@ def fit(
     Examples:
       featx fit F.h5 --clf logreg
       featx fit F.h5 --clf svm --scale standard --calibrate -o svm.safetensors
+      featx fit F.h5 --clf ridge --cv 5x5
       featx fit F.h5 --clf linear --epochs 30 --max-memory 3GB
     """
-    start_speaking(verbose, quiet)
+    progress = start_speaking(verbose, quiet)
+    from featx.comparison.cross_validation import check_foldable, cross_validate
     from featx.extraction.views import read_views
     from featx.features.file import read_features
     from featx.heads.fit import fit
+    from featx.report.folds import describe_folds
 
     from .rendering import render_model
 
     held = read_features(features)
+    if cv is not None:
+        check_foldable(held, cv, views)  # before a model is written
 
     # The default name is this command's own: only a name that the user chose is protected.
     model = fit(
@@ -88,4 +96,12 @@ def fit(
         overwrite=overwrite or output is None,
         **options,
     )
-    say(as_json, model.to_dict(), render_model(model))
+    crossed = None
+    if cv is not None:
+        crossed = cross_validate(
+            held, [model], cv, seed=options["seed"], weights=options["weights"],
+            max_memory=options["max_memory"], progress=progress,
+        )  # fmt: skip
+    labelled = int((held.targets >= 0).sum())
+    values = {**model.to_dict(), "cv": None if crossed is None else describe_folds(crossed)}
+    say(as_json, values, render_model(model, labelled, crossed))

@@ -49,6 +49,18 @@ def _check_split(ctx: click.Context, param: click.Parameter, value: str | None) 
     return value
 
 
+def _check_cv(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    from featx.errors import ModelError
+    from featx.training.resampling import parse_resampling
+
+    if value is not None:
+        try:
+            parse_resampling(value)
+        except ModelError as error:
+            raise click.BadParameter(str(error)) from error
+    return value
+
+
 def _check_size(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
     try:
         return None if value is None else parse_bytes(value)
@@ -309,6 +321,14 @@ head_options = _stack(
         show_default=True,
         help="How features are scaled; learned from train alone.",
     ),
+)
+
+cv_option = click.option(
+    "--cv",
+    metavar="REPEATSxFOLDS",
+    callback=_check_cv,
+    help="Cross-validate on all labelled images as well: 5x5 deals them into 5 folds, 5 times "
+    "over, and C is chosen anew inside each.",
 )
 
 max_memory_option = click.option(

@@ -12,6 +12,7 @@ from tabulate import tabulate
 from featx.text import format_bytes, format_interval, format_score, format_seconds, printable
 
 if TYPE_CHECKING:  # most of them take seconds to import
+    from featx.comparison.fold_scores import CrossValidation
     from featx.deployment.predict import Prediction
     from featx.extraction.result import Extraction
     from featx.features.content import FeatureFile
@@ -31,8 +32,13 @@ def describe_extraction(done: Extraction) -> str:
     )
 
 
-def render_model(model: Model) -> str:
-    """A trained model's scores, and what its training chose."""
+def render_model(
+    model: Model, labelled: int | None = None, crossed: CrossValidation | None = None
+) -> str:
+    """A trained model's scores, what its training chose, and what cross-validation says.
+
+    `labelled` is the number of labelled images, where cross-validation could be told of.
+    """
     outcome = model.outcome
     rows = [
         [split, format_score(score.correct, score.total), format_interval(score.interval)]
@@ -50,14 +56,26 @@ def render_model(model: Model) -> str:
     if outcome.best_epoch is not None:
         facts.append(f"epoch {outcome.best_epoch} of {len(outcome.history)}")
         facts.append(f"{format_seconds(outcome.seconds_per_epoch)} s/epoch")
-    parts = (
+    stages = (
         f" ({format_seconds(outcome.decode)} waiting for images, "
         f"{format_seconds(outcome.network)} in the network)"
         if outcome.network is not None
         else ""
     )
-    facts.append(f"{format_seconds(outcome.seconds)} s in all{parts}")
-    return f"{model.name}: {', '.join(facts)}\n\n{table}\n\nmodel: {printable(str(model.path))}"
+    facts.append(f"{format_seconds(outcome.seconds)} s in all{stages}")
+    parts = [f"{model.name}: {', '.join(facts)}", table]
+    if outcome.details.get("val_is_test"):
+        parts.append("There is no test: val is the test here, and folds of train chose.")
+    if crossed is not None:
+        from featx.report.folds import render_folds
+
+        test = outcome.scores.get("test")
+        parts.append(render_folds(crossed, 0 if test is None else test.total))
+    elif labelled is not None:
+        from featx.report.folds import say_few
+
+        parts += say_few(labelled)
+    return "\n\n".join([*parts, f"model: {printable(str(model.path))}"])
 
 
 def render_predictions(predictions: Iterable[Prediction]) -> Iterator[str]:

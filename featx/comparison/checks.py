@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from featx.config import CLASSIFIERS, TRAINED
+import numpy as np
+
+from featx.config import CLASSIFIERS, SPLITS, TRAINED
 from featx.data.dataset import Dataset, check_trainable
 from featx.errors import DatasetError, ModelError
+from featx.training.resampling import Resampling, find_unfoldable, parse_resampling
 
 
 def check_names(heads: Sequence[str], networks: Sequence[str]) -> None:
@@ -38,3 +41,18 @@ def check_comparable(dataset: Dataset, needs_val: str = "") -> None:
             advice = "give --split, such as first:60,10 or 0.7,0.1,0.2@0"
         held = f" (the {unlabelled} it has are without a label)" if unlabelled else ""
         raise DatasetError(f"{dataset.root} has no test images to compare on{held}: {advice}")
+
+
+def check_cross_validation(
+    dataset: Dataset, cv: str | None, cv_baselines: bool
+) -> Resampling | None:
+    """What `cv` says; images that turn out to be copies are for later."""
+    if cv is None:
+        if cv_baselines:
+            raise ModelError("--cv-baselines goes with --cv: say --cv 5x5 as well")
+        return None
+    spec = parse_resampling(cv)
+    y = dataset.targets[np.isin(dataset.splits, SPLITS) & (dataset.targets >= 0)]
+    if reason := find_unfoldable(dataset.classes, y, np.arange(len(y)), spec):
+        raise ModelError(reason)
+    return spec

@@ -11,7 +11,14 @@ from typing import Any
 import numpy as np
 
 from featx.comparison.candidates import Candidate, pair_candidates
-from featx.comparison.checks import check_comparable, check_margin, check_names
+from featx.comparison.checks import (
+    check_comparable,
+    check_cross_validation,
+    check_margin,
+    check_names,
+)
+from featx.comparison.cross_tuning import cross_tune
+from featx.comparison.cross_validation import cross_validate, gather_rows
 from featx.comparison.curves import keep_curves
 from featx.comparison.folder import claim_folder
 from featx.comparison.result import Comparison
@@ -22,6 +29,7 @@ from featx.data.dataset import Dataset, HashedRows
 from featx.data.groups import choose_grouping
 from featx.data.manifest import write_manifest
 from featx.data.sources import take_dataset
+from featx.data.splits import promote_val
 from featx.errors import BudgetError, ModelError, OutputExistsError, WeightsError
 from featx.extraction.extract import extract_request
 from featx.extraction.request import Request
@@ -58,6 +66,8 @@ def compare(
     seeds: int = 1,
     margin: float = MARGIN,
     learning_curves: bool = True,
+    cv: str | None = None,
+    cv_baselines: bool = False,
     backbone: str = BACKBONE,
     weights: str = "auto",
     split: str | None = None,
@@ -88,6 +98,9 @@ def compare(
 ) -> Comparison:
     """Do what is missing, reuse what is there, and put all candidates on the same images.
 
+    Where there is no test, val is the test, folds of train choose for heads, and baselines keep the
+    last epoch.
+
     Models are kept in `output` under a name that holds the hash of all that decided them; one
     that is there is not trained again.
 
@@ -114,6 +127,12 @@ def compare(
         one may lose and still be chosen; above 0 and below 100.
     learning_curves : bool
         Train the heads on 1, 2, 5, 10 and 20 images per class as well.
+    cv : str, optional
+        REPEATSxFOLDS, such as "5x5": cross-validate the heads on all labelled images as well; see
+        `featx.cross_validate`.
+    cv_baselines : bool
+        And the baselines, which are trained anew for every fold: how long that will take is said
+        before it begins.
     output : path, optional
         The comparison's folder; None: results/NAME.
     overwrite : bool
@@ -156,7 +175,12 @@ def compare(
     check_margin(margin)
     grouping = choose_grouping(group, group_pattern, group_time, group_folder)
     dataset = take_dataset(data, split, root, grouping, recursive=recursive)
+    promoted = promote_val(dataset.targets, dataset.splits)
+    if promoted is not None:
+        log.info("there is no test: val is the test, and folds of train choose")
+        dataset = replace(dataset, splits=promoted)
     check_comparable(dataset, needs_val="calibrate" if calibrate else "refit" * published)
+    plan = check_cross_validation(dataset, cv, cv_baselines)
     folder = Path(output) if output is not None else Path("results") / dataset.name
     if not isinstance(data, Dataset) and Path(data).resolve() == (folder / "split.csv").resolve():
         raise OutputExistsError(folder, ("the manifest that is compared on",))
@@ -182,6 +206,7 @@ def compare(
     features = read_features(extraction.features)
     rows = _rows_of(dataset, features)
     check_comparable(rows.dataset)  # again, now that some images may have been skipped
+    dealt = None if plan is None else gather_rows(features, plan)  # again, and without copies
     write_manifest(rows.dataset, folder / "split.csv", overwrite)
     # What auto has become, for all that follows and for whoever repeats it.
     settled = _settle(features, weights)
@@ -236,10 +261,21 @@ def compare(
                 seconds *= len(features.hashes) / len(np.unique(features.hashes))
                 seconds = tuner.estimate(names, tuning, seconds)
             on_heads(tuple(candidates), seconds)
-        candidates += _evaluate([tuner.make(name, tuning) for name in names], features)
+        tuned = _evaluate([tuner.make(name, tuning) for name in names], features)
+        candidates += tuned
     truth = {split: features.targets[features.rows(split)] for split in ("val", "test")}
     paired = tuple(pair_candidates(candidates, truth["test"], margin))
     plain = [c.model for c in candidates if c.kind == "frozen" and not c.views]
+    crossed = None
+    if plan is not None and dealt is not None:
+        crossed = cross_validate(
+            features, plain, str(plan), seed=seed, weights=weights, max_memory=max_memory,
+            kept=folder / "cv.json", progress=progress,
+        )  # fmt: skip
+        if cv_baselines and networks:
+            kept = folder / "cv-baselines.json"
+            more = (cross_tune(tuner, one, tuning, dealt, plan, kept) for one in tuned)
+            crossed = replace(crossed, candidates=(*crossed.candidates, *more))
     return Comparison(
         folder=folder,
         root=dataset.root,
@@ -254,11 +290,14 @@ def compare(
         )
         if learning_curves and plain
         else (),
+        cv=crossed,
+        val_is_test=promoted is not None,
         options={
             "clf": list(heads), "baseline": list(networks), **vars(fitting), **_say(tuning),
             "views": len(seen),
             "seeds": seeds, "margin": margin, "protocol": protocol,
-            "learning_curves": learning_curves, **settled,
+            "learning_curves": learning_curves, "cv": cv, "cv_baselines": cv_baselines,
+            **settled,
         },
         machine=describe_machine(),
     )  # fmt: skip

@@ -36,6 +36,7 @@ from featx.training.resampling import (
     parse_resampling,
 )
 
+_NO_VIEWS = "only train images have views: cross-validate without --views"
 _PATIENCE = 4.0  # seconds of fitting, before other processes are worth their start
 
 
@@ -73,6 +74,13 @@ def gather_rows(features: Features, spec: Resampling) -> DealtRows:
     if reason := find_unfoldable(features.classes, rows.y, rows.groups, spec):
         raise ModelError(reason)
     return rows
+
+
+def check_foldable(features: Features, cv: str, views: int = 0) -> None:
+    """Raise ModelError where `cross_validate` would, before anything is trained."""
+    gather_rows(features, parse_resampling(cv))
+    if views:
+        raise ModelError(_NO_VIEWS)
 
 
 @dataclass(frozen=True)
@@ -218,10 +226,7 @@ def run_jobs(
 def _adapt(recipe: Mapping[str, Any]) -> dict[str, Any]:
     """A recipe for folds, where there is no val to refit on."""
     if recipe["views"]:
-        raise ModelError(
-            f"{recipe['clf']} learned from views, which only train images have: "
-            "cross-validate it without them"
-        )
+        raise ModelError(_NO_VIEWS)
     return {**recipe, "refit": False, "calibrate": False}
 
 

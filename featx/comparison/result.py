@@ -11,6 +11,7 @@ import numpy as np
 
 from featx.comparison.candidates import Candidate, Pair
 from featx.comparison.curves import CurvePoint
+from featx.comparison.fold_scores import CrossValidation
 from featx.comparison.verdict import Verdict
 from featx.config import CURVE_DRAWS, SPLITS
 from featx.data.dataset import describe_scan
@@ -39,6 +40,10 @@ class Comparison:
     options : dict
         What decided it, by the names of options; what auto became instead of auto.
     machine : str
+    cv : CrossValidation or None
+        Where one was asked for.
+    val_is_test : bool
+        There was no test, and what the data call val stands for it.
     """
 
     folder: Path
@@ -52,6 +57,8 @@ class Comparison:
     learning: tuple[CurvePoint, ...]
     options: Mapping[str, Any]
     machine: str
+    cv: CrossValidation | None = None
+    val_is_test: bool = False
 
     @property
     def in_train(self) -> dict[str, int]:
@@ -59,6 +66,12 @@ class Comparison:
         hashes, splits = self.features.hashes, self.features.splits
         train = hashes[splits == "train"]
         return {s: int(np.isin(hashes[splits == s], train).sum()) for s in ("val", "test")}
+
+    @property
+    def not_crossed(self) -> list[str]:
+        """Candidates that a cross-validation left out."""
+        crossed = {one.name for one in self.cv.candidates} if self.cv is not None else set()
+        return [one.name for one in self.candidates if one.name not in crossed]
 
     def to_dict(self) -> dict[str, Any]:
         """All numbers of ``featx compare --json``, and of results.json."""
@@ -71,6 +84,7 @@ class Comparison:
                 "images": counts,
                 "skipped": len(self.features.skipped),
                 "in_train": self.in_train,
+                "val_is_test": self.val_is_test,
                 "fingerprint": self.features.fingerprint,
             },
             **describe_scan(self.extraction.left_out, self.extraction.notes),
@@ -90,6 +104,7 @@ class Comparison:
             }
             if self.learning
             else None,
+            "cv": self.cv.to_dict() if self.cv is not None else None,
             "machine": self.machine,
             "versions": self.features.versions,
         }

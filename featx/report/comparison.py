@@ -12,6 +12,7 @@ from tabulate import tabulate
 
 from featx.comparison.candidates import Candidate
 from featx.comparison.result import Comparison
+from featx.report.folds import describe_folds, render_folds
 from featx.report.gallery import embed_pictures, map_test, show_predictions
 from featx.report.page import render_page
 from featx.report.rerun import SETTINGS_NAME, format_settings, say_command
@@ -119,6 +120,8 @@ def make_results(comparison: Comparison) -> dict[str, Any]:
         values["learning"]["sentence"] = say_learning(
             comparison.learning, choose_curve(comparison), total
         )
+    if comparison.cv is not None:
+        values["cv"] = describe_folds(comparison.cv, total, comparison.not_crossed)
     values["exhibits"] = show_predictions(comparison, chosen)
     values["map"] = map_test(comparison, chosen)
     values["command"] = [say_command(comparison)]
@@ -148,6 +151,11 @@ def render_text(comparison: Comparison) -> str:
         "",
         *(say_pair(pair, total, verdict.margin) for pair in about_best),
         *([f"({left} more pairs are in the report.)"] if left else []),
+        *(
+            ["", render_folds(comparison.cv, total, comparison.not_crossed)]
+            if comparison.cv is not None
+            else []
+        ),
     ]
     return "\n".join(lines)
 

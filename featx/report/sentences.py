@@ -9,6 +9,7 @@ from featx.comparison.curves import CurvePoint
 from featx.comparison.result import Comparison
 from featx.config import CLASSIFIERS, SPLITS
 from featx.heads.kind import find_kind
+from featx.report.folds import say_few
 from featx.text import format_seconds, printable
 
 _ENOUGH = 0.01  # of accuracy, by which more labels must have helped to be asked for
@@ -32,17 +33,24 @@ def list_notes(comparison: Comparison) -> list[str]:
     """What a reader of the table must know."""
     candidates, options = comparison.candidates, comparison.options
     lines = []
+    if comparison.val_is_test:
+        lines.append(
+            "There is no test: val is the test here, so that it could choose nothing. Folds of "
+            "train chose for the heads; baselines, which have no val then, kept the last epoch."
+        )
     if any("val" in c.outcome.scores for c in candidates):
         lines.append(
             "val chose C, k and epoch, and which candidate is best; test decided none of these. "
             "The verdict compares finished candidates on test, so that the figure of the one it "
             "chooses is a little optimistic."
         )
-    else:
+    elif not comparison.val_is_test:
         lines.append(
             "No val images: folds of train chose C and k (the default where a class has one "
             "image), the last epoch was kept, and nothing says which candidate is best."
         )
+    if comparison.cv is None:
+        lines += say_few(int((comparison.features.targets >= 0).sum()))
     epochs = max((len(c.outcome.history) for c in candidates), default=0)
     if epochs:
         lines.append(f"Iterative candidates ran {epochs} epochs; an epoch is train, val and test.")

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 
 def test_compare(run, photos, stored, tmp_path):
@@ -63,3 +64,70 @@ def test_seeds_from_the_command_line(run, photos, stored):
     (linear,) = values["candidates"]
     assert linear["seeds"]["n"] == 2
     assert values["options"]["seeds"] == 2
+
+
+def test_cross_validation_from_the_command_line(run, photos, stored, tmp_path):
+    out = tmp_path / "out"
+    words = ["compare", photos, "--split", "first:4,2", "--clf", "ridge", "--clf", "centroid"]
+    words += ["--baseline", "none", "--no-learning-curves", "-o", out]
+    plain = run(*words)
+    assert "27 labelled images are few for one split" in plain.stdout
+    done = run(*words, "--cv", "2x3")
+    assert done.exit_code == 0
+    assert "Cross-validation 2x3: all 27 labelled images were dealt into 3 folds" in done.stdout
+    assert "are few for one split" not in done.stdout
+    values = json.loads(run(*words, "--cv", "2x3", "--json", "-q").stdout)
+    assert [one["name"] for one in values["cv"]["candidates"]] == ["ridge", "centroid"]
+    assert len(values["cv"]["candidates"][0]["folds"]) == 6
+    assert values["options"]["cv"] == "2x3"
+    assert "--cv 2x3" in values["command"][0]
+    assert 'cv = "2x3"' in (out / "featx.toml").read_text()
+    assert 'id="folds-title"' in (out / "report.html").read_text()
+    assert (out / "cv.json").exists()
+
+
+def test_what_cannot_be_cross_validated(run, photos, stored):
+    words = ["compare", photos, "--split", "first:4,2", "--baseline", "none", "--clf", "centroid"]
+    for spec, said in (
+        ("5", "write REPEATSxFOLDS, such as 5x5"),
+        ("2x10", "--cv 2x10 needs 10 images of each class"),
+    ):
+        done = run(*words, "--cv", spec)
+        assert done.exit_code in (1, 2)
+        assert said in done.stderr
+    assert "cat has 9, dog has 9, owl has 9: say --cv 2x9" in done.stderr
+    assert "--cv-baselines goes with --cv" in run(*words, "--cv-baselines").stderr
+
+
+def test_train_and_val_alone(run, photos, stored, tmp_path):
+    """The folders of PyTorch's own tutorial."""
+    data = tmp_path / "tutorial"
+    for name in ("cat", "dog"):
+        pictures = sorted((photos / name).iterdir())
+        for split, some in (("train", pictures[:6]), ("val", pictures[6:])):
+            (data / split / name).mkdir(parents=True)
+            for path in some:
+                shutil.copy(path, data / split / name)
+    words = ["compare", data, "--epochs", "2", "--clf", "centroid", "-o", tmp_path / "out"]
+    done = run(*words, "--json", "-q", "--no-learning-curves")
+    assert done.exit_code == 0
+    values = json.loads(done.stdout)
+    assert values["dataset"]["val_is_test"] is True
+    assert values["dataset"]["images"] == {"train": 12, "val": 0, "test": 6}
+    centroid, fc = values["candidates"]
+    assert centroid["chosen"]["by"].startswith("folds")
+    assert centroid["counts"]["test"]["total"] == fc["counts"]["test"]["total"] == 6
+    assert fc["best_epoch"] == 2  # the last one: no val to choose by
+    assert any(
+        note.startswith("There is no test: val is the test here") for note in values["notes"]
+    )
+    text = run(*words, "--no-learning-curves")
+    assert "val is the test here" in text.stdout
+    assert "val is the test here" in (tmp_path / "out" / "report.html").read_text()
+    run("extract", data, "-o", tmp_path / "T.h5")
+    fitted = run("fit", tmp_path / "T.h5", "--clf", "centroid")
+    assert "There is no test: val is the test here, and folds of train chose." in fitted.stdout
+    model = json.loads(run("fit", tmp_path / "T.h5", "--clf", "centroid", "--json").stdout)
+    assert model["val_is_test"] is True
+    assert model["accuracy"].keys() == {"train", "test"}
+    assert model["accuracy"]["test"] == centroid["accuracy"]["test"]

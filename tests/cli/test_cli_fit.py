@@ -83,3 +83,16 @@ def test_wishes_that_need_val(run, photos, stored, tmp_path):
         done = run("fit", tmp_path / "F.h5", wish)
         assert done.exit_code == 1
         assert f"has no val images, and {wish[2:]} needs them" in done.stderr
+
+
+def test_cross_validation_from_the_command_line(run, features):
+    done = run("fit", features, "--clf", "centroid", "--cv", "2x3")
+    assert "Cross-validation 2x3: all 27 labelled images" in done.stdout
+    assert "The test split answers how good these very models are on these 9" in done.stdout
+    values = json.loads(run("fit", features, "--clf", "centroid", "--cv", "2x3", "--json").stdout)
+    assert [one["name"] for one in values["cv"]["candidates"]] == ["centroid"]
+    assert values["cv"]["paired"] == []
+    plain = run("fit", features, "--clf", "centroid")
+    assert "27 labelled images are few for one split" in plain.stdout
+    assert "--cv 9x10 needs 10 images of each class" in run("fit", features, "--cv", "9x10").stderr
+    assert "without --views" in run("fit", features, "--cv", "2x3", "--views", "1").stderr

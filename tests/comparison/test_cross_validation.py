@@ -146,7 +146,7 @@ def test_what_cannot_be_cross_validated(features):
         cross_validate(features, [model], "5")
     with pytest.raises(ModelError, match="fc is a fine-tuned network"):
         cross_validate(features, [replace(model, kind="network", name="fc")], "2x2")
-    with pytest.raises(ModelError, match="centroid learned from views"):
+    with pytest.raises(ModelError, match="only train images have views"):
         cross_validate(features, [give(model, views=[["a", "b"]])], "2x2")
 
 
