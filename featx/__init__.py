@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from featx.comparison.candidates import Candidate as Candidate
     from featx.comparison.candidates import Pair as Pair
     from featx.comparison.compare import compare as compare
+    from featx.comparison.cross_validation import cross_validate as cross_validate
+    from featx.comparison.fold_scores import CrossValidation as CrossValidation
     from featx.comparison.result import Comparison as Comparison
     from featx.comparison.verdict import Verdict as Verdict
     from featx.data.dataset import Dataset as Dataset
@@ -67,6 +69,7 @@ _HOMES = {
     "Candidate": ("comparison.candidates", "Candidate"),
     "Check": ("doctor", "Check"),
     "Comparison": ("comparison.result", "Comparison"),
+    "CrossValidation": ("comparison.fold_scores", "CrossValidation"),
     "Dataset": ("data.dataset", "Dataset"),
     "Deployment": ("deployment.export", "Deployment"),
     "Entry": ("features.housekeeping", "Entry"),
@@ -90,6 +93,7 @@ _HOMES = {
     "Verdict": ("comparison.verdict", "Verdict"),
     "audit": ("auditing.audit", "audit"),
     "compare": ("comparison.compare", "compare"),
+    "cross_validate": ("comparison.cross_validation", "cross_validate"),
     "examine": ("doctor", "examine"),
     "export_features": ("features.export", "export_features"),
     "export_model": ("deployment.export", "export_model"),
@@ -118,6 +122,7 @@ __all__ = [
     "Candidate",
     "Check",
     "Comparison",
+    "CrossValidation",
     "Dataset",
     "Deployment",
     "Entry",
@@ -142,6 +147,7 @@ __all__ = [
     "__version__",
     "audit",
     "compare",
+    "cross_validate",
     "examine",
     "export_features",
     "export_model",

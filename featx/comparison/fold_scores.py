@@ -77,7 +77,7 @@ class FoldPair:
     a, b : str
     difference : Estimate
     t : float
-        See `featx.training.resampling.compare_means`.
+        See `compare_means`.
     p_value_raw, p_value : float
         Before and after Holm's correction for all pairs.
     """
