@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from featx.config import LAST_LAYER
 from featx.errors import ExportError, OutputExistsError
-from featx.features.content import GROUPS, TEXTS, FeatureFile
+from featx.features.content import GROUPS, LAYERS, TEXTS, FeatureFile
 from featx.features.file import open_features
 from featx.features.provenance import Provenance
 from featx.storage.files import (
@@ -28,7 +29,7 @@ from featx.storage.files import (
     write_bytes,
     write_whole,
 )
-from featx.storage.rows import count_bytes, decode_text, iterate_slices
+from featx.storage.rows import StoredRows, count_bytes, decode_text, iterate_slices
 from featx.timing import Meter
 
 ROW_GROUP = 8192  # rows; 64 MiB of float32
@@ -121,7 +122,7 @@ def export_features(
     begun = time.perf_counter()
     features, parquet, npy = Path(features), as_path(parquet), as_path(npy)
     table = [resolve_output(parquet)] if parquet else []
-    matrix = _npy_places(npy) if npy else []
+    matrix = _npy_places(npy, layers=True) if npy else []
     _check_distinct([features, *table, *matrix])
     if parquet:
         _import_pyarrow()
@@ -135,7 +136,7 @@ def export_features(
     if parquet:
         _claim(table, _read_parquet_facts(table[0]), file, overwrite)
     if npy:
-        _claim(matrix, _read_npy_facts(matrix[2]), file, overwrite)
+        _claim(matrix, _read_npy_facts(matrix[-1]), file, overwrite)
     written: list[Written] = []
     if parquet:
         written += export_parquet(file, parquet, overwrite=overwrite, progress=progress)
@@ -152,11 +153,11 @@ def export_parquet(
 
     The columns are path, label (a class name, null where there is none), target (int64, -1 where
     there is none), split, sha256, group where images have groups, and features, a list of fixed
-    size that is never null, of float32. Features stored as float16 are widened, which is exact:
-    Spark 4.3 refuses Parquet's FLOAT16. They are compressed (zstd), since 13 of their 32 bits are
-    zero; float32 is not. A row group has `ROW_GROUP` rows, all that is in memory at a time. The
-    file's metadata has under "featx" a JSON object: classes, provenance, fingerprint. The same
-    features and pyarrow give the same bytes.
+    size that is never null, of float32; layers likewise, where a file keeps them. Numbers stored as
+    float16 are widened, which is exact: Spark 4.3 refuses Parquet's FLOAT16. They are compressed
+    (zstd), since 13 of their 32 bits are zero; float32 is not. A row group has `ROW_GROUP` rows,
+    all that is in memory at a time. The file's metadata has under "featx" a JSON object: classes,
+    provenance, fingerprint. The same features and pyarrow give the same bytes.
 
     Parameters
     ----------
@@ -177,9 +178,8 @@ def export_parquet(
     pa, pq = _import_pyarrow()
     path = resolve_output(output)
     _claim([path], _read_parquet_facts(path), file, overwrite)
-    X, dim = file.columns["features"], file.columns["features"].shape[1]
-    text = pa.string()
-    vector = pa.list_(pa.field("element", pa.float32(), nullable=False), dim)
+    text, number = pa.string(), pa.field("element", pa.float32(), nullable=False)
+    vectors = {name: pa.list_(number, X.shape[1]) for name, X in _list_matrices(file)}
     schema = pa.schema(
         [
             pa.field("path", text, nullable=False),
@@ -187,17 +187,17 @@ def export_parquet(
             pa.field("target", pa.int64(), nullable=False),
             pa.field("split", text, nullable=False),
             pa.field("sha256", text, nullable=False),
-            pa.field("features", vector, nullable=False),
+            *[pa.field("group", text, nullable=False)] * (GROUPS in file.columns),
+            *(pa.field(name, vector, nullable=False) for name, vector in vectors.items()),
         ]
     )
-    if GROUPS in file.columns:
-        schema = schema.insert(len(schema) - 1, pa.field("group", text, nullable=False))
     names = pa.array(file.heading.classes, text)
-    plain = schema.names[:-1]
+    plain = [name for name in schema.names if name not in vectors]
+    half = file.provenance.storage == "float16"
     options = {
         "compression": {
             **dict.fromkeys(plain, "ZSTD"),
-            "features.list.element": "ZSTD" if X.dtype == np.float16 else "NONE",
+            **dict.fromkeys((f"{n}.list.element" for n in vectors), "ZSTD" if half else "NONE"),
         },
         "use_dictionary": ["label", "split"],
         "write_statistics": plain,
@@ -214,14 +214,20 @@ def export_parquet(
                 for name, column in file.columns.items()
                 if name in (*TEXTS, GROUPS)
             }
-            values = pa.array(X[some].astype(np.float32).reshape(-1))
+            values = {
+                name: pa.array(X[some].astype(np.float32).reshape(-1))
+                for name, X in _list_matrices(file)
+            }
             columns = {
                 "path": pa.array(raw["paths"], pa.binary()).cast(text),
                 "label": names.take(pa.array(targets, mask=targets < 0)),
                 "target": pa.array(targets),
                 "split": pa.array(raw["splits"], pa.binary()).cast(text),
                 "sha256": pa.array(raw["hashes"], pa.binary()).cast(text),
-                "features": pa.FixedSizeListArray.from_arrays(values, type=vector),
+                **{
+                    name: pa.FixedSizeListArray.from_arrays(values[name], type=vector)
+                    for name, vector in vectors.items()
+                },
             }
             if GROUPS in raw:
                 columns["group"] = pa.array(raw[GROUPS], pa.binary()).cast(text)
@@ -239,9 +245,10 @@ def export_npy(
     """Write a feature file's matrix as .npy, with a table of its rows and their making beside it.
 
     OUT.npy is (n_samples, n_features), float16 or float32 as stored, C order, for
-    ``numpy.load(mmap_mode="r")``; OUT.csv has the columns path, label (empty where there is none),
-    split, sha256 and where images have groups group, a row a row; OUT.json has classes, provenance
-    and fingerprint. They appear together, OUT.npy first and OUT.json last, or not at all.
+    ``numpy.load(mmap_mode="r")``; OUT.layers.npy likewise what a file keeps of other layers;
+    OUT.csv has the columns path, label (empty where there is none), split, sha256 and where images
+    have groups group, a row a row; OUT.json has classes, provenance and fingerprint. They appear
+    together, OUT.npy first and OUT.json last, or not at all.
 
     Parameters
     ----------
@@ -258,22 +265,26 @@ def export_npy(
     OutputExistsError, StorageError, OSError
         See `export_features`.
     """
-    paths = _npy_places(output)
-    _claim(paths, _read_npy_facts(paths[2]), file, overwrite)
-    X = file.columns["features"]
-    header = io.BytesIO()
-    facts = {"descr": np.lib.format.dtype_to_descr(X.dtype), "fortran_order": False}
-    np.lib.format.write_array_header_1_0(header, {**facts, "shape": X.shape})
-    with _making(paths, _estimate_bytes(file)) as (matrix, table, about):
-        with matrix.open("rb+", buffering=0) as out:
-            write_bytes(out.fileno(), header.getvalue())
-            for some in _steps(file, _ROWS, "npy", progress):
-                part = X[some].reshape(-1).view(np.uint8).data
-                write_bytes(out.fileno(), part)
-                begin_sync(out.fileno(), len(part))
+    paths = _npy_places(output, layers=LAYERS in file.columns)
+    _claim(paths, _read_npy_facts(paths[-1]), file, overwrite)
+    with _making(paths, _estimate_bytes(file)) as (*matrices, table, about):
+        for (name, X), matrix in zip(_list_matrices(file), matrices, strict=True):
+            header = io.BytesIO()
+            facts = {"descr": np.lib.format.dtype_to_descr(X.dtype), "fortran_order": False}
+            np.lib.format.write_array_header_1_0(header, {**facts, "shape": X.shape})
+            with matrix.open("rb+", buffering=0) as out:
+                write_bytes(out.fileno(), header.getvalue())
+                for some in _steps(file, _ROWS, f"npy, {name}", progress):
+                    part = X[some].reshape(-1).view(np.uint8).data
+                    write_bytes(out.fileno(), part)
+                    begin_sync(out.fileno(), len(part))
         fill_csv(table, (*_TABLE, *["group"] * (GROUPS in file.columns)), _table_rows(file))
         about.write_text(format_json(file.describe()), "utf-8")
-    return tuple(map(_written, ("npy", "csv", "json"), paths))
+    return tuple(map(_written, (*["npy"] * len(matrices), "csv", "json"), paths))
+
+
+def _list_matrices(file: FeatureFile) -> list[tuple[str, StoredRows]]:
+    return [(name, file.columns[name]) for name in ("features", LAYERS) if name in file.columns]
 
 
 def _is_model(path: Path) -> bool:
@@ -298,10 +309,11 @@ def _import_pyarrow() -> tuple[Any, Any]:
     return pyarrow, pyarrow.parquet
 
 
-def _npy_places(output: Path) -> list[Path]:
-    """Where OUT.npy, OUT.csv and OUT.json really are."""
+def _npy_places(output: Path, layers: bool) -> list[Path]:
+    """Where OUT.npy, OUT.layers.npy, OUT.csv and OUT.json really are."""
     stem = output.name.removesuffix(".npy")
-    beside = [output.with_name(f"{stem}{suffix}") for suffix in (".csv", ".json")]
+    suffixes = (*[".layers.npy"] * layers, ".csv", ".json")
+    beside = [output.with_name(f"{stem}{suffix}") for suffix in suffixes]
     return [resolve_output(path) for path in (output, *beside)]
 
 
@@ -322,6 +334,7 @@ def _claim(paths: Sequence[Path], found: Any, file: FeatureFile, overwrite: bool
     if not isinstance(found, dict) or "fingerprint" not in found:
         raise OutputExistsError(there[0], ("not a file that featx exported",))
     asked = file.describe()
+    found = {"layers": LAST_LAYER} | found  # from before there were others
     wrong = [k for k in _IDENTITY if found.get(k) != asked[k]]
     if wrong:
         raise OutputExistsError(there[0], tuple(f"{k}: {found.get(k)} → {asked[k]}" for k in wrong))

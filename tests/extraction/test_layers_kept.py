@@ -98,6 +98,21 @@ def test_float16_halves_them_too(photos, stored, tmp_path):
     assert read_features(path).layers[:2].dtype == np.float32
 
 
+def test_exports_carry_them(wide, tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    done = featx.export_features(wide, parquet=tmp_path / "W.parquet", npy=tmp_path / "W.npy")
+    table = parquet.read_table(tmp_path / "W.parquet")
+    assert table.column_names[-2:] == ["features", "layers"]
+    layers = read_features(wide).layers[:]
+    flat = table["layers"].combine_chunks().flatten().to_numpy()
+    assert np.array_equal(flat.reshape(layers.shape), layers)
+    assert np.array_equal(np.load(tmp_path / "W.layers.npy"), layers)
+    assert np.load(tmp_path / "W.npy").shape == (27, 2048)
+    assert sorted(one.path.name for one in done.written) == [
+        "W.csv", "W.json", "W.layers.npy", "W.npy", "W.parquet"
+    ]  # fmt: skip
+
+
 def test_damage_is_found_in_them(wide):
     file = open_features(wide)
     rows = file.columns["layers"]
