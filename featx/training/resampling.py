@@ -144,12 +144,23 @@ def draw_folds(y: Labels, groups: Labels, spec: Resampling, seed: int = 0) -> It
     ------
     inside, outside : ndarray of int64
         Rows that are learned from, and rows that are held out; ascending.
+
+    Raises
+    ------
+    ModelError
+        Groups are such that a fold has all images of a class.
     """
     single = len(np.unique(groups)) == len(groups)
     kind = StratifiedKFold if single else StratifiedGroupKFold
     for state in np.random.SeedSequence(seed).generate_state(spec.repeats):
         dealer = kind(spec.folds, shuffle=True, random_state=int(state))
-        yield from dealer.split(y, y, None if single else groups)
+        for inside, outside in dealer.split(y, y, None if single else groups):
+            if len(np.unique(y[inside])) < len(np.unique(y)):
+                raise ModelError(
+                    f"the groups cannot be dealt into {spec.folds} folds: one of them has all "
+                    "images of a class, of which nothing is left to learn from. Take fewer folds"
+                )
+            yield inside, outside
 
 
 def estimate_mean(

@@ -115,6 +115,22 @@ def test_copies_are_in_one_fold_and_strangers_in_none(features, monkeypatch):
         cross_validate(held, [fit(held, "centroid")], "2x9")
 
 
+def test_groups_are_in_one_fold(features, monkeypatch):
+    animals = np.array([f"{k}-{i // 4}" for k in "abc" for i in range(20)])  # 5 of each class
+    held = replace(features, groups=animals)
+    seen = []
+    score = FoldTask.score
+    monkeypatch.setattr(
+        FoldTask, "score", lambda self, *job: seen.append(job[2]) or score(self, *job)
+    )
+    assert cross_validate(held, [fit(held, "centroid")], "2x5").groups == 15
+    assert len(seen) == 10
+    for inside, outside in seen:
+        assert not set(animals[inside]) & set(animals[outside])
+    with pytest.raises(ModelError, match="a has 20 in 5 groups, b has 20 in 5 groups"):
+        cross_validate(held, [fit(held, "centroid")], "1x6")
+
+
 def test_what_is_known_is_not_computed_again(features, tmp_path, monkeypatch):
     scored = []
     score = FoldTask.score

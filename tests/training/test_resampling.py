@@ -111,3 +111,17 @@ def test_the_spec():
     for wrong in ("", "5", "5x1", "0x5", "5×5", "5x5x5", "-1x5", "101x5", "5x", "a x b"):
         with pytest.raises(ModelError, match="write REPEATSxFOLDS, such as 5x5"):
             parse_resampling(wrong)
+
+
+def test_a_fold_that_has_all_of_a_class_is_refused(monkeypatch):
+    # No groups are known that lead there; a dealer that is careless stands for them.
+    class Careless:
+        def __init__(self, folds, shuffle, random_state):
+            pass
+
+        def split(self, X, y, groups):
+            yield np.flatnonzero(y == 0), np.flatnonzero(y == 1)
+
+    monkeypatch.setattr("featx.training.resampling.StratifiedGroupKFold", Careless)
+    with pytest.raises(ModelError, match="cannot be dealt into 2 folds: one of them has all"):
+        list(draw_folds(np.repeat([0, 1], 4), np.arange(8) // 2, Resampling(1, 2)))
