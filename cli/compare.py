@@ -65,6 +65,13 @@ if TYPE_CHECKING:
     help="Points of accuracy that count as no difference, and that a cheaper candidate may lose.",
 )
 @click.option(
+    "--prevalence",
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
+    help="A CSV with the columns class,share: how frequent each class is in the field. Scores at "
+    "these shares stand beside the others.",
+)
+@click.option(
     "--learning-curves/--no-learning-curves",
     default=True,
     show_default=True,

@@ -221,6 +221,7 @@ TESTS_OF = {
     "features.export": "test_feature_export",
     "heads.recipe": "test_head_recipe",
     "report.audit": "test_audit_page",
+    "report.verdict": "test_verdict_sentences",
 }
 
 

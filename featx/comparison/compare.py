@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,12 @@ from featx.comparison.cross_validation import cross_validate, gather_rows
 from featx.comparison.curves import keep_curves
 from featx.comparison.folder import claim_folder
 from featx.comparison.result import Comparison
+from featx.comparison.shares import (
+    PREVALENCE_NAME,
+    order_shares,
+    read_prevalence,
+    write_prevalence,
+)
 from featx.comparison.trainers import HeadTrainer, NetworkTrainer
 from featx.comparison.verdict import judge, rank_on_val
 from featx.config import BACKBONE, CLASSIFIERS, EPOCHS, MARGIN, PROTOCOLS
@@ -65,6 +71,7 @@ def compare(
     views: int = 0,
     seeds: int = 1,
     margin: float = MARGIN,
+    prevalence: str | Path | Mapping[str, float] | None = None,
     learning_curves: bool = True,
     cv: str | None = None,
     cv_baselines: bool = False,
@@ -125,6 +132,9 @@ def compare(
     margin : float
         Points of accuracy that count as no difference between two candidates, and that a cheaper
         one may lose and still be chosen; above 0 and below 100.
+    prevalence : path or mapping of str to float, optional
+        How frequent each class is in the field: a CSV with the columns class,share, or a mapping.
+        Test is scored at these shares as well.
     learning_curves : bool
         Train the heads on 1, 2, 5, 10 and 20 images per class as well.
     cv : str, optional
@@ -181,6 +191,9 @@ def compare(
         dataset = replace(dataset, splits=promoted)
     check_comparable(dataset, needs_val="calibrate" if calibrate else "refit" * published)
     plan = check_cross_validation(dataset, cv, cv_baselines)
+    expected = {} if prevalence is None else read_prevalence(prevalence, dataset.classes)
+    if expected:
+        order_shares(expected, dataset.classes, dataset.targets[dataset.splits == "test"])
     folder = Path(output) if output is not None else Path("results") / dataset.name
     if not isinstance(data, Dataset) and Path(data).resolve() == (folder / "split.csv").resolve():
         raise OutputExistsError(folder, ("the manifest that is compared on",))
@@ -247,7 +260,7 @@ def compare(
             candidates.append(trainer.make(name, fitting, seen))
     if not candidates and not networks:
         raise ModelError("nothing is left to compare: every head was left out")
-    candidates = _evaluate(candidates, features)
+    candidates = _evaluate(candidates, features, expected)
     if networks:
         network = _resolve_same(weights, features, extraction, protocol)
         tuner = NetworkTrainer(
@@ -261,9 +274,11 @@ def compare(
                 seconds *= len(features.hashes) / len(np.unique(features.hashes))
                 seconds = tuner.estimate(names, tuning, seconds)
             on_heads(tuple(candidates), seconds)
-        tuned = _evaluate([tuner.make(name, tuning) for name in names], features)
+        tuned = _evaluate([tuner.make(name, tuning) for name in names], features, expected)
         candidates += tuned
     truth = {split: features.targets[features.rows(split)] for split in ("val", "test")}
+    if expected:
+        write_prevalence(expected, folder / PREVALENCE_NAME)
     paired = tuple(pair_candidates(candidates, truth["test"], margin))
     plain = [c.model for c in candidates if c.kind == "frozen" and not c.views]
     crossed = None
@@ -297,20 +312,27 @@ def compare(
             "views": len(seen),
             "seeds": seeds, "margin": margin, "protocol": protocol,
             "learning_curves": learning_curves, "cv": cv, "cv_baselines": cv_baselines,
+            "prevalence": str((folder / PREVALENCE_NAME).resolve()) if expected else None,
             **settled,
         },
         machine=describe_machine(),
+        prevalence=expected,
     )  # fmt: skip
 
 
-def _evaluate(candidates: Sequence[Candidate], features: Features) -> list[Candidate]:
-    """The same, with all measures on val and test."""
+def _evaluate(
+    candidates: Sequence[Candidate], features: Features, expected: Mapping[str, float]
+) -> list[Candidate]:
+    """The same, with all measures on val and test; on test at the expected shares, too."""
     truth = {split: features.targets[features.rows(split)] for split in ("val", "test")}
+    shares = {"test": order_shares(expected, features.classes, truth["test"])} if expected else {}
     return [
         replace(
             c,
             evaluations={
-                s: evaluate(y, c.outcome.probabilities[s]) for s, y in truth.items() if len(y)
+                s: evaluate(y, c.outcome.probabilities[s], shares.get(s))
+                for s, y in truth.items()
+                if len(y)
             },
         )
         for c in candidates

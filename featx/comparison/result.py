@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,8 @@ class Comparison:
         Where one was asked for.
     val_is_test : bool
         There was no test, and what the data call val stands for it.
+    prevalence : dict of str to float
+        The classes' shares in the field, where they were given.
     """
 
     folder: Path
@@ -59,6 +61,7 @@ class Comparison:
     machine: str
     cv: CrossValidation | None = None
     val_is_test: bool = False
+    prevalence: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def in_train(self) -> dict[str, int]:
@@ -97,6 +100,7 @@ class Comparison:
             "verdict": {
                 k: list(v) if isinstance(v, tuple) else v for k, v in vars(self.verdict).items()
             },
+            "prevalence": dict(self.prevalence) or None,
             "known": {"classes": dict(self.known)} if self.known else None,
             "learning": {
                 "draws": CURVE_DRAWS,

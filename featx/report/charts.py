@@ -227,12 +227,17 @@ def plot_reliability(candidate: Mapping[str, Any]) -> Chart | None:
     bins = [(split, one) for split in splits for one in evaluation[split]["bins"]]
     if not bins:
         return None
+    has_ci = all("ci95" in one for _, one in bins)  # older results have none
     values = [
         {
             "split": split,
             "confidence": 100 * one["confidence"],
             "accuracy": 100 * one["accuracy"],
             "images": one["count"],
+            # Older results have none.
+            **dict(
+                zip(("low", "high"), (100 * end for end in one.get("ci95") or ()), strict=False)
+            ),
         }
         for split, one in bins
     ]
@@ -250,13 +255,16 @@ def plot_reliability(candidate: Mapping[str, Any]) -> Chart | None:
         base.mark_line(strokeWidth=1.25, opacity=0.7).encode(
             strokeDash=alt.StrokeDash("split:N", scale=map_names(splits, _DASHES))
         ),
+        *([base.mark_rule(opacity=0.6).encode(y="low:Q", y2="high:Q")] if has_ci else []),
         base.mark_point(filled=True, opacity=0.9).encode(
             shape=alt.Shape("split:N", scale=map_names(splits, _SHAPES)),
             size=alt.Size("images:Q", scale=alt.Scale(range=[20, 240], zero=True), legend=None),
             tooltip=[
                 "split:N",
-                alt.Tooltip("confidence:Q", format=".1f"),
-                alt.Tooltip("accuracy:Q", format=".1f"),
+                *(
+                    alt.Tooltip(f"{key}:Q", format=".1f")
+                    for key in ("confidence", "accuracy", "low", "high")
+                ),
                 "images:Q",
             ],
         ),
@@ -264,14 +272,15 @@ def plot_reliability(candidate: Mapping[str, Any]) -> Chart | None:
     rows = [
         (
             split,
-            f"{100 * one['low']:.0f} to {100 * one['high']:.0f}",
+            f"{100 * one['low']:.1f} to {100 * one['high']:.1f}",
             str(one["count"]),
             say_number(100 * one["confidence"], 1),
             say_number(100 * one["accuracy"], 1),
+            *(say_number(value.get(key), 1) for key in ("low", "high")),
         )
-        for split, one in bins
+        for (split, one), value in zip(bins, values, strict=True)
     ]
-    head = ("split", "bin, %", "images", "confidence, %", "accuracy, %")
+    head = ("split", "bin, %", "images", "confidence, %", "accuracy, %", "low, %", "high, %")
     name = candidate["name"]
     chart = Chart(f"{name}: accuracy against confidence", name, {}, head, rows, most=340)
     return fill_chart(chart, layers, values, 230)

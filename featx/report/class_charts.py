@@ -123,6 +123,8 @@ def plot_classes(name: str, per_class: Rows, classes: Sequence[str]) -> Chart:
         )
         for v in values
     ]
+    absent = [of for of, one in zip(classes, per_class, strict=True) if not one["total"]]
+    rows += [(of, "0/0", "–", "–", "–") for of in absent]
     drawn = values[:LISTED_CLASSES]
     names = [value["name"] for value in drawn]
     axis = alt.Axis(domain=False, ticks=False, labelPadding=6)
@@ -149,6 +151,8 @@ def plot_classes(name: str, per_class: Rows, classes: Sequence[str]) -> Chart:
     )
     few = f"the {len(drawn)} lowest of {len(values)} classes" if len(drawn) < len(values) else ""
     label = f"Test accuracy per class of {name}, with 95 % intervals{few and ': ' + few}"
+    if absent:
+        label += f"; no test images of {', '.join(absent)}"
     head = ("class", "right", "accuracy, %", "low, %", "high, %")
     chart = Chart(label, few, {}, head, rows, most=640)
     return fill_chart(chart, layers, drawn, max(60, 21 * len(drawn)))

@@ -19,6 +19,7 @@ from featx.report.rerun import SETTINGS_NAME, format_settings, say_command
 from featx.report.sentences import (
     choose_curve,
     list_notes,
+    say_classes,
     say_costs,
     say_head,
     say_learning,
@@ -113,6 +114,7 @@ def make_results(comparison: Comparison) -> dict[str, Any]:
     if comparison.paired:
         values["verdict"]["detectable"] = find_power(comparison)
     values["notes"] = list_notes(comparison)
+    values["lowest"] = say_classes(chosen, comparison.features.classes)
     values["cost"] = {"sentences": say_costs(comparison.candidates)}
     for pair, entry in zip(comparison.paired, values["paired"], strict=True):
         entry["text"] = say_pair(pair, total, comparison.verdict.margin)
@@ -132,6 +134,7 @@ def render_text(comparison: Comparison) -> str:
     """All that a terminal shows of a comparison, without the files."""
     verdict = comparison.verdict
     total = len(comparison.features.rows("test"))
+    chosen = next(c for c in comparison.candidates if c.name == verdict.choose)
     about_best = [p for p in comparison.paired if verdict.best in (p.a, p.b)]
     left = len(comparison.paired) - len(about_best)
     lines = [
@@ -140,6 +143,7 @@ def render_text(comparison: Comparison) -> str:
         render_table(comparison),
         "",
         *say_verdict(comparison),
+        say_classes(chosen, comparison.features.classes),
         "",
         *say_costs(comparison.candidates),
         *(
@@ -185,11 +189,13 @@ def render_heads(heads: Sequence[Candidate], seconds: float | None) -> str:
 
 def _render_candidates(candidates: Sequence[Candidate]) -> str:
     rows = [_render_row(candidate) for candidate in candidates]
+    field = any(c.evaluations["test"].prevalence for c in candidates)
+    weighed = ["in the field", "its log-loss"] if field else []
     headers = [
-        "candidate", "val", "test", "test 95 %", "per class", "log-loss", "ECE", "extract s",
-        "fit s", "s/epoch", "trained", "kept",
+        "candidate", "val", "test", "test 95 %", "per class", *weighed, "log-loss",
+        "debiased ECE", "extract s", "fit s", "s/epoch", "trained", "kept",
     ]  # fmt: skip
-    align = ("left",) * 4 + ("right",) * 8
+    align = ("left",) * 4 + ("right",) * (8 + len(weighed))
     return tabulate(rows, headers, disable_numparse=True, colalign=align)
 
 
@@ -205,9 +211,17 @@ def _render_row(candidate: Candidate) -> list[str]:
         format_score(val.correct, val.total) if val else "–",
         format_score(test.correct, test.total) + _format_spread(candidate),
         format_interval(test.interval),
-        f"{100 * test.mean_per_class:.1f} %",
+        f"{100 * test.mean_per_class:.1f} % ({format_interval(found.mean_per_class_ci95)})",
+        *(
+            [
+                f"{100 * field.accuracy:.1f} % ({format_interval(field.ci95)})",
+                f"{field.log_loss:.3f}",
+            ]
+            if (field := found.prevalence)
+            else []
+        ),
         f"{found.log_loss:.3f}",
-        f"{100 * found.ece:.1f} %",
+        f"{100 * found.ece_debiased:.1f} % ({format_interval(found.ece_ci95)})",
         format_seconds(candidate.extraction.seconds if candidate.extraction else None),
         format_seconds(outcome.seconds),
         format_seconds(outcome.seconds_per_epoch),

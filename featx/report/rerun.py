@@ -17,7 +17,7 @@ _USUAL: dict[str, Any] = {
     "seeds": 1, "margin": MARGIN, "protocol": "none", "augment": False, "prefix_cache": True,
     "learning_curves": True, "cv": None, "cv_baselines": False, "decode": "exact",
     "backbone": BACKBONE, "weights": "auto",
-    "engine": "auto", "precision": "fp32", "seed": 0, "refit": None,
+    "engine": "auto", "precision": "fp32", "seed": 0, "refit": None, "prevalence": None,
 }  # fmt: skip
 
 

@@ -10,8 +10,9 @@ from featx.comparison.result import Comparison
 from featx.config import CLASSIFIERS, SPLITS
 from featx.heads.kind import find_kind
 from featx.report.folds import say_few
-from featx.text import format_seconds, printable
+from featx.text import format_interval, format_score, format_seconds, printable
 
+_LOWEST = 3  # classes that are named
 _ENOUGH = 0.01  # of accuracy, by which more labels must have helped to be asked for
 
 
@@ -27,6 +28,19 @@ def say_head(comparison: Comparison) -> str:
         f"{made.backbone} {printable(made.weights)}, {made.engine} {made.precision}; "
         f"{comparison.machine}"
     )
+
+
+def say_classes(candidate: Candidate, classes: Sequence[str]) -> str:
+    """The classes of which a candidate gets the fewest test images right."""
+    counts = candidate.evaluations["test"].per_class
+    told = [
+        (one.correct / one.total, f"{printable(name)} {format_score(one.correct, one.total)}, "
+         f"{format_interval(one.ci95)}")
+        for name, one in zip(classes, counts, strict=True)
+        if one.ci95 is not None
+    ]  # fmt: skip
+    lowest = "; ".join(text for _, text in sorted(told, key=lambda one: one[0])[:_LOWEST])
+    return f"Lowest classes of {candidate.name} on test: {lowest}."
 
 
 def list_notes(comparison: Comparison) -> list[str]:
@@ -107,6 +121,18 @@ def list_notes(comparison: Comparison) -> list[str]:
             f"Probabilities of {', '.join(tempered)} have a temperature that was fitted on what "
             "chose, so that their log-loss and ECE on val are optimistic."
         )
+    totals = [one.total for one in candidates[0].evaluations["test"].per_class]
+    classes = comparison.features.classes
+    if absent := [printable(k) for k, n in zip(classes, totals, strict=True) if not n]:
+        lines.append(f"No test images, so that nothing is said of them: {', '.join(absent)}.")
+    if comparison.prevalence:
+        expected = comparison.prevalence.items()
+        shares = ", ".join(f"{printable(name)} {100 * one:.3g} %" for name, one in expected)
+        lines.append(f"In the field: what test says where classes have these shares: {shares}.")
+    lines.append(
+        "ECE: bins of equal counts, debiased, with a bootstrap interval, which reaches down to 0 "
+        "where perfect calibration would often show as much on so few images."
+    )
     lines.append(
         "Intervals: Wilson's for accuracies, bootstrap within classes for means per class, Tango's "
         "for differences; 95 %. p-values: McNemar's mid-p, Holm-corrected for all pairs; the "

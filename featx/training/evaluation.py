@@ -10,32 +10,12 @@ import numpy.typing as npt
 from sklearn.metrics import confusion_matrix, f1_score
 
 from featx.arrays import Labels
-from featx.config import BOOTSTRAPS, CALIBRATION_BINS, CONFIDENCE
+from featx.config import BOOTSTRAPS, CONFIDENCE
 from featx.training.metrics import log_loss, wilson_interval
+from featx.training.prevalence import Reweighed, reweigh
+from featx.training.reliability import Bin, measure_reliability
 
 Probabilities = npt.NDArray[np.floating]
-
-
-@dataclass(frozen=True)
-class Bin:
-    """Images whose highest probability is in (low, high].
-
-    Attributes
-    ----------
-    low, high : float
-    count : int
-        At least 1.
-    confidence : float
-        Their mean highest probability.
-    accuracy : float
-        The fraction of them predicted right.
-    """
-
-    low: float
-    high: float
-    count: int
-    confidence: float
-    accuracy: float
 
 
 @dataclass(frozen=True)
@@ -61,12 +41,15 @@ class Evaluation:
         Fraction of images whose class is among the five most probable; None with five or fewer.
     mean_per_class_ci95 : (float, float)
         See `bootstrap_per_class`.
-    ece : float
-        See `bin_confidence`.
+    ece, ece_debiased : float
+    ece_ci95 : (float, float)
     bins : tuple of Bin
+        See `Reliability`.
     per_class : tuple of PerClass
     confusion : tuple of tuples of int
         Rows are true classes, columns predicted ones.
+    prevalence : Reweighed or None
+        Scores at the shares that classes have in the field, where these are known.
     """
 
     log_loss: float
@@ -74,16 +57,24 @@ class Evaluation:
     top5: float | None
     mean_per_class_ci95: tuple[float, float]
     ece: float
+    ece_debiased: float
+    ece_ci95: tuple[float, float]
     bins: tuple[Bin, ...]
     per_class: tuple[PerClass, ...]
     confusion: tuple[tuple[int, ...], ...]
+    prevalence: Reweighed | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
         return asdict(self)
 
 
-def evaluate(y: Labels, probabilities: Probabilities, seed: int = 0) -> Evaluation:
+def evaluate(
+    y: Labels,
+    probabilities: Probabilities,
+    shares: npt.NDArray[np.float64] | None = None,
+    seed: int = 0,
+) -> Evaluation:
     """Evaluate probabilities against the truth.
 
     Parameters
@@ -91,27 +82,29 @@ def evaluate(y: Labels, probabilities: Probabilities, seed: int = 0) -> Evaluati
     y : ndarray of shape (n_samples,), int64
         n_samples at least 1.
     probabilities : ndarray of shape (n_samples, n_classes)
+    shares : ndarray of shape (n_classes,), float64, optional
+        Of the classes in the field; see `reweigh`.
     seed : int
-        Of the bootstrap.
+        Of the bootstraps.
     """
     n_classes = probabilities.shape[1]
     predicted = probabilities.argmax(axis=1)
     confusion = confusion_matrix(y, predicted, labels=np.arange(n_classes))
     correct, total = confusion.diagonal(), confusion.sum(axis=1)
     f1 = f1_score(y, predicted, labels=np.unique(y), average="macro", zero_division=0.0)
-    ece, bins = bin_confidence(y, probabilities)
+    reliability = measure_reliability(y, probabilities, seed)
     return Evaluation(
         log_loss=log_loss(y, probabilities),
         macro_f1=float(f1),
         top5=top_k(y, probabilities, 5) if n_classes > 5 else None,
         mean_per_class_ci95=bootstrap_per_class(correct, total, seed),
-        ece=ece,
-        bins=bins,
+        **vars(reliability),
         per_class=tuple(
             PerClass(int(c), int(n), wilson_interval(int(c), int(n)) if n else None)
             for c, n in zip(correct, total, strict=True)
         ),
         confusion=tuple(tuple(int(n) for n in row) for row in confusion),
+        prevalence=None if shares is None else reweigh(y, probabilities, shares),
     )
 
 
@@ -120,31 +113,6 @@ def top_k(y: Labels, probabilities: Probabilities, k: int) -> float:
     own = probabilities[np.arange(len(y)), y]
     better = (probabilities >= own[:, None]).sum(axis=1) - 1
     return float((better < k).mean())
-
-
-def bin_confidence(
-    y: Labels, probabilities: Probabilities, n_bins: int = CALIBRATION_BINS
-) -> tuple[float, tuple[Bin, ...]]:
-    """Expected calibration error, and the bins of the reliability diagram (Guo et al. 2017).
-
-    The highest probabilities fall into bins of equal width; the error is the mean, weighted by
-    images, of the differences between accuracy and mean confidence. Empty bins are left out.
-    """
-    confidence = probabilities.max(axis=1).astype(np.float64)
-    right = probabilities.argmax(axis=1) == y
-    place = np.clip(np.ceil(confidence * n_bins).astype(int) - 1, 0, n_bins - 1)
-    bins = tuple(
-        Bin(
-            low=i / n_bins,
-            high=(i + 1) / n_bins,
-            count=int((place == i).sum()),
-            confidence=float(confidence[place == i].mean()),
-            accuracy=float(right[place == i].mean()),
-        )
-        for i in np.unique(place).tolist()
-    )
-    ece = sum(one.count * abs(one.accuracy - one.confidence) for one in bins) / len(y)
-    return float(ece), bins
 
 
 def bootstrap_per_class(

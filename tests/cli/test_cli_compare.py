@@ -1,5 +1,8 @@
 import json
 import shutil
+from pathlib import Path
+
+import pytest
 
 
 def test_compare(run, photos, stored, tmp_path):
@@ -131,3 +134,35 @@ def test_train_and_val_alone(run, photos, stored, tmp_path):
     assert model["val_is_test"] is True
     assert model["accuracy"].keys() == {"train", "test"}
     assert model["accuracy"]["test"] == centroid["accuracy"]["test"]
+
+
+def test_margin_and_prevalence_from_the_command_line(run, photos, stored, tmp_path):
+    field = tmp_path / "field.csv"
+    names = sorted(path.name for path in photos.iterdir() if path.is_dir())
+    lines = [f"{name},{share}\n" for name, share in zip(names, (8, 1, 1), strict=True)]
+    field.write_text("class,share\n" + "".join(lines))
+    words = ["compare", photos, "--split", "first:4,2", "--clf", "ridge", "--clf", "centroid"]
+    words += ["--baseline", "none", "--no-learning-curves", "--margin", "30"]
+    done = run(*words, "--prevalence", field, "--json")
+    assert done.exit_code == 0
+    assert "the shares sum to 10 and were divided by it" in done.stderr
+    values = json.loads(done.stdout)
+    assert list(values["prevalence"].values()) == [0.8, 0.1, 0.1]
+    assert (values["options"]["margin"], values["verdict"]["margin"]) == (30.0, 30.0)
+    for candidate in values["candidates"]:
+        test = candidate["evaluation"]["test"]
+        accuracies = [one["correct"] / one["total"] for one in test["per_class"]]
+        expected = 0.8 * accuracies[0] + 0.1 * sum(accuracies[1:])
+        assert test["prevalence"]["accuracy"] == pytest.approx(expected)
+        low, high = test["prevalence"]["ci95"]
+        assert low <= expected <= high
+        assert candidate["evaluation"]["val"]["prevalence"] is None
+    assert any(note.startswith("In the field: ") for note in values["notes"])
+    assert "--margin 30.0" in values["command"][0]
+    # What repeats it has the shares beside it, and finds the same.
+    out = Path(values["report"]).parent
+    again = run("compare", "--config", out / "featx.toml", "--json", "-o", tmp_path / "again")
+    assert json.loads(again.stdout)["prevalence"] == values["prevalence"]
+    assert "in the field" in run(*words, "--prevalence", field, "--overwrite").stdout
+    field.write_text("class,share\n")
+    assert "no share for" in run(*words, "--prevalence", field).stderr

@@ -91,13 +91,14 @@ def strip(line):
 
 @pytest.fixture
 def desk(photos, stored, monkeypatch):
-    """What the pages take for granted: photos/, the same by split, new/, images.csv, weights."""
+    """What the pages take for granted: photos/, the same by split, new/, two CSVs, weights."""
     folder = photos.parent / "desk"
     folder.mkdir()
     shutil.move(photos, folder / "photos")
     (folder / "new").mkdir()
     for name in ("cat", "owl"):
         shutil.copy(folder / "photos" / name / "00.jpg", folder / "new" / f"{name}.jpg")
+    (folder / "field.csv").write_text("class,share\ncat,0.1\ndog,0.2\nowl,0.7\n")
     with (folder / "images.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["path", "label", "split"])

@@ -10,8 +10,8 @@ from itertools import pairwise
 import pytest
 from made_results import make_hostile, make_least, make_results
 
-from featx.report.charts import plot_epochs, plot_seconds
-from featx.report.class_charts import list_confused, plot_confusion
+from featx.report.charts import plot_epochs, plot_reliability, plot_seconds
+from featx.report.class_charts import list_confused, plot_classes, plot_confusion
 from featx.report.page import hash_script, load_library, render_page
 
 
@@ -177,6 +177,32 @@ def test_scales_and_tables_of_the_charts():
     assert seconds.head == ("candidate", "decode", "network", "rest", "fit")
     assert seconds.rows[0] == ("logreg", "6.20", "32.40", "1.40", "0.41")
     assert seconds.rows[2] == ("last layer", "21.20", "186.56", "4.24", "–")
+
+
+def test_reliability_has_error_bars_where_bins_have_intervals():
+    results, _ = make_results()
+    candidate = results["candidates"][0]
+    older = plot_reliability(candidate)
+    for split in ("val", "test"):
+        for one in candidate["evaluation"][split]["bins"]:
+            one["ci95"] = [one["accuracy"] - 0.05, one["accuracy"]]
+    chart = plot_reliability(candidate)
+    assert len(chart.spec["layer"]) == len(older.spec["layer"]) + 1
+    (bar,) = [one for one in chart.spec["layer"] if "y2" in one["encoding"]]
+    assert (bar["encoding"]["y"]["field"], bar["encoding"]["y2"]["field"]) == ("low", "high")
+    for value in chart.spec["datasets"]["values"]:
+        assert value["high"] - value["low"] == pytest.approx(5)
+    assert chart.rows[0][-2:] != ("–", "–") == older.rows[0][-2:]
+
+
+def test_a_class_without_test_images_is_named():
+    counts = (
+        {"correct": 1, "total": 2, "ci95": [0.1, 0.9]},
+        {"correct": 0, "total": 0, "ci95": None},
+    )
+    chart = plot_classes("logreg", counts, ["cat", "dog"])
+    assert chart.label.endswith("; no test images of dog")
+    assert chart.rows[-1] == ("dog", "0/0", "–", "–", "–")
 
 
 def test_bars_of_seconds_add_up_to_what_a_candidate_cost():

@@ -1,8 +1,11 @@
+from types import SimpleNamespace
+
 import pytest
 from made_candidates import make
 
 from featx.comparison.curves import CurvePoint
-from featx.report.sentences import say_costs, say_learning
+from featx.report.sentences import say_classes, say_costs, say_learning
+from featx.training.evaluation import PerClass
 
 
 def test_when_extraction_has_paid():
@@ -46,3 +49,12 @@ def test_whether_more_labels_help(last, words):
     assert words in said
     assert "9 test images are too few to say" in say_learning(points, "logreg", 9)
     assert "Too few images per class" in say_learning(points, "ridge", 283)
+
+
+def test_the_lowest_classes_are_named():
+    counts = [PerClass(9, 10, (0.6, 0.98)), PerClass(0, 0, None), PerClass(1, 4, (0.05, 0.7))]
+    told = SimpleNamespace(name="ridge", evaluations={"test": SimpleNamespace(per_class=counts)})
+    assert say_classes(told, ["cat", "dog", "owl"]) == (
+        "Lowest classes of ridge on test: owl 25.0 % (1/4), 5.0 to 70.0; cat 90.0 % (9/10), 60.0 "
+        "to 98.0."
+    )
