@@ -98,7 +98,7 @@ class Meter:
         Of `unit`, as far as that is known; may be set later.
     shown : bool
         Show a bar.
-    unit : {"image", "byte"}
+    unit : {"image", "fit", "byte"}
     leave : bool
         Leave the bar where it is when all is done.
     """
@@ -158,7 +158,8 @@ class Meter:
         if self._unit == "byte":
             name, noun, speed = format_bytes, "", f"{format_bytes(int(pace))}/s"
         else:
-            name, noun, speed = "{:,}".format, " images", f"{pace:.3g} images/s"
+            noun = f" {self._unit}s"
+            name, speed = "{:,}".format, f"{pace:.3g}{noun}/s"
         if self.total is None or not self.done:
             return f"{self._what}: {name(self.done)}{noun}, {speed}"
         left = format_duration(max(0, self.total - self.done) / pace)

@@ -13,7 +13,6 @@ from typing import Any
 import joblib
 import numpy as np
 from threadpoolctl import threadpool_limits
-from tqdm import tqdm
 
 from featx.arrays import Labels
 from featx.comparison.curves import needs_blocks
@@ -26,6 +25,7 @@ from featx.heads.kind import find_kind
 from featx.heads.recipe import plan_reading, train_head
 from featx.machine import count_cores
 from featx.storage.blocks import Blocks, Samples
+from featx.timing import Meter
 from featx.training.metrics import log_loss
 from featx.training.model import Model
 from featx.training.resampling import (
@@ -209,10 +209,10 @@ def run_jobs(
     not `warnings` belong to all of them together.
     """
     left, began = deque(jobs), time.perf_counter()
-    with tqdm(total=len(jobs), unit="fit", desc="cross-validation", disable=not progress) as bar:
+    with Meter("cross-validation", len(jobs), progress, unit="fit") as meter:
         while left and (workers == 1 or time.perf_counter() - began < _PATIENCE):
             yield task.score(*left.popleft())
-            bar.update()
+            meter.update(1)
         if not left:
             return
         with joblib.parallel_config("loky", inner_max_num_threads=1):
@@ -220,7 +220,7 @@ def run_jobs(
                 joblib.delayed(task.score)(*job) for job in left
             ):
                 yield score
-                bar.update()
+                meter.update(1)
 
 
 def _adapt(recipe: Mapping[str, Any]) -> dict[str, Any]:
