@@ -23,6 +23,7 @@ from .extract import extract
 from .finetune import finetune
 from .fit import fit
 from .info import info
+from .limits import describe_shortage
 from .merge import merge
 from .plan import plan
 from .predict import predict
@@ -61,6 +62,10 @@ class FeatxGroup(click.Group):
             if error.errno in (None, errno.EPIPE):
                 raise
             raise _explain(error) from error
+        except Exception as error:
+            if (shortage := describe_shortage(error)) is None:
+                raise
+            raise click.ClickException(printable(shortage)) from error
 
 
 def _explain(error: OSError) -> click.ClickException:
