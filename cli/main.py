@@ -23,7 +23,7 @@ from .extract import extract
 from .finetune import finetune
 from .fit import fit
 from .info import info
-from .limits import describe_shortage
+from .limits import check_threads, describe_shortage
 from .merge import merge
 from .plan import plan
 from .predict import predict
@@ -49,6 +49,7 @@ class FeatxGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command."""
+        check_threads()
         try:
             return super().invoke(ctx)
         except FeatxError as error:
@@ -71,7 +72,8 @@ class FeatxGroup(click.Group):
 def _explain(error: OSError) -> click.ClickException:
     """Full, read-only, not permitted: the machine's answer, with the file it is about."""
     where = f"{error.filename}: " if error.filename else ""
-    return click.ClickException(printable(f"{where}{error.strerror}"))
+    next_ = "; name another place by --output or --cache-dir" * (error.errno == errno.EROFS)
+    return click.ClickException(printable(f"{where}{error.strerror}{next_}"))
 
 
 @click.group(cls=FeatxGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -15,8 +15,6 @@ import click
 
 from featx.text import printable
 
-from .limits import check_threads
-
 if TYPE_CHECKING:
     from featx.data.dataset import Skipped
 
@@ -36,7 +34,6 @@ class _StderrHandler(logging.Handler):
 
 def start_speaking(verbose: bool, quiet: bool) -> bool:
     """Send the library's notes and Python's warnings to stderr; returns whether to show bars."""
-    check_threads()
     log = logging.getLogger("featx")
     for handler in [h for h in log.handlers if isinstance(h, _StderrHandler)]:
         log.removeHandler(handler)

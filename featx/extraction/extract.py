@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +33,7 @@ from featx.extraction.runner import build_runner
 from featx.features.cache import (
     OpenFiles,
     cache_path,
+    explain_denied,
     find_cache_dir,
     find_making,
     open_made_alike,
@@ -205,7 +207,8 @@ def _extract(lookup: Lookup) -> Extraction:
     # Before weights are fetched and a network is built for nothing.
     choice, place = request.choice, request.output or lookup.cache_dir / "features.h5"
     n_numbers = BACKBONES[choice.backbone] + count_columns(choice.layers, choice.backbone)
-    check_room(Path(place), inventory, n_numbers, choice.storage)
+    with explain_denied(lookup.cache_dir) if request.output is None else nullcontext():
+        check_room(Path(place), inventory, n_numbers, choice.storage)
     runner, provenance = build_runner(
         inventory.first_paths,
         choice,

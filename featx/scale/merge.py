@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from featx.extraction.place import examine_place
 from featx.extraction.result import Extraction, Making, finish, name_widths, summarise_found
 from featx.features.cache import (
     cache_path,
+    explain_denied,
     find_cache_dir,
     prepare_cache,
 )
@@ -77,7 +79,8 @@ def merge(
         files = _open_shards(plan)
         _note_changes(plan, inventory)
     width = files[0].columns["features"].shape[1] + plan.provenance.n_columns
-    size = check_room(path, inventory, width, plan.provenance.storage)
+    with explain_denied(home) if output is None else contextlib.nullcontext():
+        size = check_room(path, inventory, width, plan.provenance.storage)
     if output is None:
         prepare_cache(home)
     parts = parts_folder(path)

@@ -1,5 +1,6 @@
 import json
 import re
+from pathlib import Path
 
 from featx.features.file import read_features
 
@@ -94,3 +95,14 @@ def test_fast_decoding_can_be_asked_for(run, photos, stored, tmp_path):
     other = run("extract", photos, "-o", out, "-q")
     assert other.exit_code == 1
     assert "decoder: pillow" in other.stderr
+
+
+def test_a_cache_folder_that_cannot_be_written_says_how_to_name_another(run, photos, stored):
+    Path("cache").write_text("a file")
+    done = run("extract", photos, "-q")
+    assert done.exit_code == 1
+    assert done.stderr == (
+        "Error: cache: file exists: features are kept there unless --cache-dir or FEATX_CACHE "
+        "names another folder\n"
+    )
+    assert run("extract", photos, "-q", "--cache-dir", "other").exit_code == 0
