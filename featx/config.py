@@ -78,6 +78,7 @@ BOOTSTRAPS = 2000
 CALIBRATION_BINS = 15  # Guo et al. 2017
 CURVE_SIZES = (1, 2, 5, 10, 20)  # train images per class
 CURVE_DRAWS = 5
+RANDOM_DRAWS = 5  # of splits that divide groups, beside the one that does not
 MAX_SKIPPED = 0.05  # fraction of images that may be skipped before the exit code says so
 
 # Where features are more than memory holds.

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from featx.config import MARGIN
+from featx.features.content import Features
 from featx.timing import add_seconds
 from featx.training.evaluation import Evaluation
+from featx.training.metrics import score_labels
 from featx.training.model import Model, Outcome
 from featx.training.pairs import compare_paired, holm, judge_difference
 
@@ -97,6 +99,21 @@ class Candidate:
     def outcome(self) -> Outcome:
         """Scores, probabilities of val and test, history and seconds."""
         return self.model.outcome
+
+    def score_groups(self, features: Features) -> Candidate:
+        """The same with intervals of images that come in groups, where these do."""
+        if features.clusters is None:
+            return self
+        scores = {
+            split: score_labels(
+                features.targets[features.rows(split)], p.argmax(axis=1),
+                features.split_clusters(split),
+            )
+            for split, p in self.outcome.probabilities.items()
+            if len(p)
+        }  # fmt: skip
+        outcome = replace(self.outcome, scores={**self.outcome.scores, **scores})
+        return replace(self, model=replace(self.model, outcome=outcome))
 
     @property
     def seconds(self) -> float | None:
@@ -198,7 +215,10 @@ class Pair:
 
 
 def pair_candidates(
-    candidates: Sequence[Candidate], y: npt.NDArray[np.int64], margin: float = MARGIN
+    candidates: Sequence[Candidate],
+    y: npt.NDArray[np.int64],
+    margin: float = MARGIN,
+    clusters: npt.NDArray[np.int64] | None = None,
 ) -> list[Pair]:
     """Compare every two candidates, with p-values that are Holm-corrected.
 
@@ -210,10 +230,12 @@ def pair_candidates(
         True labels of the test images.
     margin : float
         Points of accuracy that count as no difference.
+    clusters : ndarray of shape (n_samples,), int64, optional
+        Of the test images; see `compare_paired`.
     """
     pairs = list(itertools.combinations(candidates, 2))
     right = {c.name: c.outcome.probabilities["test"].argmax(axis=1) == y for c in candidates}
-    found = [compare_paired(right[a.name], right[b.name]) for a, b in pairs]
+    found = [compare_paired(right[a.name], right[b.name], clusters) for a, b in pairs]
     adjusted = holm([one.p_value for one in found])
     return [
         Pair(

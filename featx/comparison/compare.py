@@ -21,6 +21,7 @@ from featx.comparison.cross_tuning import cross_tune
 from featx.comparison.cross_validation import cross_validate, gather_rows
 from featx.comparison.curves import keep_curves
 from featx.comparison.folder import claim_folder
+from featx.comparison.relatives import keep_inflation, keeps_groups_whole
 from featx.comparison.result import Comparison
 from featx.comparison.shares import (
     PREVALENCE_NAME,
@@ -279,7 +280,9 @@ def compare(
     truth = {split: features.targets[features.rows(split)] for split in ("val", "test")}
     if expected:
         write_prevalence(expected, folder / PREVALENCE_NAME)
-    paired = tuple(pair_candidates(candidates, truth["test"], margin))
+    paired = tuple(
+        pair_candidates(candidates, truth["test"], margin, features.split_clusters("test"))
+    )
     plain = [c.model for c in candidates if c.kind == "frozen" and not c.views]
     crossed = None
     if plan is not None and dealt is not None:
@@ -317,6 +320,11 @@ def compare(
         },
         machine=describe_machine(),
         prevalence=expected,
+        inflation=keep_inflation(
+            folder / "relatives.json", features, plain, seed, weights, max_memory
+        )
+        if plain and keeps_groups_whole(features)
+        else (),
     )  # fmt: skip
 
 
@@ -328,7 +336,7 @@ def _evaluate(
     shares = {"test": order_shares(expected, features.classes, truth["test"])} if expected else {}
     return [
         replace(
-            c,
+            c.score_groups(features),
             evaluations={
                 s: evaluate(y, c.outcome.probabilities[s], shares.get(s))
                 for s, y in truth.items()

@@ -92,17 +92,17 @@ def draw_curves(
         for size in used
     }
     for model in models:
-        recipe, read_prior = _thin(model.recipe), find_kind(model.name).prior
+        recipe, read_prior = thin_recipe(model.recipe), find_kind(model.name).prior
         prior = None if read_prior is None else read_prior(features, weights)
         for size in used:
             accuracies = tuple(
-                _score(data | {"train": (np.asarray(X[here]), y[here])}, recipe, prior)
+                score_test(data | {"train": (np.asarray(X[here]), y[here])}, recipe, prior)
                 for here in rows[size]
             )
             points.append(CurvePoint(model.name, size, len(rows[size][0]), False, accuracies))
         # A head that was refitted on val learned from more than train.
         whole = (
-            _score(data, recipe, prior)
+            score_test(data, recipe, prior)
             if model.recipe["refit"]
             else model.outcome.scores["test"].accuracy,
         )
@@ -150,7 +150,8 @@ def _draw_rows(
     return np.sort(np.concatenate(parts))
 
 
-def _thin(recipe: Mapping[str, Any]) -> dict[str, Any]:
+def thin_recipe(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe for many fits: a thinner grid, no calibration, nothing learned from val."""
     # Refitting on val would take images beyond the number that is asked about.
     thinned = {**recipe, "refit": False, "calibrate": False}
     grid = find_kind(recipe["clf"]).grid
@@ -160,11 +161,12 @@ def _thin(recipe: Mapping[str, Any]) -> dict[str, Any]:
     return thinned
 
 
-def _score(
+def score_test(
     data: Mapping[str, tuple[Samples, npt.NDArray[np.int64]]],
     recipe: Mapping[str, Any],
     prior: Any,
 ) -> float:
+    """Accuracy on test of a head that is trained on the other splits."""
     X_test, y_test = data["test"]
     known = {split: part for split, part in data.items() if split != "test"}
     trained = train_head(known, recipe, prior)

@@ -12,6 +12,7 @@ import numpy as np
 from featx.comparison.candidates import Candidate, Pair
 from featx.comparison.curves import CurvePoint
 from featx.comparison.fold_scores import CrossValidation
+from featx.comparison.relatives import Inflation, keeps_groups_whole
 from featx.comparison.verdict import Verdict
 from featx.config import CURVE_DRAWS, SPLITS
 from featx.data.dataset import describe_scan
@@ -46,6 +47,8 @@ class Comparison:
         There was no test, and what the data call val stands for it.
     prevalence : dict of str to float
         The classes' shares in the field, where they were given.
+    inflation : tuple of Inflation
+        What random splits would have said of heads, where test has groups of its own.
     """
 
     folder: Path
@@ -62,6 +65,7 @@ class Comparison:
     cv: CrossValidation | None = None
     val_is_test: bool = False
     prevalence: Mapping[str, float] = field(default_factory=dict)
+    inflation: tuple[Inflation, ...] = ()
 
     @property
     def in_train(self) -> dict[str, int]:
@@ -109,6 +113,20 @@ class Comparison:
             if self.learning
             else None,
             "cv": self.cv.to_dict() if self.cv is not None else None,
+            "groups": self._describe_groups(),
             "machine": self.machine,
             "versions": self.features.versions,
+        }
+
+    def _describe_groups(self) -> dict[str, Any] | None:
+        """What groups there are, and where they decided; None without any."""
+        features = self.features
+        if features.clusters is None:
+            return None
+        return {
+            "counts": {s: len(np.unique(features.clusters[features.splits == s])) for s in SPLITS},
+            "whole": keeps_groups_whole(features),
+            "interval_method": "cluster-bootstrap",
+            "pair_method": "sign-flip-permutation",
+            "random_splits": [one.to_dict() for one in self.inflation],
         }

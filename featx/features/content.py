@@ -78,6 +78,10 @@ class Features:
         """Groups as numbers; those that share a file of the same bytes are one. None without."""
         return None if self.groups is None else join_copies(self.groups, self.hashes)
 
+    def split_clusters(self, name: str) -> npt.NDArray[np.int64] | None:
+        """`clusters` of one split's labelled rows."""
+        return None if self.clusters is None else self.clusters[self.rows(name)]
+
     @property
     def heading(self) -> Heading:
         """What is said of all rows together."""

@@ -156,7 +156,9 @@ def fit(
         provenance=held.provenance.to_dict(),
         recipe=recipe,
         outcome=Outcome(
-            scores={s: score_labels(y, labels[s]) for s, (_, y) in data.items()},
+            scores={
+                s: score_labels(y, labels[s], held.split_clusters(s)) for s, (_, y) in data.items()
+            },
             probabilities=found,
             seconds=seconds,
             trainable_parameters=head.fit.n_trained,

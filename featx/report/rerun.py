@@ -9,6 +9,7 @@ import tomli_w
 
 from featx.comparison.result import Comparison
 from featx.config import BACKBONE, MARGIN
+from featx.data.manifest import GROUP_COLUMN
 
 SETTINGS_NAME = "featx.toml"  # in the comparison's folder
 # Options whose value is left out where it is this one.
@@ -32,6 +33,7 @@ def list_settings(comparison: Comparison) -> dict[str, Any]:
     settings: dict[str, Any] = {
         "data": str((comparison.folder / "split.csv").resolve()),
         "root": str(comparison.root.resolve()),
+        **({} if comparison.features.groups is None else {"group": GROUP_COLUMN}),
     }
     for name, value in comparison.options.items():
         if name in ("clf", "baseline"):

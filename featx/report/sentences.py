@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from featx.comparison.candidates import Candidate
 from featx.comparison.curves import CurvePoint
+from featx.comparison.relatives import keeps_groups_whole
 from featx.comparison.result import Comparison
 from featx.config import CLASSIFIERS, SPLITS
 from featx.heads.kind import find_kind
@@ -133,11 +136,47 @@ def list_notes(comparison: Comparison) -> list[str]:
         "ECE: bins of equal counts, debiased, with a bootstrap interval, which reaches down to 0 "
         "where perfect calibration would often show as much on so few images."
     )
+    if lines_of_groups := say_groups(comparison):
+        return lines + lines_of_groups
     lines.append(
         "Intervals: Wilson's for accuracies, bootstrap within classes for means per class, Tango's "
         "for differences; 95 %. p-values: McNemar's mid-p, Holm-corrected for all pairs; the "
         "verdict asks the intervals of differences."
     )
+    return lines
+
+
+def say_groups(comparison: Comparison) -> list[str]:
+    """What groups there are, what they decided, and what a random split would have said."""
+    features = comparison.features
+    if features.clusters is None:
+        return []
+    numbers = {s: len(np.unique(features.clusters[features.splits == s])) for s in SPLITS}
+    counts = ", ".join(f"{n} {split}" for split, n in numbers.items() if n)
+    lines = [
+        f"Images come in groups ({counts}), and one observation is a group: intervals of "
+        "accuracies and of differences are from a cluster bootstrap over groups, p-values from a "
+        "sign-flip permutation over groups, Holm-corrected. Intervals within classes take images "
+        "for independent."
+    ]
+    if not keeps_groups_whole(features):
+        lines.append(
+            "Some groups are on both sides of the split, so that test does not tell what to expect "
+            "of new groups: a --split of fractions keeps them whole."
+        )
+    for one in comparison.inflation:
+        low, high = one.interval
+        said = (
+            f"{one.name}: random split {100 * one.expected:.1f} %, new groups "
+            f"{100 * one.grouped:.1f} %: "
+        )
+        if one.points <= 0:
+            said += "no points came from relatives."
+        else:
+            said += f"{one.points:.1f} points came from relatives"
+            chance = low <= one.expected <= high
+            said += ", which these few groups cannot tell from chance." if chance else "."
+        lines.append(said)
     return lines
 
 

@@ -12,6 +12,7 @@ from scipy import stats
 
 from featx.arrays import Labels
 from featx.config import CONFIDENCE
+from featx.training.clusters import bootstrap_ratio, sum_groups
 
 
 @dataclass(frozen=True)
@@ -23,15 +24,19 @@ class Score:
     correct, total : int
         Images.
     interval : (float, float)
-        Wilson's 95 % interval of the accuracy, fractions in [0, 1].
+        95 % interval of the accuracy, fractions in [0, 1].
     mean_per_class : float
         Mean of the classes' accuracies, over the classes that the split has.
+    method : str
+        Of the interval: "wilson", or "cluster-bootstrap" of images in groups, or where groups do
+        not tell, being all right or all wrong, "wilson-of-groups", which takes each for one image.
     """
 
     correct: int
     total: int
     interval: tuple[float, float]
     mean_per_class: float
+    method: str = "wilson"
 
     @property
     def accuracy(self) -> float:
@@ -39,27 +44,44 @@ class Score:
         return self.correct / self.total
 
 
-def score_labels(y: Labels, predicted: Labels) -> Score:
+def score_labels(y: Labels, predicted: Labels, clusters: Labels | None = None) -> Score:
     """Score predicted labels against the true ones.
 
     Parameters
     ----------
     y, predicted : ndarray of shape (n_samples,), int64
         n_samples at least 1.
+    clusters : ndarray of shape (n_samples,), int64, optional
+        What images belong to that are no independent samples.
     """
     right = y == predicted
     correct, total = int(right.sum()), len(y)
     per_class = [float(right[y == k].mean()) for k in np.unique(y)]
-    return Score(correct, total, wilson_interval(correct, total), float(np.mean(per_class)))
+    interval, method = wilson_interval(correct, total), "wilson"
+    if clusters is not None:
+        interval, method = _interval_of_groups(right, clusters)
+    return Score(correct, total, interval, float(np.mean(per_class)), method)
+
+
+def _interval_of_groups(
+    right: npt.NDArray[np.bool_], clusters: Labels
+) -> tuple[tuple[float, float], str]:
+    """The accuracy's interval by groups, and the name of its method."""
+    sums, sizes = sum_groups(right, clusters), sum_groups(np.ones(len(right)), clusters)
+    drawn = bootstrap_ratio(sums, sizes)
+    if drawn is not None:
+        return drawn, "cluster-bootstrap"
+    return wilson_interval(round(len(sums) * float(right.mean())), len(sums)), "wilson-of-groups"
 
 
 def describe_scores(scores: Mapping[str, Score]) -> dict[str, Any]:
-    """accuracy, counts, ci95 and mean_per_class by split, as the JSON objects have them."""
+    """Accuracy, counts, ci95 and its method, mean_per_class by split, as JSON has them."""
     return {
         "accuracy": {k: s.accuracy for k, s in scores.items()},
         "counts": {k: {"correct": s.correct, "total": s.total} for k, s in scores.items()},
         "ci95": {k: list(s.interval) for k, s in scores.items()},
         "mean_per_class": {k: s.mean_per_class for k, s in scores.items()},
+        "ci95_method": {k: s.method for k, s in scores.items()},
     }
 
 

@@ -131,12 +131,19 @@ class Outcome:
         """The inverse of `to_dict`; raises KeyError or TypeError on anything else."""
         rest = dict(values)
         counts, intervals, means = (rest.pop(k) for k in ("counts", "ci95", "mean_per_class"))
+        methods = rest.pop("ci95_method", {})  # not in files of before there were groups
         for derived in ("accuracy", "seconds_per_epoch", "epochs"):
             del rest[derived]
         rest.pop("seconds", None)  # derived, too, and not in the first files of this schema
         return cls(
             scores={
-                name: Score(count["correct"], count["total"], tuple(intervals[name]), means[name])
+                name: Score(
+                    count["correct"],
+                    count["total"],
+                    tuple(intervals[name]),
+                    means[name],
+                    methods.get(name, "wilson"),
+                )
                 for name, count in counts.items()
             },
             probabilities=probabilities,

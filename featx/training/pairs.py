@@ -11,7 +11,9 @@ import numpy.typing as npt
 from scipy import stats
 from scipy.optimize import brentq
 
+from featx.arrays import Labels
 from featx.config import CONFIDENCE, POWER, SIGNIFICANT
+from featx.training.clusters import bootstrap_ratio, flip_signs, sum_groups
 
 _NUDGE = 1e-9  # off the estimate itself, where the score is 0 and has no sign
 
@@ -25,13 +27,13 @@ class Paired:
     only_a, only_b : int
         Images that only one of the two got right.
     p_value : float
-        McNemar's mid-p: see `mcnemar_mid_p`.
+        McNemar's mid-p: see `mcnemar_mid_p`; of groups see `flip_signs`.
     p_value_exact : float
-        See `mcnemar_exact`.
+        See `mcnemar_exact`; of groups see `flip_signs`.
     difference : float
         Accuracy of a less that of b, a fraction in [-1, 1].
     interval : (float, float)
-        Its 95 % interval: see `tango_interval`.
+        Its 95 % interval: see `tango_interval`, and of groups `bootstrap_ratio`.
     """
 
     only_a: int
@@ -42,15 +44,36 @@ class Paired:
     interval: tuple[float, float]
 
 
-def compare_paired(right_a: npt.NDArray[np.bool_], right_b: npt.NDArray[np.bool_]) -> Paired:
+def compare_paired(
+    right_a: npt.NDArray[np.bool_],
+    right_b: npt.NDArray[np.bool_],
+    clusters: Labels | None = None,
+) -> Paired:
     """Compare two classifiers by which of the same images each got right.
 
     Parameters
     ----------
     right_a, right_b : ndarray of shape (n_samples,), bool
         n_samples at least 1.
+    clusters : ndarray of shape (n_samples,), int64, optional
+        What images belong to that are no independent samples: the p-values are then those of
+        `flip_signs`, the interval `bootstrap_ratio`'s, or where groups do not tell, Tango's with
+        each of them as one image.
     """
     only_a, only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
+    if clusters is not None:
+        differences = sum_groups(right_a.astype(np.int64) - right_b, clusters)
+        drawn = bootstrap_ratio(differences, sum_groups(np.ones(len(right_a)), clusters))
+        ahead, behind = int((differences > 0).sum()), int((differences < 0).sum())
+        mid_p, exact = flip_signs(differences)
+        return Paired(
+            only_a=only_a,
+            only_b=only_b,
+            p_value=mid_p,
+            p_value_exact=exact,
+            difference=(only_a - only_b) / len(right_a),
+            interval=drawn or tango_interval(ahead, behind, len(differences)),
+        )
     return Paired(
         only_a=only_a,
         only_b=only_b,

@@ -10,6 +10,7 @@ from featx.comparison.compare import compare
 from featx.data.sources import read_dataset
 from featx.errors import BudgetError, DatasetError, ModelError, OutputExistsError, WeightsError
 from featx.features.file import cost_path, read_features, read_provenance
+from featx.report.rerun import list_settings
 from featx.report.sentences import list_notes, say_costs
 from featx.text import format_seconds
 
@@ -336,3 +337,35 @@ def test_heads_that_need_more_memory_are_left_out_or_refused(do, caplog):
     with pytest.raises(ModelError, match="nothing is left to compare"):
         do(clf=None, baseline=(), max_memory=100_000)
     assert "left out: svm needs" in caplog.text
+
+
+def test_groups_are_what_is_counted(do, photos, tmp_path):
+    lines = [f"{one.relative_to(photos).as_posix()},{one.parent.name},{int(one.stem) // 2}"
+             for one in sorted(photos.rglob("*.*g"))]  # fmt: skip
+    table = photos / "all.csv"
+    table.write_text("\n".join(["path,label,animal", *lines]) + "\n")
+    out = tmp_path / "out"
+    found = do(table, group="animal", split="0.4,0.2,0.4", baseline=(), clf=("logreg", "ridge"),
+               output=out)  # fmt: skip
+    values = found.to_dict()
+    assert values["dataset"]["split"] == "0.4,0.2,0.4 --group animal"
+    groups = values["groups"]
+    assert groups["counts"] == {"train": 2, "val": 1, "test": 2}
+    assert groups["whole"]
+    assert (groups["interval_method"], groups["pair_method"]) == (
+        "cluster-bootstrap", "sign-flip-permutation"
+    )  # fmt: skip
+    assert [one["name"] for one in groups["random_splits"]] == ["logreg", "ridge"]
+    said = " ".join(list_notes(found))
+    assert "Images come in groups (2 train, 1 val, 2 test), and one observation is a group" in said
+    assert "logreg: random split " in said
+    assert values["candidates"][0]["ci95_method"]["test"] in {
+        "cluster-bootstrap",
+        "wilson-of-groups",
+    }
+    # What repeats it knows the groups, too.
+    settings = list_settings(found)
+    assert settings["group"] == "group"
+    again = do(settings["data"], root=settings["root"], split=None, group="group", baseline=(),
+               clf=("logreg", "ridge"), output=tmp_path / "again")  # fmt: skip
+    assert again.to_dict()["groups"] == groups

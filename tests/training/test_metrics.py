@@ -32,3 +32,16 @@ def test_log_loss_by_hand():
         -(np.log(0.5) + np.log(0.75)) / 2
     )
     assert np.isfinite(log_loss(np.array([0]), np.array([[0.0, 1.0]])))
+
+
+def test_intervals_of_groups():
+    y = np.zeros(40, int)
+    right = np.array([0] * 30 + [1] * 10)
+    groups = np.arange(40) // 5
+    plain, grouped = score_labels(y, right), score_labels(y, right, groups)
+    assert (plain.method, grouped.method) == ("wilson", "cluster-bootstrap")
+    assert grouped.interval[0] < plain.interval[0]
+    assert grouped.interval[1] > plain.interval[1]
+    # All right: no group tells, and eight groups are what there is.
+    assert score_labels(y, y, groups).interval == wilson_interval(8, 8)
+    assert score_labels(y, y, groups).method == "wilson-of-groups"

@@ -143,3 +143,19 @@ def test_compared_by_hand():
 ])  # fmt: skip
 def test_what_an_interval_says(interval, said):
     assert judge_difference(interval, 2.0) == said
+
+
+def test_pairs_of_groups():
+    right_a = np.array([True] * 36 + [False] * 4)
+    right_b = np.array([True] * 24 + [False] * 16)
+    groups = np.arange(40) // 4
+    plain, grouped = compare_paired(right_a, right_b), compare_paired(right_a, right_b, groups)
+    assert (grouped.only_a, grouped.only_b, grouped.difference) == (12, 0, plain.difference)
+    # Three groups that could be turned round in eight ways, of which two are as far from 0.
+    assert grouped.p_value_exact == pytest.approx(2 / 8)
+    assert grouped.p_value == pytest.approx(1 / 8)
+    assert plain.p_value_exact == pytest.approx(2 / 2**12)
+    assert grouped.interval[1] - grouped.interval[0] > plain.interval[1] - plain.interval[0]
+    same = compare_paired(right_a, right_a, groups)
+    assert same.interval == tango_interval(0, 0, 10)
+    assert same.p_value == 1.0
