@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from featx.config import CLASSIFIERS, MARGIN, TRAINED
+from featx.config import CLASSIFIERS, MARGIN, PROTOCOLS, TRAINED
 from featx.text import printable
 
 from .options import (
@@ -20,7 +20,6 @@ from .options import (
     max_memory_option,
     overwrite_option,
     prefix_cache_option,
-    protocol_option,
     train_options,
 )
 from .output import finish_skipped, say, start_speaking
@@ -35,15 +34,15 @@ if TYPE_CHECKING:
     "--clf",
     type=click.Choice([*CLASSIFIERS, "none"]),
     multiple=True,
-    help="Heads on frozen features; may be repeated; none leaves them out.  [default: all; with a "
-    "protocol logreg]",
+    help="Heads on frozen features; may be repeated; none leaves them out.  [default: all; of "
+    "linear-eval logreg, of paper linear and logreg]",
 )
 @click.option(
     "--baseline",
     type=click.Choice([*TRAINED, "none"]),
     multiple=True,
-    help="Fine-tuned networks; may be repeated; none leaves them out.  [default: fc; with a "
-    "protocol none]",
+    help="Fine-tuned networks; may be repeated; none leaves them out.  [default: fc; of "
+    "linear-eval none]",
 )
 @head_options
 @train_options
@@ -84,7 +83,14 @@ if TYPE_CHECKING:
     help="Cross-validate the baselines, too: each is fine-tuned anew for every fold. How long that "
     "will take is said first.",
 )
-@protocol_option
+@click.option(
+    "--protocol",
+    type=click.Choice(PROTOCOLS),
+    default="none",
+    show_default=True,
+    help="linear-eval frames images and refits logreg as Kornblith et al. 2019 do; paper trains a "
+    "new last layer for 15 epochs at 0.001, as the paper does, beside linear and logreg.",
+)
 @click.option("--augment", is_flag=True, help="Augment the baselines' train images.")
 @prefix_cache_option
 @click.option(

@@ -16,9 +16,9 @@ from .options import (
     device_options,
     extract_options,
     features_output_option,
+    framing_option,
     layers_option,
     overwrite_option,
-    protocol_option,
     source_options,
     storage_option,
     views_option,
@@ -86,7 +86,7 @@ def _check_shard(ctx: click.Context, param: click.Parameter, value: str | None) 
     help="Images that a worker of --runner ray takes at a time.",
 )
 @views_option
-@protocol_option
+@framing_option
 @extract_options
 @layers_option
 @storage_option

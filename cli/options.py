@@ -17,12 +17,12 @@ from featx.config import (
     DEVICES,
     ENGINES,
     EPOCHS,
+    FRAMINGS,
     LAST_LAYER,
     MAX_SKIPPED,
     MEMORY_SHARE,
     ON_ERROR,
     PRECISIONS,
-    PROTOCOLS,
     SCALES,
     STORAGES,
 )
@@ -292,9 +292,9 @@ views_option = click.option(
     help="Random crops and flips of each train image that heads may learn from, too.",
 )
 
-protocol_option = click.option(
+framing_option = click.option(
     "--protocol",
-    type=click.Choice(PROTOCOLS),
+    type=click.Choice(FRAMINGS),
     default="none",
     show_default=True,
     help="linear-eval frames images as Kornblith et al. 2019 do.",
@@ -311,7 +311,7 @@ head_options = _stack(
         default="auto",
         show_default=True,
         metavar="auto|FLOAT",
-        callback=lambda ctx, param, value: _check_c(value),
+        callback=lambda ctx, param, value: _check_positive(value),
         help="Inverse L2 penalty of logreg and svm; auto: chosen on val.",
     ),
     click.option(
@@ -364,6 +364,14 @@ train_options = _stack(
         show_default=True,
         help="Of first parameters, batch order, folds and augmentation.",
     ),
+    click.option(
+        "--learning-rate",
+        default="auto",
+        show_default=True,
+        metavar="auto|FLOAT",
+        callback=lambda ctx, param, value: _check_positive(value),
+        help="Of the linear head and of fine-tuning; auto: chosen on val among three.",
+    ),
 )
 
 # Of every command.
@@ -375,7 +383,7 @@ common_options = _stack(
 )
 
 
-def _check_c(value: str) -> float | str:
+def _check_positive(value: str) -> float | str:
     if value == "auto":
         return value
     try:

@@ -15,9 +15,9 @@ from .options import (
     data_options,
     device_option,
     engine_options,
+    framing_option,
     layers_option,
     overwrite_option,
-    protocol_option,
     rehash_option,
     storage_option,
 )
@@ -43,7 +43,7 @@ from .output import check_skipped, say, start_speaking
     metavar="N",
     help="Images of a shard.",
 )
-@protocol_option
+@framing_option
 @engine_options
 @layers_option
 @storage_option

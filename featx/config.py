@@ -39,7 +39,8 @@ DECODES = ("exact", "fast")
 LAYERS = ("layer1", "layer2", "layer3", "layer4")  # a ResNet's stages
 POOLS = ("avg", "max")  # of a stage's output over its places
 LAST_LAYER, ALL_LAYERS = "last", "all"
-PROTOCOLS = ("none", "linear-eval")
+FRAMINGS = ("none", "linear-eval")  # of the pixels
+PROTOCOLS = (*FRAMINGS, "paper")  # of a comparison
 ON_ERROR = ("skip", "fail")
 # Images per forward pass in extraction. The last one is padded: on a CPU, where 4, 8, 16 and 32 are
 # equally fast (docs/benchmarks.md), fewer waste less.
@@ -53,6 +54,14 @@ TRAIN_BATCH_SIZE = 32
 EPOCH_PASSES = {"fc": (1.4, 1.4), "last3": (1.6, 0.1), "layer4": (2.5, 0.5), "all": (4.2, 4.2)}
 HEAD_LEARNING_RATE = 1e-3  # Adam's usual step, for a layer that starts from random numbers
 TUNE_LEARNING_RATE = 1e-4  # for pretrained layers: smaller, so as not to wreck what they know
+# What val chooses from, each about three times the one before. Adam moves every number by about its
+# rate a step, so that from 1e-3, its authors' own (Kingma and Ba 2015), a layer that begins with
+# random numbers needs more where epochs or images are few; pretrained ones from a tenth of that up.
+HEAD_LEARNING_RATES = (1e-3, 3e-3, 1e-2)
+TUNE_LEARNING_RATES = (1e-4, 3e-4, 1e-3)
+# Where pretrained layers are tuned an epoch is dear: successive halving (Jamieson and Talwalkar
+# 2016). After such a share of the epochs so many of the rates go on.
+RACE = ((0.2, 2), (0.4, 1))
 
 # Kornblith et al. 2019, appendix A.3: 45 values, evenly spaced in the logarithm.
 C_GRID = tuple(10.0 ** (k / 4 - 6) for k in range(45))
@@ -210,7 +219,7 @@ class Preprocessing:
         return values
 
     def frame(self, protocol: str = "none", view: int = 0) -> Preprocessing:
-        """As a protocol (one of `PROTOCOLS`) has it, in one of its views.
+        """As a protocol (one of `FRAMINGS`) has it, in one of its views.
 
         "linear-eval" resizes the short side to the crop itself, bicubic, and keeps the weights' own
         mean and deviation: Kornblith et al. 2019, and appendix B.8 of SimCLR (Chen et al. 2020).

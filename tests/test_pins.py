@@ -125,11 +125,21 @@ def learned():
             {"clf": "logreg", "C": 0.5, "calibrate": True, "refit": True, "scale": "l2"},
             "8b5554474a6fbec36408218256eb4253713645e593dc4dca06b38e85809c401c",
         ),
-        ({"clf": "linear"}, "ef65d2d6ce4e4277f13e49cd2f243881f20bcb0054e8592c6b66c46aef717161"),
         (
-            {"clf": "linear", "epochs": 2, "seed": 3, "class_weight": "balanced"},
+            {"clf": "linear", "learning_rate": 1e-3},
+            "ef65d2d6ce4e4277f13e49cd2f243881f20bcb0054e8592c6b66c46aef717161",
+        ),
+        (
+            {
+                "clf": "linear",
+                "epochs": 2,
+                "seed": 3,
+                "class_weight": "balanced",
+                "learning_rate": 1e-3,
+            },
             "27ec123e960dd29d340d871caf616cc54352a7684c6e6defe22fa758e919d695",
         ),
+        ({"clf": "linear"}, "840d54e329ae405eac7a8de1aaf71f856982a0f3d5699bff826e50a7b583b448"),
         ({"clf": "svm"}, "52eba84face8dcda4dc17f27110316d8e403b07fd7b2e3fc56639b5d807f8d58"),
         ({"clf": "ridge"}, "a34e85712bfd50227941b41ccc3f7d8ecc651e0fcca70929f8c2a1620dd5478c"),
         ({"clf": "knn"}, "2f21ce4d580ab8e5c5545ee6ce4c638948b167dfdb269a2232806367e5e55865"),
@@ -162,18 +172,37 @@ def test_the_recipe_of_imagenets_own_layer(exact, learned, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "key"),
     [
-        ({"train": "fc"}, "695c0c487d3200a0d1315a6518c7566bc8d353541604d30e59fc816eea704f0d"),
         (
-            {"train": "fc", "augment": True, "class_weight": "balanced", "seed": 2},
+            {"train": "fc", "learning_rate": 1e-3},
+            "695c0c487d3200a0d1315a6518c7566bc8d353541604d30e59fc816eea704f0d",
+        ),
+        (
+            {
+                "train": "fc",
+                "augment": True,
+                "class_weight": "balanced",
+                "seed": 2,
+                "learning_rate": 1e-3,
+            },
             "525d905392e21f20e8efeabf9efcfd5563d1ac8ff371443a7c741d98ad13a9f8",
         ),
-        ({"train": "last3"}, "237f06cea8a6f2ab42ffd0d2049d9da61da4387d9c6ba495dd429fa029d00013"),
+        ({"train": "fc"}, "85c6b14d951daff0209c80b4525f029b1a193c8ac74eb92f2104c234ce9b8902"),
+        ({"train": "layer4"}, "66f87ba5703b84b25d6109dfc957c87ae33019e6ecb43ea9fc7325d743bcb108"),
         (
-            {"train": "layer4", "prefix_cache": False, "calibrate": True},
+            {"train": "last3", "learning_rate": 1e-4},
+            "237f06cea8a6f2ab42ffd0d2049d9da61da4387d9c6ba495dd429fa029d00013",
+        ),
+        (
+            {
+                "train": "layer4",
+                "prefix_cache": False,
+                "calibrate": True,
+                "learning_rate": 1e-4,
+            },
             "b48e3c8d545ad94a832b78d7a17ccdc31676aaef13dbf863a1130f9356f183c4",
         ),
         (
-            {"train": "all", "batch_size": 6},
+            {"train": "all", "batch_size": 6, "learning_rate": 1e-4},
             "16c7277c5ab4c886f5b6037c4d6aed539f5a663cac657b62c820ffbc6fc5ff42",
         ),
     ],

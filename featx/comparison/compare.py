@@ -21,6 +21,7 @@ from featx.comparison.cross_tuning import cross_tune
 from featx.comparison.cross_validation import cross_validate, gather_rows
 from featx.comparison.curves import keep_curves
 from featx.comparison.folder import claim_folder
+from featx.comparison.protocols import find_protocol
 from featx.comparison.relatives import keep_inflation, keeps_groups_whole
 from featx.comparison.result import Comparison
 from featx.comparison.shares import (
@@ -31,7 +32,7 @@ from featx.comparison.shares import (
 )
 from featx.comparison.trainers import HeadTrainer, NetworkTrainer
 from featx.comparison.verdict import judge, rank_on_val
-from featx.config import BACKBONE, CLASSIFIERS, EPOCHS, MARGIN, PROTOCOLS
+from featx.config import BACKBONE, EPOCHS, MARGIN
 from featx.data.dataset import Dataset, HashedRows
 from featx.data.groups import choose_grouping
 from featx.data.manifest import write_manifest
@@ -87,6 +88,7 @@ def compare(
     group_folder: bool = False,
     augment: bool = False,
     prefix_cache: bool = True,
+    learning_rate: float | str = "auto",
     seed: int = 0,
     device: str = "auto",
     engine: str = "auto",
@@ -118,13 +120,14 @@ def compare(
         Heads; see `featx.fit`, also for `C`, `scale`, `class_weight` and `calibrate`. None:
         all of them, with the protocol logreg alone.
     baseline : sequence of str, optional
-        Fine-tuned networks; see `featx.finetune`, also for `augment` and
-        `prefix_cache`. None: fc, with the protocol none.
+        Fine-tuned networks; see `featx.finetune`, also for `augment`, `prefix_cache` and
+        `learning_rate`, which is the linear head's, too. None: fc, with the protocol none.
     epochs : int
         Of the linear head and of every baseline.
-    protocol : {"none", "linear-eval"}
+    protocol : {"none", "linear-eval", "paper"}
         "linear-eval": images are framed as Kornblith et al. (2019) do, and a head is fitted on
-        train and val together once val has chosen.
+        train and val together once val has chosen. "paper": 15 epochs at a learning rate of 1e-3,
+        the new last layer alone; the heads linear and logreg beside it.
     views : int
         Let heads learn from so many random crops and flips of each train image, too, as candidates
         of their own.
@@ -173,24 +176,19 @@ def compare(
     FeatxError
         Whatever extraction, fitting and fine-tuning raise.
     """
-    if protocol not in PROTOCOLS:
-        raise ModelError(f"unknown protocol {protocol!r}: say one of {', '.join(PROTOCOLS)}")
-    published = protocol != "none"
-    if published and (augment or views):
-        raise ModelError(
-            f"the protocol {protocol} has no augmentation: leave out augment and views"
-        )
-    heads = (("logreg",) if published else CLASSIFIERS) if clf is None else clf
-    networks = (() if published else ("fc",)) if baseline is None else baseline
+    rule = find_protocol(protocol)
+    heads = rule.heads if clf is None else clf
+    networks = rule.networks if baseline is None else baseline
     check_names(heads, networks)
     check_margin(margin)
+    learning_rate = rule.check(networks, epochs, learning_rate, augment or views > 0)
     grouping = choose_grouping(group, group_pattern, group_time, group_folder)
     dataset = take_dataset(data, split, root, grouping, recursive=recursive)
     promoted = promote_val(dataset.targets, dataset.splits)
     if promoted is not None:
         log.info("there is no test: val is the test, and folds of train choose")
         dataset = replace(dataset, splits=promoted)
-    check_comparable(dataset, needs_val="calibrate" if calibrate else "refit" * published)
+    check_comparable(dataset, needs_val="calibrate" if calibrate else "refit" * rule.refit)
     plan = check_cross_validation(dataset, cv, cv_baselines)
     expected = {} if prevalence is None else read_prevalence(prevalence, dataset.classes)
     if expected:
@@ -200,7 +198,7 @@ def compare(
         raise OutputExistsError(folder, ("the manifest that is compared on",))
     claim_folder(folder, dataset, output is not None, overwrite)
     choice = Choice(
-        engine=engine, precision=precision, decode=decode, protocol=protocol, backbone=backbone
+        engine=engine, precision=precision, decode=decode, protocol=rule.framing, backbone=backbone
     )
     request = Request(
         data=dataset,
@@ -240,11 +238,11 @@ def compare(
         check_view(features, view, number)
     fitting = HeadOptions(
         C=C, scale=scale, epochs=epochs, seed=seed, class_weight=class_weight,
-        calibrate=calibrate, refit=published,
+        calibrate=calibrate, refit=rule.refit, learning_rate=learning_rate,
     )  # fmt: skip
     tuning = TuneOptions(
         epochs=epochs, augment=augment, prefix_cache=prefix_cache, class_weight=class_weight,
-        calibrate=calibrate, decode=decode, seed=seed,
+        calibrate=calibrate, decode=decode, seed=seed, learning_rate=learning_rate,
     )  # fmt: skip
     trainer = HeadTrainer(folder, features, seeds, weights, max_memory)
     candidates = []
@@ -263,7 +261,7 @@ def compare(
         raise ModelError("nothing is left to compare: every head was left out")
     candidates = _evaluate(candidates, features, expected)
     if networks:
-        network = _resolve_same(weights, features, extraction, protocol)
+        network = _resolve_same(weights, features, extraction, rule.framing)
         tuner = NetworkTrainer(
             folder, rows, network, seeds, device, request.count_workers(), progress
         )
@@ -364,7 +362,7 @@ def _settle(features: Features, weights: str) -> dict[str, str]:
 
 
 def _resolve_same(
-    weights: str, features: Features, extraction: Extraction, protocol: str
+    weights: str, features: Features, extraction: Extraction, framing: str
 ) -> Weights:
     """The weights that made the features, framed as the features' images were."""
     network = resolve_weights(weights, backbone=features.provenance.backbone)
@@ -373,7 +371,7 @@ def _resolve_same(
             f"{extraction.features} was made by other weights than {network.name} holds now: "
             "the candidates would not be comparable"
         )
-    return replace(network, preprocessing=network.preprocessing.frame(protocol))
+    return replace(network, preprocessing=network.preprocessing.frame(framing))
 
 
 def _rows_of(dataset: Dataset, features: Features) -> HashedRows:

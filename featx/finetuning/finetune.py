@@ -27,7 +27,7 @@ from featx.data.loading import leave_out_undecodable
 from featx.data.sources import take_dataset
 from featx.features.cache import find_cache_dir, find_making, list_same_data
 from featx.finetuning.prefix import PrefixBatches, PrefixFile, row_bytes
-from featx.finetuning.recipe import TuneOptions, make_tune_recipe, run_name
+from featx.finetuning.recipe import TuneOptions, list_rates, make_tune_recipe, run_name
 from featx.finetuning.tuned_network import ImageBatches, TunedNetwork
 from featx.machine import count_cores, describe_machine
 from featx.network.backbone import flush_denormals
@@ -39,6 +39,7 @@ from featx.text import format_bytes, printable
 from featx.timing import Stages
 from featx.training.calibration import as_scores, fit_temperature, temper
 from featx.training.epochs import Batches, Schedule, score_softmax, train_softmax
+from featx.training.learner import describe_rates
 from featx.training.metrics import score_labels
 from featx.training.model import Model, Outcome, check_place, read_model, write_model
 
@@ -61,6 +62,7 @@ def finetune(
     group_folder: bool = False,
     augment: bool = False,
     prefix_cache: bool = True,
+    learning_rate: float | str = "auto",
     class_weight: str = "none",
     calibrate: bool = False,
     decode: str = "exact",
@@ -90,6 +92,12 @@ def finetune(
         With "last3" and "layer4", unless augmenting: compute what the frozen part gives once, keep
         it on disk as float16 while training, and train on that. Losses differ from those
         without it by what float16 rounds away; see docs/benchmarks.md.
+    learning_rate : float or "auto"
+        Adam's step for what moves: the new layer alone with "fc"; else pretrained layers, beside
+        which the new one has `HEAD_LEARNING_RATE`. "auto": those of `config` learn side by side
+        from the same batches, and the one with the lowest val loss after the last epoch is kept;
+        where pretrained layers move, after a fifth of the epochs two go on and after two fifths
+        one. Without val images it is `HEAD_LEARNING_RATE` or `TUNE_LEARNING_RATE`.
     class_weight : {"none", "balanced"}
         "balanced": a class weighs the same whatever its number of train images.
     calibrate : bool
@@ -118,7 +126,7 @@ def finetune(
     ------
     DatasetError, WeightsError, DeviceError, ImageError, OutputExistsError
     ModelError
-        Unknown `train`.
+        Unknown `train`, or a learning rate that is not positive.
     """
     grouping = choose_grouping(group, group_pattern, group_time, group_folder)
     dataset = take_dataset(data, split, root, grouping, recursive=recursive)
@@ -132,6 +140,7 @@ def finetune(
         epochs=epochs,
         augment=augment,
         prefix_cache=prefix_cache,
+        learning_rate=learning_rate,
         class_weight=class_weight,
         calibrate=calibrate,
         decode=decode,
@@ -195,12 +204,17 @@ def finetune_rows(
         flush_denormals(),
         _keep_prefix(network, images, recipe, folder, stages) as splits,
     ):
+        first, *more = list_rates(recipe)
         training = train_softmax(
-            network,
+            [network.learn(first), *(network.fork().learn(rate) for rate in more)],
             splits,
-            network.make_optimizer(),
-            Schedule(epochs=recipe["epochs"], batch_size=recipe["batch_size"], seed=seed),
-            copy_state=network.copy_state,
+            Schedule(
+                epochs=recipe["epochs"],
+                batch_size=recipe["batch_size"],
+                seed=seed,
+                race=recipe.get("race", ()),
+            ),
+            prepare=network.prepare,
             device=place,
             class_weight=weight,
             stages=stages,
@@ -242,6 +256,7 @@ def finetune_rows(
             history=training.history,
             best_epoch=training.best_epoch,
             details={
+                **describe_rates(training.learning_rate, training.attempts),
                 **{key: recipe[key] for key in ("augment", "prefix_cache", "class_weight")},
                 "calibrated": recipe["calibrate"],
                 "temperature": temperature,

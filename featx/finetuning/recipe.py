@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,9 +11,12 @@ from featx.config import (
     CLASS_WEIGHTS,
     EPOCHS,
     HEAD_LEARNING_RATE,
+    HEAD_LEARNING_RATES,
+    RACE,
     TRAIN_BATCH_SIZE,
     TRAINED,
     TUNE_LEARNING_RATE,
+    TUNE_LEARNING_RATES,
 )
 from featx.data.dataset import HashedRows
 from featx.data.images import describe_decoder
@@ -19,6 +24,9 @@ from featx.errors import ModelError
 from featx.finetuning.tuned_network import CACHEABLE
 from featx.network.weights import Weights
 from featx.storage.files import hash_json
+from featx.training.learner import check_rate
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +41,7 @@ class TuneOptions:
     decode: str = "exact"
     seed: int = 0
     batch_size: int = TRAIN_BATCH_SIZE
+    learning_rate: float | str = "auto"
 
 
 def make_tune_recipe(
@@ -43,7 +52,8 @@ def make_tune_recipe(
     Raises
     ------
     ModelError
-        Unknown `train` or class weight, no epochs, or `calibrate` without val images.
+        Unknown `train` or class weight, no epochs, a learning rate that is not positive, or
+        `calibrate` without val images.
     """
     if train not in TRAINED:
         raise ModelError(f"unknown train {train!r}: say one of {', '.join(TRAINED)}")
@@ -52,12 +62,14 @@ def make_tune_recipe(
     if options.class_weight not in CLASS_WEIGHTS:
         known = " or ".join(CLASS_WEIGHTS)
         raise ModelError(f"unknown class_weight {options.class_weight!r}: say {known}")
+    rate = check_rate(options.learning_rate)
     dataset = rows.dataset
-    if options.calibrate and not ((dataset.splits == "val") & (dataset.targets >= 0)).any():
+    has_val = bool(((dataset.splits == "val") & (dataset.targets >= 0)).any())
+    if options.calibrate and not has_val:
         raise ModelError(
             f"{dataset.root} has no val images, and options.calibrate needs them: give a split"
         )
-    return {
+    recipe: dict[str, Any] = {
         "train": train,
         "epochs": options.epochs,
         "augment": options.augment,
@@ -75,6 +87,28 @@ def make_tune_recipe(
         "calibrate": options.calibrate,
         "fingerprint": rows.fingerprint,
     }
+    if rate is not None:
+        recipe[_name_rate(train)] = rate
+    elif has_val:
+        rates = HEAD_LEARNING_RATES if train == "fc" else TUNE_LEARNING_RATES
+        recipe[_name_rate(train)] = list(rates)
+        if train != "fc":
+            recipe["race"] = [list(one) for one in RACE]
+    else:
+        fixed = recipe[_name_rate(train)]
+        log.info("%s: no val images to choose a learning rate by: it is %g", train, fixed)
+    return recipe
+
+
+def list_rates(recipe: Mapping[str, Any]) -> list[float]:
+    """The learning rates that a recipe has its run choose from; one where it is given."""
+    rates = recipe[_name_rate(recipe["train"])]
+    return list(rates) if isinstance(rates, Sequence) else [rates]
+
+
+def _name_rate(train: str) -> str:
+    """What a recipe calls the rate that is asked about."""
+    return "learning_rate" if train == "fc" else "tune_learning_rate"
 
 
 def run_name(recipe: dict[str, Any]) -> str:

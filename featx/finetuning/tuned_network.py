@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import torch
 from torch import nn
 from torchvision.models.resnet import ResNet
 
-from featx.config import HEAD_LEARNING_RATE, TUNE_LEARNING_RATE, Preprocessing
+from featx.config import HEAD_LEARNING_RATE, Preprocessing
 from featx.data.images import load_augmented, load_image
 from featx.data.loading import load_batches
 from featx.errors import ModelError
@@ -26,6 +27,7 @@ from featx.network.backbone import (
 )
 from featx.network.weights import Weights
 from featx.training.epochs import make_linear
+from featx.training.learner import Learner
 from featx.training.model import Model
 
 # What moves: the new last layer alone; with the last two convolutions; with the last stage; all.
@@ -87,14 +89,15 @@ class TunedNetwork(nn.Module):
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Pixels (n, height, width, 3) uint8, or what `prefix` made of them, to (n, n_classes)."""
-        if inputs.dtype == torch.uint8:
-            features = self.network(self.normalise(inputs))
-        else:
-            for block in list_blocks(self.network)[self._n_frozen :]:
-                inputs = block(inputs)
-            features = inputs.flatten(1)
-        logits: torch.Tensor = self.head(features)
+        inputs = self.prepare(inputs)
+        for block in list_blocks(self.network)[self._n_frozen :]:
+            inputs = block(inputs)
+        logits: torch.Tensor = self.head(inputs.flatten(1))
         return logits
+
+    def prepare(self, inputs: torch.Tensor) -> torch.Tensor:
+        """`prefix` of pixels; what it gave before is left as it is."""
+        return self.prefix(inputs) if inputs.dtype == torch.uint8 else inputs
 
     @torch.no_grad()
     def prefix(self, pixels: torch.Tensor) -> torch.Tensor:
@@ -116,13 +119,26 @@ class TunedNetwork(nn.Module):
         state = self.state_dict()
         return {name: state[name].detach().cpu().clone() for name in self._moving}
 
-    def make_optimizer(self) -> torch.optim.Optimizer:
-        """Adam, with a smaller step for pretrained layers than for the new one."""
-        groups: list[dict[str, Any]] = [{"params": list(self.head.parameters())}]
-        tuned = [p for module in self._tuned for p in module.parameters()]
+    def fork(self) -> TunedNetwork:
+        """A copy of what training moves, on the same frozen part."""
+        shared = {id(t): t for name, t in self._name_tensors() if name not in self._moving}
+        return copy.deepcopy(self, shared)
+
+    def _name_tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
+        yield from self.named_parameters()
+        yield from self.named_buffers()
+
+    def learn(self, rate: float) -> Learner:
+        """This network with Adam at a rate for what moves.
+
+        That is the new layer alone, or pretrained ones: the new one then has `HEAD_LEARNING_RATE`.
+        """
+        head = list(self.head.parameters())
+        tuned = [parameter for module in self._tuned for parameter in module.parameters()]
+        groups: list[dict[str, Any]] = [{"params": head, "lr": rate}]
         if tuned:
-            groups.append({"params": tuned, "lr": TUNE_LEARNING_RATE})
-        return torch.optim.Adam(groups, lr=HEAD_LEARNING_RATE)
+            groups = [{"params": head, "lr": HEAD_LEARNING_RATE}, {"params": tuned, "lr": rate}]
+        return Learner(rate, self, torch.optim.Adam(groups), self.copy_state)
 
 
 def _is_frozen(block: nn.Module) -> bool:

@@ -43,6 +43,7 @@ def fit(
     class_weight: str = "none",
     calibrate: bool = False,
     refit: bool = False,
+    learning_rate: float | str = "auto",
     views: Sequence[Features] = (),
     weights: str | None = None,
     max_memory: int | None = None,
@@ -77,6 +78,10 @@ def fit(
         without one, and have it anyway, but for imagenet's.
     refit : bool
         Once the value is chosen, fit again on train and val together.
+    learning_rate : float or "auto"
+        Of linear, Adam's. "auto": all of `HEAD_LEARNING_RATES` are trained, and the one with the
+        lowest val loss after the last epoch is kept; the lowest mean over folds of train where
+        there is no val.
     views : sequence of Features
         More rows for train: other views of the same images, as `extract_views`
         makes them.
@@ -126,7 +131,7 @@ def fit(
         raise FeatureFileError(where, reason)
     options = HeadOptions(
         C=C, scale=scale, epochs=epochs, seed=seed, class_weight=class_weight,
-        calibrate=calibrate, refit=refit,
+        calibrate=calibrate, refit=refit, learning_rate=learning_rate,
     )  # fmt: skip
     kind = find_kind(clf)
     recipe = make_recipe(held, clf, options, views=views, max_memory=max_memory)
@@ -167,6 +172,7 @@ def fit(
             best_epoch=trained.learned.best_epoch,
             details={
                 **_describe(recipe, trained.search),
+                **trained.learned.details,
                 "val_is_test": promoted is not None,
             },
         ),

@@ -30,6 +30,7 @@ class HeadOptions:
     class_weight: str = "none"
     calibrate: bool = False
     refit: bool = False
+    learning_rate: float | str = "auto"
 
 
 @dataclass(frozen=True)
@@ -43,11 +44,14 @@ class Learned:
         Where there are epochs.
     best_epoch : int or None
         From 1.
+    details : mapping
+        What else it is to be known by, as JSON values of its outcome.
     """
 
     search: Search
     history: tuple[Epoch, ...] = ()
     best_epoch: int | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from featx import config
 from featx.arrays import Labels, Matrix
-from featx.config import EPOCHS, HEAD_LEARNING_RATE, TRAIN_BATCH_SIZE
+from featx.config import EPOCHS, HEAD_LEARNING_RATE, HEAD_LEARNING_RATES, TRAIN_BATCH_SIZE
 from featx.heads.kind import HeadOptions, Kind, Learned, Memory, Size
 from featx.heads.search import LinearFit, Search, Task
 from featx.storage.blocks import Blocks, Samples, gather
@@ -31,6 +31,7 @@ from featx.training.epochs import (
     permute,
     train_softmax,
 )
+from featx.training.learner import Learner, check_rate, describe_rates
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,8 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     ----------
     epochs : int
     batch_size : int
-    learning_rate : float
+    learning_rate : float or sequence of float
+        Of several each is tried, on the same batches; see `Training`.
     seed : int
         Of the first parameters and of the batch order.
     class_weight : {"balanced"} or dict, optional
@@ -93,6 +95,8 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     history_ : tuple of Epoch
     best_epoch_ : int
         From 1; see `Training`.
+    learning_rate_ : float
+    attempts_ : tuple of Attempt
     n_features_in_ : int
     """
 
@@ -100,7 +104,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self,
         epochs: int = EPOCHS,
         batch_size: int = TRAIN_BATCH_SIZE,
-        learning_rate: float = HEAD_LEARNING_RATE,
+        learning_rate: float | Sequence[float] = HEAD_LEARNING_RATE,
         seed: int = 0,
         class_weight: str | dict[Any, float] | None = None,
     ) -> None:
@@ -124,7 +128,8 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             The batches of Blocks come in the order of `draw_chunks`, others in any.
         y : array-like of shape (n_samples,)
         others : mapping of str to (X, y), optional
-            More splits to score after every epoch; one called "val" chooses the epoch.
+            More splits to score after every epoch; one called "val" chooses the epoch, and the
+            learning rate where there are several.
 
         Returns
         -------
@@ -133,8 +138,12 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         ValueError
-            As scikit-learn's own classifiers do for input that cannot be learnt from.
+            As scikit-learn's own classifiers do for input that cannot be learnt from; several
+            learning rates, and no "val" to choose among them.
         """
+        rates = self._list_rates()
+        if len(rates) > 1 and "val" not in (others or {}):
+            raise ValueError(f"several learning rates need a val to choose among them: {rates}")
         if isinstance(X, Blocks):
             self.n_features_in_ = X.shape[1]
         else:
@@ -146,11 +155,9 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         splits = {"train": _make_batches(X, codes)}
         for name, (X_other, y_other) in (others or {}).items():
             splits[name] = _make_batches(X_other, np.searchsorted(self.classes_, y_other))
-        layer = make_linear(X.shape[1], len(self.classes_), self.seed)
         training = train_softmax(
-            layer,
+            [self._begin(rate) for rate in rates],
             splits,
-            torch.optim.Adam(layer.parameters(), lr=self.learning_rate),
             Schedule(
                 epochs=self.epochs,
                 batch_size=self.batch_size,
@@ -158,12 +165,25 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 draw_order=draw_chunks if isinstance(X, Blocks) else permute,
             ),
             class_weight=self._weigh(y),
-            copy_state=lambda: {k: v.detach().clone() for k, v in layer.state_dict().items()},
         )
         self.history_, self.best_epoch_ = training.history, training.best_epoch
+        self.learning_rate_, self.attempts_ = training.learning_rate, training.attempts
         self.coef_ = training.state["weight"].numpy()
         self.intercept_ = training.state["bias"].numpy()
         return self
+
+    def _list_rates(self) -> list[float]:
+        several = isinstance(self.learning_rate, Sequence)
+        return list(self.learning_rate) if several else [self.learning_rate]
+
+    def _begin(self, rate: float) -> Learner:
+        layer = make_linear(self.n_features_in_, len(self.classes_), self.seed)
+        return Learner(
+            rate,
+            layer,
+            torch.optim.Adam(layer.parameters(), lr=rate),
+            lambda: {k: v.detach().clone() for k, v in layer.state_dict().items()},
+        )
 
     def _weigh(self, y: npt.ArrayLike) -> npt.NDArray[np.float64] | None:
         if self.class_weight is None:
@@ -207,16 +227,19 @@ def _say_settings(options: HeadOptions) -> dict[str, Any]:
     return {
         "epochs": options.epochs,
         "batch_size": TRAIN_BATCH_SIZE,
-        "learning_rate": HEAD_LEARNING_RATE,
+        "learning_rate": check_rate(options.learning_rate) or list(HEAD_LEARNING_RATES),
     }
 
 
 def _train(task: Task) -> Learned:
     others = {} if task.val is None else {"val": task.val}
+    rates = task.settings["learning_rate"]
+    if task.val is None and isinstance(rates, Sequence):
+        rates = HEAD_LEARNING_RATE
     linear = LinearClassifier(
         epochs=task.settings["epochs"],
         batch_size=task.settings["batch_size"],
-        learning_rate=task.settings["learning_rate"],
+        learning_rate=rates,
         seed=task.seed,
         class_weight=task.class_weight,
     ).fit(task.X, task.y, {**others, **task.others})
@@ -226,7 +249,8 @@ def _train(task: Task) -> Learned:
         temperature = fit_temperature(gather(X_val, fitted.decide), y_val)
     chosen_by = "the last epoch" if task.val is None else "val"
     search = Search(fitted, float(linear.best_epoch_), chosen_by, temperature)
-    return Learned(search, linear.history_, linear.best_epoch_)
+    details = describe_rates(linear.learning_rate_, linear.attempts_)
+    return Learned(search, linear.history_, linear.best_epoch_, details)
 
 
 def _estimate_blocks(size: Size) -> int:

@@ -17,7 +17,7 @@ _USUAL: dict[str, Any] = {
     "C": "auto", "scale": "none", "class_weight": "none", "calibrate": False, "views": 0,
     "seeds": 1, "margin": MARGIN, "protocol": "none", "augment": False, "prefix_cache": True,
     "learning_curves": True, "cv": None, "cv_baselines": False, "decode": "exact",
-    "backbone": BACKBONE, "weights": "auto",
+    "backbone": BACKBONE, "weights": "auto", "learning_rate": "auto",
     "engine": "auto", "precision": "fp32", "seed": 0, "refit": None, "prevalence": None,
 }  # fmt: skip
 

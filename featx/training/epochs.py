@@ -1,14 +1,15 @@
 """One epoch loop for both roads: a linear layer on cached features, or a network on images.
 
 That they share it is what makes them comparable: same batch order, same bookkeeping, same choice
-of epoch.
+of epoch and of learning rate.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,6 +21,7 @@ from torch.nn import functional as F
 
 from featx.text import format_duration
 from featx.timing import Meter, Stages
+from featx.training.learner import Attempt, Learner, Run
 from featx.training.model import Epoch
 
 log = logging.getLogger(__name__)
@@ -32,18 +34,26 @@ class Training:
     Attributes
     ----------
     history : tuple of Epoch
+        Of the learning rate that was chosen; an epoch's seconds are those of all that took part.
     best_epoch : int
         Highest val accuracy, ties by lower val loss; the last epoch where there is no val.
     state : dict of str to Tensor
         The trained tensors as they were after that epoch.
     probabilities : dict of str to ndarray of shape (n_samples, n_classes), float32
         Of every split but train, after that epoch.
+    learning_rate : float
+        Of those that were not stopped, the one with the lowest val loss after the last epoch. Best
+        epochs would be compared by the luck of many draws; the last is one figure for each.
+    attempts : tuple of Attempt
+        All learning rates, in the order of the learners.
     """
 
     history: tuple[Epoch, ...]
     best_epoch: int
     state: dict[str, torch.Tensor]
     probabilities: dict[str, npt.NDArray[np.float32]]
+    learning_rate: float
+    attempts: tuple[Attempt, ...]
 
 
 class Batches(Protocol):
@@ -101,39 +111,46 @@ class Schedule:
         Epoch e draws its order by `numpy.random.default_rng([seed, e])`.
     draw_order : callable
         From a generator and the number of train samples to their order, each once.
+    race : sequence of (share, number)
+        After such a share of the epochs, rounded up, so many learners at most go on: those with
+        the lowest val loss.
     """
 
     epochs: int
     batch_size: int
     seed: int
     draw_order: Callable[[np.random.Generator, int], npt.NDArray[np.int64]] = permute
+    race: Sequence[tuple[float, int]] = ()
+
+    def count_left(self, epoch: int, n_learners: int) -> int:
+        """How many of so many learners go on after an epoch, from 1."""
+        ended = [left for share, left in self.race if epoch >= math.ceil(share * self.epochs)]
+        return min([n_learners, *ended])
 
 
 def train_softmax(
-    module: nn.Module,
+    learners: Sequence[Learner],
     splits: Mapping[str, Batches],
-    optimizer: torch.optim.Optimizer,
     schedule: Schedule,
     *,
-    copy_state: Callable[[], dict[str, torch.Tensor]],
+    prepare: Callable[[torch.Tensor], torch.Tensor] = lambda inputs: inputs,
     device: torch.device | None = None,
     class_weight: npt.NDArray[np.floating] | None = None,
     stages: Stages | None = None,
     name: str | None = None,
     progress: bool = False,
 ) -> Training:
-    """Train by softmax cross-entropy and keep the epoch that val likes best.
+    """Train by softmax cross-entropy; keep the learning rate and the epoch that val likes best.
 
     Parameters
     ----------
-    module : nn.Module
-        From a batch of inputs to logits of shape (b, n_classes).
+    learners : sequence of Learner
+        One, or where there is a val several, which see the same batches in the same order.
     splits : mapping of str to Batches
         "train", and any others to be scored after every epoch. None but "val" decides anything.
-    optimizer : torch.optim.Optimizer
     schedule : Schedule
-    copy_state : callable
-        Gives a copy of the tensors that training moves.
+    prepare : callable
+        What is the same for all learners, from a batch to what their modules take.
     device : torch.device, optional
         Where inputs go; None: the CPU.
     class_weight : ndarray of shape (n_classes,), optional
@@ -150,42 +167,96 @@ def train_softmax(
     -------
     Training
     """
-    epochs, batch_size = schedule.epochs, schedule.batch_size
+    epochs = schedule.epochs
     device = device or torch.device("cpu")
     counted = Stages() if stages is None else stages
-    history: list[Epoch] = []
-    best: tuple[float, float] | None = None
-    best_epoch, state, probabilities = 0, {}, {}
+    runs = [Run(learner) for learner in learners]
+    left = runs
     others = [split for split in splits if split != "train"]
     weight = None if class_weight is None else torch.from_numpy(class_weight).float().to(device)
     samples = epochs * sum(len(data.y) for data in splits.values())
     meter = Meter(name or "train", samples, progress)
+    way = _Way(prepare, device, counted, meter)
     for epoch in range(1, epochs + 1):
         started = time.perf_counter()
-        loss, accuracy, found = {}, {}, {}
-        loss["train"], accuracy["train"] = _train_epoch(
-            module, splits["train"], optimizer, schedule, epoch, device, weight, counted, meter
-        )  # fmt: skip
-        for split in others:
-            loss[split], accuracy[split], found[split] = _score_split(
-                module, splits[split], batch_size, device, counted, meter
-            )
+        trained = _train_epoch(left, splits["train"], schedule, epoch, weight, way)
+        for run in left:
+            run.learner.module.eval()
+        scores = [run.score for run in left]
+        scored = {s: _score_split(scores, splits[s], schedule.batch_size, way) for s in others}
         seconds, parts = time.perf_counter() - started, counted.take()
         spent = {} if stages is None else {part: parts[part] for part in ("decode", "network")}
-        history.append(Epoch(epoch, seconds, loss, accuracy, **spent))
+        for i, run in enumerate(left):
+            each = {"train": trained[i], **{split: scored[split][i][:2] for split in others}}
+            loss, accuracy = ({split: pair[k] for split, pair in each.items()} for k in (0, 1))
+            found = {split: scored[split][i][2] for split in others}
+            run.keep(Epoch(epoch, seconds, loss, accuracy, **spent), found)
+        ranked = sorted(left, key=lambda run: run.val_loss)
         if name is not None:
-            told = ", ".join(f"{s} {loss[s]:.3f} {100 * accuracy[s]:.1f} %" for s in splits)
-            left = f"; about {format_duration((epochs - epoch) * seconds)} left"
-            log.info(
-                "%s: epoch %d/%d, %.3g s: %s%s",
-                name, epoch, epochs, seconds, told, left * (epoch < epochs),
-            )  # fmt: skip
-        rank = (accuracy["val"], -loss["val"]) if "val" in splits else (float(epoch), 0.0)
-        if best is None or rank > best:
-            best, best_epoch, state, probabilities = rank, epoch, copy_state(), found
+            _say_epoch(name, ranked, epochs)
+        left = [run for run in left if run in ranked[: schedule.count_left(epoch, len(left))]]
         meter.note(f"epoch {epoch}/{epochs}")
     meter.close()
-    return Training(tuple(history), best_epoch, state, probabilities)
+    won = min(left, key=lambda run: run.val_loss)
+    return Training(
+        history=tuple(won.history),
+        best_epoch=won.best_epoch,
+        state=won.state,
+        probabilities=won.probabilities,
+        learning_rate=won.learner.learning_rate,
+        attempts=tuple(run.conclude() for run in runs),
+    )
+
+
+def _say_epoch(name: str, ranked: Sequence[Run], epochs: int) -> None:
+    """How the one in front does."""
+    last = ranked[0].history[-1]
+    told = ", ".join(f"{s} {last.loss[s]:.3f} {100 * last.accuracy[s]:.1f} %" for s in last.loss)
+    left = f"; about {format_duration((epochs - last.epoch) * last.seconds)} left"
+    log.info(
+        "%s: epoch %d/%d, %.3g s: %s%s",
+        name, last.epoch, epochs, last.seconds, told, left * (last.epoch < epochs),
+    )  # fmt: skip
+    if len(ranked) > 1:
+        rates = ", ".join(f"{run.learner.learning_rate:g}" for run in ranked)
+        log.info("learning rates, the one in front first: %s", rates)
+
+
+@dataclass(frozen=True)
+class _Way:
+    """How a batch reaches the learners, and who counts."""
+
+    prepare: Callable[[torch.Tensor], torch.Tensor]
+    device: torch.device
+    stages: Stages
+    meter: Meter
+
+    def feed(self, batches: Iterator[torch.Tensor]) -> Iterator[torch.Tensor]:
+        """Inputs as modules take them; the consumer's time with them is the network's."""
+        for inputs in self.stages.wait("decode", batches):
+            with self.stages.time("network"):
+                yield self.prepare(inputs.to(self.device))
+            self.meter.update(len(inputs))
+
+
+def _train_epoch(
+    runs: Sequence[Run],
+    data: Batches,
+    schedule: Schedule,
+    epoch: int,
+    weight: torch.Tensor | None,
+    way: _Way,
+) -> list[tuple[float, float]]:
+    """Mean loss and accuracy of each."""
+    for run in runs:
+        run.learner.module.train()
+    order = schedule.draw_order(np.random.default_rng([schedule.seed, epoch]), len(data.y))
+    totals, start = np.zeros((len(runs), 2)), 0
+    for inputs in way.feed(data.iterate(order, schedule.batch_size, epoch)):
+        y = data.y[order[start : start + len(inputs)]].to(way.device)
+        start += len(inputs)
+        totals += [run.step(inputs, y, weight) for run in runs]
+    return [(float(loss), float(right)) for loss, right in totals / len(order)]
 
 
 def score_softmax(
@@ -195,61 +266,28 @@ def score_softmax(
 
     `stages` counts as for `train_softmax`.
     """
-    meter = Meter("score", len(data.y), False)
-    return _score_split(module, data, batch_size, device, stages, meter)[2]
-
-
-def _train_epoch(
-    module: nn.Module,
-    data: Batches,
-    optimizer: torch.optim.Optimizer,
-    schedule: Schedule,
-    epoch: int,
-    device: torch.device,
-    weight: torch.Tensor | None,
-    stages: Stages,
-    meter: Meter,
-) -> tuple[float, float]:
-    module.train()
-    n = len(data.y)
-    order = schedule.draw_order(np.random.default_rng([schedule.seed, epoch]), n)
-    total, correct, start = 0.0, 0, 0
-    for inputs in stages.wait("decode", data.iterate(order, schedule.batch_size, epoch)):
-        with stages.time("network"):
-            y = data.y[order[start : start + len(inputs)]].to(device)
-            start += len(inputs)
-            optimizer.zero_grad(set_to_none=True)
-            logits = module(inputs.to(device))
-            losses = F.cross_entropy(logits, y, reduction="none")
-            weighted = losses if weight is None else losses * weight[y]
-            weighted.mean().backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            # A GPU works behind the host's back; these wait for it, the step included, before the
-            # clock is read.
-            total += losses.sum().item()
-            correct += int((logits.argmax(1) == y).sum())
-        meter.update(len(y))
-    return total / n, correct / n
+    module.eval()
+    way = _Way(lambda inputs: inputs, device, stages, Meter("score", len(data.y), False))
+    return _score_split([module], data, batch_size, way)[0][2]
 
 
 @torch.no_grad()
 def _score_split(
-    module: nn.Module,
+    modules: Sequence[Callable[[torch.Tensor], torch.Tensor]],
     data: Batches,
     batch_size: int,
-    device: torch.device,
-    stages: Stages,
-    meter: Meter,
-) -> tuple[float, float, npt.NDArray[np.float32]]:
-    module.eval()
-    order = np.arange(len(data.y))
-    parts = []
-    for inputs in stages.wait("decode", data.iterate(order, batch_size, 0)):
-        with stages.time("network"):
-            parts.append(module(inputs.to(device)).cpu())
-        meter.update(len(inputs))
-    with stages.time("network"):
-        logits = torch.cat(parts)
-        loss = float(F.cross_entropy(logits.double(), data.y))
-        accuracy = float((logits.argmax(1) == data.y).double().mean())
-        return loss, accuracy, logits.softmax(1).numpy()
+    way: _Way,
+) -> list[tuple[float, float, npt.NDArray[np.float32]]]:
+    """Mean loss, accuracy and probabilities by each."""
+    parts: list[list[torch.Tensor]] = [[] for _ in modules]
+    for inputs in way.feed(data.iterate(np.arange(len(data.y)), batch_size, 0)):
+        for module, mine in zip(modules, parts, strict=True):
+            mine.append(module(inputs).cpu())
+    with way.stages.time("network"):
+        return [_judge(torch.cat(mine), data.y) for mine in parts]
+
+
+def _judge(logits: torch.Tensor, y: torch.Tensor) -> tuple[float, float, npt.NDArray[np.float32]]:
+    loss = float(F.cross_entropy(logits.double(), y))
+    accuracy = float((logits.argmax(1) == y).double().mean())
+    return loss, accuracy, logits.softmax(1).numpy()

@@ -10,7 +10,7 @@ import pytest
 import torch
 from shared import CLASSES
 
-from featx.config import TRAINED
+from featx.config import HEAD_LEARNING_RATES, TRAINED
 from featx.data.images import load_image, read_decode
 from featx.data.sources import read_dataset
 from featx.errors import DatasetError, ImageError, ModelError, OutputExistsError, StorageError
@@ -52,7 +52,7 @@ def frozen_prefixes(train):
 def test_frozen_is_frozen(tiny_weights, photos, train):
     network = TunedNetwork(tiny_weights, 3, train, seed=0)
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    optimizer = network.make_optimizer()
+    optimizer = network.learn(1e-4).optimizer
     paths = sorted(photos.glob("*/*.jpg"))[:6]
     pixels = torch.from_numpy(np.stack([load_image(p, tiny_weights.preprocessing) for p in paths]))
     for _ in range(2):
@@ -88,9 +88,10 @@ def test_last3_is_two_convolutions_and_the_last_layer(tiny_weights):
     }  # fmt: skip
 
 
-def test_both_roads_are_one(tune, tiny_weights, photos):
+@pytest.mark.parametrize("rate", [1e-3, "auto"])
+def test_both_roads_are_one(tune, tiny_weights, photos, rate):
     """fc fine-tuning and the linear head on cached features: the same loss in every epoch."""
-    model, _ = tune(epochs=4, seed=3)
+    model, _ = tune(epochs=4, seed=3, learning_rate=rate)
     dataset = read_dataset(photos, "first:4,2")
     engine = TorchEngine(tiny_weights, "cpu", batch_size=8)
     pixels = [load_image(photos / p, tiny_weights.preprocessing) for p in dataset.paths]
@@ -99,7 +100,8 @@ def test_both_roads_are_one(tune, tiny_weights, photos):
         s: (X[dataset.splits == s], dataset.targets[dataset.splits == s])
         for s in ("train", "val", "test")
     }
-    head = LinearClassifier(epochs=4, batch_size=5, seed=3)
+    rates = HEAD_LEARNING_RATES if rate == "auto" else rate
+    head = LinearClassifier(epochs=4, batch_size=5, learning_rate=rates, seed=3)
     head.fit(*splits.pop("train"), splits)
     losses = []
     for images, features in zip(model.outcome.history, head.history_, strict=True):
@@ -108,6 +110,9 @@ def test_both_roads_are_one(tune, tiny_weights, photos):
             assert images.accuracy[split] == features.accuracy[split]
         losses.append(images.loss["train"])
     assert losses[-1] < losses[0]
+    assert model.outcome.details["chosen"]["value"] == head.learning_rate_
+    tried = [(one["learning_rate"], one["epochs"]) for one in model.outcome.details["rates"]]
+    assert tried == [(one.learning_rate, 4) for one in head.attempts_]
     assert model.outcome.best_epoch == head.best_epoch_
     assert np.allclose(model.arrays["head.weight"], head.coef_, atol=1e-4)
 
@@ -230,9 +235,11 @@ def test_the_prefix_cache_changes_no_more_than_its_rounding(tune, train, monkeyp
         return real(self, pixels)
 
     monkeypatch.setattr(TunedNetwork, "prefix", count)
-    plain, _ = tune("plain", train=train, epochs=3, batch_size=12, prefix_cache=False)
-    assert counts == []
-    kept, _ = tune("kept", train=train, epochs=3, batch_size=12)
+    options = {"train": train, "epochs": 3, "batch_size": 12, "learning_rate": 1e-4}
+    plain, _ = tune("plain", prefix_cache=False, **options)
+    assert sum(counts) == 3 * 27 + 12, "every image in every epoch, and train once more"
+    counts.clear()
+    kept, _ = tune("kept", **options)
     assert sum(counts) == 1 + 27, "one for the shape, then every image once in three epochs"
     assert (plain.outcome.details["prefix_cache"], kept.outcome.details["prefix_cache"]) == (0, 1)
     # A batch norm in train mode makes steps of what float16 rounded away; nothing else differs.
@@ -294,14 +301,14 @@ def test_seconds_of_a_run(tune, monkeypatch, clock, train):
     )
     monkeypatch.setattr(TunedNetwork, "forward", lambda *a: clock(10) or forward(*a))
     monkeypatch.setattr(TunedNetwork, "prefix", lambda *a: clock(100) or prefix(*a))
-    model, _ = tune(train=train, num_workers=0)
+    model, _ = tune(train=train, num_workers=0, learning_rate=1e-3)
     parts = [(e.seconds, e.decode, e.network) for e in model.outcome.history]
     outcome = read_model(model.path).outcome
     assert outcome.history == model.outcome.history
     if train == "fc":
-        assert parts == [(97.0, 27.0, 70.0)] * 2
-        assert (outcome.decode, outcome.network, outcome.seconds) == (54.0, 140.0, 194.0)
-        assert outcome.details["scoring"] == {"decode": 12.0, "network": 30.0}
+        assert parts == [(797.0, 27.0, 770.0)] * 2
+        assert (outcome.decode, outcome.network, outcome.seconds) == (54.0, 1540.0, 1594.0)
+        assert outcome.details["scoring"] == {"decode": 12.0, "network": 330.0}
     else:  # the first epoch runs the frozen part, the second reads what it gave
         assert parts == [(797.0, 27.0, 770.0), (70.0, 0.0, 70.0)]
         assert outcome.details["scoring"] == {"decode": 0.0, "network": 30.0}

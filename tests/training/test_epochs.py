@@ -11,6 +11,7 @@ from featx.training.epochs import (
     score_softmax,
     train_softmax,
 )
+from featx.training.learner import Learner
 
 Y = torch.tensor([0, 1, 0, 1, 1])
 
@@ -31,12 +32,17 @@ class Slow:
         self.clock(1)
 
 
-def train(module, splits, **options):
-    return train_softmax(
-        module, splits, torch.optim.Adam(module.parameters(), lr=0.01),
-        Schedule(epochs=3, batch_size=2, seed=5),
-        **({"copy_state": lambda: dict(module.state_dict())} | options),
-    )  # fmt: skip
+def learn(module, rate=0.01, copy_state=None):
+    optimizer = torch.optim.Adam(module.parameters(), lr=rate)
+    state = module.state_dict()
+    return Learner(
+        rate, module, optimizer, copy_state or (lambda: {k: t.clone() for k, t in state.items()})
+    )
+
+
+def train(module, splits, copy_state=None, **options):
+    schedule = Schedule(epochs=3, batch_size=2, seed=5)
+    return train_softmax([learn(module, copy_state=copy_state)], splits, schedule, **options)
 
 
 def test_a_slow_loader_is_waiting_and_a_slow_network_is_not(clock):
@@ -80,13 +86,11 @@ def test_what_a_gpu_still_owes_is_the_networks(clock, monkeypatch, waits):
 
 def test_the_steps_are_the_networks(clock):
     module = make_linear(2, 2, 0)
-    optimizer = torch.optim.Adam(module.parameters())
-    optimizer.register_step_post_hook(lambda *_: clock(4))
+    learner = learn(module)
+    learner.optimizer.register_step_post_hook(lambda *_: clock(4))
     module.weight.register_hook(lambda _: clock(3))
-    found = train_softmax(
-        module, {"train": Slow(clock)}, optimizer,
-        Schedule(epochs=1, batch_size=5, seed=0), copy_state=lambda: {}, stages=Stages(),
-    )  # fmt: skip
+    schedule = Schedule(epochs=1, batch_size=5, seed=0)
+    found = train_softmax([learner], {"train": Slow(clock)}, schedule, stages=Stages())
     assert (found.history[0].decode, found.history[0].network) == (3.0, 7.0)
 
 
@@ -103,3 +107,78 @@ def test_counting_seconds_changes_nothing():
         assert (a.loss, a.accuracy) == (b.loss, b.accuracy)
         assert (a.decode, a.network) == (None, None)
         assert 0 < b.decode + b.network <= b.seconds
+
+
+RATES = (1e-3, 1e-1, 1.0, 1e-2)
+
+
+@pytest.fixture
+def blobs():
+    """Forty samples to learn from and forty that choose, of two classes that overlap."""
+    rng = np.random.default_rng(3)
+    y = np.arange(80) % 2
+    X = torch.from_numpy((rng.normal(size=(80, 6)) + y[:, None]).astype(np.float32))
+    y = torch.from_numpy(y)
+    return {"train": FeatureBatches(X[:40], y[:40]), "val": FeatureBatches(X[40:], y[40:])}
+
+
+def run(rates, splits, epochs=5, race=()):
+    schedule = Schedule(epochs=epochs, batch_size=8, seed=2, race=race)
+    return train_softmax([learn(make_linear(6, 2, 0), rate) for rate in rates], splits, schedule)
+
+
+def test_learners_side_by_side_are_as_each_alone(blobs):
+    together = run(RATES, blobs)
+    alone = {rate: run([rate], blobs) for rate in RATES}
+    assert [one.learning_rate for one in together.attempts] == list(RATES)
+    for one in together.attempts:
+        (same,) = alone[one.learning_rate].attempts
+        assert (one.loss, one.accuracy) == (same.loss, same.accuracy)
+        assert (one.epochs, one.best_epoch) == (5, same.best_epoch)
+    # The last epoch's loss chooses, not the best epoch's.
+    won = min(alone, key=lambda rate: alone[rate].history[-1].loss["val"])
+    assert together.learning_rate == won
+    for name, tensor in alone[won].state.items():
+        assert torch.equal(tensor, together.state[name])
+    assert np.array_equal(alone[won].probabilities["val"], together.probabilities["val"])
+    assert [e.loss for e in together.history] == [e.loss for e in alone[won].history]
+
+
+def test_losers_of_a_race_are_stopped(blobs):
+    plain, race = run(RATES, blobs), run(RATES, blobs, race=((0.3, 2), (0.5, 1)))
+    # Of five epochs: two go on after the second (1.5 rounded up), one after the third.
+    after = {
+        e: sorted(RATES, key=lambda rate: run([rate], blobs).history[e - 1].loss["val"])
+        for e in (2, 3)
+    }
+    left = [rate for rate in after[3] if rate in after[2][:2]]
+    epochs = {one.learning_rate: one.epochs for one in race.attempts}
+    assert epochs == dict.fromkeys(RATES, 2) | {left[1]: 3, left[0]: 5}
+    assert race.learning_rate == left[0]
+    assert [one.epochs for one in plain.attempts] == [5] * 4
+
+
+def test_a_rate_that_ends_in_no_number_never_wins(blobs):
+    for rates in ([1e30, 1e-2], [1e-2, 1e30]):
+        found = run(rates, blobs, race=((0.2, 1),))
+        assert found.learning_rate == 1e-2
+        assert {one.learning_rate: one.epochs for one in found.attempts} == {1e30: 1, 1e-2: 5}
+
+
+def test_a_race_counts_what_losers_cost(clock, blobs):
+    class Module(nn.Linear):
+        def forward(self, inputs):
+            clock(10)
+            return super().forward(inputs)
+
+    class Prepared:
+        def __call__(self, inputs):
+            clock(1)
+            return inputs
+
+    schedule = Schedule(epochs=2, batch_size=40, seed=0, race=((0.5, 1),))
+    learners = [learn(Module(6, 2), rate) for rate in (1e-3, 1e-2)]
+    found = train_softmax(learners, blobs, schedule, prepare=Prepared(), stages=Stages())
+    # A batch of train and one of val an epoch, prepared once for all.
+    assert [(e.seconds, e.network) for e in found.history] == [(42.0, 42.0), (22.0, 22.0)]
+    assert sorted(one.seconds for one in found.attempts) == [20.0, 40.0]
