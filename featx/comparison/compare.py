@@ -35,7 +35,7 @@ from featx.comparison.verdict import judge, rank_on_val
 from featx.config import BACKBONE, EPOCHS, MARGIN
 from featx.data.dataset import Dataset, HashedRows
 from featx.data.groups import choose_grouping
-from featx.data.manifest import write_manifest
+from featx.data.manifest import GROUP_COLUMN, write_manifest
 from featx.data.sources import take_dataset
 from featx.data.splits import promote_val
 from featx.errors import BudgetError, ModelError, OutputExistsError, WeightsError
@@ -310,7 +310,7 @@ def compare(
         val_is_test=promoted is not None,
         options={
             "clf": list(heads), "baseline": list(networks), **vars(fitting), **_say(tuning),
-            "views": len(seen),
+            "views": len(seen), "group": None if features.groups is None else GROUP_COLUMN,
             "seeds": seeds, "margin": margin, "protocol": protocol,
             "learning_curves": learning_curves, "cv": cv, "cv_baselines": cv_baselines,
             "prevalence": str((folder / PREVALENCE_NAME).resolve()) if expected else None,

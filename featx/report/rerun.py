@@ -9,7 +9,6 @@ import tomli_w
 
 from featx.comparison.result import Comparison
 from featx.config import BACKBONE, MARGIN
-from featx.data.manifest import GROUP_COLUMN
 
 SETTINGS_NAME = "featx.toml"  # in the comparison's folder
 # Options whose value is left out where it is this one.
@@ -19,6 +18,7 @@ _USUAL: dict[str, Any] = {
     "learning_curves": True, "cv": None, "cv_baselines": False, "decode": "exact",
     "backbone": BACKBONE, "weights": "auto", "learning_rate": "auto",
     "engine": "auto", "precision": "fp32", "seed": 0, "refit": None, "prevalence": None,
+    "group": None,
 }  # fmt: skip
 
 
@@ -33,7 +33,6 @@ def list_settings(comparison: Comparison) -> dict[str, Any]:
     settings: dict[str, Any] = {
         "data": str((comparison.folder / "split.csv").resolve()),
         "root": str(comparison.root.resolve()),
-        **({} if comparison.features.groups is None else {"group": GROUP_COLUMN}),
     }
     for name, value in comparison.options.items():
         if name in ("clf", "baseline"):
