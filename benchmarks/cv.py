@@ -5,9 +5,9 @@
 
 Prints one JSON object. `time` is 5x5 of six heads, C chosen inside every fold, on the synthetic
 features of heads.py; where other work disturbs it, the seconds of cores say more than the clock's.
-`coverage` draws normal classes again and again, cross-validates a head on
-each draw, and counts how often the 95 % intervals hold the truth: the mean accuracy, on 20,000 more
-images, of the head learned from as many images as a fold's are.
+`coverage` draws normal classes again and again, cross-validates a head on each draw, and counts how
+often the 95 % intervals hold the truth: the mean accuracy, on 20,000 more images, of heads that
+learned from as many images as those of a fold.
 """
 
 from __future__ import annotations

@@ -14,13 +14,12 @@ from featx.comparison.candidates import Candidate
 from featx.comparison.cross_validation import DealtRows
 from featx.comparison.fold_scores import FoldScore, FoldScores, FoldStore
 from featx.comparison.trainers import NetworkTrainer
-from featx.config import FOLDS
 from featx.data.dataset import HashedRows
 from featx.finetuning.finetune import finetune_rows
 from featx.finetuning.recipe import TuneOptions, make_tune_recipe
 from featx.text import format_duration
 from featx.training.metrics import log_loss
-from featx.training.resampling import Fold, Resampling, draw_folds
+from featx.training.resampling import Fold, Resampling, draw_folds, hold_part
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +53,7 @@ def cross_tune(
         "cross-validation of %s: %d runs, about %s in all, since one took %s here",
         candidate.name, spec.runs, format_duration(seconds), format_duration(seconds / spec.runs),
     )  # fmt: skip
-    store, scores = FoldStore(kept, "baselines"), []
+    store, scores = FoldStore(kept, "baselines"), list[FoldScore]()
     for fold in draw_folds(rows.y, rows.groups, spec, options.seed):
         dealt = _deal(tuner.rows, rows, fold, options.seed)
         recipe = make_tune_recipe(dealt, tuner.weights, candidate.model.name, options)
@@ -69,14 +68,12 @@ def cross_tune(
 def _deal(all_rows: HashedRows, rows: DealtRows, fold: Fold, seed: int) -> HashedRows:
     """The dataset with the fold as its test, and a part of the others as its val."""
     inside, outside = fold
-    y, groups = rows.y[inside], rows.groups[inside]
-    fewest = min(len(np.unique(groups[y == k])) for k in np.unique(y))
+    part = hold_part(rows.y[inside], rows.groups[inside], seed)
     splits = np.full(len(all_rows.dataset), "", all_rows.dataset.splits.dtype)
     splits[rows.here[inside]] = "train"
     splits[rows.here[outside]] = "test"
-    if fewest > 1:
-        _, held = next(draw_folds(y, groups, Resampling(1, min(FOLDS, fewest)), seed))
-        splits[rows.here[inside[held]]] = "val"
+    if part is not None:
+        splits[rows.here[inside[part[1]]]] = "val"
     return replace(all_rows, dataset=replace(all_rows.dataset, splits=splits))
 
 

@@ -22,7 +22,7 @@ from featx.errors import ModelError
 from featx.features.content import Features
 from featx.heads.head import Head
 from featx.heads.kind import find_kind
-from featx.heads.recipe import plan_reading, train_head
+from featx.heads.recipe import Trained, plan_reading, train_head
 from featx.machine import count_cores
 from featx.storage.blocks import Blocks, Samples
 from featx.timing import Meter
@@ -33,6 +33,7 @@ from featx.training.resampling import (
     Resampling,
     draw_folds,
     find_unfoldable,
+    hold_part,
     parse_resampling,
 )
 
@@ -105,7 +106,7 @@ class FoldTask:
         inside, outside = fold
         began = time.perf_counter()
         with threadpool_limits(1):  # by one thread everywhere: equal bits whoever computes it
-            trained = train_head({"train": (self.X[inside], self.y[inside])}, recipe, prior)
+            trained = train_head(self._split(recipe, inside), recipe, prior)
             seconds = time.perf_counter() - began
             found = trained.search
             head = Head(recipe["clf"], self.classes, trained.scaler, found.fit, found.temperature)
@@ -114,9 +115,21 @@ class FoldTask:
         return FoldScore(
             accuracy=float((probabilities.argmax(axis=1) == truth).mean()),
             log_loss=log_loss(truth, probabilities),
-            chosen=None if find_kind(recipe["clf"]).grid is None else found.value,
+            chosen=_read_choice(recipe["clf"], trained),
             seconds=seconds,
         )
+
+    def _split(
+        self, recipe: Mapping[str, Any], inside: Labels
+    ) -> dict[str, tuple[Samples, Labels]]:
+        """What a head learns from; of what is trained in epochs a part is val, which chooses."""
+        part = None
+        if "epochs" in recipe:
+            part = hold_part(self.y[inside], self.groups[inside], recipe["seed"])
+        if part is None:
+            return {"train": (self.X[inside], self.y[inside])}
+        train, val = (inside[rows] for rows in part)
+        return {"train": (self.X[train], self.y[train]), "val": (self.X[val], self.y[val])}
 
 
 def cross_validate(
@@ -221,6 +234,14 @@ def run_jobs(
             ):
                 yield score
                 meter.update(1)
+
+
+def _read_choice(clf: str, trained: Trained) -> float | None:
+    """The value of a head's grid, or its learning rate."""
+    if find_kind(clf).grid is not None:
+        return trained.search.value
+    value: float | None = trained.learned.details.get("chosen", {}).get("value")
+    return value
 
 
 def _adapt(recipe: Mapping[str, Any]) -> dict[str, Any]:

@@ -29,7 +29,8 @@ class FoldScore:
     log_loss : float
         Nats.
     chosen : float or None
-        The value of its grid that folds of the other images chose; None where there is no grid.
+        The value of its grid that folds of the other images chose, or the learning rate that a
+        part of them chose; None where nothing is chosen.
     seconds : float
         Of choosing and fitting.
     """

@@ -11,7 +11,7 @@ from scipy import stats
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from featx.arrays import Labels
-from featx.config import CONFIDENCE, MAX_REPEATS
+from featx.config import CONFIDENCE, FOLDS, MAX_REPEATS
 from featx.errors import ModelError
 
 Fold = tuple[Labels, Labels]
@@ -161,6 +161,17 @@ def draw_folds(y: Labels, groups: Labels, spec: Resampling, seed: int = 0) -> It
                     "images of a class, of which nothing is left to learn from. Take fewer folds"
                 )
             yield inside, outside
+
+
+def hold_part(y: Labels, groups: Labels, seed: int = 0) -> Fold | None:
+    """One stratified fold of `FOLDS` as the val of what is trained in epochs.
+
+    Parameters are those of `draw_folds`. None where a class has no two groups to be apart.
+    """
+    fewest = min(len(np.unique(groups[y == k])) for k in np.unique(y))
+    if fewest < 2:
+        return None
+    return next(draw_folds(y, groups, Resampling(1, min(FOLDS, fewest)), seed))
 
 
 def estimate_mean(

@@ -7,6 +7,7 @@ from made_features import make_features
 from sklearn.linear_model import RidgeClassifier
 from sklearn.metrics import log_loss
 
+from featx import config
 from featx.comparison import cross_validation
 from featx.comparison.cross_validation import FoldTask, cross_validate
 from featx.errors import ModelError
@@ -150,6 +151,20 @@ def test_what_is_known_is_not_computed_again(features, tmp_path, monkeypatch):
     assert len(scored) == 6
     cross_validate(features, [centroid], "1x2", seed=1, kept=kept)
     assert len(scored) == 8
+
+
+def test_what_is_trained_in_epochs_chooses_by_a_part_of_what_it_learns_from(features, monkeypatch):
+    seen = []
+    train = cross_validation.train_head
+    monkeypatch.setattr(
+        cross_validation,
+        "train_head",
+        lambda data, *a, **k: seen.append(data) or train(data, *a, **k),
+    )
+    (linear,) = cross_validate(features, [fit(features, "linear", epochs=2)], "1x3").candidates
+    for data in seen:
+        assert {split: len(y) for split, (_, y) in data.items()} == {"train": 32, "val": 8}
+    assert {fold.chosen for fold in linear.folds} <= set(config.HEAD_LEARNING_RATES)
 
 
 def test_what_cannot_be_cross_validated(features):
