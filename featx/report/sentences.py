@@ -53,8 +53,8 @@ def list_notes(comparison: Comparison) -> list[str]:
     if comparison.val_is_test:
         lines.append(
             "There is no test: val is the test here, so that it could choose nothing. Folds of "
-            "train chose for the heads; what is trained in epochs has no val to choose by then, and "
-            "kept one learning rate and the last epoch."
+            "train chose for the heads; what is trained in epochs had no val to choose by: it kept "
+            "one learning rate and the last epoch."
         )
     if any("val" in c.outcome.scores for c in candidates):
         lines.append(
