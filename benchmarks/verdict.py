@@ -34,7 +34,7 @@ BEST_HEAD = 0.93
 HEADS = (0.0, 0.0, 0.5, 0.5, 1.0, 1.5, 2.0)  # points below the best
 SHARED = 0.8  # correlation of two candidates' scores: they differ on some 8 % of the images
 LOST = 2  # points, from which a choice is an error
-RUNS = 2000
+RUNS = 400
 
 tango = cache(tango_interval)
 exact = cache(mcnemar_exact)

@@ -13,6 +13,7 @@ from featx.comparison.candidates import Candidate, Pair
 from featx.config import COST_TIERS, MARGIN, SIGNIFICANT
 from featx.training.calibration import as_scores, fit_temperature
 from featx.training.metrics import log_loss
+from featx.training.pairs import find_detectable
 
 Interval = tuple[float, float]
 
@@ -40,6 +41,10 @@ class Verdict:
         Who stands for each tier of cost, the cheapest first.
     contenders : tuple of str
         Of these, among whom the test images leave the choice; where `decided`, the chosen one.
+    detectable : (float, float) or None
+        The true differences to the best that so many test images show with `POWER`, as fractions:
+        from that to the candidate that differs from it on the fewest images to that to the one
+        that differs on the most. None where no difference can be seen so often.
     """
 
     best: str
@@ -51,6 +56,7 @@ class Verdict:
     margin: float = MARGIN
     tiers: Mapping[str, str] = field(default_factory=dict)
     contenders: tuple[str, ...] = ()
+    detectable: tuple[float, float] | None = None
 
 
 def find_tier(candidate: Candidate) -> str:
@@ -132,7 +138,19 @@ def judge(
         margin=margin,
         tiers=tiers,
         contenders=tuple(contenders),
+        detectable=_find_power(
+            [pair for pair in pairs if best in (pair.a, pair.b)],
+            candidates[0].outcome.scores["test"].total,
+        ),
     )
+
+
+def _find_power(pairs: Sequence[Pair], total: int) -> tuple[float, float] | None:
+    shares = [(pair.only_a + pair.only_b) / total for pair in pairs]
+    if not shares:
+        return None
+    low, high = find_detectable(total, min(shares)), find_detectable(total, max(shares))
+    return None if low is None or high is None else (low, high)
 
 
 def find_contenders(

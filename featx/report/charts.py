@@ -258,7 +258,7 @@ def plot_reliability(candidate: Mapping[str, Any]) -> Chart | None:
         *([base.mark_rule(opacity=0.6).encode(y="low:Q", y2="high:Q")] if has_ci else []),
         base.mark_point(filled=True, opacity=0.9).encode(
             shape=alt.Shape("split:N", scale=map_names(splits, _SHAPES)),
-            size=alt.Size("images:Q", scale=alt.Scale(range=[20, 240], zero=True), legend=None),
+            size=alt.Size("images:Q", scale=alt.Scale(range=[12, 90], zero=True), legend=None),
             tooltip=[
                 "split:N",
                 *(

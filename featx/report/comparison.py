@@ -24,7 +24,7 @@ from featx.report.sentences import (
     say_head,
     say_learning,
 )
-from featx.report.verdict import find_power, say_pair, say_verdict
+from featx.report.verdict import say_pair, say_verdict
 from featx.storage.files import write_json, write_text
 from featx.text import (
     as_text,
@@ -111,8 +111,6 @@ def make_results(comparison: Comparison) -> dict[str, Any]:
     chosen = next(c for c in comparison.candidates if c.name == comparison.verdict.choose)
     total = len(comparison.features.rows("test"))
     values["verdict"] |= {"sentences": say_verdict(comparison)}
-    if comparison.paired:
-        values["verdict"]["detectable"] = find_power(comparison)
     values["notes"] = list_notes(comparison)
     values["lowest"] = say_classes(chosen, comparison.features.classes)
     values["cost"] = {"sentences": say_costs(comparison.candidates)}

@@ -8,7 +8,6 @@ from featx.comparison.candidates import Candidate, Pair
 from featx.comparison.result import Comparison
 from featx.config import MARGIN, POWER, SIGNIFICANT
 from featx.text import format_difference, format_points, format_score, format_seconds
-from featx.training.pairs import find_detectable
 
 _FEW_VAL = 100  # images, below which val is said to be small
 
@@ -178,30 +177,10 @@ def _say_more(cheap: Candidate, dear: Candidate) -> str:
     return f"costs {format_seconds(more)} s more{kept}"
 
 
-def find_power(comparison: Comparison) -> tuple[float, float] | None:
-    """The differences to the best on val that the test images show with `POWER`, from and to.
-
-    As fractions; from that to the candidate that differs from it on the fewest of these images to
-    that to the one that differs on the most. None where no difference can be seen so often.
-    """
-    total, best = _count_test(comparison), comparison.verdict.best
-    shares = [
-        (pair.only_a + pair.only_b) / total
-        for pair in comparison.paired
-        if best in (pair.a, pair.b)
-    ]
-    low, high = find_detectable(total, min(shares)), find_detectable(total, max(shares))
-    return None if low is None or high is None else (low, high)
-
-
-def _count_test(comparison: Comparison) -> int:
-    return comparison.candidates[0].outcome.scores["test"].total
-
-
 def _say_power(comparison: Comparison, chosen: Candidate) -> list[str]:
     """How large a difference has to be for the test set to show it."""
-    total = _count_test(comparison)
-    found = find_power(comparison)
+    total = chosen.outcome.scores["test"].total
+    found = comparison.verdict.detectable
     if found is None:
         return [f"{total} test images are too few to tell any two candidates apart."]
     low, high = (f"{100 * one:.1f}" for one in found)

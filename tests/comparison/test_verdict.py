@@ -5,6 +5,7 @@ from made_candidates import Y, make
 
 from featx.comparison.candidates import pair_candidates
 from featx.comparison.verdict import find_contenders, find_tier, judge, rank_on_val
+from featx.training.pairs import find_detectable
 
 
 def decide(*candidates, margin=2.0):
@@ -115,3 +116,11 @@ def test_no_cost_has_to_be_known():
     views = replace(make("logreg", (), seconds=0.1), extraction=None, views=2)
     found = decide(tuned("fc", (), seconds=0.5), views, unknown)
     assert list(found.tiers.values()) == ["logreg", "logreg+2views", "fc"]
+
+
+def test_what_the_test_images_can_show():
+    # Of 40 images the best differs on none from one, and on 30 from another.
+    same, other = make("knn", (), val_wrong=(0,)), make("svm", range(30), val_wrong=(0,))
+    found = decide(make("logreg", ()), same, other)
+    assert found.detectable == (find_detectable(40, 0.0), find_detectable(40, 0.75))
+    assert decide(make("logreg", ())).detectable is None
