@@ -149,7 +149,9 @@ def find_wrong(
     wrong += [f"{n} {kind}, not so" for kind, n in said.items() - left_out.items()]
     fates = {as_text(name): fate for name, fate in truth.items()}
     for one in values["left_out"]:
-        wrong += [f"{n} is no {one['kind']}" for n in one["examples"] if fates.get(n) != one["kind"]]
+        wrong += [
+            f"{n} is no {one['kind']}" for n in one["examples"] if fates.get(n) != one["kind"]
+        ]
     total = values["images"] + len(skipped) + sum(said.values())
     if total != len(truth):
         wrong.append(f"{total} files are accounted for, of {len(truth)}")

@@ -76,6 +76,7 @@ def fit(
     progress = start_speaking(verbose, quiet)
     from featx.comparison.cross_validation import check_foldable, cross_validate
     from featx.extraction.views import read_views
+    from featx.features.content import warn_alike
     from featx.features.file import read_features
     from featx.heads.fit import fit
     from featx.report.folds import describe_folds
@@ -83,6 +84,7 @@ def fit(
     from .rendering import render_model
 
     held = read_features(features)
+    warn_alike(held)
     if cv is not None:
         check_foldable(held, cv, views)  # before a model is written
 

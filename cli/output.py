@@ -33,7 +33,7 @@ class _StderrHandler(logging.Handler):
 
 
 def start_speaking(verbose: bool, quiet: bool) -> bool:
-    """Send the library's notes and Python's warnings to stderr; returns whether to show bars."""
+    """Send featx's notes to stderr, with --verbose warnings, too; returns whether to show bars."""
     log = logging.getLogger("featx")
     for handler in [h for h in log.handlers if isinstance(h, _StderrHandler)]:
         log.removeHandler(handler)
@@ -41,10 +41,12 @@ def start_speaking(verbose: bool, quiet: bool) -> bool:
     log.setLevel(logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO)
 
     def show(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
-        log.warning("%s: %s", category.__name__, message)
+        log.debug("%s: %s", category.__name__, message)
 
+    # Libraries' remarks are for who looks for a fault; what users should know featx says itself.
     warnings.showwarning = show
-    # Pillow's remarks on damaged metadata name no file and change no pixel.
+    warnings.simplefilter("default" if verbose else "ignore")
+    # Pillow's, on damaged metadata, name no file and change no pixel.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     return not quiet and sys.stderr.isatty()
 

@@ -99,11 +99,6 @@ def as_text(name: str) -> str:
     return name if name.isascii() else name.encode("utf-8", "backslashreplace").decode()
 
 
-def shorten(names: Sequence[str], most: int = 3) -> str:
-    """The first few of several names, for the middle of a sentence: "a, b, c, …"."""
-    return ", ".join([*names[:most], *["…"][: len(names) > most]])
-
-
 def say_error(error: OSError) -> str:
     """Why the system refused, in a few words in the middle of a sentence."""
     return (error.strerror or str(error)).lower()

@@ -43,7 +43,7 @@ from featx.extraction.extract import extract_request
 from featx.extraction.request import Request
 from featx.extraction.result import Extraction
 from featx.extraction.views import check_view, extract_each_view
-from featx.features.content import Features
+from featx.features.content import Features, warn_alike
 from featx.features.costs import read_full_cost
 from featx.features.file import read_features
 from featx.features.provenance import Choice
@@ -216,6 +216,8 @@ def compare(
     extraction = extract_request(request)
     log.info("features: %s", extraction.features)
     features = read_features(extraction.features)
+    if alike := warn_alike(features):
+        extraction = replace(extraction, notes=(*extraction.notes, alike))
     rows = _rows_of(dataset, features)
     check_comparable(rows.dataset)  # again, now that some images may have been skipped
     dealt = None if plan is None else gather_rows(features, plan)  # again, and without copies

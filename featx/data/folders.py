@@ -20,7 +20,7 @@ from featx.data.dataset import LeftOut, Leftovers, Skipped
 from featx.data.inventory import Inventory
 from featx.errors import DatasetError
 from featx.storage.files import open_regular
-from featx.text import as_text, say_error, shorten
+from featx.text import as_text, list_some, say_error
 
 # Kinds of what is left out: images by where they lie,
 NESTED = "images in subfolders of class folders"
@@ -81,7 +81,7 @@ def scan_folder(root: Path, recursive: bool = False) -> Inventory:
     if scan.joined:
         found.notes.append(
             "class folders whose names differ in their form of Unicode alone (NFC, NFD) are taken "
-            f"for one: {shorten(list(scan.joined))}"
+            f"for one: {list_some(list(scan.joined))}"
         )
     if len(found.classes) > 1 and all(map(name_split, found.classes)):
         found.notes.append(

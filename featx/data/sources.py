@@ -15,7 +15,7 @@ from featx.data.manifest import check_inside, read_manifest
 from featx.data.splits import NO_LABEL
 from featx.errors import DatasetError
 from featx.storage.files import take_path
-from featx.text import shorten
+from featx.text import list_some
 
 log = logging.getLogger(__name__)
 
@@ -191,13 +191,13 @@ def _note_classes(found: Inventory) -> None:
             "nothing is learned from them or measured on them"
         )
     if found.empty and found.classes:
-        found.notes.append(f"class folders without images: {shorten(found.empty)}")
+        found.notes.append(f"class folders without images: {list_some(found.empty)}")
     alike: dict[str, list[str]] = {}
     for name in found.classes:
         alike.setdefault(name.casefold(), []).append(name)
     double = [" and ".join(names) for names in alike.values() if len(names) > 1]
     if double:
-        found.notes.append(f"classes that differ in case alone stay apart: {shorten(double)}")
+        found.notes.append(f"classes that differ in case alone stay apart: {list_some(double)}")
 
 
 def _check_splits(found: Inventory) -> None:

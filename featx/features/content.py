@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,6 +17,8 @@ from featx.data.dataset import Skipped, fingerprint_rows, join_copies
 from featx.features.provenance import Provenance
 from featx.storage.blocks import Blocks
 from featx.storage.rows import State, StoredRows, decode_text, iterate_slices
+
+log = logging.getLogger(__name__)
 
 TEXTS = ("splits", "paths", "hashes")  # columns of text
 GROUPS = "groups"  # one more, which not every file has
@@ -222,3 +225,18 @@ class FeatureFile:
             path=self.path,
             **vars(self.heading),
         )
+
+
+def warn_alike(features: Features) -> str | None:
+    """Say, and return, that all images have the same features, where they have."""
+    X = features.X
+    first = X[:1]
+    blocks = iterate_slices(len(X), _COUNTED)
+    if len(X) < 2 or not all((X[some] == first).all() for some in blocks):
+        return None
+    said = (
+        f"all {len(X)} images have the same features, so that nothing can be learned from them: "
+        "look whether the pictures are blank, or the weights none"
+    )
+    log.warning("%s: %s", features.dataset, said)
+    return said

@@ -35,7 +35,7 @@ def search_centroid(task: Task) -> Search:
         X = X.astype(np.float64)
         plain = average_classes(X, y)
         # Shrinking divides by a feature's deviation within the classes.
-        varies = (plain[y] != X).any(axis=0)
+        varies = (X[np.unique(y, return_index=True)[1]][y] != X).any(axis=0)
         for threshold in grid:
             means = plain.copy()
             if threshold and varies.any():
@@ -69,11 +69,14 @@ def shrink_centroids(
     plain = average_classes(X, y)
     counts = np.bincount(y)
     squares, varies = np.zeros(X.shape[1]), np.zeros(X.shape[1], dtype=bool)
+    first = np.full_like(plain, np.nan)  # row of each class: a mean of equal values is rounded
     if any(grid):
         for here, block in X:
+            new = [k for k in np.unique(y[here]) if np.isnan(first[k, 0])]
+            first[new] = block[[int(np.argmax(y[here] == k)) for k in new]]
+            varies |= (block != first[y[here]]).any(axis=0)
             off = plain[y[here]]
             off -= block
-            varies |= off.any(axis=0)
             squares += np.einsum("ij,ij->j", off, off)
     if not varies.any():
         yield from (plain for _ in grid)

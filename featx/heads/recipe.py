@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,7 +14,7 @@ from featx.config import CLASS_WEIGHTS, FOLDS, SPLITS
 from featx.errors import ModelError
 from featx.features.content import Features
 from featx.heads.head import Scaler, fit_scaler
-from featx.heads.kind import HeadOptions, Learned, find_kind
+from featx.heads.kind import HeadOptions, Kind, Learned, find_kind
 from featx.heads.memory import Reading, choose_reading
 from featx.heads.search import Search, Task
 from featx.storage.blocks import Blocks, Samples, join_rows
@@ -152,7 +153,7 @@ def train_head(
         settings=recipe,
         prior=prior,
     )
-    learned = kind.train(task)
+    learned = _train(kind, task)
     if not recipe["refit"]:
         return Trained(learned, scaler)
     assert val is not None
@@ -161,12 +162,23 @@ def train_head(
     X, y = join_rows([X, data["val"][0]]), np.concatenate([y, data["val"][1]])
     scaler = fit_scaler(recipe["scale"], X)
     whole = replace(task, X=scaler.apply(X), y=y, val=None, grid=[found.value], origin=None)
-    again = kind.train(replace(whole, calibrate=False))
+    again = _train(kind, replace(whole, calibrate=False))
     # The temperature stays the one that val gave while it was held out.
     search = Search(
         again.search.fit, found.value, f"{found.chosen_by}, then refitted", found.temperature
     )
     return Trained(replace(again, search=search), scaler, before)
+
+
+def _train(kind: Kind, task: Task) -> Learned:
+    """Train one head; what libraries remark is left to what is said of the fit itself.
+
+    Of few images of many classes, constant columns and scales far apart they speak in their own
+    words, once for each value of the grid; that a fit did not converge stands in its search.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return kind.train(task)
 
 
 def stack_views(

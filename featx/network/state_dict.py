@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from featx.errors import WeightsError
-from featx.text import shorten
+from featx.text import list_some
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ def find_network(
     prefixes = [name.removesuffix(_FIRST) for name in state if _ends(name)]
     whole = [prefix for prefix in prefixes if all(prefix + name in state for name in needed)]
     if len(whole) > 1:
-        several = shorten([f"{one}*" for one in whole])
+        several = list_some([f"{one}*" for one in whole])
         raise WeightsError(
             f"{source} holds several networks ({several}): save the state dict of the one you mean"
         )
@@ -96,7 +96,7 @@ def find_network(
         # The nearest to one, so that what is wrong is said of it.
         nearest = [p for p in prefixes if any(p + name in state for name in needed - {_FIRST})]
         if not state or not nearest:
-            names = f"its names are {shorten(list(state))}" if state else "it holds nothing"
+            names = f"its names are {list_some(list(state))}" if state else "it holds nothing"
             raise WeightsError(f"{source} is no network of torchvision's: {names}")
         prefix = min(nearest, key=lambda p: sum(p + name not in state for name in needed))
     else:
@@ -108,7 +108,7 @@ def find_network(
     if all(getattr(v, "shape", None) == expected[name].shape for name, v in last.items()):
         kept |= last
     if left := [name for name in state if name.removeprefix(prefix) not in kept]:
-        log.info("weights: %s: left aside: %s", source, shorten(left))
+        log.info("weights: %s: left aside: %s", source, list_some(left))
     return kept
 
 

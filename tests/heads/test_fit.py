@@ -199,3 +199,31 @@ def test_a_damaged_head_is_refused(features, tmp_path):
     wrong = knn.arrays | {"y": knn.arrays["y"] + 1}
     with pytest.raises(ModelError, match="not for 3 classes"):
         load_head(replace(knn, arrays=wrong))
+
+
+@pytest.mark.parametrize("clf", TRAINABLE)
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda X, y: np.full_like(X, 0.3),
+        lambda X, y: np.zeros_like(X),
+        lambda X, y: X[12 * y],  # equal within each class
+        lambda X, y: np.where(np.arange(X.shape[1]) == 3, 1.5, X),
+        lambda X, y: X * np.logspace(-20, 10, X.shape[1]),
+        lambda X, y: X * 1e15,
+    ],
+    ids=["equal", "zero", "equal in classes", "one column", "scales apart", "huge"],
+)
+def test_no_library_speaks_of_odd_features(provenance, clf, change):
+    """Warnings are errors here."""
+    made = make_features(provenance)
+    odd = replace(made, X=change(made.X, made.targets).astype(np.float32))
+    model = fit(odd, clf, epochs=1)
+    assert model.outcome.scores["test"].total == 12
+
+
+@pytest.mark.parametrize("clf", TRAINABLE)
+def test_no_library_speaks_of_many_classes_of_few(provenance, clf):
+    classes = tuple(f"{k:03}" for k in range(60))
+    made = make_features(provenance, n_per=3, classes=classes, dim=8, splits=(2, 0))
+    assert fit(made, clf, epochs=1).classes == classes
