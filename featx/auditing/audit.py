@@ -16,6 +16,7 @@ from featx.auditing.copies import find_copies
 from featx.auditing.findings import KINDS, Finding, find_leaked, list_findings
 from featx.auditing.labels import list_suspects, predict_out_of_fold
 from featx.auditing.pixels import look_at
+from featx.auditing.relatives import list_divided, list_related
 from featx.config import SPLITS
 from featx.data.splits import find_untrainable
 from featx.errors import BudgetError, DatasetError
@@ -199,7 +200,13 @@ def audit(
         root=place,
         looked=int(looks.table["seen"].sum()) if looks else 0,
         judged=len(judged.rows) if judged else 0,
-        findings=list_findings(held, copies, suspects or (), looks),
+        findings=list_findings(
+            held,
+            copies,
+            suspects or (),
+            looks,
+            [*list_divided(held), *list_related(held, copies, place)],
+        ),
         leak=leak,
         classes=classes,
         rare=rare,

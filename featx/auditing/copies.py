@@ -22,6 +22,7 @@ LEAST_COSINE = 0.80  # of features, below which no hash is asked
 # Of 256 that the hashes of copies differ in at most; see `limit_bits`.
 MOST_BITS, LEAST_BITS = 72, 20
 _DRAWN = 4096  # random pairs
+_MOST_NEAR = 10_000  # pairs that are no copies and are kept
 # Without pictures nothing confirms: only what is as near as copies mostly are.
 UNCONFIRMED_COSINE = 0.97
 
@@ -66,12 +67,15 @@ class Copies:
         Images of one number are copies of each other, by way of `pairs`.
     distances : ndarray of shape (n_samples,), float32
         Mean cosine distance to the nearest images that are no file of the same bytes.
+    near : tuple of Copy
+        The nearest pairs in the features that are no copies, as far as is known.
     """
 
     pairs: tuple[Copy, ...]
     unconfirmed: tuple[Copy, ...]
     groups: Labels
     distances: npt.NDArray[np.float32]
+    near: tuple[Copy, ...] = ()
 
 
 def find_neighbours(X: Samples, k: int) -> tuple[npt.NDArray[np.float32], Labels]:
@@ -166,7 +170,9 @@ def find_copies(X: Blocks, hashes: npt.NDArray[np.str_], looks: Looks | None) ->
         if not seen[r] and cosine[r] >= UNCONFIRMED_COSINE
     ]
     pairs = (*exact, *near_pairs)
-    return Copies(pairs, tuple(unconfirmed), group_pairs(n, pairs), distances)
+    others = [r for r in rows if not (seen[r] and bits[r] <= most)][:_MOST_NEAR]
+    near_others = tuple(Copy(int(a[r]), int(b[r]), False, float(cosine[r])) for r in others)
+    return Copies(pairs, tuple(unconfirmed), group_pairs(n, pairs), distances, near_others)
 
 
 def limit_bits(table: npt.NDArray[Any]) -> float:

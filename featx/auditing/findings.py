@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,10 +19,12 @@ from featx.features.content import Features
 # In the order in which they matter.
 KINDS = {
     "leak": "a copy of an image of another split",
+    "divided": "of a group that is in another split, too",
     "conflict": "a copy with another label",
     "label": "a label that is probably wrong",
     "copy": "a copy within its split",
     "unconfirmed": "as near as a copy; no picture to confirm it",
+    "relative": "perhaps of one group with another image, which no group says",
     "outlier": "unlike all other images",
     "tiny": "too few pixels",
     "blurred": "without detail",
@@ -53,9 +55,9 @@ class Finding:
     path, split, label : str
         The image; "" where it has no split or label.
     score : float or None
-        Of leak, conflict, copy, unconfirmed: cosine of the features. Of label: out-of-fold
-        probability of the label it has. Of outlier: mean cosine distance to its neighbours. Of
-        tiny: the short side in pixels. Of blurred: variance of the Laplacian.
+        Of leak, divided, conflict, copy, unconfirmed, relative: cosine of the features. Of label:
+        out-of-fold probability of the label it has. Of outlier: mean cosine distance to its
+        neighbours. Of tiny: the short side in pixels. Of blurred: variance of the Laplacian.
     other, other_split, other_label : str
         Of a pair: the other image.
     suggested : str
@@ -77,13 +79,18 @@ class Finding:
 
 
 def list_findings(
-    features: Features, copies: Copies, suspects: tuple[Suspect, ...], looks: Looks | None
+    features: Features,
+    copies: Copies,
+    suspects: tuple[Suspect, ...],
+    looks: Looks | None,
+    relatives: Iterable[Finding] = (),
 ) -> tuple[Finding, ...]:
     """All findings, by kind in the order of `KINDS`, the worst of each first."""
     found = [
         *(one for pair in copies.pairs for one in _judge_pair(features, pair)),
-        *(_make_pair(features, "unconfirmed", pair) for pair in copies.unconfirmed),
+        *(make_pair(features, "unconfirmed", pair) for pair in copies.unconfirmed),
         *(_make_suspect(features, one) for one in suspects),
+        *relatives,
         *_list_outliers(features, copies.distances),
         *(_judge_looks(features, looks) if looks else ()),
         *(Finding("skipped", one.path, detail=one.reason) for one in features.skipped),
@@ -105,14 +112,15 @@ def _judge_pair(features: Features, pair: Copy) -> Iterator[Finding]:
     leaks = splits[0] != splits[1] and all(splits)
     conflicts = labels[0] != labels[1] and min(labels) > NO_LABEL
     if leaks:
-        yield _make_pair(features, "leak", pair)
+        yield make_pair(features, "leak", pair)
     if conflicts:
-        yield _make_pair(features, "conflict", pair)
+        yield make_pair(features, "conflict", pair)
     if not leaks and not conflicts:
-        yield _make_pair(features, "copy", pair)
+        yield make_pair(features, "copy", pair)
 
 
-def _make_pair(features: Features, kind: str, pair: Copy) -> Finding:
+def make_pair(features: Features, kind: str, pair: Copy, detail: str | None = None) -> Finding:
+    """A finding of two images; `detail` in other words than those of copies."""
     # The one to act on first: a test image rather than the train image that it copies.
     row, other = pair.b, pair.a
     if _ORDER.get(str(features.splits[other]), 3) < _ORDER.get(str(features.splits[row]), 3):
@@ -123,7 +131,7 @@ def _make_pair(features: Features, kind: str, pair: Copy) -> Finding:
     return Finding(
         kind, **_name(features, row), score=pair.cosine, other=str(features.paths[other]),
         other_split=str(features.splits[other]), other_label=_label(features, other),
-        detail=words + (", mirrored" if pair.mirrored else ""),
+        detail=detail or words + (", mirrored" if pair.mirrored else ""),
     )  # fmt: skip
 
 

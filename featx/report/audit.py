@@ -19,7 +19,7 @@ from featx.text import format_interval, format_score, format_seconds, printable
 
 _NAMED = 10  # findings of a kind in the text
 _SHOWN = 60  # of a kind with pictures on the page
-_PAIRS = ("leak", "conflict", "copy", "unconfirmed")
+_PAIRS = ("leak", "divided", "conflict", "copy", "unconfirmed", "relative")
 PAGE_START = "<!-- featx audit -->"  # the page's first line: what may be written over
 
 

@@ -97,4 +97,4 @@ def test_blur_is_judged_by_the_others_within_what_is_usual():
 
 
 def test_kinds_come_in_the_order_in_which_they_matter():
-    assert list(KINDS)[:3] == ["leak", "conflict", "label"]
+    assert list(KINDS)[:4] == ["leak", "divided", "conflict", "label"]
