@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import json
 import logging
@@ -92,9 +93,11 @@ def read_names(null: bool) -> Iterator[str]:
     A file's name may hold any byte but NUL: what is no UTF-8 comes as Python's own file functions
     have it.
     """
-    for name in _split_nul() if null else sys.stdin.buffer:
+    for number, name in enumerate(_split_nul() if null else sys.stdin.buffer):
         if not null:
             name = name.removesuffix(b"\n").removesuffix(b"\r")
+        if not number:  # Windows' editors begin a text with a mark
+            name = name.removeprefix(codecs.BOM_UTF8)
         if b"\0" in name:
             raise click.UsageError("The list on stdin has NUL in its lines: say --null.")
         if name:

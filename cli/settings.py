@@ -78,7 +78,7 @@ def _list_keys(param: click.Parameter) -> list[str]:
 
 def _read_table(root: click.Context, path: Path, names: list[str]) -> Mapping[str, Any]:
     try:
-        table: Any = tomllib.loads(path.read_text("utf-8"))
+        table: Any = tomllib.loads(path.read_text("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise click.UsageError(f"{path}: no UTF-8") from error
     except (ValueError, RecursionError) as error:

@@ -106,3 +106,29 @@ def test_a_cache_folder_that_cannot_be_written_says_how_to_name_another(run, pho
         "names another folder\n"
     )
     assert run("extract", photos, "-q", "--cache-dir", "other").exit_code == 0
+
+
+def test_what_is_left_out_is_said_and_stands_in_the_json(run, photos, stored):
+    (photos / "cat" / "day").mkdir()
+    (photos / "cat" / "00.jpg").rename(photos / "cat" / "day" / "00.jpg")
+    (photos / "Thumbs.db").touch()
+    words = ["extract", photos, "--split", "first:4,2", "-o", "F.h5", "--json", "-q"]
+    done = run(*words)
+    assert done.stderr == (
+        f"Warning: {photos}: left out: images in subfolders of class folders: 1 "
+        "(cat/day/00.jpg); --recursive reads them\n"
+        f"Warning: {photos}: left out: files of systems and programs: 1 (Thumbs.db)\n"
+    )
+    values = json.loads(done.stdout)
+    assert values["images"] == 26
+    assert values["left_out"] == [
+        {"kind": "files of systems and programs", "count": 1, "examples": ["Thumbs.db"]},
+        {
+            "kind": "images in subfolders of class folders",
+            "count": 1,
+            "examples": ["cat/day/00.jpg"],
+        },
+    ]
+    values = json.loads(run(*words, "--recursive").stdout)
+    assert (values["images"], values["extracted"], len(values["left_out"])) == (27, 1, 1)
+    assert values["notes"] == []

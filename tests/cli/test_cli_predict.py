@@ -143,3 +143,35 @@ def test_a_csv_is_whole_or_not_there(run, model, photos, tmp_path):
     done = run("predict", model, photos, "--csv", tmp_path / "p.csv", "-q")
     assert done.exit_code == 1
     assert "exists and holds something else" in done.stderr
+
+
+def test_what_windows_writes_into_a_list(app, model, photos):
+    lines = b"\xef\xbb\xbf" + os.fsencode(photos / "cat" / "00.jpg") + b"\r\n"
+    done = feed(app, lines, "predict", model, "-", "--jsonl", "-q")
+    assert json.loads(done.stdout)["path"] == str(photos / "cat" / "00.jpg")
+
+
+def test_what_is_no_image_stands_in_the_json(run, model, photos):
+    (photos / "cat" / "a.mp4").touch()
+    done = run("predict", model, photos / "cat", "--json", "-q")
+    (left_out,) = json.loads(done.stdout)["left_out"]
+    assert left_out == {
+        "kind": "videos (.mp4)", "count": 1, "examples": [str(photos / "cat" / "a.mp4")],
+    }  # fmt: skip
+    assert done.stderr == f"Warning: left out: videos (.mp4): 1 ({photos / 'cat' / 'a.mp4'})\n"
+
+
+def test_a_closed_folder_ends_no_prediction(run, model, photos, tmp_path, monkeypatch):
+    scandir, closed = os.scandir, photos / "dog"
+
+    def refuse(path):
+        if str(path) == str(closed):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr("os.scandir", refuse)
+    done = run("predict", model, photos, "--csv", tmp_path / "p.csv", "-q", "--json")
+    (skipped,) = json.loads(done.stdout)["skipped_files"]
+    assert (skipped["path"], skipped["kind"]) == (str(closed), "unreadable")
+    with (tmp_path / "p.csv").open(newline="") as file:
+        assert len(list(csv.DictReader(file))) == 18

@@ -127,3 +127,8 @@ def test_a_plans_shard_refuses_what_the_file_settles(run):
     done = run("extract", "--plan", "p", "--config", write("[extract]\ndata = 'x'\nbatch-size = 3"))
     assert done.exit_code == 2
     assert "DATA, --batch-size: the plan has settled that." in done.stderr
+
+
+def test_a_mark_at_the_beginning_is_no_setting(run, photos, stored):
+    config = write(b"\xef\xbb\xbf[extract]\r\nquiet = true\r\n")
+    assert run("extract", photos, "-o", "F.h5", "--config", config).stderr == ""
