@@ -3,8 +3,9 @@
     python benchmarks/cv.py time [SAMPLES CLASSES]
     python benchmarks/cv.py coverage [DRAWS]
 
-Prints one JSON object. `time` is 5x5 of six heads, C chosen inside every fold, on the synthetic
-features of heads.py; where other work disturbs it, the seconds of cores say more than the clock's.
+Prints JSON, an object a line. `time` is 5x5 of six heads, C chosen inside every fold, on the
+synthetic features of heads.py; where other work disturbs it, the seconds of cores say more than the
+clock's.
 `coverage` draws normal classes again and again, cross-validates a head on each draw, and counts how
 often the 95 % intervals hold the truth: the mean accuracy, on 20,000 more images, of heads that
 learned from as many images as those of a fold.
@@ -82,12 +83,8 @@ def count_cpu() -> float:
     return sum(one.ru_utime + one.ru_stime for one in used)
 
 
-def measure_coverage(draws: int) -> list[dict[str, Any]]:
-    """How often both intervals hold the truth, for every problem and head."""
-    return [cover(name, problem, draws) for problem in PROBLEMS for name in HEADS]
-
-
 def cover(name: str, problem: tuple[int, int, int, float], draws: int) -> dict[str, Any]:
+    """How often both intervals hold the truth."""
     n, n_classes, n_features, apart = problem
     rng = np.random.default_rng(0)
     centres = rng.normal(0, apart, (n_classes, n_features))
@@ -125,10 +122,11 @@ def main() -> None:
     what, *numbers = sys.argv[1:]
     given = [int(one) for one in numbers]
     if what == "time":
-        found: Any = measure_time(*(given or [600, 10]))
-    else:
-        found = measure_coverage(*(given or [200]))
-    print(json.dumps(found))  # noqa: T201
+        print(json.dumps(measure_time(*(given or [600, 10]))))  # noqa: T201
+        return
+    for problem in PROBLEMS:
+        for name in HEADS:
+            print(json.dumps(cover(name, problem, *(given or [200]))), flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":
