@@ -73,7 +73,7 @@ def _explain(error: OSError) -> click.ClickException:
     """Full, read-only, not permitted: the machine's answer, with the file it is about."""
     where = f"{error.filename}: " if error.filename else ""
     next_ = "; name another place by --output or --cache-dir" * (error.errno == errno.EROFS)
-    return click.ClickException(printable(f"{where}{error.strerror}{next_}"))
+    return click.ClickException(printable(f"{where}{error.strerror or error}{next_}"))
 
 
 @click.group(cls=FeatxGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -10,6 +10,8 @@ from typing import Any
 
 import click
 
+from featx.storage.files import open_regular
+
 _NOT_IN_A_FILE = {"config", "help"}
 
 
@@ -78,7 +80,8 @@ def _list_keys(param: click.Parameter) -> list[str]:
 
 def _read_table(root: click.Context, path: Path, names: list[str]) -> Mapping[str, Any]:
     try:
-        table: Any = tomllib.loads(path.read_text("utf-8-sig"))
+        with open_regular(path) as file:
+            table: Any = tomllib.loads(file.read().decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise click.UsageError(f"{path}: no UTF-8") from error
     except (ValueError, RecursionError) as error:
@@ -116,6 +119,8 @@ def _as_typed(param: click.Parameter, key: str, value: Any, where: str) -> Any:
 def _as_word(param: click.Parameter, value: Any, where: str) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise click.UsageError(f"{where}: a string or a number, not {_describe(value)}")
+    if "\0" in str(value):
+        raise click.UsageError(f"{where}: it has a NUL character in it")
     if isinstance(value, str) and isinstance(param.type, click.Path) and value.startswith("~"):
         return str(Path(value).expanduser())  # as a shell has it
     return str(value)

@@ -115,6 +115,8 @@ def read_inventory(
     path = take_path(data, "data")
     if not path.exists():
         raise DatasetError(f"no such file or folder: {path}")
+    if not (path.is_dir() or path.is_file()):
+        raise DatasetError(f"{path} is neither a folder nor a manifest, which is a regular file")
     if path.is_dir():
         if root is not None:
             raise DatasetError(f"--root {root} goes with a manifest, and {path} is a folder")

@@ -1,6 +1,7 @@
 """`--config`: a command's settings from a file, looked at as if they had been typed."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -132,3 +133,21 @@ def test_a_plans_shard_refuses_what_the_file_settles(run):
 def test_a_mark_at_the_beginning_is_no_setting(run, photos, stored):
     config = write(b"\xef\xbb\xbf[extract]\r\nquiet = true\r\n")
     assert run("extract", photos, "-o", "F.h5", "--config", config).stderr == ""
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes of POSIX")
+def test_nothing_waits_for_a_pipe_that_nobody_writes(run, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    done = run("info", "F.h5", "--config", tmp_path / "pipe")
+    assert done.exit_code == 1
+    assert done.stderr == f"Error: {tmp_path / 'pipe'}: not a regular file\n"
+    done = run("extract", tmp_path / "pipe")
+    assert done.exit_code == 1
+    assert "is neither a folder nor a manifest" in done.stderr
+
+
+def test_a_nul_in_a_setting_is_named(run, tmp_path):
+    (tmp_path / "f.toml").write_text('[extract]\ndata = "a\\u0000b"\n')
+    done = run("extract", "--config", tmp_path / "f.toml")
+    assert done.exit_code == 2
+    assert "[extract] data: it has a NUL character in it" in done.stderr
