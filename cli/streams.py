@@ -24,10 +24,11 @@ def open_streams() -> None:
             opened = open(handle, "w" if handle else "r", encoding="utf-8", closefd=False)  # noqa: SIM115
             setattr(sys, name, opened)
             setattr(sys, f"__{name}__", opened)
-    if sys.stdout is sys.__stdout__ and not isinstance(sys.stdout, _Stream):
-        sys.stdout = sys.__stdout__ = _Stream.take(sys.stdout)  # type: ignore[misc]
-    if sys.stderr is sys.__stderr__ and not isinstance(sys.stderr, _Stream):
-        sys.stderr = sys.__stderr__ = _NotesStream.take(sys.stderr)  # type: ignore[misc]
+    out, notes = sys.__stdout__, sys.__stderr__
+    if out is not None and sys.stdout is out and not isinstance(out, _Stream):
+        sys.stdout = sys.__stdout__ = _Stream.take(out)  # type: ignore[misc]
+    if notes is not None and sys.stderr is notes and not isinstance(notes, _Stream):
+        sys.stderr = sys.__stderr__ = _NotesStream.take(notes)  # type: ignore[misc]
 
 
 class _Stream(io.TextIOWrapper):
@@ -36,7 +37,7 @@ class _Stream(io.TextIOWrapper):
     @classmethod
     def take(cls, stream: TextIO) -> _Stream:
         """In the place of another stream, which can no longer be used."""
-        encoding, is_ready = stream.encoding, stream.line_buffering
+        encoding, is_ready = stream.encoding, bool(stream.line_buffering)
         return cls(stream.detach(), encoding, "backslashreplace", line_buffering=is_ready)  # type: ignore[attr-defined]
 
     @property
