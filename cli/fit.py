@@ -32,9 +32,6 @@ from .output import say, start_speaking
 )
 @head_options
 @click.option(
-    "--refit", is_flag=True, help="Once val has chosen, fit again on train and val together."
-)
-@click.option(
     "--weights",
     metavar="NAME|FILE",
     help="Of --clf imagenet: where the last layer is.  [default: by the features' own name]",
@@ -64,7 +61,7 @@ def fit(
     quiet: bool,
     **options: Any,
 ) -> None:
-    """Train a classifier on the features in F.h5. val chooses; test is scored once, at the end.
+    """Train a classifier on the features in F.h5. Test chooses nothing: it is scored at the end.
 
     \b
     Examples:

@@ -11,6 +11,7 @@ from featx.config import (
     BACKBONE,
     BACKBONES,
     BATCH_SIZE,
+    CHOOSE_ON,
     CLASS_WEIGHTS,
     CUDA_BATCH_SIZE,
     DECODES,
@@ -272,7 +273,7 @@ overwrite_option = click.option(
 calibrate_option = click.option(
     "--calibrate",
     is_flag=True,
-    help="Fit a temperature for the probabilities on val; it changes no prediction.",
+    help="Fit a temperature for the probabilities on held-out images; it changes no prediction.",
 )
 
 class_weight_option = click.option(
@@ -312,14 +313,27 @@ head_options = _stack(
         show_default=True,
         metavar="auto|FLOAT",
         callback=lambda ctx, param, value: _check_positive(value),
-        help="Inverse L2 penalty of logreg and svm; auto: chosen on val.",
+        help="Inverse L2 penalty of logreg and svm; auto: chosen, see --choose-on.",
     ),
     click.option(
         "--scale",
         type=click.Choice(SCALES),
         default="none",
         show_default=True,
-        help="How features are scaled; learned from train alone.",
+        help="How features are scaled, learned from what a head learns from; auto: chosen as C is.",
+    ),
+    click.option(
+        "--choose-on",
+        type=click.Choice(CHOOSE_ON),
+        default="folds",
+        show_default=True,
+        help="What chooses C and the like: five folds of train and val together, or val alone.",
+    ),
+    click.option(
+        "--refit/--no-refit",
+        default=True,
+        show_default=True,
+        help="Once chosen, fit on train and val together.",
     ),
 )
 

@@ -29,7 +29,9 @@ TRAINED = ("fc", "last3", "layer4", "all")  # of the network, by fine-tuning
 # What candidates cost, the cheapest first: a head, a head that learned from views, a part of the
 # network fine-tuned, all of it.
 COST_TIERS = ("frozen", "views", "part", "all")
-SCALES = ("none", "standard", "l2")
+SCALINGS = ("none", "standard", "l2", "center-l2")
+SCALES = (*SCALINGS, "auto")  # auto: what chooses the value chooses the scaling, too
+CHOOSE_ON = ("folds", "val")
 CLASS_WEIGHTS = ("none", "balanced")
 DEVICES = ("auto", "cpu", "cuda")
 ENGINES = ("auto", "torch", "openvino")
@@ -65,7 +67,7 @@ RACE = ((0.2, 2), (0.4, 1))
 
 # Kornblith et al. 2019, appendix A.3: 45 values, evenly spaced in the logarithm.
 C_GRID = tuple(10.0 ** (k / 4 - 6) for k in range(45))
-# Each from the simplest classifier to the most flexible; of equals on val the first is taken.
+# Each from the simplest classifier to the most flexible; of equals the first is taken.
 SVM_GRID = tuple(10.0 ** (k / 2 - 6) for k in range(15))
 RIDGE_GRID = tuple(10.0 ** (6 - k / 2) for k in range(15))
 NEIGHBOURS_GRID = (50, 30, 20, 15, 10, 7, 5, 3, 1)
@@ -74,7 +76,16 @@ CENTROID_GRID = (2.0, 1.0, 0.5, 0.2, 0.1, 0.0)
 MAX_ITER = 5000
 TOLERANCE = 1e-6  # largest component of the mean loss's gradient
 SHARE_TOLERANCE = 0.02  # of a split: so far may a class's share be off that whole groups decide
-FOLDS = 5  # of train, where there is no val
+FOLDS = 5  # that choose; more are dearer, and differ less than other folds of the same images do
+# A path over C ends once the log-loss that chooses has been worse than its best by this share for
+# so many values in a row. Past the optimum it rises smoothly, by a tenth within a decade or two;
+# what noise leaves is far less, as one value's fit hardly differs from the next one's.
+PATH_MARGIN = 0.05
+PATH_PATIENCE = 3
+SAY_SECONDS = 5.0  # between two lines about a search that is under way
+SAME_LOSS = 1e-6  # nats: log-losses that differ by less are equal
+# Of fits that only choose, by scikit-learn's own rule and in float32.
+TRIAL_TOLERANCE = 1e-4
 MAX_REPEATS = 100  # of cross-validation: more tell nothing more
 FEW_IMAGES = 300  # labelled ones, below which one split says little
 

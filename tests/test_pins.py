@@ -120,10 +120,10 @@ def learned():
 @pytest.mark.parametrize(
     ("options", "key"),
     [
-        ({"clf": "logreg"}, "33cb7a01a09971264f03884b1c434f43256f74cb1686de3a846ac1514dc2ec56"),
+        ({"clf": "logreg"}, "fadcc9ff0f43315f56f738b1be66380738538ca2ab793854c8181c80f1c9c335"),
         (
             {"clf": "logreg", "C": 0.5, "calibrate": True, "refit": True, "scale": "l2"},
-            "8b5554474a6fbec36408218256eb4253713645e593dc4dca06b38e85809c401c",
+            "2b0c482cdbb202775e5d236315ae419cd515cb1441b1f08bcb79b584b4fb71fb",
         ),
         (
             {"clf": "linear", "learning_rate": 1e-3},
@@ -140,12 +140,12 @@ def learned():
             "27ec123e960dd29d340d871caf616cc54352a7684c6e6defe22fa758e919d695",
         ),
         ({"clf": "linear"}, "840d54e329ae405eac7a8de1aaf71f856982a0f3d5699bff826e50a7b583b448"),
-        ({"clf": "svm"}, "52eba84face8dcda4dc17f27110316d8e403b07fd7b2e3fc56639b5d807f8d58"),
-        ({"clf": "ridge"}, "a34e85712bfd50227941b41ccc3f7d8ecc651e0fcca70929f8c2a1620dd5478c"),
-        ({"clf": "knn"}, "2f21ce4d580ab8e5c5545ee6ce4c638948b167dfdb269a2232806367e5e55865"),
+        ({"clf": "svm"}, "61b137c716d457ba2d0b3ddca48019059be203682a07f258345fc80a3cb94a71"),
+        ({"clf": "ridge"}, "6a30d2e2bbf77f9d113255d7fabbf83860540263d5a5813d4ac97a2445bceee1"),
+        ({"clf": "knn"}, "6a37adbf94c87074430bb01a50daa0a56a282013b69944b3a5798e5c224f34b4"),
         (
             {"clf": "centroid", "scale": "standard"},
-            "e662b3f970d5f70ae5cf8845ef9dcd7c619a264740ad27a584c09805d575eb9e",
+            "22f4154b72a219667e534804457ccad08b3f758f224cb9a66ae555a57f456c48",
         ),
     ],
 )

@@ -69,6 +69,8 @@ def compare(
     scale: str = "none",
     class_weight: str = "none",
     calibrate: bool = False,
+    choose_on: str = "folds",
+    refit: bool = True,
     protocol: str = "none",
     views: int = 0,
     seeds: int = 1,
@@ -117,8 +119,8 @@ def compare(
     Parameters
     ----------
     clf : sequence of str, optional
-        Heads; see `featx.fit`, also for `C`, `scale`, `class_weight` and `calibrate`. None:
-        all of them, with the protocol logreg alone.
+        Heads; see `featx.fit`, also for `C`, `scale`, `class_weight`, `calibrate`, `choose_on` and
+        `refit`. None: all of them, with the protocol logreg alone.
     baseline : sequence of str, optional
         Fine-tuned networks; see `featx.finetune`, also for `augment`, `prefix_cache` and
         `learning_rate`, which is the linear head's, too. None: fc, with the protocol none.
@@ -126,8 +128,9 @@ def compare(
         Of the linear head and of every baseline.
     protocol : {"none", "linear-eval", "paper"}
         "linear-eval": images are framed as Kornblith et al. (2019) do, and a head is fitted on
-        train and val together once val has chosen. "paper": 15 epochs at a learning rate of 1e-3,
-        the new last layer alone; the heads linear and logreg beside it.
+        train and val together once val has chosen, whatever `choose_on` and `refit` say. "paper":
+        15 epochs at a learning rate of 1e-3, the new last layer alone; the heads linear and logreg
+        beside it.
     views : int
         Let heads learn from so many random crops and flips of each train image, too, as candidates
         of their own.
@@ -240,7 +243,8 @@ def compare(
         check_view(features, view, number)
     fitting = HeadOptions(
         C=C, scale=scale, epochs=epochs, seed=seed, class_weight=class_weight,
-        calibrate=calibrate, refit=rule.refit, learning_rate=learning_rate,
+        calibrate=calibrate, choose_on="val" if rule.refit else choose_on,
+        refit=refit or rule.refit, learning_rate=learning_rate,
     )  # fmt: skip
     tuning = TuneOptions(
         epochs=epochs, augment=augment, prefix_cache=prefix_cache, class_weight=class_weight,

@@ -6,7 +6,7 @@ import itertools
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ from featx.training.resampling import (
     hold_part,
     parse_resampling,
 )
+from featx.training.trials import know_nothing
 
 _NO_VIEWS = "only train images have views: cross-validate without --views"
 _PATIENCE = 4.0  # seconds of fitting, before other processes are worth their start
@@ -106,7 +107,10 @@ class FoldTask:
         inside, outside = fold
         began = time.perf_counter()
         with threadpool_limits(1):  # by one thread everywhere: equal bits whoever computes it
-            trained = train_head(self._split(recipe, inside), recipe, prior)
+            rows, kin = self._split(recipe, inside), None
+            if "val" not in rows:
+                kin = {"train": replace(know_nothing(len(inside)), group=self.groups[inside])}
+            trained = train_head(rows, recipe, prior, kin=kin)
             seconds = time.perf_counter() - began
             found = trained.search
             head = Head(recipe["clf"], self.classes, trained.scaler, found.fit, found.temperature)

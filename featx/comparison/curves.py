@@ -156,6 +156,8 @@ def thin_recipe(recipe: Mapping[str, Any]) -> dict[str, Any]:
     thinned = {**recipe, "refit": False, "calibrate": False}
     grid = find_kind(recipe["clf"]).grid
     if grid is not None:
+        # Folds of few images and val would choose for more images than the fit then learns from.
+        thinned["choose_on"] = "val"
         # Many small fits stay quick.
         thinned[grid.name] = recipe[grid.name][:: grid.thinned]
     return thinned

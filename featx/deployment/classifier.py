@@ -11,7 +11,7 @@ from featx.config import BACKBONE, Preprocessing
 from featx.data.images import read_decode
 from featx.errors import ModelError, WeightsError
 from featx.finetuning.tuned_network import load_tuned
-from featx.heads.head import Head, Scaler, load_head
+from featx.heads.head import Head, load_head
 from featx.heads.search import LinearFit
 from featx.network.catalogue import (
     KNOWN,
@@ -22,6 +22,7 @@ from featx.network.catalogue import (
 from featx.network.fetch import fetch_weights, resolve_weights
 from featx.network.weights import Weights
 from featx.training.model import Model, read_model
+from featx.training.scaling import Scaler
 
 log = logging.getLogger(__name__)
 

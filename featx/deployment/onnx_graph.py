@@ -17,11 +17,12 @@ from torch import nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from featx.arrays import Matrix
-from featx.heads.head import Head, Scaler
+from featx.heads.head import Head
 from featx.heads.imagenet import FLOOR, ImagenetFit
 from featx.heads.knn import NeighboursFit
 from featx.heads.search import LinearFit
 from featx.network.backbone import FrozenBackbone, list_blocks, name_layers
+from featx.training.scaling import Scaler
 
 # All operations used are in it, and so is every runtime of the last years.
 OPSET = 17
@@ -190,8 +191,10 @@ def _hold(graph: _Graph, tensor: torch.Tensor, name: str) -> str:
 
 def _add_head(graph: _Graph, head: Head, x: str) -> None:
     """From features to `OUTPUT`, whose softmax `Head` takes at a temperature."""
-    fit = head.fit
-    if head.scaler.kind == "l2":
+    fit, scaler = head.fit, head.scaler
+    if scaler.kind == "center-l2":
+        x = graph.add("Sub", [x, graph.hold(scaler.mean, "head.mean")], "head.centred")
+    if scaler.kind in ("l2", "center-l2"):
         length = graph.add("ReduceL2", [x], "head.length", axes=[1], keepdims=1)
         # A row of nothing but zeros stays one, as under scikit-learn.
         length = graph.add("Max", [length, graph.hold(_LEAST_NORM, "head.least")], "head.divisor")
@@ -202,7 +205,6 @@ def _add_head(graph: _Graph, head: Head, x: str) -> None:
         graph.add("Gemm", [x, *held], "scores", transB=1)
         graph.add("Softmax", ["scores"], OUTPUT, axis=1)
         return
-    scaler = head.scaler
     if scaler.mean is not None and scaler.scale is not None:
         x = graph.add("Sub", [x, graph.hold(scaler.mean, "head.mean")], "head.centred")
         x = graph.add("Div", [x, graph.hold(scaler.scale, "head.scale")], "head.scaled")

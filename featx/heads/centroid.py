@@ -11,7 +11,7 @@ from sklearn.neighbors import NearestCentroid
 from featx.arrays import Labels
 from featx.config import CENTROID_GRID
 from featx.heads.kind import Grid, Kind, Learned, Memory
-from featx.heads.search import LinearFit, Search, Task, search_grid
+from featx.heads.search import LinearFit, Search, Task, Way, search_grid
 from featx.storage.blocks import Blocks, Samples, average_classes
 
 
@@ -43,7 +43,7 @@ def search_centroid(task: Task) -> Search:
                 means[:, varies] = shrunk.centroids_
             yield LinearFit(2 * means, -(means**2).sum(axis=1))
 
-    return search_grid(fit_path, task, default=0.0, tempered=True)
+    return search_grid(Way(fit_path=fit_path, default=0.0, tempered=True), task)
 
 
 def shrink_centroids(

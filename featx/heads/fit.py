@@ -18,13 +18,15 @@ from featx.heads.head import Head
 from featx.heads.kind import HeadOptions, find_kind
 from featx.heads.memory import describe_reading
 from featx.heads.recipe import (
+    Trained,
     make_recipe,
     plan_reading,
+    read_grid,
     stack_views,
+    take_kin,
     take_splits,
     train_head,
 )
-from featx.heads.search import Search
 from featx.machine import describe_machine
 from featx.training.metrics import score_labels
 from featx.training.model import Model, Outcome, check_place, write_model
@@ -42,7 +44,8 @@ def fit(
     seed: int = 0,
     class_weight: str = "none",
     calibrate: bool = False,
-    refit: bool = False,
+    choose_on: str = "folds",
+    refit: bool = True,
     learning_rate: float | str = "auto",
     views: Sequence[Features] = (),
     weights: str | None = None,
@@ -50,7 +53,7 @@ def fit(
     output: str | Path | None = None,
     overwrite: bool = False,
 ) -> Model:
-    """Train a head on cached features. val only chooses; test is scored once, at the end.
+    """Train a head on cached features. Test chooses nothing: it is scored once, at the end.
 
     Where there is no test, val is the test, and folds of train choose.
 
@@ -62,10 +65,11 @@ def fit(
         cosine distances, NearestCentroid; `LinearClassifier`; or ImageNet's own last layer.
     C : float or "auto"
         Of logreg and svm. What every head chooses by itself is the value of its grid in
-        `config` with the highest accuracy on val, ties by lower log-loss, then by the simpler
-        one; on stratified folds of train where there is no val.
-    scale : {"none", "standard", "l2"}
-        Learned from train alone.
+        `config` with the lowest log-loss of images that were held out, of equals the simpler one.
+        A path over C ends where it leads away from the best: see `PATH_MARGIN`.
+    scale : {"none", "standard", "l2", "center-l2", "auto"}
+        Learned from what the head learns from. "auto": what chooses the value chooses among the
+        others, too; for linear val does.
     epochs : int
         Of linear.
     seed : int
@@ -74,10 +78,15 @@ def fit(
         "balanced": a class weighs the same whatever its number of images; for logreg, linear, svm
         and ridge.
     calibrate : bool
-        Fit a temperature on val for logreg and linear. The others' scores are no probabilities
-        without one, and have it anyway, but for imagenet's.
+        Fit a temperature for logreg, on the images that choose, and for linear, on val. The
+        others' scores are no probabilities without one, and have it anyway, but for imagenet's.
+    choose_on : {"folds", "val"}
+        What chooses: stratified folds of train and val together, five unless a class has fewer
+        images, which keep copies, views and groups of images together; or val alone. ridge leaves
+        every single image out instead of folds, where no image has relatives. Where there is no
+        val folds of train choose; where features are read in blocks val does.
     refit : bool
-        Once the value is chosen, fit again on train and val together.
+        Once the value is chosen, fit on train and val together, where there is val; else on train.
     learning_rate : float or "auto"
         Of linear, Adam's. "auto": all of `HEAD_LEARNING_RATES` are trained, and the one with the
         lowest val loss after the last epoch is kept; the lowest mean over folds of train where
@@ -107,7 +116,7 @@ def fit(
         No labels, no train rows, one class only, or a class that train lacks.
     ModelError
         An unknown choice, a C that is not positive, weights other than the features', `calibrate`
-        or `refit` without val.
+        of linear without val.
     BudgetError
         `max_memory` is too little even for reading in blocks, or for a head that cannot.
     OutputExistsError
@@ -131,27 +140,26 @@ def fit(
         raise FeatureFileError(where, reason)
     options = HeadOptions(
         C=C, scale=scale, epochs=epochs, seed=seed, class_weight=class_weight,
-        calibrate=calibrate, refit=refit, learning_rate=learning_rate,
+        calibrate=calibrate, choose_on=choose_on, refit=refit, learning_rate=learning_rate,
     )  # fmt: skip
     kind = find_kind(clf)
     recipe = make_recipe(held, clf, options, views=views, max_memory=max_memory)
     reading = plan_reading(held, recipe, views, max_memory)
     log.debug("%s", describe_reading(reading, max_memory is not None))
     data = take_splits(held, reading.in_blocks)
-    for wish in ("calibrate", "refit"):
-        if recipe[wish] and "val" not in data:
-            raise ModelError(f"{where} has no val images, and {wish} needs them: give a split")
+    if recipe["calibrate"] and kind.grid is None and "val" not in data:
+        raise ModelError(f"{where} has no val images, and calibrate needs them: give a split")
     if output is not None:
         check_place(Path(output), recipe, overwrite)
     prior = None if kind.prior is None else kind.prior(held, weights)
     started = time.perf_counter()
     more = stack_views(held, views if recipe["views"] else (), reading.in_blocks)
-    trained = train_head(data, recipe, prior, more)
+    trained = train_head(data, recipe, prior, more, take_kin(held))
     seconds = time.perf_counter() - started
     head = Head(clf, held.classes, trained.scaler, trained.search.fit, trained.search.temperature)
     found = {s: head.predict_proba(X) for s, (X, _) in data.items() if s != "train"}
-    if trained.before is not None:  # val belongs to what it learned from by now
-        found["val"] = trained.before
+    if trained.held is not None:  # val belongs to what it learned from, or to what chose
+        found["val"] = trained.held
     labels = {s: p.argmax(axis=1) for s, p in found.items()}
     labels["train"] = head.predict(data["train"][0])
     model = Model(
@@ -171,7 +179,7 @@ def fit(
             history=trained.learned.history,
             best_epoch=trained.learned.best_epoch,
             details={
-                **_describe(recipe, trained.search),
+                **_describe(recipe, trained),
                 **trained.learned.details,
                 "val_is_test": promoted is not None,
             },
@@ -181,12 +189,22 @@ def fit(
     return model if output is None else write_model(model, Path(output))
 
 
-def _describe(recipe: Mapping[str, Any], search: Search) -> dict[str, Any]:
+def _describe(recipe: Mapping[str, Any], trained: Trained) -> dict[str, Any]:
     """What this training chose, as JSON values."""
-    grid = find_kind(recipe["clf"]).grid
+    grid, search = find_kind(recipe["clf"]).grid, trained.search
     name = None if grid is None else grid.name
+    protocol = {}
+    if search.choice is not None:
+        protocol = {
+            "choice": {
+                "on": recipe["choose_on"], "log_loss": search.choice.loss,
+                "tried": search.choice.tried, "of": len(read_grid(recipe)),
+            },
+            "refit": recipe["refit"],
+            "val": trained.val_is,
+        }  # fmt: skip
     return {
-        "scale": recipe["scale"],
+        "scale": trained.scaler.kind,
         "class_weight": recipe["class_weight"],
         "calibrated": recipe["calibrate"],
         "views": len(recipe["views"]),
@@ -196,4 +214,5 @@ def _describe(recipe: Mapping[str, Any], search: Search) -> dict[str, Any]:
         "chosen": {"name": name, "value": search.value if name else None, "by": search.chosen_by},
         "converged": search.fit.converged,
         "n_iter": search.fit.n_iter,
+        **protocol,
     }

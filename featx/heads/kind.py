@@ -29,7 +29,8 @@ class HeadOptions:
     seed: int = 0
     class_weight: str = "none"
     calibrate: bool = False
-    refit: bool = False
+    choose_on: str = "folds"
+    refit: bool = True
     learning_rate: float | str = "auto"
 
 
@@ -66,11 +67,14 @@ class Grid:
         From the simplest to the most flexible.
     thinned : int
         Learning curves, many small fits, try every so manieth value.
+    ends : bool
+        Trying them ends early; see `PATH_MARGIN` of `config`.
     """
 
     name: str
     values: tuple[float, ...]
     thinned: int = 1
+    ends: bool = False
 
 
 @dataclass(frozen=True)
@@ -147,7 +151,7 @@ class Kind:
         Its scores are logits and need no temperature; where `calibrate` asks for one, it has it.
         The others have one, but for those without a grid.
     drawn : bool
-        A seed changes it even where val chooses.
+        A seed changes it even where no folds choose.
     untouched : bool
         It takes features as the network gave them: not scaled, and of no views.
     settings : callable

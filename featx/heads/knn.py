@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from featx import config
 from featx.arrays import Labels, Matrix
 from featx.config import NEIGHBOURS_GRID
 from featx.heads.kind import Grid, Kind, Learned, Memory, Size
-from featx.heads.search import Search, Task, decide_each, search_grid
+from featx.heads.search import Search, Task, Way, search_grid
 from featx.storage.blocks import Blocks, Samples, iterate_blocks
 
 
@@ -90,12 +90,12 @@ class NeighboursFit:
         return scores
 
 
-def find_nearest(X: Blocks, queries: Matrix, k: int) -> tuple[Matrix, Labels]:
+def find_nearest(X: Samples, queries: Matrix, k: int) -> tuple[Matrix, Labels]:
     """Cosine distances and numbers of the k rows that are nearest to each query, from the nearest.
 
     Parameters
     ----------
-    X : Blocks of shape (n_samples, n_features)
+    X : ndarray or Blocks of shape (n_samples, n_features)
         Read once.
     queries : ndarray of shape (n_queries, n_features)
     k : int
@@ -103,7 +103,7 @@ def find_nearest(X: Blocks, queries: Matrix, k: int) -> tuple[Matrix, Labels]:
     """
     distances = np.empty((len(queries), 0), np.float32)
     nearest = np.empty((len(queries), 0), np.int64)
-    for here, block in X:
+    for here, block in iterate_blocks(X):
         finder = NearestNeighbors(
             n_neighbors=min(k, len(block)), metric="cosine", algorithm="brute"
         )
@@ -116,16 +116,14 @@ def find_nearest(X: Blocks, queries: Matrix, k: int) -> tuple[Matrix, Labels]:
     return distances, nearest
 
 
-def decide_neighbours(fits: Sequence[NeighboursFit], X: Samples) -> Iterator[Matrix]:
-    """`decide_each`; where the neighbours are in Blocks, searched once for all k."""
-    widest = max(fits, key=lambda fit: fit.k)
-    if not isinstance(widest.X, Blocks):
-        yield from decide_each(fits, X)
-        return
+def decide_neighbours(fits: Iterable[NeighboursFit], X: Samples) -> Iterator[Matrix]:
+    """`decide_each`, but that the neighbours are searched once for all k."""
+    every = list(fits)
+    widest = max(every, key=lambda fit: fit.k)
     train, k = widest.X, min(widest.k, len(widest.y))
     found = [find_nearest(train, rows, k) for _, rows in iterate_blocks(X)]
     distances, nearest = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    for fit in fits:
+    for fit in every:
         yield fit.count(distances, nearest)
 
 
@@ -144,7 +142,8 @@ def search_neighbours(task: Task) -> Search:
         for k in grid:
             yield NeighboursFit(held, y, int(k), n_classes)
 
-    return search_grid(fit_path, task, default=1.0, tempered=True, decide=decide_neighbours)
+    way = Way(fit_path=fit_path, default=1.0, tempered=True, decide=decide_neighbours)
+    return search_grid(way, task)
 
 
 def _estimate_distances(size: Size) -> int:

@@ -10,10 +10,10 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from featx.arrays import Labels, Matrix
-from featx.config import C_GRID, MAX_ITER, TOLERANCE
+from featx.config import C_GRID, MAX_ITER, TOLERANCE, TRIAL_TOLERANCE
 from featx.heads.kind import Grid, Kind, Learned, Memory, Size
 from featx.heads.logreg_blocks import fit_blocks, limit_scipy
-from featx.heads.search import LinearFit, Search, Task, search_in_span, spread_classes
+from featx.heads.search import LinearFit, Search, Task, Way, search_in_span, spread_classes
 from featx.storage.blocks import Blocks, Samples
 
 
@@ -40,7 +40,13 @@ def search_logreg(task: Task) -> Search:
     def fit_path(X: Samples, y: Labels, grid: Sequence[float]) -> Iterator[LinearFit]:
         yield from fit_penalties(X, y, grid, task.class_weight)
 
-    return search_in_span(fit_path, task, default=1.0)
+    def try_path(X: Samples, y: Labels, grid: Sequence[float]) -> Iterator[LinearFit]:
+        if isinstance(X, Blocks):
+            yield from fit_path(X, y, grid)
+        else:
+            yield from _try_path(X, y, grid, task.class_weight)
+
+    return search_in_span(Way(fit_path=fit_path, try_path=try_path, default=1.0, ends=True), task)
 
 
 def fit_penalties(
@@ -53,6 +59,21 @@ def fit_penalties(
     fits = fit_blocks(X, y, grid, class_weight, max_iter=MAX_ITER, tolerance=TOLERANCE)
     for coef, intercept, converged, n_iter in fits:
         yield LinearFit(*spread_classes(coef, intercept), converged, n_iter)
+
+
+def _try_path(
+    X: Matrix, y: Labels, grid: Sequence[float], class_weight: str | None
+) -> Iterator[LinearFit]:
+    """Fit for each C of an ascending grid as well as choosing asks for, in float32."""
+    model = LogisticRegression(
+        max_iter=MAX_ITER, tol=TRIAL_TOLERANCE, warm_start=True, class_weight=class_weight
+    )
+    X32 = X.astype(np.float32)
+    for C in grid:
+        with limit_scipy(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            model.set_params(C=C).fit(X32, y)
+        yield LinearFit(*spread_classes(model.coef_.copy(), model.intercept_.copy()))
 
 
 def _fit_path(
@@ -99,7 +120,7 @@ def _estimate_blocks(size: Size) -> int:
 KIND = Kind(
     name="logreg",
     train=lambda task: Learned(search_logreg(task)),
-    grid=Grid("C", C_GRID, thinned=4),
+    grid=Grid("C", C_GRID, thinned=4, ends=True),
     weighed=True,
     logits=True,
     settings=lambda options: {"max_iter": MAX_ITER, "tol": TOLERANCE},

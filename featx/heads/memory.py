@@ -15,7 +15,7 @@ from featx.text import format_bytes
 
 log = logging.getLogger(__name__)
 
-_SCALED = {"none": 0, "standard": 8, "l2": 4}
+_SCALED = {"none": 0, "standard": 8, "l2": 4, "center-l2": 8, "auto": 8}
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ def choose_reading(
     scale: str = "none",
     values: int = 1,
     refit: bool = False,
+    choose_on: str = "val",
     views: Sequence[Features] = (),
     max_memory: int | None = None,
 ) -> Reading:
@@ -52,7 +53,7 @@ def choose_reading(
     ----------
     features : Features
     kind : Kind
-    scale, refit, views
+    scale, refit, choose_on, views
         See `featx.fit`.
     values : int
         Of the head's grid.

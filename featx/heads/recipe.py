@@ -8,16 +8,37 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from scipy.special import softmax
 
 from featx.arrays import Labels, Matrix
-from featx.config import CLASS_WEIGHTS, FOLDS, SPLITS
+from featx.config import (
+    CHOOSE_ON,
+    CLASS_WEIGHTS,
+    FOLDS,
+    PATH_MARGIN,
+    PATH_PATIENCE,
+    SAME_LOSS,
+    SCALES,
+    SCALINGS,
+    SPLITS,
+)
 from featx.errors import ModelError
 from featx.features.content import Features
-from featx.heads.head import Scaler, fit_scaler
 from featx.heads.kind import HeadOptions, Kind, Learned, find_kind
 from featx.heads.memory import Reading, choose_reading
 from featx.heads.search import Search, Task
 from featx.storage.blocks import Blocks, Samples, join_rows
+from featx.training.metrics import log_loss
+from featx.training.scaling import Scaler, fit_scaler
+from featx.training.trials import (
+    Kin,
+    Trial,
+    hold_val,
+    join_kin,
+    know_nothing,
+    plan_folds,
+    say_folds,
+)
 
 
 def make_recipe(
@@ -31,8 +52,10 @@ def make_recipe(
     """All that decides what `fit` finds, as JSON values.
 
     The memory is not in it: whether features are kept there or read in blocks, a head's optimum is
-    the same but for rounding. Only linear has no optimum that it reaches: its batches come in
-    another order where it reads in blocks, as another seed's would, and `order` says so then.
+    the same but for rounding. But where they are read in blocks val chooses, if there is one, since
+    every fold would read them as often as the whole; `choose_on` says so then. And linear has no
+    optimum that it reaches: its batches come in another order, as another seed's would, and `order`
+    says so.
 
     Raises
     ------
@@ -47,23 +70,35 @@ def make_recipe(
     if options.class_weight not in CLASS_WEIGHTS:
         known = " or ".join(CLASS_WEIGHTS)
         raise ModelError(f"unknown class_weight {options.class_weight!r}: say {known}")
+    for name, value, closed in (
+        ("scale", options.scale, SCALES), ("choose_on", options.choose_on, CHOOSE_ON)
+    ):  # fmt: skip
+        if value not in closed:
+            raise ModelError(f"unknown {name} {value!r}: say one of {', '.join(closed)}")
+    has_val = len(features.rows("val")) > 0
     recipe: dict[str, Any] = {
         "clf": clf,
         "scale": "none" if kind.untouched else options.scale,
         "seed": options.seed,
         "class_weight": options.class_weight if kind.weighed else "none",
         "calibrate": options.calibrate and kind.logits,
-        "refit": options.refit and kind.grid is not None,
+        "refit": options.refit and kind.grid is not None and has_val,
         "views": [[one.provenance.key(), one.fingerprint] for one in views if not kind.untouched],
         "features": features.provenance.key(),
         "fingerprint": features.fingerprint,
     }
     if kind.grid is not None:
         values = (float(C),) if C != "auto" and kind.grid.name == "C" else kind.grid.values
-        recipe |= {kind.grid.name: list(values), "folds": FOLDS}
+        recipe |= {kind.grid.name: list(values), "folds": FOLDS, "choose_on": options.choose_on}
+        if kind.grid.ends:
+            recipe |= {"ends": [PATH_MARGIN, PATH_PATIENCE]}
+    if recipe["scale"] == "auto":
+        recipe |= {"scales": list(SCALINGS)}
     recipe |= kind.settings(options)
-    if kind.order is not None and plan_reading(features, recipe, views, max_memory).in_blocks:
-        recipe["order"] = kind.order()
+    folds = has_val and recipe.get("choose_on") == "folds"
+    if (folds or kind.order) and plan_reading(features, recipe, views, max_memory).in_blocks:
+        recipe |= {"choose_on": "val"} if folds else {}
+        recipe |= {"order": kind.order()} if kind.order else {}
     return recipe
 
 
@@ -87,6 +122,7 @@ def plan_reading(
         scale=recipe["scale"],
         values=len(read_grid(recipe)) or 1,
         refit=recipe["refit"],
+        choose_on=recipe.get("choose_on", "val"),
         views=views if recipe["views"] else (),
         max_memory=max_memory,
     )
@@ -99,13 +135,36 @@ def take_splits(features: Features, in_blocks: bool) -> dict[str, tuple[Samples,
     return {split: (X, y) for split, (X, y) in data.items() if len(y)}
 
 
+def take_kin(features: Features) -> dict[str, Kin]:
+    """Of the labelled rows of train and val: which are copies, and which a group joins."""
+    _, image = np.unique(features.hashes, return_inverse=True)
+    group = features.clusters
+    return {
+        split: Kin(image[rows], np.zeros(len(rows), bool), None if group is None else group[rows])
+        for split in ("train", "val")
+        if len(rows := features.rows(split))
+    }
+
+
 @dataclass(frozen=True)
 class Trained:
-    """What `train_head` gives back; `before` are val's probabilities before it was learned from."""
+    """What `train_head` gives back.
+
+    Attributes
+    ----------
+    learned : Learned
+    scaler : Scaler
+    held : ndarray of shape (n_val, n_classes) or None
+        Probabilities of val's rows by fits that did not see them; None where the kept fit is one
+        that did not.
+    val_is : str
+        What val's figures are: "held out", "held out, before refitting" or "out of fold".
+    """
 
     learned: Learned
     scaler: Scaler
-    before: Matrix | None = None
+    held: Matrix | None = None
+    val_is: str = "held out"
 
     @property
     def search(self) -> Search:
@@ -118,6 +177,7 @@ def train_head(
     recipe: Mapping[str, Any],
     prior: Any = None,
     more: tuple[Samples, Labels] | None = None,
+    kin: Mapping[str, Kin] | None = None,
 ) -> Trained:
     """Train one head as a recipe of `make_recipe` says.
 
@@ -130,44 +190,132 @@ def train_head(
         See `Kind.prior`.
     more : (X, origin), optional
         Rows that show train's images in other ways, and which of train's rows each shows.
+    kin : mapping of str to Kin, optional
+        Which rows of "train" and "val" are related; None: none are.
     """
-    kind = find_kind(recipe["clf"])
-    X, y = data["train"]
-    origin: Labels | None = None
-    if more is not None:
-        origin = np.concatenate([np.arange(len(y)), more[1]])
-        X, y = join_rows([X, more[0]]), y[origin]
-    scaler = fit_scaler(recipe["scale"], X)
-    scaled = {split: (scaler.apply(X_), y_) for split, (X_, y_) in data.items() if split != "train"}
-    val = scaled.pop("val", None)
+    pool = _join_pool(data, more, kin)
     task = Task(
-        X=scaler.apply(X),
-        y=y,
-        val=val,
+        X=pool.X,
+        y=pool.y,
         grid=read_grid(recipe),
         seed=recipe["seed"],
         class_weight=None if recipe["class_weight"] == "none" else recipe["class_weight"],
-        calibrate=recipe["calibrate"] and val is not None,
-        origin=origin,
-        others=scaled,
+        calibrate=recipe["calibrate"],
         settings=recipe,
         prior=prior,
     )
-    learned = _train(kind, task)
-    if not recipe["refit"]:
-        return Trained(learned, scaler)
-    assert val is not None
-    found = learned.search
-    before = found.predict_proba(val[0])
-    X, y = join_rows([X, data["val"][0]]), np.concatenate([y, data["val"][1]])
+    best: tuple[float, Trained] | None = None
+    for scale in recipe.get("scales", [recipe["scale"]]):
+        scaled = {**recipe, "scale": scale}
+        if find_kind(recipe["clf"]).grid is None:
+            found = _train_by_epochs(data, pool, scaled, task)
+        else:
+            found = _train_by_grid(pool, scaled, task)
+        if best is None or found[0] < best[0] - SAME_LOSS:  # of equals the first
+            best = found
+    assert best is not None
+    return best[1]
+
+
+@dataclass(frozen=True)
+class _Pool:
+    """Train's rows, views of them, and after these val's; not scaled."""
+
+    X: Samples
+    y: Labels
+    kin: Kin
+    n_train: int
+
+    @property
+    def has_val(self) -> bool:
+        return len(self.y) > self.n_train
+
+
+def _join_pool(
+    data: Mapping[str, tuple[Samples, Labels]],
+    more: tuple[Samples, Labels] | None,
+    kin: Mapping[str, Kin] | None,
+) -> _Pool:
+    X, y = data["train"]
+    X_val, y_val = data.get("val", (None, y[:0]))
+    if kin is None:
+        n, every = len(y), know_nothing(len(y) + len(y_val))
+        kin = {"train": every.take(np.arange(n)), "val": every.take(np.arange(n, len(every.view)))}
+    rows, labels, kins = [X], [y], [kin["train"]]
+    if more is not None:
+        seen = kin["train"].take(more[1])
+        rows, labels = [X, more[0]], [y, y[more[1]]]
+        kins.append(replace(seen, view=np.ones(len(more[1]), bool)))
+    n_train = sum(len(one) for one in labels)
+    if X_val is not None:
+        rows, labels, kins = [*rows, X_val], [*labels, y_val], [*kins, kin["val"]]
+    joined = X if len(rows) == 1 else join_rows(rows)
+    return _Pool(joined, np.concatenate(labels), join_kin(kins), n_train)
+
+
+def _train_by_grid(pool: _Pool, recipe: Mapping[str, Any], task: Task) -> tuple[float, Trained]:
+    """Let a trial choose, then fit train, or train and val; with the log-loss that chose."""
+    trial = _plan_trial(pool, recipe)
+    n = len(pool.y) if recipe["refit"] else pool.n_train
+    X = pool.X if n == len(pool.y) else pool.X[:n]
     scaler = fit_scaler(recipe["scale"], X)
-    whole = replace(task, X=scaler.apply(X), y=y, val=None, grid=[found.value], origin=None)
-    again = _train(kind, replace(whole, calibrate=False))
-    # The temperature stays the one that val gave while it was held out.
-    search = Search(
-        again.search.fit, found.value, f"{found.chosen_by}, then refitted", found.temperature
-    )
-    return Trained(replace(again, search=search), scaler, before)
+    task = replace(task, X=scaler.apply(X), y=pool.y[:n], trial=trial)
+    learned = _train(find_kind(recipe["clf"]), task)
+    found, choice = learned.search, learned.search.choice
+    assert choice is not None
+    if recipe["refit"] and pool.has_val:
+        found = replace(found, chosen_by=f"{found.chosen_by}, then refitted")
+    learned = replace(learned, search=replace(found, choice=replace(choice, held=None)))
+    loss = 0.0 if choice.loss is None else choice.loss
+    if not pool.has_val or choice.held is None or trial is None:
+        return loss, Trained(learned, scaler)
+    if trial.of == "val" and not recipe["refit"]:
+        return loss, Trained(learned, scaler)
+    held = softmax(choice.held[pool.n_train :] / choice.temperature, axis=1)
+    val_is = "held out, before refitting" if trial.of == "val" else "out of fold"
+    return loss, Trained(learned, scaler, held, val_is)
+
+
+def _plan_trial(pool: _Pool, recipe: Mapping[str, Any]) -> Trial | None:
+    """What chooses; None where nothing can, or need."""
+    tells = pool.has_val and (recipe["refit"] or recipe["choose_on"] == "folds")
+    tempered = not find_kind(recipe["clf"]).logits or recipe["calibrate"]
+    if len(read_grid(recipe)) == 1 and not (tells or tempered or "scales" in recipe):
+        return None
+    name = "val"
+    if recipe["choose_on"] == "folds" or not pool.has_val:
+        of = "train and val" if pool.has_val else "train"
+        folds = plan_folds(pool.y, pool.kin, recipe["seed"])
+        if folds:
+            return Trial(
+                pool.X, pool.y, folds, say_folds(folds, of), of, recipe["scale"],
+                independent=pool.kin.independent,
+            )  # fmt: skip
+        name = "val, since a class has one image and leaves no folds"
+    if not pool.has_val:
+        return None
+    held = hold_val(pool.n_train, len(pool.y) - pool.n_train)
+    return Trial(pool.X, pool.y, held, name, "val", recipe["scale"])
+
+
+def _train_by_epochs(
+    data: Mapping[str, tuple[Samples, Labels]],
+    pool: _Pool,
+    recipe: Mapping[str, Any],
+    task: Task,
+) -> tuple[float, Trained]:
+    """Train on train, while val and the others are looked at; with val's log-loss."""
+    X, y = pool.X[: pool.n_train] if pool.has_val else pool.X, pool.y[: pool.n_train]
+    scaler = fit_scaler(recipe["scale"], X)
+    scaled = {split: (scaler.apply(X_), y_) for split, (X_, y_) in data.items() if split != "train"}
+    val = scaled.pop("val", None)
+    calibrate = task.calibrate and val is not None
+    task = replace(task, X=scaler.apply(X), y=y, val=val, calibrate=calibrate, others=scaled)
+    learned = _train(find_kind(recipe["clf"]), task)
+    loss = 0.0
+    if val is not None:
+        loss = log_loss(val[1], learned.search.predict_proba(val[0]))
+    return loss, Trained(learned, scaler)
 
 
 def _train(kind: Kind, task: Task) -> Learned:

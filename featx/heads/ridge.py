@@ -1,72 +1,108 @@
-"""Ridge: least squares on ±1 with an L2 penalty, of rows at hand or from sums over blocks."""
+"""Ridge: least squares on ±1 with an L2 penalty, from sums over the rows."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 from scipy.linalg import eigh
-from sklearn.linear_model import RidgeClassifier
 from sklearn.utils.class_weight import compute_class_weight
 
-from featx.arrays import Labels
+from featx.arrays import Labels, Matrix
 from featx.config import RIDGE_GRID
 from featx.heads.kind import Grid, Kind, Learned, Memory
-from featx.heads.search import LinearFit, Search, Task, search_linear, spread_classes
-from featx.storage.blocks import Blocks, average_classes
+from featx.heads.search import (
+    LinearFit,
+    Search,
+    Task,
+    Way,
+    find_trial,
+    search_in_span,
+    span_rows,
+    spread_classes,
+)
+from featx.storage.blocks import Blocks, Samples, average_classes, iterate_blocks
+from featx.training.choice import Choice, Judge
+from featx.training.scaling import fit_scaler
+from featx.training.trials import Trial
 
 Sums = npt.NDArray[np.float64]
 
 
-def search_ridge(task: Task) -> Search:
-    """Choose alpha and fit least squares on ±1 with an L2 penalty, in closed form.
-
-    Parameters
-    ----------
-    task : Task
-        With descending values of alpha: from the simplest.
-    """
-
-    def make(alpha: float) -> Any:
-        return RidgeClassifier(alpha=alpha, class_weight=task.class_weight)
-
-    def fit_blocks(X: Blocks, y: Labels, grid: Sequence[float]) -> Iterator[LinearFit]:
-        for coef, intercept in solve_ridge(X, y, grid, task.class_weight):
-            yield LinearFit(*spread_classes(coef, intercept))
-
-    return search_linear(make, task, default=1000.0, fit_blocks=fit_blocks)
-
-
-def solve_ridge(
-    X: Blocks, y: Labels, grid: Sequence[float], class_weight: str | None = None
-) -> Iterator[tuple[Sums, Sums]]:
-    """What scikit-learn's RidgeClassifier finds, for each alpha, from one eigendecomposition.
+@dataclass(frozen=True)
+class RidgePath:
+    """Least squares on ±1 for any alpha, from one eigendecomposition: what RidgeClassifier finds.
 
     With weighted rows, columns and targets ±1 centred by their weighted means the coefficients are
-    (XᵀX + alpha)^-1 Xᵀy: with XᵀX = V · diag(s) · Vᵀ that is V · diag(1/(s + alpha)) · Vᵀ Xᵀy.
+    (XᵀX + alpha)^-1 Xᵀt: with XᵀX = V · diag(s) · Vᵀ that is V · diag(1/(s + alpha)) · Vᵀ Xᵀt.
+
+    Attributes
+    ----------
+    weight : ndarray of shape (n_classes,)
+        Of a row, by its class.
+    total : float
+        What all rows weigh.
+    mean : ndarray of shape (n_features,)
+    target : ndarray of shape (n_outputs,)
+        Weighted means; one output of two classes, of more one for each.
+    s, V : ndarray of shape (n_features,) and (n_features, n_features)
+    rotated : ndarray of shape (n_outputs, n_features)
+        (Vᵀ Xᵀt)ᵀ.
+    """
+
+    weight: Sums
+    total: float
+    mean: Sums
+    target: Sums
+    s: Sums
+    V: Sums
+    rotated: Sums
+
+    def solve(self, alpha: float) -> LinearFit:
+        """The fit of all rows."""
+        coef = (self.rotated / (self.s + alpha)) @ self.V.T
+        return LinearFit(*spread_classes(coef, self.target - coef @ self.mean))
+
+    def leave_each_out(self, X: Matrix, y: Labels, grid: Sequence[float]) -> Iterator[Matrix]:
+        """Scores of every row by the fit of all others, for each alpha, shape (n, n_classes).
+
+        A row whose leverage is h and whose residual is r would, left out, have the residual
+        r / (1 - h) (Allen 1974; Golub, Heath and Wahba 1979): exactly what fitting without it
+        gives, its class's weight being what it was. h is that of weighted rows about their
+        weighted mean, which the free intercept follows.
+        """
+        weight = self.weight[y]
+        Z = (X - self.mean) @ self.V
+        targets = np.where(y[:, None] == np.arange(len(self.weight)), 1.0, -1.0)
+        targets = targets[:, -len(self.target) :]
+        for alpha in grid:
+            shrunk = Z / (self.s + alpha)
+            leverage = weight * (1 / self.total + np.einsum("ij,ij->i", shrunk, Z))
+            residual = targets - self.target - shrunk @ self.rotated.T
+            scores = targets - residual / np.maximum(1 - leverage, 1e-12)[:, None]
+            if len(self.target) == 1:
+                scores = np.concatenate([np.zeros_like(scores), scores], axis=1)
+            yield scores
+
+
+def sum_rows(X: Samples, y: Labels, class_weight: str | None = None) -> RidgePath:
+    """Find what all penalties have in common; reads the rows twice.
 
     Parameters
     ----------
-    X : Blocks of shape (n_samples, n_features)
+    X : ndarray or Blocks of shape (n_samples, n_features)
         Centred columns: the weighted mean, which is taken off the sums, is small then.
     y : ndarray of shape (n_samples,), int64
         Codes 0 to n_classes - 1, each at least once.
-    grid : sequence of float
-        Values of alpha.
     class_weight : {"balanced"}, optional
-
-    Yields
-    ------
-    coef : ndarray of shape (n_classes, n_features), of two classes (1, n_features)
-    intercept : ndarray of shape (n_classes,), of two classes (1,)
     """
     counts = np.bincount(y)
     weight = compute_class_weight(class_weight, classes=np.arange(len(counts)), y=y)
     root = np.sqrt(weight)
     squares = np.zeros((X.shape[1], X.shape[1]))
-    for here, block in X:
+    for here, block in iterate_blocks(X):
         weighted = block * root[y[here], None]  # float64
         squares += weighted.T @ weighted
     each = weight * counts  # what the rows of each class weigh
@@ -79,10 +115,43 @@ def solve_ridge(
     s, V = eigh(squares, overwrite_a=True)
     if len(counts) == 2:
         products, target = products[1:], target[1:]
-    rotated = products @ V
-    for alpha in grid:
-        coef = (rotated / (np.maximum(s, 0) + alpha)) @ V.T
-        yield coef, target - coef @ mean
+    return RidgePath(weight, float(total), mean, target, np.maximum(s, 0), V, products @ V)
+
+
+def search_ridge(task: Task) -> Search:
+    """Choose alpha and fit least squares on ±1 with an L2 penalty, in closed form.
+
+    Where folds would choose and no row is another one's relative, every row is a fold of its own:
+    see `RidgePath.leave_each_out`.
+
+    Parameters
+    ----------
+    task : Task
+        With descending values of alpha: from the simplest.
+    """
+
+    def fit_path(X: Samples, y: Labels, grid: Sequence[float]) -> Iterator[LinearFit]:
+        path = sum_rows(X, y, task.class_weight)
+        for alpha in grid:
+            yield path.solve(alpha)
+
+    way = Way(fit_path=fit_path, default=1000.0, tempered=True)
+    trial, choice = task.trial or find_trial(task, way.tempered), None
+    if trial is not None and trial.independent and not isinstance(trial.X, Blocks):
+        choice = _leave_each_out(trial, task)
+    return search_in_span(way, replace(task, trial=trial), choice)
+
+
+def _leave_each_out(trial: Trial, task: Task) -> Choice:
+    X = fit_scaler(trial.scale, trial.X).apply(trial.X)
+    X = span_rows(X).project(X)
+    assert not isinstance(X, Blocks)
+    path = sum_rows(X, trial.y, task.class_weight)
+    n_classes = len(path.weight)
+    judge = Judge(trial.y, [(np.arange(len(X)), np.arange(n_classes))], n_classes, tempered=True)
+    for alpha, scores in zip(task.grid, path.leave_each_out(X, trial.y, task.grid), strict=True):
+        judge.look(alpha, [scores])
+    return judge.conclude("given" if len(task.grid) == 1 else f"leave-one-out of {trial.of}")
 
 
 KIND = Kind(

@@ -1,8 +1,9 @@
-"""One search for all heads: fit every value of a grid, let held-out images choose."""
+"""One search for all heads: go through a grid, let held-out images choose."""
 
 from __future__ import annotations
 
-import warnings
+import logging
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -10,13 +11,14 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 from scipy.special import softmax
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import StratifiedKFold
 
 from featx.arrays import Labels, Matrix
-from featx.config import FOLDS
-from featx.storage.blocks import Blocks, Samples, average_columns, gather
-from featx.training.calibration import fit_temperature, judge_scores
+from featx.config import SAY_SECONDS
+from featx.storage.blocks import Blocks, Samples, average_columns, gather, join_rows
+from featx.training.choice import Choice, Judge
+from featx.training.trials import Trial, hold_val, know_nothing, plan_folds, say_folds
+
+log = logging.getLogger(__name__)
 
 
 class Fit(Protocol):
@@ -97,12 +99,11 @@ class Task:
     Attributes
     ----------
     X : ndarray or Blocks of shape (n_samples, n_features)
-        Train's rows, scaled.
+        The rows that the kept fit learns from, scaled.
     y : ndarray of shape (n_samples,), int64
         Codes 0 to n_classes - 1, each at least once.
     val : (X, y) or None
-        What chooses. None: stratified folds of X, y choose; with a class of one sample there are
-        no folds, and the head's default is taken.
+        What a head without a grid chooses by; for others, without a trial, what chooses.
     grid : sequence of float
         From the simplest to the most flexible: of equals the first is taken.
     seed : int
@@ -111,9 +112,11 @@ class Task:
         As for scikit-learn's classifiers.
     calibrate : bool
         Fit a temperature for the chosen value; it moves probabilities, never a label.
-    origin : ndarray of shape (n_samples,), int64, or None
-        For rows that show the same image: the row that is the image itself; those rows are their
-        own. Folds keep them together and are scored on images themselves.
+    trial : Trial or None
+        What chooses. None: val, or stratified folds of X, y; with a class of one sample there are
+        no folds, and the head's default is taken.
+    groups : ndarray of shape (n_samples,), int64, or None
+        Where there is no trial: rows of one number stay on one side of a fold.
     others : mapping of str to (X, y)
         More splits, scored after every epoch where there are epochs. They decide nothing.
     settings : mapping
@@ -129,7 +132,8 @@ class Task:
     seed: int = 0
     class_weight: str | None = None
     calibrate: bool = False
-    origin: Labels | None = None
+    trial: Trial | None = None
+    groups: Labels | None = None
     others: Mapping[str, tuple[Samples, Labels]] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     prior: Any = None
@@ -192,146 +196,141 @@ class Search:
     Attributes
     ----------
     fit : Fit
-        Of all train rows, with the chosen value.
+        Of the task's rows, with the chosen value.
     value : float
     chosen_by : str
-        "given", "val", "folds of train" or "default", with the reason.
+        See `Choice`.
     temperature : float
         Probabilities are the softmax of the scores divided by it.
+    choice : Choice or None
+        Where a grid was searched.
     """
 
     fit: Fit
     value: float
     chosen_by: str
     temperature: float = 1.0
+    choice: Choice | None = None
 
     def predict_proba(self, X: Samples) -> Matrix:
         """Probabilities, shape (n_samples, n_classes)."""
         return gather(X, lambda rows: softmax(self.fit.decide(rows) / self.temperature, axis=1))
 
 
-def decide_each(fits: Sequence[Fit], X: Samples) -> Iterator[Matrix]:
+def decide_each(fits: Iterable[Fit], X: Samples) -> Iterator[Matrix]:
     """Scores of the same rows by one fit after the other."""
     for fit in fits:
         yield gather(X, fit.decide)
 
 
-def search_grid(
-    fit_path: FitPath,
-    task: Task,
-    *,
-    default: float,
-    tempered: bool = False,
-    decide: Callable[[Sequence[Any], Samples], Iterator[Matrix]] = decide_each,
-) -> Search:
-    """Fit a head for every value and choose by accuracy, then log-loss, then the grid's order.
+@dataclass(frozen=True, kw_only=True)
+class Way:
+    """How a head goes through its grid.
 
-    Parameters
+    Attributes
     ----------
     fit_path : callable
-        From X, y and the grid to one `Fit` for each value, in the grid's order.
-    task : Task
+        From X, y and the grid to one `Fit` for each value, in the grid's order, each made when it
+        is asked for.
     default : float
         Where nothing can choose, the value nearest to it is taken.
     tempered : bool
-        The scores are no logits: fit a temperature to what chooses, for each value.
+        The scores are no logits: for each value a temperature is fitted to what chooses.
+    ends : bool
+        A value costs a fit that begins where the one before ended: the path ends once it leads
+        away from the best. See `PATH_MARGIN`.
+    try_path : callable or None
+        `fit_path` for fits that only choose, where those may be rougher.
     decide : callable
         See `decide_each`, for heads whose fits share some of that work.
-
-    Returns
-    -------
-    Search
     """
-    X, y, val, grid, origin = task.X, task.y, task.val, task.grid, task.origin
-    fits = list(fit_path(X, y, grid))
-    own = np.arange(len(y)) if origin is None else np.flatnonzero(origin == np.arange(len(y)))
-    smallest = int(np.bincount(y[own]).min())
-    held: list[tuple[list[Fit], Samples, Labels]] = []  # fits for each value; what they are held to
-    if val is not None:
-        held.append((fits, *val))
-    elif smallest > 1 and (len(grid) > 1 or tempered or task.calibrate):
-        folds = StratifiedKFold(min(FOLDS, smallest), shuffle=True, random_state=task.seed)
-        for inside, outside in folds.split(own, y[own]):
-            rows = own[inside] if origin is None else np.flatnonzero(np.isin(origin, own[inside]))
-            scored = own[outside]
-            held.append((list(fit_path(X[rows], y[rows], grid)), X[scored], y[scored]))
 
-    def measure_temperature(parts: Sequence[Matrix]) -> float:
-        return fit_temperature(np.concatenate(parts), np.concatenate([y for _, _, y in held]))
-
-    temperatures, judged = [1.0] * len(grid), []
-    if held and (tempered or len(grid) > 1):
-        # Value by value, so that the scores of one are all that is there at a time.
-        for i, parts in enumerate(zip(*(decide(f, X_) for f, X_, _ in held), strict=True)):
-            temperatures[i] = measure_temperature(parts) if tempered else 1.0
-            judged.append(
-                [
-                    judge_scores(scores, y_held, temperatures[i])
-                    for scores, (_, _, y_held) in zip(parts, held, strict=True)
-                ]
-            )
-    if len(grid) == 1:
-        chosen, chosen_by = 0, "given"
-    elif held:
-        chosen_by = "val" if val is not None else "folds of train"
-        chosen = choose_value(list(zip(*judged, strict=True)))
-    else:
-        chosen_by = "default: a class has one image, so there are no folds"
-        chosen = min(range(len(grid)), key=lambda i: abs(grid[i] - default))
-    if held and task.calibrate and not tempered:
-        parts = tuple(next(decide(f[chosen : chosen + 1], X_)) for f, X_, _ in held)
-        temperatures[chosen] = measure_temperature(parts)
-    return Search(fits[chosen], float(grid[chosen]), chosen_by, temperatures[chosen])
+    fit_path: FitPath
+    default: float
+    tempered: bool = False
+    ends: bool = False
+    try_path: FitPath | None = None
+    decide: Callable[[Iterable[Any], Samples], Iterator[Matrix]] = decide_each
 
 
-def search_in_span(fit_path: FitPath, task: Task, **options: Any) -> Search:
-    """`search_grid` on centred columns and in the rows' own span; see `span_rows`.
-
-    Its fit is a `LinearFit` of X's own columns.
-    """
-    span = span_rows(task.X)
-    val = None if task.val is None else (span.project(task.val[0]), task.val[1])
-    found = search_grid(fit_path, replace(task, X=span.project(task.X), val=val), **options)
-    assert isinstance(found.fit, LinearFit)
-    return replace(found, fit=span.restore(found.fit))
-
-
-def choose_value(parts: Sequence[Sequence[tuple[float, float]]]) -> int:
-    """The position with the highest mean accuracy, then the lowest mean log-loss, then the first.
+def search_grid(way: Way, task: Task, choice: Choice | None = None) -> Search:
+    """Choose a value by the log-loss of rows that were held out, and fit the task's rows with it.
 
     Parameters
     ----------
-    parts : sequence of (accuracy, log-loss) for every value
-        One entry for val, or one a fold.
+    way : Way
+    task : Task
+    choice : Choice, optional
+        Where the head has a way of its own to choose.
     """
-    means = np.mean(np.array(parts), axis=0)  # (n_grid, 2)
-    return min(range(len(means)), key=lambda i: (-means[i, 0], means[i, 1], i))
+    choice = choice or choose(way, task)
+    (fit,) = way.fit_path(task.X, task.y, [choice.value])
+    return Search(fit, choice.value, choice.by, choice.temperature, choice)
 
 
-def search_linear(
-    make: Callable[[float], Any],
-    task: Task,
-    *,
-    default: float,
-    fit_blocks: Callable[[Blocks, Labels, Sequence[float]], Iterator[LinearFit]] | None = None,
-) -> Search:
-    """Search for an estimator of scikit-learn's with coef_ and intercept_, in the rows' span."""
+def choose(way: Way, task: Task) -> Choice:
+    """The value with the lowest log-loss of held-out rows; of equals the first of the grid.
 
-    def fit_path(X: Samples, y: Labels, grid: Sequence[float]) -> Iterator[LinearFit]:
-        if isinstance(X, Blocks):
-            assert fit_blocks is not None
-            yield from fit_blocks(X, y, grid)
-            return
-        for value in grid:
-            with warnings.catch_warnings(record=True) as said:
-                warnings.simplefilter("always")
-                estimator = make(value).fit(X, y)
-            converged = not any(issubclass(w.category, ConvergenceWarning) for w in said)
-            for warning in said:
-                if not issubclass(warning.category, ConvergenceWarning):
-                    warnings.warn(str(warning.message), warning.category, stacklevel=2)
-            coef, intercept = np.atleast_2d(estimator.coef_), np.atleast_1d(estimator.intercept_)
-            n_iter = int(np.max(estimator.n_iter_ if estimator.n_iter_ is not None else 0))
-            yield LinearFit(*spread_classes(coef, intercept), converged, n_iter)
+    All parts of the trial go through the grid side by side, so that the path ends for all of them
+    together and one value's fits are all that is held.
+    """
+    grid, trial = task.grid, task.trial or find_trial(task, way.tempered)
+    parts = [] if trial is None else list(trial.cut())
+    if trial is None or not parts:
+        if len(grid) == 1:
+            return Choice(float(grid[0]), "given")
+        nearest = min(grid, key=lambda value: abs(value - way.default))
+        return Choice(float(nearest), "default: a class has one image, so there are no folds")
+    path = way.try_path or way.fit_path
+    walks = [way.decide(path(part.X, part.y, grid), part.held) for part in parts]
+    places = [(part.rows, part.known) for part in parts]
+    judge = Judge(trial.y, places, int(trial.y.max()) + 1, way.tempered)
+    begun = said = time.perf_counter()
+    for value, scores in zip(grid, zip(*walks, strict=True), strict=False):
+        judge.look(value, scores)
+        if way.ends and judge.ended:
+            break
+        now = time.perf_counter()
+        if now - said > SAY_SECONDS and judge.tried < len(grid):
+            said = now
+            log.info(
+                "%s: %d of at most %d values tried in %.0f s",
+                task.settings.get("clf", "search"), judge.tried, len(grid), now - begun,
+            )  # fmt: skip
+    return judge.conclude("given" if len(grid) == 1 else trial.name, task.calibrate)
 
-    return search_in_span(fit_path, task, default=default, tempered=True)
+
+def find_trial(task: Task, tempered: bool) -> Trial | None:
+    """What chooses where the task does not say."""
+    if not (len(task.grid) > 1 or tempered or task.calibrate):
+        return None
+    if task.val is not None:
+        X, y = join_rows([task.X, task.val[0]]), np.concatenate([task.y, task.val[1]])
+        return Trial(X, y, hold_val(len(task.y), len(task.val[1])), "val", "val")
+    kin = replace(know_nothing(len(task.y)), group=task.groups)
+    folds = plan_folds(task.y, kin, task.seed)
+    if not folds:
+        return None
+    return Trial(
+        task.X, task.y, folds, say_folds(folds, "train"), "train", independent=kin.independent
+    )
+
+
+def search_in_span(way: Way, task: Task, choice: Choice | None = None) -> Search:
+    """`search_grid` on centred columns and in the rows' own span; see `span_rows`.
+
+    Its fits are `LinearFit`s of X's own columns.
+    """
+
+    def wrap(path: FitPath) -> FitPath:
+        def fit_path(X: Samples, y: Labels, grid: Sequence[float]) -> Iterator[Fit]:
+            span = span_rows(X)
+            for fit in path(span.project(X), y, grid):
+                assert isinstance(fit, LinearFit)
+                yield span.restore(fit)
+
+        return fit_path
+
+    try_path = None if way.try_path is None else wrap(way.try_path)
+    way = replace(way, fit_path=wrap(way.fit_path), try_path=try_path)
+    return search_grid(way, task, choice)

@@ -17,8 +17,8 @@ _USUAL: dict[str, Any] = {
     "seeds": 1, "margin": MARGIN, "protocol": "none", "augment": False, "prefix_cache": True,
     "learning_curves": True, "cv": None, "cv_baselines": False, "decode": "exact",
     "backbone": BACKBONE, "weights": "auto", "learning_rate": "auto",
-    "engine": "auto", "precision": "fp32", "seed": 0, "refit": None, "prevalence": None,
-    "group": None,
+    "engine": "auto", "precision": "fp32", "seed": 0, "prevalence": None, "group": None,
+    "choose_on": "folds", "refit": True,
 }  # fmt: skip
 
 
@@ -37,7 +37,7 @@ def list_settings(comparison: Comparison) -> dict[str, Any]:
     for name, value in comparison.options.items():
         if name in ("clf", "baseline"):
             settings[name] = list(value) or ["none"]
-        elif name != "refit" and value != _USUAL.get(name):  # the protocol decides about refitting
+        elif value != _USUAL.get(name):
             said = ("off", "on")[value] if name == "prefix_cache" else value
             settings[name.replace("_", "-")] = said
     return {**settings, "output": f"{comparison.folder.resolve()}-again"}

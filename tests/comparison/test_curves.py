@@ -17,7 +17,9 @@ def features(provenance):
 
 
 def test_more_images_per_class_help(features):
-    models = [fit(features, clf, epochs=3) for clf in ("logreg", "centroid", "linear", "knn")]
+    models = [
+        fit(features, clf, epochs=3, refit=False) for clf in ("logreg", "centroid", "linear", "knn")
+    ]
     points = draw_curves(features, models, sizes=(1, 5, 12, 50), draws=4)
     assert [(p.name, p.per_class) for p in points[:3]] == [
         ("logreg", 1), ("logreg", 5), ("logreg", 12),
@@ -47,7 +49,7 @@ def test_draws_are_alike_for_all_heads_and_never_see_test(features, monkeypatch)
         seen.setdefault(recipe["clf"], []).append(data["train"][0].tobytes())
         return train_head(data, recipe, layer, more)
 
-    models = [fit(features, clf) for clf in ("centroid", "ridge")]
+    models = [fit(features, clf, refit=False) for clf in ("centroid", "ridge")]
     monkeypatch.setattr("featx.comparison.curves.train_head", watch)
     draw_curves(features, models, sizes=(2, 5), draws=3)
     assert seen["centroid"] == seen["ridge"]
@@ -90,6 +92,6 @@ def test_rare_classes_give_all_they_have(features):
     rare = np.flatnonzero((features.targets == 1) & (splits == "train"))
     splits[rare[2:]] = ""
     few = replace(features, splits=splits)
-    (point, whole) = draw_curves(few, [fit(few, "ridge")], sizes=(5,), draws=2)
+    (point, whole) = draw_curves(few, [fit(few, "ridge", refit=False)], sizes=(5,), draws=2)
     assert point.images == 5 + 2 + 5
     assert whole.images == 26

@@ -17,9 +17,9 @@ from featx.deployment.predict import predict
 from featx.errors import ExportError, OutputExistsError
 from featx.finetuning.finetune import finetune
 from featx.heads.fit import fit
-from featx.heads.head import Scaler
 from featx.heads.search import LinearFit
 from featx.network.engine import TorchEngine
+from featx.training.scaling import Scaler
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")

@@ -5,8 +5,9 @@ import pytest
 from scipy.special import softmax
 
 from featx.deployment.onnx_graph import estimate_head, fold_linear
-from featx.heads.head import Head, fit_scaler
+from featx.heads.head import Head
 from featx.heads.search import LinearFit
+from featx.training.scaling import fit_scaler
 
 
 @pytest.fixture

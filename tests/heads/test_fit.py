@@ -3,14 +3,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from made_features import TRAINABLE, make_features
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.preprocessing import StandardScaler, normalize
 
+from featx.config import SCALES
 from featx.errors import FeatureFileError, ModelError, OutputExistsError
 from featx.features.file import write_features
 from featx.heads.fit import fit
-from featx.heads.head import fit_scaler, load_head
+from featx.heads.head import load_head
 from featx.heads.kind import find_kind
 from featx.training.model import read_model, write_model
+from featx.training.scaling import fit_scaler
 
 
 @pytest.fixture
@@ -19,9 +23,10 @@ def features(provenance):
 
 
 @pytest.mark.parametrize("clf", TRAINABLE)
-@pytest.mark.parametrize("scale", ["none", "standard", "l2"])
+@pytest.mark.parametrize("scale", SCALES)
 def test_a_saved_head_predicts_the_same(features, clf, scale, tmp_path):
-    fitted = fit(features, clf, scale=scale, epochs=4)
+    options = {"scale": scale, "choose_on": "val", "refit": False}  # val's figures are the head's
+    fitted = fit(features, clf, epochs=4, **options)
     write_model(fitted, tmp_path / "m.safetensors")
     back = read_model(tmp_path / "m.safetensors")
     assert replace(back, arrays={}, path=None, outcome=None) == replace(
@@ -49,7 +54,7 @@ def test_scaling_is_learned_from_train_alone(features, provenance):
     moved[features.splits != "train"] += 1000.0
     for clf in ("logreg", "linear"):
         fits = [
-            load_head(fit(f, clf, C=0.1, scale="standard", epochs=1))
+            load_head(fit(f, clf, C=0.1, scale="standard", epochs=1, refit=False))
             for f in (features, replace(features, X=moved))
         ]
         assert np.array_equal(fits[0].scaler.mean, fits[1].scaler.mean)
@@ -58,14 +63,20 @@ def test_scaling_is_learned_from_train_alone(features, provenance):
     assert np.isfinite(fit_scaler("standard", constant).apply(constant)).all()
 
 
-def test_test_never_chooses(features):
+@pytest.mark.parametrize("options", [{}, {"choose_on": "val", "refit": False}, {"scale": "auto"}])
+def test_test_never_chooses(features, options):
     other = replace(features, targets=features.targets.copy())
     test = np.flatnonzero(features.splits == "test")
     other.targets[test] = np.roll(other.targets[test], 4)
     for clf in TRAINABLE:
-        a, b = (fit(f, clf, epochs=5).arrays for f in (features, other))
+        first, second = (fit(f, clf, epochs=5, **options) for f in (features, other))
+        a, b = first.arrays, second.arrays
         assert a.keys() == b.keys()
         assert all(np.array_equal(a[name], b[name]) for name in a)
+        for told in ("chosen", "scale", "temperature"):
+            assert first.outcome.details[told] == second.outcome.details[told]
+        assert first.outcome.scores["val"] == second.outcome.scores["val"]
+        assert first.outcome.scores["test"] != second.outcome.scores["test"]
 
 
 def test_what_is_recorded(features):
@@ -73,7 +84,10 @@ def test_what_is_recorded(features):
     outcome = model.to_dict()
     assert outcome["clf"] == "logreg"
     assert outcome["C"] in model.recipe["C"]
-    assert outcome["chosen_by"] == "val"
+    assert outcome["chosen_by"] == "folds of train and val, then refitted"
+    assert (outcome["val"], outcome["refit"]) == ("out of fold", True)
+    assert outcome["choice"]["on"] == model.recipe["choose_on"] == "folds"
+    assert 0 < outcome["choice"]["tried"] <= outcome["choice"]["of"] == 45
     assert outcome["converged"] is True
     assert outcome["counts"]["train"]["total"] == 18
     assert outcome["trainable_parameters"] == 3 * 41
@@ -135,7 +149,8 @@ def test_two_classes_and_no_val_for_every_head(provenance, clf):
     found = load_head(model).predict_proba(features.X)
     assert found.shape == (24, 2)
     assert model.outcome.scores["train"].accuracy > 0.7
-    assert model.outcome.details["chosen_by"] in ("folds of train", "the last epoch")
+    by = {"linear": "the last epoch", "ridge": "leave-one-out of train"}
+    assert model.outcome.details["chosen_by"] == by.get(clf, "folds of train")
 
 
 @pytest.mark.parametrize("clf", TRAINABLE)
@@ -149,7 +164,7 @@ def test_refitting_learns_from_val_too(features):
         np.concatenate(p) for p in zip(*(features.split(s) for s in ("train", "val")), strict=True)
     )
     for clf in TRAINABLE:
-        plain, again = fit(features, clf), fit(features, clf, refit=True)
+        plain, again = fit(features, clf, refit=False), fit(features, clf)
         if clf == "linear":
             assert again.arrays["coef"].shape == plain.arrays["coef"].shape
             continue
@@ -159,9 +174,50 @@ def test_refitting_learns_from_val_too(features):
             a.shape != b.shape or not np.allclose(a, b)
             for a, b in zip(plain.arrays.values(), again.arrays.values(), strict=True)
         )
-    knn = fit(features, "knn", refit=True).arrays
+    knn = fit(features, "knn").arrays
     assert np.allclose(knn["X"], X)
     assert np.array_equal(knn["y"], y)
+
+
+def test_vals_figure_is_out_of_fold(features):
+    model = fit(features, "logreg", C=0.03)
+    X, y = (
+        np.concatenate(p) for p in zip(*(features.split(s) for s in ("train", "val")), strict=True)
+    )
+    plain = LogisticRegression(C=0.03, tol=1e-8, max_iter=9999)
+    folds = StratifiedKFold(5, shuffle=True, random_state=0)
+    expected = cross_val_predict(plain, X, y, cv=folds, method="predict_proba")[18:]
+    assert np.allclose(model.outcome.probabilities["val"], expected, atol=2e-3)
+    kept = fit(features, "logreg", C=0.03, refit=False, choose_on="val").outcome
+    before = fit(features, "logreg", C=0.03, choose_on="val").outcome
+    assert np.allclose(before.probabilities["val"], kept.probabilities["val"], atol=2e-3)
+    assert (before.details["val"], kept.details["val"]) == (
+        "held out, before refitting",
+        "held out",
+    )
+
+
+def test_auto_chooses_the_scaling_with_the_lowest_loss(features):
+    # A column as large as all others together, which means nothing.
+    loud = replace(features, X=features.X.copy())
+    loud.X[:, 0] = np.random.default_rng(3).normal(0, 1e4, len(loud.X))
+    for clf in ("centroid", "logreg", "linear"):
+        found = fit(loud, clf, scale="auto", epochs=3)
+        scale = found.outcome.details["scale"]
+        assert scale == "standard" if clf != "linear" else scale != "none"
+        assert found.recipe["scales"] == ["none", "standard", "l2", "center-l2"]
+        alone = fit(loud, clf, scale=scale, epochs=3)
+        assert all(np.array_equal(found.arrays[n], alone.arrays[n]) for n in alone.arrays)
+
+
+def test_fewer_images_than_folds(provenance):
+    features = make_features(provenance, splits=(2, 1))
+    told = fit(features, "logreg").outcome.details["chosen_by"]
+    assert told == "folds of train and val, 3 since a class has no more images, then refitted"
+    rare = np.flatnonzero((features.targets == 0) & (features.splits != "test"))[1:]
+    features.splits[rare] = ""
+    told = fit(features, "logreg").outcome.details["chosen_by"]
+    assert told == "val, since a class has one image and leaves no folds, then refitted"
 
 
 def test_class_weights_move_those_that_know_them(provenance):

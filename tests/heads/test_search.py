@@ -4,15 +4,47 @@ from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
-from featx.heads.search import LinearFit, Task, choose_value, search_grid, span_rows
+from featx.heads.search import LinearFit, Task, Way, search_grid, span_rows
 from featx.training.calibration import as_scores, fit_temperature, temper
 
 
-def test_choice_is_accuracy_then_log_loss_then_the_first():
-    assert choose_value([[(0.9, 0.5), (0.9, 0.4), (0.9, 0.4)]]) == 1
-    assert choose_value([[(0.9, 0.1), (1.0, 9.0)]]) == 1
-    # Means over folds: 0.75 and 0.8.
-    assert choose_value([[(1.0, 0), (0.8, 0)], [(0.5, 0), (0.8, 0)]]) == 1
+def say(*logits, seen=None):
+    """A way whose i-th value gives every row of class 0 or 1 the true one's logit, by hand."""
+
+    def path(X, y, grid):
+        for value in grid:
+            if seen is not None:
+                seen.append(value)
+            z = dict(zip(GRID, logits, strict=True))[value]
+            yield LinearFit(np.array([[z], [-z]]), np.zeros(2))
+
+    return path
+
+
+GRID = [float(i) for i in range(1, 9)]
+SIDES = np.array([[1.0], [-1.0]] * 4)  # class 0, class 1, class 0, ...
+
+
+def test_log_loss_chooses_and_of_equals_the_first():
+    y, z = np.array([0, 1] * 4), [0.1, 0.2, 2.0, 1.0, 2.0, 0.3, 0.1, 0.0]
+    found = search_grid(Way(fit_path=say(*z), default=1.0), Task(SIDES, y, (SIDES, y), GRID))
+    assert (found.value, found.chosen_by) == (3.0, "val")
+    # All rows are right from the first value on: the softmax of (2, -2) is what makes the third.
+    assert found.choice.loss == pytest.approx(np.log(1 + np.exp(-4)))
+    assert np.allclose(found.choice.held[8:], [[2, -2], [-2, 2]] * 4)
+
+
+def test_a_path_ends_where_it_leads_away():
+    y, z = np.array([0, 1] * 4), [1.0, 0.9, 1.1, 1.0, 1.09, 0.5, 0.4, 2.0]
+    seen, whole = [], []
+    task = Task(SIDES, y, (SIDES, y), GRID)
+    ended = search_grid(Way(fit_path=say(*z, seen=seen), default=1.0, ends=True), task)
+    # Worse by more than a twentieth: 2, then 4; 5 is within it; 6, 7 and, of three in a row, 8.
+    assert (ended.value, ended.choice.tried, seen) == (8.0, 8, [*GRID, 8.0])
+    z[4] = 1.0
+    early = search_grid(Way(fit_path=say(*z, seen=whole), default=1.0, ends=True), task)
+    assert (early.value, early.choice.tried, whole) == (3.0, 6, [*GRID[:6], 3.0])
+    assert search_grid(Way(fit_path=say(*z), default=1.0), task).value == 8.0
 
 
 def test_the_span_gives_the_same_classifier():
@@ -65,36 +97,9 @@ def test_tempering_probabilities_is_tempering_logits():
     assert np.isfinite(as_scores(np.array([[0.0, 1.0]], np.float32))).all()
 
 
-def count_rows(seen):
-    """A fit whose only score is that of the first class; notes which rows it was given."""
-
-    def path(X, y, grid):
-        seen.append(X[:, 0].astype(int).tolist())
-        for _ in grid:
-            yield LinearFit(np.zeros((2, 1)), np.array([1.0, 0.0]))
-
-    return path
-
-
-def test_folds_keep_views_with_their_image():
-    seen = []
-    X = np.arange(12, dtype=float)[:, None]  # six images, then a view of each
-    origin = np.tile(np.arange(6), 2)
-    y = np.array([0, 0, 0, 1, 1, 1] * 2)
-    search_grid(count_rows(seen), Task(X, y, None, [1.0, 2.0], origin=origin), default=1.0)
-    whole, *folds = seen
-    assert whole == list(range(12))
-    assert len(folds) == 3
-    for rows in folds:
-        assert {r % 6 for r in rows} == {r for r in rows if r < 6}
-        assert len(rows) == 8
-
-
 def test_one_image_per_class_takes_the_default():
-    found = search_grid(
-        count_rows([]), Task(np.zeros((2, 1)), np.array([0, 1]), None, [0.1, 1.0, 9.0]),
-        default=1.2, tempered=True,
-    )  # fmt: skip
-    assert found.value == 1.0
+    way = Way(fit_path=say(*GRID), default=3.2, tempered=True)
+    found = search_grid(way, Task(np.zeros((2, 1)), np.array([0, 1]), None, GRID))
+    assert found.value == 3.0
     assert found.chosen_by.startswith("default")
     assert found.temperature == 1.0

@@ -10,10 +10,11 @@ from made_features import TRAINABLE, allow, make_features, thin_grids, write
 from featx import config
 from featx.errors import BudgetError
 from featx.heads.fit import fit
-from featx.heads.head import fit_scaler, load_head
+from featx.heads.head import load_head
 from featx.heads.kind import find_kind
 from featx.storage.blocks import Blocks, average_classes, average_columns, gather, join_rows
 from featx.training.model import read_model
+from featx.training.scaling import fit_scaler
 
 IN_BLOCKS = [clf for clf in TRAINABLE if clf != "svm"]
 

@@ -1,0 +1,77 @@
+"""How features are scaled before a classifier has them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.preprocessing import StandardScaler, normalize
+
+from featx.arrays import Matrix
+from featx.config import SCALES, SCALINGS
+from featx.errors import ModelError
+from featx.storage.blocks import Blocks, Samples, average_columns
+
+
+@dataclass(frozen=True)
+class Scaler:
+    """One way of scaling, ready to be applied.
+
+    Attributes
+    ----------
+    kind : {"none", "standard", "l2", "center-l2"}
+    mean : ndarray of shape (n_features,), float64, or None
+        Of "standard" and "center-l2": what is taken off first.
+    scale : ndarray of shape (n_features,), float64, or None
+        Of "standard": what is divided by then.
+    """
+
+    kind: str
+    mean: npt.NDArray[np.float64] | None = None
+    scale: npt.NDArray[np.float64] | None = None
+
+    def apply(self, X: Samples) -> Samples:
+        """Scale X of shape (n_samples, n_features)."""
+        return X.map(self._apply) if isinstance(X, Blocks) else self._apply(X)
+
+    def _apply(self, X: Matrix) -> Matrix:
+        if self.mean is not None:
+            X = X - self.mean
+        if self.scale is not None:
+            X /= self.scale
+        if self.kind in ("l2", "center-l2"):
+            scaled: Matrix = normalize(X)
+            return scaled
+        return X
+
+    def to_arrays(self) -> dict[str, Matrix]:
+        """What a model file keeps of it."""
+        held = {"mean": self.mean, "scale": self.scale}
+        return {name: array for name, array in held.items() if array is not None}
+
+
+def fit_scaler(kind: str, X: Samples) -> Scaler:
+    """Learn a scaler from rows; a feature that never varies is only centred.
+
+    "center-l2" takes off the mean of these rows and makes every row's length 1: what is alike in
+    all images no longer counts towards it (CL2N in Wang et al. 2019, SimpleShot).
+
+    Raises
+    ------
+    ModelError
+        There is no such scaling.
+    """
+    if kind not in SCALINGS:
+        raise ModelError(f"unknown scale {kind!r}: say one of {', '.join(SCALES)}")
+    if kind == "center-l2":
+        return Scaler(kind, average_columns(X))
+    if kind != "standard":
+        return Scaler(kind)
+    if isinstance(X, Blocks):
+        learned = StandardScaler()
+        for _, block in X:
+            learned.partial_fit(block)
+        return Scaler(kind, learned.mean_, learned.scale_)
+    scale = X.std(axis=0, dtype=np.float64)
+    return Scaler(kind, X.mean(axis=0, dtype=np.float64), np.where(scale > 0, scale, 1.0))

@@ -1,0 +1,193 @@
+"""Rows that choose: each is judged by a fit that saw neither it nor what is related to it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+from featx.arrays import Labels
+from featx.config import FOLDS
+from featx.storage.blocks import Samples
+from featx.training.scaling import fit_scaler
+
+Folds = tuple[tuple[Labels, Labels], ...]
+
+
+@dataclass(frozen=True)
+class Kin:
+    """Which rows belong together, so that what is learned from one says something of the other.
+
+    Attributes
+    ----------
+    image : ndarray of shape (n_samples,), int64
+        A number for each image: the same for views of it, and for copies, byte by byte.
+    view : ndarray of shape (n_samples,), bool
+        Rows that show their image in another way: learned from, and never judged.
+    group : ndarray of shape (n_samples,), int64, or None
+        A number for each group of images, with their copies; None: every image is a group.
+    """
+
+    image: Labels
+    view: npt.NDArray[np.bool_]
+    group: Labels | None = None
+
+    @property
+    def independent(self) -> bool:
+        """Whether no row is another one's relative."""
+        alone = self.group is None or len(np.unique(self.group)) == len(self.group)
+        return alone and len(np.unique(self.image)) == len(self.image)
+
+    def take(self, rows: Labels) -> Kin:
+        """Kin of some of the rows."""
+        group = None if self.group is None else self.group[rows]
+        return Kin(self.image[rows], self.view[rows], group)
+
+
+def know_nothing(n: int) -> Kin:
+    """Kin of n rows that are not known to be related."""
+    return Kin(np.arange(n), np.zeros(n, bool))
+
+
+def join_kin(parts: list[Kin]) -> Kin:
+    """Kin of rows one after the other, whose numbers mean the same in all parts."""
+    groups = [part.group for part in parts if part.group is not None]
+    return Kin(
+        np.concatenate([part.image for part in parts]),
+        np.concatenate([part.view for part in parts]),
+        np.concatenate(groups) if len(groups) == len(parts) else None,
+    )
+
+
+def plan_folds(y: Labels, kin: Kin, seed: int = 0) -> Folds:
+    """Cut rows into folds that keep relatives together and classes' shares alike.
+
+    There are `FOLDS`, or as many as the smallest class has images (of groups: as it has groups, but
+    two); a class of one image leaves none, and so does a single group.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n_samples,), int64
+        Codes 0 to n_classes - 1, each at least once.
+    kin : Kin
+    seed : int
+
+    Returns
+    -------
+    tuple of (inside, outside)
+        For each fold the rows that are learned from and those that are judged, ascending. Each row
+        that is no view is judged once.
+    """
+    if kin.group is None or kin.independent:
+        _, first, unit = np.unique(kin.image, return_index=True, return_inverse=True)
+        labels = y[first]
+        smallest = int(np.bincount(labels, minlength=int(y.max()) + 1).min())
+        if smallest < 2:
+            return ()
+        cutter = StratifiedKFold(min(FOLDS, smallest), shuffle=True, random_state=seed)
+        in_order = np.argsort(first)
+        cuts = [in_order[out] for _, out in cutter.split(in_order, labels[in_order])]
+    else:
+        unit = np.unique(kin.group, return_inverse=True)[1]
+        kept = np.unique(np.stack([y, unit]), axis=1)[0]
+        smallest, n_units = int(np.bincount(kept).min()), int(unit.max()) + 1
+        if n_units < 2:
+            return ()
+        own = np.flatnonzero(~kin.view)
+        grouped = StratifiedGroupKFold(
+            min(FOLDS, max(2, smallest), n_units), shuffle=True, random_state=seed
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # a class smaller than the folds is known
+            parts = list(grouped.split(own, y[own], unit[own]))
+        cuts = [np.unique(unit[own[out]]) for _, out in parts]
+    folds = []
+    for units in cuts:
+        out = np.isin(unit, units)
+        if out.any() and not out.all():
+            folds.append((np.flatnonzero(~out), np.flatnonzero(out & ~kin.view)))
+    return tuple(folds)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One fit that chooses.
+
+    Attributes
+    ----------
+    X : ndarray or Blocks of shape (n_inside, n_features)
+        Rows that are learned from, scaled by what they say themselves.
+    y : ndarray of shape (n_inside,), int64
+        Codes 0 to len(known) - 1, each at least once.
+    known : ndarray of int64
+        Which classes they are.
+    held : ndarray or Blocks of shape (n_outside, n_features)
+        Rows that are judged, scaled the same.
+    rows : ndarray of shape (n_outside,), int64
+        Which of the trial's rows these are.
+    """
+
+    X: Samples
+    y: Labels
+    known: Labels
+    held: Samples
+    rows: Labels
+
+
+@dataclass(frozen=True)
+class Trial:
+    """All rows that choose, and who judges whom.
+
+    Attributes
+    ----------
+    X : ndarray or Blocks of shape (n_samples, n_features)
+        Not scaled.
+    y : ndarray of shape (n_samples,), int64
+    folds : Folds
+    name : str
+        What is said to have chosen.
+    of : str
+        Which images its rows are, in words.
+    scale : str
+        Learned anew from what each part learns from.
+    independent : bool
+        No row is another one's relative, so that each may be judged by all of the others.
+    """
+
+    X: Samples
+    y: Labels
+    folds: Folds
+    name: str
+    of: str
+    scale: str = "none"
+    independent: bool = False
+
+    def cut(self) -> Iterator[Part]:
+        """The parts. Of groups one may lack a class: it is learned without, and one that is left
+        with a single class is left out.
+        """
+        for inside, outside in self.folds:
+            known, codes = np.unique(self.y[inside], return_inverse=True)
+            if len(known) < 2:
+                continue
+            rows = self.X[inside]
+            scaler = fit_scaler(self.scale, rows)
+            yield Part(
+                scaler.apply(rows), codes.astype(np.int64), known,
+                scaler.apply(self.X[outside]), outside,
+            )  # fmt: skip
+
+
+def hold_val(n_train: int, n_val: int) -> Folds:
+    """The one fold of train's rows, which come first, that judges val."""
+    return ((np.arange(n_train), np.arange(n_train, n_train + n_val)),)
+
+
+def say_folds(folds: Folds, of: str) -> str:
+    """What chose, in words."""
+    fewer = "" if len(folds) == FOLDS else f", {len(folds)} since a class has no more images"
+    return f"folds of {of}{fewer}"
