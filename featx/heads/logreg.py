@@ -10,7 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from featx.arrays import Labels, Matrix
-from featx.config import C_GRID, MAX_ITER, TOLERANCE, TRIAL_TOLERANCE
+from featx.config import C_GRID, MAX_ITER, TOLERANCE
 from featx.heads.kind import Grid, Kind, Learned, Memory, Size
 from featx.heads.logreg_blocks import fit_blocks, limit_scipy
 from featx.heads.search import LinearFit, Search, Task, Way, search_in_span, spread_classes
@@ -66,7 +66,7 @@ def _try_path(
 ) -> Iterator[LinearFit]:
     """Fit for each C of an ascending grid as well as choosing asks for, in float32."""
     model = LogisticRegression(
-        max_iter=MAX_ITER, tol=TRIAL_TOLERANCE, warm_start=True, class_weight=class_weight
+        max_iter=MAX_ITER, tol=TOLERANCE, warm_start=True, class_weight=class_weight
     )
     X32 = X.astype(np.float32)
     for C in grid:
