@@ -120,14 +120,14 @@ def learned():
 @pytest.mark.parametrize(
     ("options", "key"),
     [
-        ({"clf": "logreg"}, "fadcc9ff0f43315f56f738b1be66380738538ca2ab793854c8181c80f1c9c335"),
+        ({"clf": "logreg"}, "c706a86d286636ee617cf7306734ea37f805d548c2fd213b7254cfb0f727cb06"),
         (
             {"clf": "logreg", "C": 0.5, "calibrate": True, "refit": True, "scale": "l2"},
-            "2b0c482cdbb202775e5d236315ae419cd515cb1441b1f08bcb79b584b4fb71fb",
+            "f808e38881e1ea92fe86ada38944c79aa924a84bf23dd429a8b9b5e33468d702",
         ),
         (
             {"clf": "linear", "learning_rate": 1e-3},
-            "ef65d2d6ce4e4277f13e49cd2f243881f20bcb0054e8592c6b66c46aef717161",
+            "840d54e329ae405eac7a8de1aaf71f856982a0f3d5699bff826e50a7b583b448",
         ),
         (
             {
@@ -139,8 +139,7 @@ def learned():
             },
             "27ec123e960dd29d340d871caf616cc54352a7684c6e6defe22fa758e919d695",
         ),
-        ({"clf": "linear"}, "840d54e329ae405eac7a8de1aaf71f856982a0f3d5699bff826e50a7b583b448"),
-        ({"clf": "svm"}, "61b137c716d457ba2d0b3ddca48019059be203682a07f258345fc80a3cb94a71"),
+        ({"clf": "svm"}, "637cf6b4a7aad4cc5f3a721d151a4f152f2512f416b00667b134a0144b739072"),
         ({"clf": "ridge"}, "6a30d2e2bbf77f9d113255d7fabbf83860540263d5a5813d4ac97a2445bceee1"),
         ({"clf": "knn"}, "6a37adbf94c87074430bb01a50daa0a56a282013b69944b3a5798e5c224f34b4"),
         (

@@ -90,7 +90,7 @@ def make_recipe(
     if kind.grid is not None:
         values = (float(C),) if C != "auto" and kind.grid.name == "C" else kind.grid.values
         recipe |= {kind.grid.name: list(values), "folds": FOLDS, "choose_on": options.choose_on}
-        if kind.grid.ends:
+        if kind.grid.ends and len(values) > 1:
             recipe |= {"ends": [PATH_MARGIN, PATH_PATIENCE]}
     if recipe["scale"] == "auto":
         recipe |= {"scales": list(SCALINGS)}
