@@ -10,13 +10,13 @@ import click
 from featx.config import CLASSIFIERS, MARGIN, PROTOCOLS, TRAINED
 from featx.text import printable
 
+from .head_options import head_options
 from .options import (
     common_options,
     cv_option,
     data_options,
     device_options,
     extract_options,
-    head_options,
     max_memory_option,
     overwrite_option,
     prefix_cache_option,

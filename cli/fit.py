@@ -9,10 +9,10 @@ import click
 
 from featx.config import CLASSIFIERS
 
+from .head_options import head_options
 from .options import (
     common_options,
     cv_option,
-    head_options,
     max_memory_option,
     overwrite_option,
     train_options,

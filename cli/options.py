@@ -11,7 +11,6 @@ from featx.config import (
     BACKBONE,
     BACKBONES,
     BATCH_SIZE,
-    CHOOSE_ON,
     CLASS_WEIGHTS,
     CUDA_BATCH_SIZE,
     DECODES,
@@ -24,7 +23,6 @@ from featx.config import (
     MEMORY_SHARE,
     ON_ERROR,
     PRECISIONS,
-    SCALES,
     STORAGES,
 )
 from featx.text import parse_bytes
@@ -69,7 +67,7 @@ def _check_size(ctx: click.Context, param: click.Parameter, value: str | None) -
         raise click.BadParameter(str(error)) from error
 
 
-def _stack(*options: Callable[[F], F]) -> Callable[[F], F]:
+def stack(*options: Callable[[F], F]) -> Callable[[F], F]:
     def decorate(function: F) -> F:
         for option in reversed(options):
             function = option(function)
@@ -109,7 +107,7 @@ max_skipped_option = click.option(
 data_argument = click.argument("data", metavar="DATA", type=click.Path())
 
 # At most one of them.
-group_options = _stack(
+group_options = stack(
     click.option(
         "--group",
         metavar="COLUMN",
@@ -134,7 +132,7 @@ group_options = _stack(
     ),
 )
 
-source_options = _stack(
+source_options = stack(
     click.option(
         "--split",
         metavar="SPEC",
@@ -170,7 +168,7 @@ source_options = _stack(
     ),
 )
 
-data_options = _stack(data_argument, source_options)
+data_options = stack(data_argument, source_options)
 
 features_output_option = click.option(
     "-o",
@@ -195,7 +193,7 @@ num_workers_option = click.option(
     help="Decoding threads.  [default: as many as cores]",
 )
 
-device_options = _stack(device_option, num_workers_option)
+device_options = stack(device_option, num_workers_option)
 
 batch_size_option = click.option(
     "--batch-size",
@@ -211,7 +209,7 @@ cache_dir_option = click.option(
     help="Where features are kept.  [default: FEATX_CACHE, else ./cache]",
 )
 
-engine_options = _stack(
+engine_options = stack(
     click.option(
         "--engine",
         type=click.Choice(ENGINES),
@@ -262,7 +260,7 @@ lock_option = click.option(
     help="Do without a lock, where the file system has none and nothing else writes there.",
 )
 
-extract_options = _stack(
+extract_options = stack(
     engine_options, batch_size_option, cache_dir_option, rehash_option, lock_option
 )
 
@@ -301,42 +299,6 @@ framing_option = click.option(
     help="linear-eval frames images as Kornblith et al. 2019 do.",
 )
 
-
-head_options = _stack(
-    class_weight_option,
-    calibrate_option,
-    views_option,
-    click.option(
-        "-C",
-        "c",
-        default="auto",
-        show_default=True,
-        metavar="auto|FLOAT",
-        callback=lambda ctx, param, value: _check_positive(value),
-        help="Inverse L2 penalty of logreg and svm; auto: chosen, see --choose-on.",
-    ),
-    click.option(
-        "--scale",
-        type=click.Choice(SCALES),
-        default="none",
-        show_default=True,
-        help="How features are scaled, learned from what a head learns from; auto: chosen as C is.",
-    ),
-    click.option(
-        "--choose-on",
-        type=click.Choice(CHOOSE_ON),
-        default="folds",
-        show_default=True,
-        help="What chooses C and the like: five folds of train and val together, or val alone.",
-    ),
-    click.option(
-        "--refit/--no-refit",
-        default=True,
-        show_default=True,
-        help="Once chosen, fit on train and val together.",
-    ),
-)
-
 cv_option = click.option(
     "--cv",
     metavar="REPEATSxFOLDS",
@@ -363,7 +325,7 @@ prefix_cache_option = click.option(
     "gives on disk while training.",
 )
 
-train_options = _stack(
+train_options = stack(
     click.option(
         "--epochs",
         type=click.IntRange(1),
@@ -383,13 +345,13 @@ train_options = _stack(
         default="auto",
         show_default=True,
         metavar="auto|FLOAT",
-        callback=lambda ctx, param, value: _check_positive(value),
+        callback=lambda ctx, param, value: check_positive(value),
         help="Of the linear head and of fine-tuning; auto: chosen on val among three.",
     ),
 )
 
 # Of every command.
-common_options = _stack(
+common_options = stack(
     config_option,
     click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout."),
     click.option("-v", "--verbose", is_flag=True, help="Say more on stderr."),
@@ -397,7 +359,7 @@ common_options = _stack(
 )
 
 
-def _check_positive(value: str) -> float | str:
+def check_positive(value: str) -> float | str:
     if value == "auto":
         return value
     try:

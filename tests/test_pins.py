@@ -127,7 +127,7 @@ def learned():
         ),
         (
             {"clf": "linear", "learning_rate": 1e-3},
-            "840d54e329ae405eac7a8de1aaf71f856982a0f3d5699bff826e50a7b583b448",
+            "ef65d2d6ce4e4277f13e49cd2f243881f20bcb0054e8592c6b66c46aef717161",
         ),
         (
             {
@@ -139,6 +139,7 @@ def learned():
             },
             "27ec123e960dd29d340d871caf616cc54352a7684c6e6defe22fa758e919d695",
         ),
+        ({"clf": "linear"}, "840d54e329ae405eac7a8de1aaf71f856982a0f3d5699bff826e50a7b583b448"),
         ({"clf": "svm"}, "637cf6b4a7aad4cc5f3a721d151a4f152f2512f416b00667b134a0144b739072"),
         ({"clf": "ridge"}, "6a30d2e2bbf77f9d113255d7fabbf83860540263d5a5813d4ac97a2445bceee1"),
         ({"clf": "knn"}, "6a37adbf94c87074430bb01a50daa0a56a282013b69944b3a5798e5c224f34b4"),

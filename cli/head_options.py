@@ -1,0 +1,44 @@
+"""Options of heads, which `fit` and `compare` share."""
+
+from __future__ import annotations
+
+import click
+
+from featx.config import CHOOSE_ON, SCALES
+
+from .options import calibrate_option, check_positive, class_weight_option, stack, views_option
+
+head_options = stack(
+    class_weight_option,
+    calibrate_option,
+    views_option,
+    click.option(
+        "-C",
+        "c",
+        default="auto",
+        show_default=True,
+        metavar="auto|FLOAT",
+        callback=lambda ctx, param, value: check_positive(value),
+        help="Inverse L2 penalty of logreg and svm; auto: chosen, see --choose-on.",
+    ),
+    click.option(
+        "--scale",
+        type=click.Choice(SCALES),
+        default="none",
+        show_default=True,
+        help="How features are scaled, learned from what a head learns from; auto: chosen as C is.",
+    ),
+    click.option(
+        "--choose-on",
+        type=click.Choice(CHOOSE_ON),
+        default="folds",
+        show_default=True,
+        help="What chooses C and the like: five folds of train and val together, or val alone.",
+    ),
+    click.option(
+        "--refit/--no-refit",
+        default=True,
+        show_default=True,
+        help="Once chosen, fit on train and val together.",
+    ),
+)
