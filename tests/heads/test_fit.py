@@ -54,7 +54,9 @@ def test_scaling_is_learned_from_train_alone(features, provenance):
     moved[features.splits != "train"] += 1000.0
     for clf in ("logreg", "linear"):
         fits = [
-            load_head(fit(f, clf, C=0.1, scale="standard", epochs=1, refit=False))
+            load_head(
+                fit(f, clf, C=0.1, scale="standard", epochs=1, refit=False, learning_rate=1e-3)
+            )
             for f in (features, replace(features, X=moved))
         ]
         assert np.array_equal(fits[0].scaler.mean, fits[1].scaler.mean)
