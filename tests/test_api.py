@@ -103,3 +103,25 @@ def test_paths_may_be_text(photos, stored):
     assert (entry.path.name, entry.images) == ("F.h5", 27)
     featx.remove_entry(entry)
     assert featx.list_cache(".") == []
+
+
+@pytest.mark.parametrize("value", [None, 3, b"x", ["x"], 0.5])
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("data", lambda x: featx.extract(x)),
+        ("data", lambda x: featx.read_dataset(x)),
+        ("data", lambda x: featx.compare(x)),
+        ("data", lambda x: featx.finetune(x)),
+        ("features", lambda x: featx.load_features(x)),
+        ("features", lambda x: featx.fit(x)),
+        ("features", lambda x: featx.audit(x)),
+        ("model", lambda x: featx.read_model(x)),
+        ("model", lambda x: featx.predict(x, ["a.jpg"])),
+        ("model", lambda x: featx.export_model(x, onnx="m.onnx")),
+        ("folder", lambda x: featx.merge(x)),
+    ],
+)
+def test_what_is_no_path_is_named(name, call, value):
+    with pytest.raises(featx.FeatxError, match=f"^{name} is a {type(value).__name__}"):
+        call(value)

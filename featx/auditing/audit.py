@@ -165,7 +165,7 @@ def audit(
         `root` is no folder.
     """
     started = time.perf_counter()
-    held = features if isinstance(features, Features) else read_features(Path(features))
+    held = features if isinstance(features, Features) else read_features(features)
     notes: list[str] = []
     place = find_root(held, root)
     looks = None

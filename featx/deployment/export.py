@@ -32,6 +32,7 @@ from featx.storage.files import (
     explain_full,
     hash_json,
     resolve_output,
+    take_path,
     write_whole,
 )
 from featx.training.model import read_model
@@ -145,7 +146,7 @@ def export_model(
     begun = time.perf_counter()
     onnx, openvino = as_path(onnx), as_path(openvino)
     _check_packages(onnx, openvino)
-    if is_feature_file(Path(model)):
+    if is_feature_file(take_path(model, "model")):
         raise ExportError(
             f"{model} is a feature file, and --onnx and --openvino are for models: featx fit makes "
             "one of it"

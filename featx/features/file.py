@@ -16,6 +16,7 @@ from featx.errors import FeatureFileError
 from featx.features.content import GROUPS, LAYERS, TEXTS, FeatureFile, Features, Heading
 from featx.features.provenance import Provenance
 from featx.network.layers import list_columns, parse_layers, spell_layers
+from featx.storage.files import take_path
 from featx.storage.hdf5 import (
     SLICE,
     Seal,
@@ -153,7 +154,7 @@ def open_features(path: str | Path) -> FeatureFile:
     FeatureFileError
         See `read_features`.
     """
-    path, seen = Path(path), _Seen()
+    path, seen = take_path(path, "features"), _Seen()
     file = _open(path, check_seal(_existing(path), _KIND, seen.look))
     try:
         _check_values(file, seen)

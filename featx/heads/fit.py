@@ -131,7 +131,7 @@ def fit(
     >>> sorted(model.outcome.scores), model.classes
     (['test', 'train', 'val'], ('cat', 'dog', 'owl'))
     """
-    held = features if isinstance(features, Features) else read_features(Path(features))
+    held = features if isinstance(features, Features) else read_features(features)
     promoted = promote_val(held.targets, held.splits)
     if promoted is not None:
         held = replace(held, splits=promoted)

@@ -18,7 +18,7 @@ from featx.data.inventory import Inventory
 from featx.errors import FeatureFileError, PlanError
 from featx.features.ledger import iterate_digests
 from featx.features.provenance import Choice, Provenance
-from featx.storage.files import hash_json
+from featx.storage.files import hash_json, take_path
 from featx.storage.hdf5 import check_seal, open_sealed
 from featx.storage.rows import StoredRows, decode_text, iterate_slices
 
@@ -132,7 +132,7 @@ def read_plan(folder: str | Path) -> Plan:
     PlanError
         There is none, or it is damaged or of another schema.
     """
-    folder = Path(folder)
+    folder = take_path(folder, "folder")
     path = folder / MARK
     try:
         facts = json.loads(path.read_text("utf-8"))
