@@ -56,8 +56,8 @@ def list_related(features: Features, copies: Copies, root: Path | None) -> list[
         if one.cosine >= NEAR_COSINE or neighbours:
             said = reasons.setdefault((one.a, one.b), [f"near in features ({one.cosine:.2f})"])
             said += ["neighbouring numbers"] * neighbours
-    for a, b, said in _iterate_shots(features, root):
-        reasons.setdefault((a, b), []).append(said)
+    for a, b, words in _iterate_shots(features, root):
+        reasons.setdefault((a, b), []).append(words)
     known = features.clusters
     apart = [
         pair

@@ -235,6 +235,14 @@ class HashedRows:
         data = self.dataset
         return fingerprint_rows(data.classes, data.paths, self.hashes, data.targets, data.splits)
 
+    def split_clusters(self, name: str) -> npt.NDArray[np.int64] | None:
+        """See `Features.clusters`: of one split's labelled rows."""
+        data = self.dataset
+        if data.groups is None:
+            return None
+        rows = np.flatnonzero((data.splits == name) & (data.targets >= 0))
+        return join_copies(data.groups, self.hashes)[rows]
+
     def locate(self, position: int) -> Path:
         """Where the file of a row is."""
         return self.dataset.root / self.dataset.paths[position]

@@ -228,7 +228,7 @@ def finetune_rows(
         )
         on_train = score_softmax(network, plain, recipe["batch_size"], place, stages)
     scores = {
-        name: score_labels(images[name].y.numpy(), p.argmax(axis=1))
+        name: score_labels(images[name].y.numpy(), p.argmax(axis=1), rows.split_clusters(name))
         for name, p in ({"train": on_train} | training.probabilities).items()
     }
     probabilities: dict[str, npt.NDArray[np.floating]] = dict(training.probabilities)
