@@ -146,6 +146,7 @@ def _extract_data(
     **options: Any,
 ) -> None:
     progress = start_speaking(verbose, quiet)
+    from featx.decoding.pixel_format import read_colours
     from featx.extraction.extract import extract
     from featx.extraction.views import extract_views
 
@@ -166,7 +167,11 @@ def _extract_data(
         done = extract(data, progress=progress, **options)
     seen: list[str] = []
     if views:
+        from featx.features.file import read_provenance
+
         options |= {"weights": done.weights} if options["weights"] == "auto" else {}
+        reading = read_colours(read_provenance(done.features).colours)
+        options |= {"depth": reading.depth, "profiles": reading.profiles}
         named = options.pop("output")
         output = None if named is None else done.features
         made = extract_views(data, views, output=output, progress=progress, **options)

@@ -28,6 +28,7 @@ from featx.config import (
 from featx.text import parse_bytes
 
 from .completion import complete_weights
+from .pixels import pixel_options
 from .settings import config_option
 
 if TYPE_CHECKING:
@@ -166,6 +167,7 @@ source_options = stack(
         show_default=True,
         help="fast decodes JPEGs of more than twice the size needed at reduced scale.",
     ),
+    pixel_options,
 )
 
 data_options = stack(data_argument, source_options)

@@ -41,6 +41,8 @@ DECODES = ("exact", "fast")
 LAYERS = ("layer1", "layer2", "layer3", "layer4")  # a ResNet's stages
 POOLS = ("avg", "max")  # of a stage's output over its places
 LAST_LAYER, ALL_LAYERS = "last", "all"
+DEPTHS = ("auto", "full", "used")  # of samples of 16 bits
+PROFILES = ("auto", "srgb", "ignore")  # of colours
 FRAMINGS = ("none", "linear-eval")  # of the pixels
 PROTOCOLS = (*FRAMINGS, "paper")  # of a comparison
 ON_ERROR = ("skip", "fail")
@@ -120,14 +122,19 @@ PROGRESS_SECONDS = 30.0
 CONNECT_SECONDS = 8.0  # before a host counts as out of reach
 
 IMAGE_SUFFIXES = frozenset(
-    {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-)
+    {
+        ".avif", ".bmp", ".gif", ".heic", ".heif", ".hif", ".jfif", ".jpe", ".jpeg", ".jpg",
+        ".jif", ".jxl", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp",
+    }
+)  # fmt: skip
 # What Pillow is allowed to open, whatever a file is called.
-IMAGE_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+IMAGE_FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 BACKGROUND = (255, 255, 255)  # what transparent pixels are laid on
 # Of a picture that is decoded, unless FEATX_MAX_PIXELS says otherwise: where Pillow, too, stops
 # warning of a decompression bomb and refuses. In RGB that is half a gigabyte.
 MAX_PIXELS = 178_956_970
+# Of a PNG's comments and profile, unpacked: Pillow's own megabyte calls good pictures damaged.
+MAX_TEXT_BYTES = 1 << 26
 
 # Of files of parameters that torch.save writes; .tar is PyTorch's own checkpoint.pth.tar.
 TORCH_SUFFIXES = (".pth", ".pt", ".tar", ".ckpt", ".bin")
@@ -162,10 +169,9 @@ SYSTEM_FILES = frozenset(
 )  # fmt: skip
 # What lies beside images, by suffix.
 OTHER_FILES = {
-    "HEIC and JPEG XL images": (".heic", ".heif", ".hif", ".avif", ".jxl"),
     "images of other formats": (
-        ".apng", ".cur", ".dib", ".exr", ".hdr", ".icns", ".ico", ".j2k", ".jfif", ".jp2", ".jpe",
-        ".jpx", ".pbm", ".pcx", ".pnm", ".tga", ".xbm", ".xpm",
+        ".apng", ".cur", ".dib", ".exr", ".hdr", ".icns", ".ico", ".j2k", ".jp2", ".jpx",
+        ".pbm", ".pcx", ".pnm", ".tga", ".xbm", ".xpm",
     ),
     "raw photographs": (
         ".3fr", ".arw", ".cr2", ".cr3", ".dng", ".erf", ".iiq", ".nef", ".nrw", ".orf", ".pef",

@@ -22,6 +22,7 @@ SETTINGS = Path(__file__).parents[1] / "setup.cfg"
 FLOORS = [
     {"arrays", "config", "errors", "machine", "text"},
     {"storage", "timing"},
+    {"decoding"},
     {"data", "network", "training"},
     {"features"},
     {"doctor", "extraction", "finetuning", "heads"},

@@ -16,6 +16,8 @@ from shared import CLASSES, PROVENANCE
 
 import featx
 from featx.config import SPLITS, Preprocessing
+from featx.decoding.pixel_format import FIRST_COLOURS
+from featx.errors import OutputExistsError
 from featx.features.content import Features
 from featx.network.backbone import empty_state
 from featx.network.catalogue import KNOWN, KnownWeights
@@ -64,7 +66,9 @@ def exact(tmp_path, monkeypatch):
         "featx.extraction.result.version",
         {"featx": "1", "torch": "1", "numpy": "2.0.0"}.__getitem__,
     )
-    monkeypatch.setattr("featx.extraction.runner.describe_decoder", lambda decode: "pillow 1")
+    for user in ("extraction.runner", "features.cache", "features.provenance"):
+        monkeypatch.setattr(f"featx.{user}.describe_decoder", lambda decode: "pillow 1")
+    monkeypatch.setattr("featx.decoding.pixel_format.find_littlecms", lambda: "1")
 
 
 @pytest.fixture
@@ -80,17 +84,33 @@ def pictures(tmp_path):
     return root
 
 
+# The first files of featx did not look at colour profiles: asked to, it makes them still.
 @pytest.mark.parametrize(
-    ("engine", "storage", "sha256"),
+    ("engine", "storage", "profiles", "sha256"),
     [
-        ("torch", "float32", "dc32f2498ec4643d33fba22cb336b4b65d59ccd66c0b66e5d1c260e0f42bc0fd"),
-        ("openvino", "float32", "bd5eed1291ae3138de416ca9e21c5f3a1b03d8ddbdc2130d53f6b29404b83ccb"),
-        ("torch", "float16", "1b6b1fedfee8690d97861e7658333642f1719977a2041fc17cfd60a23500dd27"),
+        (
+            "torch", "float32", "ignore",
+            "dc32f2498ec4643d33fba22cb336b4b65d59ccd66c0b66e5d1c260e0f42bc0fd",
+        ),
+        (
+            "openvino", "float32", "ignore",
+            "bd5eed1291ae3138de416ca9e21c5f3a1b03d8ddbdc2130d53f6b29404b83ccb",
+        ),
+        (
+            "torch", "float16", "ignore",
+            "1b6b1fedfee8690d97861e7658333642f1719977a2041fc17cfd60a23500dd27",
+        ),
+        (
+            "torch", "float32", "srgb",
+            "35f0ab7c8efe007402ae6280cfdf62a333979911ac5b4397a27b246ce5fa5c18",
+        ),
     ],
-)
-def test_the_bytes_of_a_feature_file(engine, storage, sha256, exact, pictures, tmp_path):
+)  # fmt: skip
+def test_the_bytes_of_a_feature_file(engine, storage, profiles, sha256, exact, pictures, tmp_path):
     out = tmp_path / "F.h5"
-    featx.extract(pictures, split="first:2,1", output=out, engine=engine, storage=storage)
+    featx.extract(
+        pictures, split="first:2,1", output=out, engine=engine, storage=storage, profiles=profiles
+    )
     found = featx.load_features(out)
     assert found.X.shape == (12, 2048)
     assert len(np.unique(found.X)) > 50  # no network of zeros
@@ -210,7 +230,34 @@ def test_the_recipe_of_imagenets_own_layer(exact, learned, monkeypatch):
 def test_the_recipe_of_a_baseline(options, key, exact, pictures, tmp_path, monkeypatch):
     monkeypatch.setattr("featx.finetuning.recipe.describe_decoder", lambda decode: "pillow 1")
     model, skipped = featx.finetune(
-        pictures, split="first:2,1", epochs=1, output=tmp_path / "run", **options
+        pictures, split="first:2,1", epochs=1, output=tmp_path / "run", profiles="ignore", **options
     )
     assert not skipped
     assert hash_json(model.recipe) == model.recipe_key == key
+
+
+def test_the_recipe_of_a_baseline_that_follows_profiles(exact, pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr("featx.finetuning.recipe.describe_decoder", lambda decode: "pillow 1")
+    model, _ = featx.finetune(pictures, split="first:2,1", epochs=1, output=tmp_path / "run")
+    assert model.recipe_key == "e738420f1330a689fe100ea850db1ed73f4ba48ef8d6b926e286fc781bf0b7ab"
+
+
+def test_a_file_of_the_first_making_goes_on_as_it_was_made(exact, pictures, tmp_path):
+    def extract(name, **options):
+        out = tmp_path / name
+        done = featx.extract(pictures, split="0.5,0.25,0.25", output=out, engine="torch", **options)
+        return done.extracted, hashlib.sha256(out.read_bytes()).hexdigest()
+
+    n, first = extract("F.h5", profiles="ignore")
+    assert n == 12
+    assert extract("F.h5") == (0, first)
+    pixels = np.random.default_rng(9).integers(0, 256, (40, 40, 3), np.uint8)
+    for name in CLASSES:
+        Image.fromarray(pixels + len(name)).save(pictures / name / "more.png")
+    n, grown = extract("F.h5")
+    assert n == 3
+    assert featx.load_features(tmp_path / "F.h5").provenance.colours == FIRST_COLOURS
+    # Byte for byte what the first making makes of all at once, and no other does.
+    assert extract("G.h5", profiles="ignore", overwrite=True)[1] == grown
+    with pytest.raises(OutputExistsError, match="icc to srgb"):
+        extract("F.h5", profiles="srgb")

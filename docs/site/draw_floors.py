@@ -33,6 +33,7 @@ PLACES = {
     "data": (150, "which images, which pixels"),
     "network": (350, "weights, ResNet50, engines"),
     "training": (890, "epochs, metrics, models"),
+    "decoding": (150, "bytes to a picture"),
     "storage": (500, "files, locks, rows, blocks, sealed HDF5"),
     "timing": (790, "stages, bars, lines of a log"),
 }

@@ -19,6 +19,7 @@ from featx.auditing.pixels import look_at
 from featx.auditing.relatives import list_divided, list_related
 from featx.config import SPLITS
 from featx.data.splits import find_untrainable
+from featx.decoding.pixel_format import read_colours
 from featx.errors import BudgetError, DatasetError
 from featx.features.content import Features
 from featx.features.file import read_features
@@ -177,7 +178,8 @@ def audit(
     else:
         workers = count_cores() if num_workers is None else num_workers
         watch = Meter("pictures", len(held.paths), progress).watch
-        looks = look_at(place, held.paths.tolist(), held.hashes.tolist(), workers, watch)
+        reading = read_colours(held.provenance.colours)
+        looks = look_at(place, held.paths.tolist(), held.hashes.tolist(), workers, watch, reading)
         if looks.failures:
             notes.append(
                 f"{len(looks.failures)} of {len(held.paths)} pictures were not seen in {place}: "

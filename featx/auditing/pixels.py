@@ -15,6 +15,7 @@ from scipy.ndimage import laplace
 
 from featx.data.images import open_rgb
 from featx.data.loading import load_batches
+from featx.decoding.pixel_format import Reading
 
 _SIDE = 64  # pixels of the square that is hashed
 _WAVES = 16  # of each direction that are kept: 256 bits
@@ -56,6 +57,7 @@ def look_at(
     digests: Sequence[str],
     num_workers: int,
     watch: Callable[[Iterable[int]], Iterable[int]] = iter,
+    reading: Reading | None = None,
 ) -> Looks:
     """Decode pictures, two batches of 64 at a time, and keep 80 bytes of each.
 
@@ -70,10 +72,12 @@ def look_at(
         Decoding threads; 0 decodes in the calling thread.
     watch : callable
         Wraps the rows as they are taken: a progress bar.
+    reading : Reading, optional
+        See `open_rgb`.
     """
 
     def load(row: int) -> npt.NDArray[Any]:
-        return describe_picture(open_rgb(root / paths[row], digests[row]))
+        return describe_picture(open_rgb(root / paths[row], digests[row], reading))
 
     table = np.zeros(len(paths), LOOK)
     failures: list[tuple[int, str]] = []

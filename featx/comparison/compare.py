@@ -38,6 +38,7 @@ from featx.data.groups import choose_grouping
 from featx.data.manifest import GROUP_COLUMN, write_manifest
 from featx.data.sources import take_dataset
 from featx.data.splits import promote_val
+from featx.decoding.pixel_format import read_colours
 from featx.errors import BudgetError, ModelError, OutputExistsError, WeightsError
 from featx.extraction.extract import extract_request
 from featx.extraction.request import Request
@@ -96,6 +97,10 @@ def compare(
     engine: str = "auto",
     precision: str = "fp32",
     decode: str = "exact",
+    depth: str = "auto",
+    sample_range: tuple[float, float] | str | None = None,
+    channels: tuple[int, ...] | str | None = None,
+    profiles: str = "auto",
     batch_size: int | None = None,
     num_workers: int | None = None,
     on_error: str = "skip",
@@ -156,8 +161,8 @@ def compare(
         Use an `output` that holds the comparison of another dataset.
     data, split, root, recursive, group, group_pattern, group_time, group_folder
         See `featx.read_dataset`. With groups, intervals and pairs take a group for an observation.
-    backbone, weights, device, engine, precision, decode, batch_size, num_workers, on_error
-    cache_dir, rehash, lock
+    backbone, weights, device, engine, precision, decode, depth, sample_range, channels, profiles
+    batch_size, num_workers, on_error, cache_dir, rehash, lock
         See `featx.extract`.
     seed, max_memory, progress
         See `featx.fit`. Of the default heads those that need more memory are left out.
@@ -201,8 +206,9 @@ def compare(
         raise OutputExistsError(folder, ("the manifest that is compared on",))
     claim_folder(folder, dataset, output is not None, overwrite)
     choice = Choice(
-        engine=engine, precision=precision, decode=decode, protocol=rule.framing, backbone=backbone
-    )
+        engine=engine, precision=precision, decode=decode, protocol=rule.framing, backbone=backbone,
+        depth=depth, sample_range=sample_range, channels=channels, profiles=profiles,
+    )  # fmt: skip
     request = Request(
         data=dataset,
         choice=choice,
@@ -227,12 +233,14 @@ def compare(
     write_manifest(rows.dataset, folder / "split.csv", overwrite)
     # What auto has become, for all that follows and for whoever repeats it.
     settled = _settle(features, weights)
-    weights = settled["weights"]
+    weights, reading = settled["weights"], read_colours(features.provenance.colours)
     choice = replace(
         choice,
         backbone=settled["backbone"],
         engine=settled["engine"],
         precision=settled["precision"],
+        depth=reading.depth,
+        profiles=reading.profiles,
     )
     request = replace(request, weights=weights, choice=choice)
     seen = []
@@ -248,7 +256,8 @@ def compare(
     )  # fmt: skip
     tuning = TuneOptions(
         epochs=epochs, augment=augment, prefix_cache=prefix_cache, class_weight=class_weight,
-        calibrate=calibrate, decode=decode, seed=seed, learning_rate=learning_rate,
+        calibrate=calibrate, decode=decode, colours=features.provenance.colours, seed=seed,
+        learning_rate=learning_rate,
     )  # fmt: skip
     trainer = HeadTrainer(folder, features, seeds, weights, max_memory)
     candidates = []
@@ -320,7 +329,7 @@ def compare(
             "seeds": seeds, "margin": margin, "protocol": protocol,
             "learning_curves": learning_curves, "cv": cv, "cv_baselines": cv_baselines,
             "prevalence": str((folder / PREVALENCE_NAME).resolve()) if expected else None,
-            **settled,
+            **settled, "depth": depth, **reading.to_options(),
         },
         machine=describe_machine(),
         prevalence=expected,
@@ -353,7 +362,8 @@ def _evaluate(
 
 def _say(tuning: TuneOptions) -> dict[str, Any]:
     """What is asked of baselines, but for what no option of a comparison says."""
-    return {name: value for name, value in vars(tuning).items() if name != "batch_size"}
+    untold = ("batch_size", "colours")
+    return {name: value for name, value in vars(tuning).items() if name not in untold}
 
 
 def _settle(features: Features, weights: str) -> dict[str, str]:

@@ -13,7 +13,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from featx.config import Preprocessing
-from featx.data.images import Source, hash_pixels, load_image, open_rgb
+from featx.data.images import load_image, open_rgb
+from featx.decoding.picture import Source, hash_pixels
+from featx.decoding.pixel_format import Reading
 from featx.errors import DatasetError, ImageError
 from featx.storage.files import hash_file
 
@@ -64,11 +66,13 @@ class Picture:
         except ImageError as error:
             raise self._name(error) from error
 
-    def load(self, preprocessing: Preprocessing, digest: str) -> npt.NDArray[np.uint8]:
+    def load(
+        self, preprocessing: Preprocessing, digest: str, reading: Reading | None = None
+    ) -> npt.NDArray[np.uint8]:
         """See `load_image`."""
         source = self.source()
         try:
-            return load_image(source, preprocessing, digest)
+            return load_image(source, preprocessing, digest, reading=reading)
         except ImageError as error:
             if isinstance(source, Path):
                 raise

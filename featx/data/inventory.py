@@ -319,6 +319,10 @@ class Inventory:
         """Where they lie."""
         return [self.root / image.path for image in self.first_images(most)]
 
+    def iterate_paths(self) -> Iterator[Path]:
+        """Where all images lie that were read, in order."""
+        return (self.root / image.path for image in self.iterate_read())
+
     def fingerprint(self) -> str:
         """`Features.fingerprint` of all images that were read."""
         return fingerprint_images(self.classes, self.iterate_read())

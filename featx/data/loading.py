@@ -6,7 +6,8 @@ import contextlib
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Generic, TypeVar
 
 import joblib
@@ -15,11 +16,15 @@ import numpy.typing as npt
 
 from featx.config import Preprocessing
 from featx.data.dataset import HashedRows, Skipped
-from featx.data.images import Source, load_image, open_rgb
+from featx.data.images import load_image, open_rgb
+from featx.decoding.picture import Source, may_be_deep
+from featx.decoding.pixel_format import Reading, Seen
 from featx.errors import ImageError
 from featx.machine import count_cores
 
 Item = TypeVar("Item", bound=np.generic)
+
+_LOOKED_AT = 256  # images at a time, of a pass that keeps nothing of them
 
 
 @dataclass(frozen=True)
@@ -121,7 +126,11 @@ def _decode_ahead(
 
 
 def decode_some(
-    paths: Iterable[Source], preprocessing: Preprocessing, most: int, decode: str = "exact"
+    paths: Iterable[Source],
+    preprocessing: Preprocessing,
+    most: int,
+    decode: str = "exact",
+    reading: Reading | None = None,
 ) -> npt.NDArray[np.uint8]:
     """Pixels of the first images that can be decoded, for a probe; noise where none can.
 
@@ -135,15 +144,42 @@ def decode_some(
         if len(found) == most:
             break
         with contextlib.suppress(ImageError):
-            found.append(load_image(path, preprocessing, decode=decode))
+            found.append(load_image(path, preprocessing, decode=decode, reading=reading))
     if found:
         return np.stack(found)
     side = preprocessing.crop
     return np.random.default_rng(0).integers(0, 256, (1, side, side, 3), np.uint8)
 
 
+def find_depth(paths: Iterable[Path], reading: Reading, num_workers: int) -> str:
+    """How deep samples of 16 bits go in these images: "used N", or "full" where that is the same.
+
+    Only images that may have such samples are decoded; one that cannot be is passed over.
+    """
+    seen = Seen()
+    reading = replace(reading, profiles="ignore", seen=seen)
+    under_way: dict[int, Path] = {}
+
+    def list_positions() -> Iterator[int]:
+        for position, path in enumerate(paths):
+            under_way[position] = path
+            yield position
+
+    def look(position: int) -> npt.NDArray[np.uint8]:
+        path = under_way.pop(position)
+        if may_be_deep(path):
+            with contextlib.suppress(ImageError):
+                open_rgb(path, reading=reading)
+        return np.empty(0, np.uint8)
+
+    for _ in load_batches(look, list_positions(), _LOOKED_AT, num_workers):
+        pass
+    bits = seen.used_bits()
+    return "full" if bits == 16 else f"used {bits}"
+
+
 def leave_out_undecodable(
-    rows: HashedRows, on_error: str
+    rows: HashedRows, on_error: str, reading: Reading | None = None
 ) -> tuple[HashedRows, tuple[Skipped, ...]]:
     """Decode every image once; leave out those that cannot be, and say which and why.
 
@@ -153,9 +189,12 @@ def leave_out_undecodable(
         `on_error` is "fail" and there is one.
     """
 
+    seen = Seen()
+    reading = replace(reading or Reading(), seen=seen)
+
     def try_open(i: int) -> Skipped | None:
         try:
-            open_rgb(rows.locate(i))
+            open_rgb(rows.locate(i), reading=reading)
         except ImageError as error:
             if on_error == "fail":
                 raise
@@ -166,5 +205,6 @@ def leave_out_undecodable(
     tried = joblib.Parallel(n_jobs=count_cores(), prefer="threads", batch_size=16)(
         joblib.delayed(try_open)(i) for i in range(len(rows.hashes))
     )
+    seen.warn(reading)
     skipped = [*rows.unread, *(one for one in tried if one is not None)]
     return rows.select(np.array([one is None for one in tried])), tuple(sorted(skipped))

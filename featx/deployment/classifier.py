@@ -9,6 +9,7 @@ from pathlib import Path
 
 from featx.config import BACKBONE, Preprocessing
 from featx.data.images import read_decode
+from featx.decoding.pixel_format import FIRST_COLOURS, Reading, read_colours
 from featx.errors import ModelError, WeightsError
 from featx.finetuning.tuned_network import load_tuned
 from featx.heads.head import Head, load_head
@@ -40,12 +41,15 @@ class Classifier:
     head : Head
     decode : {"exact", "fast"}
         How the images were decoded that it learned on.
+    reading : Reading
+        How their pixels were read.
     """
 
     model: Model
     weights: Weights
     head: Head
     decode: str
+    reading: Reading
 
 
 def read_classifier(
@@ -82,13 +86,16 @@ def read_classifier(
         )
     found = replace(found, preprocessing=Preprocessing.from_dict(learned["preprocessing"]))
     decode = read_decode(learned.get("decoder") or trained.recipe.get("decoder", ""))
+    colours = learned.get("colours") or trained.recipe.get("colours", FIRST_COLOURS)
+    reading = read_colours(colours)
     if trained.kind == "head":
-        return Classifier(trained, found, load_head(trained), decode)
+        return Classifier(trained, found, load_head(trained), decode, reading)
     tuned = load_tuned(trained, found)
     last = LinearFit(tuned.head.weight.detach().numpy(), tuned.head.bias.detach().numpy())
     temperature = float(trained.outcome.details.get("temperature", 1.0))
     head = Head(trained.name, trained.classes, Scaler("none"), last, temperature)
-    return Classifier(trained, replace(found, state=tuned.network.state_dict()), head, decode)
+    tuned_weights = replace(found, state=tuned.network.state_dict())
+    return Classifier(trained, tuned_weights, head, decode, reading)
 
 
 def find_weights(trained: Model, *, progress: bool = False) -> Weights:

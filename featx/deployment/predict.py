@@ -18,6 +18,7 @@ from featx.data.dataset import LeftOut, Leftovers, Skipped
 from featx.data.folders import describe_left_out
 from featx.data.images import load_image
 from featx.data.loading import decode_some, load_batches
+from featx.decoding.pixel_format import Seen
 from featx.deployment.classifier import Classifier, read_classifier
 from featx.deployment.listing import find_images, list_paths
 from featx.errors import DatasetError, ImageError, ModelError
@@ -213,7 +214,9 @@ def predict(
                 raise DatasetError("no images: the list is empty")
             runner = make_engine(
                 classifier.weights,
-                lambda most: decode_some(first, preprocessing, most, classifier.decode),
+                lambda most: decode_some(
+                    first, preprocessing, most, classifier.decode, classifier.reading
+                ),
                 engine=choice.engine,
                 precision=choice.precision,
                 device=device,
@@ -309,6 +312,8 @@ def _run(
     """Decode and run all, a batch at a time, and give out the results in order."""
     under_way: dict[int, Path] = {}
     preprocessing, decode = classifier.weights.preprocessing, classifier.decode
+    seen = Seen()
+    reading = replace(classifier.reading, seen=seen)
 
     def list_positions() -> Iterator[int]:
         for position, path in enumerate(paths):
@@ -316,7 +321,7 @@ def _run(
             yield position
 
     def load(position: int) -> npt.NDArray[np.uint8]:
-        return load_image(under_way[position], preprocessing, decode=decode)
+        return load_image(under_way[position], preprocessing, None, decode, reading)
 
     first_failure: ImageError | None = None
     predicted = False
@@ -336,6 +341,7 @@ def _run(
             count(len(results))
             for position in sorted(results):
                 yield results[position]
+    seen.warn(reading)
     if first_failure is not None and not predicted:
         raise first_failure
 

@@ -18,6 +18,7 @@ from featx.data.dataset import Dataset
 from featx.data.groups import choose_grouping
 from featx.data.images import load_image, read_decode
 from featx.data.inventory import Image, Inventory
+from featx.decoding.pixel_format import Seen, read_colours
 from featx.errors import DatasetError, ImageError
 from featx.extraction.parts import Part, estimate_parts, part_features, run_parts
 from featx.extraction.place import examine_place
@@ -72,6 +73,10 @@ def extract(
     engine: str = "auto",
     precision: str = "fp32",
     decode: str = "exact",
+    depth: str = "auto",
+    sample_range: tuple[float, float] | str | None = None,
+    channels: tuple[int, ...] | str | None = None,
+    profiles: str = "auto",
     protocol: str = "none",
     view: int = 0,
     storage: str = "float32",
@@ -110,6 +115,17 @@ def extract(
         Of the computation; auto: bf16 where a probe finds it as good and really faster.
     decode : {"exact", "fast"}
         fast: large JPEGs at reduced scale; see `load_image`.
+    depth : {"auto", "full", "used"}
+        Of samples of 16 bits: auto and full scale them by their type, and auto says where that
+        leaves pictures dark; used scales by the highest bit that occurs in the data.
+    sample_range : (float, float), optional
+        What is black and what is white in samples of more than 8 bits, and in those that are signed
+        or floating-point, which are not read without.
+    channels : tuple of int, optional
+        Of a TIFF of several channels: one, or which are red, green and blue.
+    profiles : {"auto", "srgb", "ignore"}
+        Convert colours to sRGB by a picture's ICC profile, or not; auto: as the same data's file
+        was made, else srgb.
     protocol : {"none", "linear-eval"}
     view : int
         See `Preprocessing.frame`; a view is decoded exactly.
@@ -172,6 +188,10 @@ def extract(
                 engine=engine,
                 precision=precision,
                 decode="exact" if view else decode,
+                depth=depth,
+                sample_range=sample_range,
+                channels=channels,
+                profiles=profiles,
                 protocol=protocol,
                 view=view,
                 storage=storage,
@@ -205,7 +225,8 @@ def extract_request(request: Request) -> Extraction:
 def _extract(lookup: Lookup) -> Extraction:
     request, inventory = lookup.request, lookup.inventory
     # Before weights are fetched and a network is built for nothing.
-    choice, place = request.choice, request.output or lookup.cache_dir / "features.h5"
+    choice = request.settle_depth(inventory)
+    place = request.output or lookup.cache_dir / "features.h5"
     n_numbers = BACKBONES[choice.backbone] + count_columns(choice.layers, choice.backbone)
     with explain_denied(lookup.cache_dir) if request.output is None else nullcontext():
         check_room(Path(place), inventory, n_numbers, choice.storage)
@@ -321,10 +342,11 @@ def extract_inventory(
             }
             ledger.take(checkpoints.keep(part_features(part, inventory, provenance), cost))
 
+        seen = Seen()
         done = run_parts(
             ledger,
             engine,
-            _make_loader(inventory, provenance, fixed),
+            _make_loader(inventory, provenance, fixed, seen),
             keep,
             stages=stages,
             num_workers=workers,
@@ -341,6 +363,7 @@ def extract_inventory(
             making, engine.device, computed=done.computed, speed=speed, empty_ok=fixed
         )
         checkpoints.discard()
+    seen.warn(read_colours(provenance.colours))
     if done.computed:
         for line in describe_stages(stages, workers):
             log.debug("%s", line)
@@ -348,16 +371,17 @@ def extract_inventory(
 
 
 def _make_loader(
-    inventory: Inventory, provenance: Provenance, fixed: bool
+    inventory: Inventory, provenance: Provenance, fixed: bool, seen: Seen
 ) -> Callable[[Image], npt.NDArray[np.uint8]]:
     """What decodes an image as the provenance says; see `extract_inventory` for `fixed`."""
     decode = read_decode(provenance.decoder)
     preprocessing = Preprocessing.from_dict(provenance.preprocessing)
+    reading = replace(read_colours(provenance.colours), seen=seen)
 
     def load(image: Image) -> npt.NDArray[np.uint8]:
         where = inventory.root / image.path
         try:
-            return load_image(where, preprocessing, image.digest, decode)
+            return load_image(where, preprocessing, image.digest, decode, reading)
         except ImageError as error:
             if fixed and error.kind == "unreadable":
                 raise DatasetError(

@@ -10,9 +10,10 @@ from pathlib import Path
 from featx.data.dataset import Dataset
 from featx.data.groups import Grouping
 from featx.data.hashing import hash_images, write_index
-from featx.data.images import pixel_limit
 from featx.data.inventory import Inventory, take_inventory
+from featx.data.loading import find_depth
 from featx.data.sources import read_inventory
+from featx.decoding.picture import pixel_limit
 from featx.errors import FeatureFileError, FeatxError, ImageError
 from featx.extraction.result import Extraction, summarise_found
 from featx.features.cache import OpenFiles, find_cache_dir, find_finished, list_same_data
@@ -73,6 +74,14 @@ class Request:
         return read_inventory(
             self.data, self.split, self.root, recursive=self.recursive, grouping=self.grouping
         )
+
+    def settle_depth(self, inventory: Inventory) -> Choice:
+        """What was chosen, with how deep samples go where the images are to say it."""
+        choice = self.choice
+        if choice.depth != "used":
+            return choice
+        paths = inventory.iterate_paths()
+        return replace(choice, depth=find_depth(paths, choice.reading, self.count_workers()))
 
     def count_workers(self) -> int:
         """Decoding threads."""

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from featx.data.images import Source, describe_colours, describe_decoder
+from featx.data.images import describe_decoder
 from featx.data.loading import decode_some
+from featx.decoding.picture import Source
+from featx.decoding.pixel_format import describe_colours
 from featx.features.provenance import Choice, Provenance
 from featx.timing import Stages
 
@@ -36,7 +38,7 @@ def make_provenance(weights: Weights, engine: str, choice: Choice) -> Provenance
         weights_sha256=weights.sha256,
         preprocessing=weights.preprocessing.to_dict(),
         decoder=describe_decoder(choice.decode),
-        colours=describe_colours(),
+        colours=describe_colours(choice.reading),
         engine=engine,
         precision=choice.precision,
         storage=choice.storage,
@@ -77,12 +79,13 @@ def build_runner(
     from featx.network.engine_choice import make_engine
 
     found = resolve_framed(choice, weights, made, progress)
+    settled = choice.settle(made)
 
     def decode_first(most: int) -> npt.NDArray[np.uint8]:
-        return decode_some(find_paths(most), found.preprocessing, most, choice.decode)
+        paths = find_paths(most)
+        return decode_some(paths, found.preprocessing, most, choice.decode, settled.reading)
 
     with stages.time("start"):
-        settled = choice.settle(made)
         engine = make_engine(
             found,
             decode_first,
@@ -92,7 +95,7 @@ def build_runner(
             batch_size=batch_size,
             layers=settled.layers,
         )
-    made_with = replace(choice, precision=engine.precision, layers=engine.layers)
+    made_with = replace(settled, precision=engine.precision, layers=engine.layers)
     return engine, make_provenance(found, engine.name, made_with)
 
 

@@ -27,6 +27,7 @@ from featx.config import (
 )
 from featx.data.inputs import Picture, list_pictures
 from featx.data.loading import load_batches
+from featx.decoding.pixel_format import read_colours
 from featx.errors import DatasetError, DeviceError, ExtractionError, WeightsError
 from featx.extraction.runner import build_runner
 from featx.features.cache import find_cache_dir, is_asked_for, prepare_cache
@@ -368,9 +369,10 @@ def _compute(
     """Run the network over images, and keep what it gives, whatever ends it."""
     digests = list(pictures)
     preprocessing = Preprocessing.from_dict(runner.made.preprocessing)
+    reading = read_colours(runner.made.colours)
 
     def load(i: int) -> npt.NDArray[np.uint8]:
-        return pictures[digests[i]].load(preprocessing, digests[i])
+        return pictures[digests[i]].load(preprocessing, digests[i], reading)
 
     rows, waiting, begun = Rows(), Rows(), time.monotonic()
     batches = load_batches(load, range(len(digests)), runner.engine.batch_size, workers)

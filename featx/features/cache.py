@@ -11,8 +11,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from featx.data.dataset import Dataset
-from featx.data.images import describe_colours, describe_decoder, read_decode
+from featx.data.images import describe_decoder, read_decode
 from featx.data.inventory import Inventory
+from featx.decoding.pixel_format import describe_colours, read_colours
 from featx.errors import FeatureFileError, FeatxError, StorageError
 from featx.features.content import FeatureFile
 from featx.features.file import open_features, read_provenance_key
@@ -125,7 +126,7 @@ def is_asked_for(made: Provenance, weights: str, choice: Choice) -> bool:
         and made.preprocessing == choice.frame(known.preprocessing).to_dict()
         and choice.accepts(made)
         and made.decoder == describe_decoder(read_decode(made.decoder))
-        and made.colours == describe_colours()
+        and made.colours == describe_colours(read_colours(made.colours))
     )
 
 

@@ -14,6 +14,7 @@ from featx.config import SPLITS
 from featx.data.columns import Selection
 from featx.data.dataset import Fingerprint, Skipped
 from featx.data.inventory import Image, Inventory, fingerprint_images
+from featx.decoding.file_kinds import is_mended
 from featx.errors import CONTENT_FAULTS, ExtractionError, ImageError
 from featx.features.content import GROUPS, FeatureFile
 from featx.storage.rows import Rows, StoredRows, decode_text, iterate_slices
@@ -72,7 +73,7 @@ class Ledger:
         new = self._db.total_changes - before
         self._sources.append(file.columns)
         for one in file.heading.skipped:
-            if one.digest:
+            if one.digest and not is_mended(one.reason):
                 self._note_bad(bytes.fromhex(one.digest), one.kind, one.reason)
         return new
 
@@ -288,7 +289,7 @@ def holds(file: FeatureFile, inventory: Inventory, retry: bool = True) -> bool:
     retry : bool
         An image that was skipped for a fault that is not its content's is to be tried again.
     """
-    listed = {one.path: one.digest for one in file.heading.skipped}
+    listed = {one.path: "" if is_mended(one.reason) else one.digest for one in file.heading.skipped}
     left_out = {one.path for one in inventory.unread}
 
     def iterate_held() -> Iterator[Image]:

@@ -6,7 +6,16 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from featx.config import BACKBONE, LAST_LAYER, SCHEMA, Preprocessing
-from featx.data.images import read_decode
+from featx.data.images import describe_decoder, read_decode
+from featx.decoding.pixel_format import (
+    Reading,
+    check_depth,
+    check_profiles,
+    parse_channels,
+    parse_range,
+    read_colours,
+)
+from featx.errors import DatasetError
 from featx.machine import describe_engine
 from featx.network.catalogue import check_backbone
 from featx.network.layers import count_columns, includes, parse_layers, spell_layers
@@ -92,6 +101,16 @@ class Choice:
         A key of `BACKBONES`.
     layers : str
         See `parse_layers`.
+    depth : {"auto", "full", "used"}
+        Of samples of 16 bits: auto and full take their type's range, used the bits that occur in
+        the data; "used N", once those are known.
+    sample_range : (float, float) or "LOW,HIGH", optional
+        Black and white of samples of more than 8 bits, signed or floating-point.
+    channels : tuple of 1 or 3 int, or "0,1,2", optional
+        Of a TIFF of several channels, those to take.
+    profiles : {"auto", "srgb", "ignore"}
+        Whether a picture's ICC profile is followed; auto: as features that are there did, else it
+        is.
 
     Raises
     ------
@@ -99,6 +118,8 @@ class Choice:
         There is no such backbone.
     LayersError
         There are no such layers.
+    DatasetError
+        Pixels cannot be read so.
     """
 
     engine: str = "auto"
@@ -109,10 +130,32 @@ class Choice:
     storage: str = "float32"
     backbone: str = BACKBONE
     layers: str = LAST_LAYER
+    depth: str = "auto"
+    sample_range: tuple[float, float] | str | None = None
+    channels: tuple[int, ...] | str | None = None
+    profiles: str = "auto"
 
     def __post_init__(self) -> None:
         check_backbone(self.backbone)
         object.__setattr__(self, "layers", spell_layers(parse_layers(self.layers)))
+        check_depth(self.depth)
+        check_profiles(self.profiles)
+        for name, parse in (("sample_range", parse_range), ("channels", parse_channels)):
+            given = getattr(self, name)
+            if given is not None:
+                object.__setattr__(self, name, parse(given))  # a frozen object's own way
+        if self.sample_range is not None and self.depth not in ("auto", "full"):
+            raise DatasetError(f"depth {self.depth} and a range: each is a scale, say one of them")
+
+    @property
+    def reading(self) -> Reading:
+        """How pixels are read where no features are there that say more."""
+        return Reading(
+            profiles="srgb" if self.profiles == "auto" else self.profiles,
+            depth=self.depth if self.depth.startswith("used ") else "full",
+            sample_range=self.sample_range,  # type: ignore[arg-type]  # parsed by now
+            channels=self.channels,  # type: ignore[arg-type]
+        )
 
     def frame(self, preprocessing: Preprocessing) -> Preprocessing:
         """What is to be done with images that weights want preprocessed so."""
@@ -124,7 +167,15 @@ class Choice:
         precision = self.precision in ("auto", made.precision)
         stored = self.storage == made.storage and self.decode == read_decode(made.decoder)
         kept = self.backbone == made.backbone and includes(made.layers, self.layers)
-        return engine and precision and stored and kept
+        alike = stored and kept and self._accepts_reading(read_colours(made.colours))
+        return engine and precision and alike
+
+    def _accepts_reading(self, made: Reading) -> bool:
+        mine = self.reading
+        used = self.depth == "used" and made.depth.startswith("used ")
+        profiles = self.profiles in ("auto", made.profiles)
+        stated = (mine.sample_range, mine.channels) == (made.sample_range, made.channels)
+        return profiles and stated and (used or (self.depth != "used" and mine.depth == made.depth))
 
     def settle(self, made: Provenance | None) -> Choice:
         """This choice with what is left open taken from a file, where it can still be made so.
@@ -136,4 +187,7 @@ class Choice:
         name = made.engine.split()[0]
         if made.engine != describe_engine(name):
             return self
-        return replace(self, engine=name, precision=made.precision, layers=made.layers)
+        found = replace(self, engine=name, precision=made.precision, layers=made.layers)
+        if made.decoder != describe_decoder(read_decode(made.decoder)):
+            return found  # all is decoded anew
+        return replace(found, profiles=read_colours(made.colours).profiles)

@@ -23,9 +23,11 @@ from featx.config import (
 from featx.data.dataset import Dataset, HashedRows, Skipped, check_trainable
 from featx.data.groups import choose_grouping
 from featx.data.hashing import hash_rows
-from featx.data.loading import leave_out_undecodable
+from featx.data.loading import find_depth, leave_out_undecodable
 from featx.data.sources import take_dataset
+from featx.decoding.pixel_format import FIRST_COLOURS, Reading, describe_colours, read_colours
 from featx.features.cache import find_cache_dir, find_making, list_same_data
+from featx.features.provenance import Choice, Provenance
 from featx.finetuning.prefix import PrefixBatches, PrefixFile, row_bytes
 from featx.finetuning.recipe import TuneOptions, list_rates, make_tune_recipe, run_name
 from featx.finetuning.tuned_network import ImageBatches, TunedNetwork
@@ -66,6 +68,10 @@ def finetune(
     class_weight: str = "none",
     calibrate: bool = False,
     decode: str = "exact",
+    depth: str = "auto",
+    sample_range: tuple[float, float] | str | None = None,
+    channels: tuple[int, ...] | str | None = None,
+    profiles: str = "auto",
     seed: int = 0,
     batch_size: int = TRAIN_BATCH_SIZE,
     device: str = "auto",
@@ -104,6 +110,8 @@ def finetune(
         Fit a temperature for the probabilities on val.
     decode : {"exact", "fast"}
         See `load_image`; augmented images are decoded exactly.
+    depth, sample_range, channels, profiles
+        See `featx.extract`.
     device : {"auto", "cpu", "cuda"}
     num_workers : int, optional
         Decoding threads; None: as many as cores.
@@ -132,8 +140,18 @@ def finetune(
     dataset = take_dataset(data, split, root, grouping, recursive=recursive)
     check_trainable(dataset)
     workers = count_cores() if num_workers is None else num_workers
-    rows, skipped = leave_out_undecodable(hash_rows(dataset, on_error), on_error)
+    choice = Choice(
+        decode=decode,
+        backbone=backbone,
+        depth=depth,
+        sample_range=sample_range,
+        channels=channels,
+        profiles=profiles,
+    )
+    found = hash_rows(dataset, on_error)
     made = find_making(list_same_data(dataset, find_cache_dir()))
+    reading = _settle_reading(choice, found, made, workers)
+    rows, skipped = leave_out_undecodable(found, on_error, reading)
     prefer = made.weights if made is not None else None
     resolved = resolve_weights(weights, prefer=prefer, progress=progress, backbone=backbone)
     options = TuneOptions(
@@ -144,6 +162,7 @@ def finetune(
         class_weight=class_weight,
         calibrate=calibrate,
         decode=decode,
+        colours=describe_colours(reading),
         seed=seed,
         batch_size=batch_size,
     )
@@ -160,6 +179,18 @@ def finetune(
         rows, resolved, recipe, folder, device=device, num_workers=workers, progress=progress
     )
     return model, skipped
+
+
+def _settle_reading(
+    choice: Choice, rows: HashedRows, made: Provenance | None, num_workers: int
+) -> Reading:
+    """How pixels are read: as chosen, else as the features of the same data were."""
+    if choice.depth == "used":
+        paths = (rows.locate(i) for i in range(len(rows.hashes)))
+        choice = replace(choice, depth=find_depth(paths, choice.reading, num_workers))
+    if choice.profiles == "auto" and made is not None:
+        choice = replace(choice, profiles=read_colours(made.colours).profiles)
+    return choice.reading
 
 
 def finetune_rows(
@@ -193,6 +224,7 @@ def finetune_rows(
                 num_workers=num_workers,
                 augment_seed=seed if recipe["augment"] and name == "train" else None,
                 decode=recipe["decode"],
+                reading=read_colours(recipe.get("colours", FIRST_COLOURS)),
             )
     y_train = images["train"].y.numpy()
     weight = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from featx.config import (
@@ -20,6 +20,7 @@ from featx.config import (
 )
 from featx.data.dataset import HashedRows
 from featx.data.images import describe_decoder
+from featx.decoding.pixel_format import FIRST_COLOURS, describe_colours
 from featx.errors import ModelError
 from featx.finetuning.tuned_network import CACHEABLE
 from featx.network.weights import Weights
@@ -39,6 +40,7 @@ class TuneOptions:
     class_weight: str = "none"
     calibrate: bool = False
     decode: str = "exact"
+    colours: str = field(default_factory=describe_colours)
     seed: int = 0
     batch_size: int = TRAIN_BATCH_SIZE
     learning_rate: float | str = "auto"
@@ -69,7 +71,10 @@ def make_tune_recipe(
         raise ModelError(
             f"{dataset.root} has no val images, and options.calibrate needs them: give a split"
         )
+    # Of runs that read pixels as the first ones did, recipes are theirs.
+    colours = {} if options.colours == FIRST_COLOURS else {"colours": options.colours}
     recipe: dict[str, Any] = {
+        **colours,
         "train": train,
         "epochs": options.epochs,
         "augment": options.augment,

@@ -18,6 +18,7 @@ from torchvision.models.resnet import ResNet
 from featx.config import HEAD_LEARNING_RATE, Preprocessing
 from featx.data.images import load_augmented, load_image
 from featx.data.loading import load_batches
+from featx.decoding.pixel_format import Reading
 from featx.errors import ModelError
 from featx.network.backbone import (
     Normalise,
@@ -155,6 +156,7 @@ class ImageBatches:
     num_workers: int
     augment_seed: int | None = None
     decode: str = "exact"
+    reading: Reading | None = None
 
     def iterate(
         self, order: npt.NDArray[np.int64], batch_size: int, epoch: int
@@ -163,10 +165,12 @@ class ImageBatches:
 
         def load(i: int) -> npt.NDArray[np.uint8]:
             if self.augment_seed is None:
-                return load_image(self.paths[i], self.preprocessing, decode=self.decode)
+                return load_image(
+                    self.paths[i], self.preprocessing, decode=self.decode, reading=self.reading
+                )
             # Of the image and the epoch alone, so that the order of threads changes nothing.
             rng = np.random.default_rng([self.augment_seed, epoch, i])
-            return load_augmented(self.paths[i], self.preprocessing, rng)
+            return load_augmented(self.paths[i], self.preprocessing, rng, self.reading)
 
         for batch in load_batches(load, order, batch_size, self.num_workers):
             for _, error in batch.failures:

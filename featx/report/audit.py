@@ -101,7 +101,11 @@ def write_audit_page(audit: Audit, path: Path) -> Path:
     """Write the audit as one HTML page that needs no network and runs no script."""
     shown = [one for _, found in _by_kind(audit) for one in found[:_SHOWN]]
     names = [name for one in shown for name in (one.path, one.other) if name]
-    pictures = embed_pictures(audit.root, names, ()) if audit.root else {}
+    pictures = (
+        embed_pictures(audit.root, names, (), audit.features.provenance.colours)
+        if audit.root
+        else {}
+    )
     write_text(path, render_audit_page(audit, pictures))
     return path
 

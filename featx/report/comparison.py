@@ -86,6 +86,7 @@ def write_report(comparison: Comparison) -> Report:
         comparison.root,
         large=[one["path"] for part in ("examples", "mistakes") for one in exhibits[part]],
         small=[point["path"] for point in drawn["points"]] if drawn else [],
+        colours=comparison.features.provenance.colours,
     )
     write_text(page, as_text(render_page(values, pictures)))  # a path may be no UTF-8
     results = comparison.folder / "results.json"

@@ -18,6 +18,7 @@ from sklearn.manifold import TSNE
 from featx.comparison.candidates import Candidate
 from featx.comparison.result import Comparison
 from featx.data.images import open_rgb
+from featx.decoding.pixel_format import read_colours
 from featx.errors import ImageError
 from featx.machine import count_cores
 
@@ -82,13 +83,19 @@ def map_test(comparison: Comparison, candidate: Candidate) -> dict[str, Any] | N
     }
 
 
-def embed_pictures(root: Path, large: Iterable[str], small: Iterable[str]) -> dict[str, str]:
-    """Images as data: URIs of small JPEGs, by path; those that cannot be read now are left out."""
+def embed_pictures(
+    root: Path, large: Iterable[str], small: Iterable[str], colours: str
+) -> dict[str, str]:
+    """Images as data: URIs of small JPEGs, by path; those that cannot be read now are left out.
+
+    `colours` is what their features' provenance says of how pixels are read.
+    """
+    reading = read_colours(colours)
     sizes = dict.fromkeys(small, _SMALL) | dict.fromkeys(large, _LARGE)
 
     def embed(path: str, size: int) -> tuple[str, str | None]:
         try:
-            image = open_rgb(root / path)
+            image = open_rgb(root / path, reading=reading)
         except ImageError:
             return path, None
         return path, _encode(image, size)

@@ -19,6 +19,7 @@ _USUAL: dict[str, Any] = {
     "backbone": BACKBONE, "weights": "auto", "learning_rate": "auto",
     "engine": "auto", "precision": "fp32", "seed": 0, "prevalence": None, "group": None,
     "choose_on": "folds", "refit": True,
+    "depth": "auto", "range": None, "channels": None, "profiles": "srgb",
 }  # fmt: skip
 
 

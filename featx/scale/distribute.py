@@ -38,6 +38,10 @@ def extract_distributed(
     engine: str = "auto",
     precision: str = "fp32",
     decode: str = "exact",
+    depth: str = "auto",
+    sample_range: tuple[float, float] | str | None = None,
+    channels: tuple[int, ...] | str | None = None,
+    profiles: str = "auto",
     protocol: str = "none",
     storage: str = "float32",
     layers: str = LAST_LAYER,
@@ -62,7 +66,7 @@ def extract_distributed(
     shard_size : int
         Images of a shard.
     data, output, backbone, weights, split, root, recursive, group, group_pattern, group_time
-    group_folder, device, engine, precision, decode
+    group_folder, device, engine, precision, decode, depth, sample_range, channels, profiles
         See `featx.extract`.
     protocol, storage, layers, batch_size, num_workers, on_error, cache_dir, overwrite, rehash
     lock, progress
@@ -90,6 +94,10 @@ def extract_distributed(
                 engine=engine,
                 precision=precision,
                 decode=decode,
+                depth=depth,
+                sample_range=sample_range,
+                channels=channels,
+                profiles=profiles,
                 protocol=protocol,
                 storage=storage,
                 backbone=backbone,

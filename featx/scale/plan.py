@@ -53,6 +53,10 @@ def make_plan(
     engine: str = "auto",
     precision: str = "fp32",
     decode: str = "exact",
+    depth: str = "auto",
+    sample_range: tuple[float, float] | str | None = None,
+    channels: tuple[int, ...] | str | None = None,
+    profiles: str = "auto",
     protocol: str = "none",
     storage: str = "float32",
     layers: str = LAST_LAYER,
@@ -72,8 +76,9 @@ def make_plan(
         See `featx.read_dataset`; or an inventory that was hashed.
     folder : path
         Where the plan goes.
-    backbone, weights, engine, precision, decode, protocol, storage, layers, batch_size, on_error
-        See `featx.extract`; so for `cache_dir` and `rehash`.
+    backbone, weights, engine, precision, decode, depth, sample_range, channels, profiles
+    protocol, storage, layers, batch_size, on_error, cache_dir, rehash
+        See `featx.extract`.
     device : {"auto", "cpu", "cuda"}
         Where the shards will be computed. "cuda" need not be here: the engine is torch then.
     shard_size : int
@@ -105,6 +110,10 @@ def make_plan(
                 engine=engine,
                 precision=precision,
                 decode=decode,
+                depth=depth,
+                sample_range=sample_range,
+                channels=channels,
+                profiles=profiles,
                 protocol=protocol,
                 storage=storage,
                 backbone=backbone,
@@ -133,7 +142,8 @@ def plan_request(request: Request, folder: Path, shard_size: int) -> Plan:
         known = () if request.rehash else same_data
         hash_images(inventory, request.on_error, known, request.progress)
     made = find_making(same_data) if before is None else before.provenance
-    provenance, batch_size = _settle(inventory, request, made)
+    settled = replace(request, choice=request.settle_depth(inventory))
+    provenance, batch_size = _settle(inventory, settled, made)
     plan = Plan(
         folder=folder,
         data=str(Path(inventory.source).resolve()),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from featx.data.inventory import Inventory
+from featx.decoding.pixel_format import read_colours
 from featx.errors import DatasetError, FeatureFileError, PlanError
 from featx.extraction.extract import extract_inventory
 from featx.extraction.request import Request
@@ -54,10 +55,11 @@ class ShardWorker:
         progress: bool = False,
     ) -> None:
         self.plan = plan if isinstance(plan, Plan) else read_plan(plan)
+        reading = read_colours(self.plan.provenance.colours)
         self._root = Path(self.plan.root) if root is None else Path(root)
         self._request = Request(
             data=self.plan.data,
-            choice=self.plan.choice,
+            choice=replace(self.plan.choice, depth=reading.depth, profiles=reading.profiles),
             weights=weights or self.plan.weights,
             device=device,
             batch_size=self.plan.batch_size,

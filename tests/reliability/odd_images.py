@@ -193,7 +193,7 @@ CORPUS = {
     "cut.gif": (cut(NOISE["GIF"]), "damaged"),
     "header.png": (PNG[:33], "not-an-image"),
     "flipped.png": (flipped(NOISE["PNG"], len(NOISE["PNG"]) // 2), "damaged"),
-    "comment-bomb.png": (text_bomb(), "damaged"),
+    "comment-bomb.png": (text_bomb(), "unsupported"),
     "float.tif": (encode(Image.fromarray(np.ones((8, 8), np.float32)), "TIFF"), "unsupported"),
     "32-bit.tif": (encode(deep(2**20, np.int32), "TIFF"), "unsupported"),
     "negative.tif": (encode(deep(-5, np.int32), "TIFF"), "unsupported"),

@@ -11,8 +11,9 @@ from shared import CountingEngine
 
 from featx.config import MAX_PIXELS
 from featx.data.hashing import hash_images
-from featx.data.images import open_rgb, pixel_limit
+from featx.data.images import open_rgb
 from featx.data.sources import read_inventory
+from featx.decoding.picture import pixel_limit
 from featx.errors import DatasetError, ImageError
 from featx.extraction.extract import extract_inventory
 from featx.extraction.request import Request

@@ -1,0 +1,203 @@
+"""What a file is by its first bytes, where Pillow does not open it by itself."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import struct
+from collections.abc import Iterator
+from importlib.util import find_spec
+from typing import cast
+
+import numpy as np
+from PIL import Image, features
+
+EXTRA = "featx[photos]"
+
+
+class UnsupportedError(ValueError):
+    """A picture that is whole, and of a kind that it is not known how to read."""
+
+
+# Formats that are opened by a package of the extra: its module, and the class in it.
+_PLUGINS = {
+    "HEIC": ("pillow_heif", "HeifImageFile"),
+    "JPEG XL": ("pillow_jxl.JpegXLImagePlugin", "JXLImageFile"),
+}
+# Brands of ISO/IEC 14496-12's file type box, the first of four letters that says enough.
+_BRANDS = {
+    b"avif": "AVIF", b"avis": "AVIF", b"heic": "HEIC", b"heix": "HEIC", b"hevc": "HEIC",
+    b"hevx": "HEIC", b"heim": "HEIC", b"heis": "HEIC", b"crx ": "Canon raw file",
+    b"mif1": "HEIC", b"msf1": "HEIC",
+}  # fmt: skip
+# Pictures that are not read, and what is none, by how they begin.
+_PICTURES = {
+    b"\0\0\0\x0cjP  \r\n\x87\n": "JPEG 2000 picture",
+    b"\xff\x4f\xff\x51": "JPEG 2000 picture",
+    b"8BPS": "Photoshop file",
+    b"\x76\x2f\x31\x01": "OpenEXR picture",
+    b"#?RADIANCE": "Radiance HDR picture",
+    b"DDS ": "DirectDraw surface",
+    b"II\xbc\x01": "JPEG XR picture",
+    b"FUJIFILMCCD-RAW": "Fujifilm raw file",
+    b"IIU\0": "Panasonic raw file",
+    b"IIRO": "Olympus raw file",
+    b"DICM": "DICOM file",
+}
+_OTHERS = {
+    b"%PDF": "PDF document",
+    b"PK\3\4": "ZIP archive",
+    b"\x1f\x8b": "gzip archive",
+    b"\0\0\1\0": "Windows icon",
+    b"\x1a\x45\xdf\xa3": "Matroska or WebM video",
+    b"\0\0\1\xba": "MPEG video",
+    b"ID3": "MP3 recording",
+    b"\x89HDF": "HDF5 file",
+}
+# Frames of JPEG (ITU-T T.81, table B.1) that are not baseline, extended or progressive Huffman.
+_FRAMES = {
+    0xC3: "lossless", 0xC5: "hierarchical", 0xC6: "hierarchical", 0xC7: "hierarchical",
+    0xC9: "arithmetically coded", 0xCA: "arithmetically coded", 0xCB: "lossless",
+    0xCD: "hierarchical", 0xCE: "hierarchical", 0xCF: "hierarchical", 0xF7: "JPEG-LS",
+}  # fmt: skip
+_JPEG = b"\xff\xd8\xff"
+
+
+def open_by_plugin(data: bytes) -> Image.Image | None:
+    """Open a HEIC or JPEG XL picture; None where the bytes are neither.
+
+    Raises
+    ------
+    UnsupportedError
+        The package that reads it is not installed.
+    """
+    name = _name_container(data)
+    if name not in _PLUGINS:
+        return None
+    module, opener = _PLUGINS[name]
+    if not _is_installed(module):
+        raise UnsupportedError(f"a {name} picture: pip install '{EXTRA}' has it read")
+    made = getattr(importlib.import_module(module), opener)(io.BytesIO(data))
+    return cast(Image.Image, made)
+
+
+def is_mended(reason: str) -> bool:
+    """Whether what an image was skipped for, a package that was missing, is installed by now."""
+    return EXTRA in reason and any(
+        f"a {name} picture" in reason and _is_installed(module)
+        for name, (module, _) in _PLUGINS.items()
+    )
+
+
+def _is_installed(module: str) -> bool:
+    return find_spec(module.partition(".")[0]) is not None
+
+
+def name_kind(data: bytes) -> tuple[str, str] | None:
+    """What bytes are that Pillow does not take for a picture.
+
+    Returns
+    -------
+    (kind, reason) or None
+        Of an `ImageError`; None where the first bytes tell nothing.
+    """
+    if data.startswith(_JPEG):
+        named = _name_jpeg(data)
+        return ("unsupported", f"a JPEG that is {named}") if named else None
+    container = _name_container(data)
+    if container == "video":
+        return "not-an-image", "not an image: a video"
+    if container in _PLUGINS or (container == "AVIF" and features.check("avif")):
+        return "damaged", f"cannot be decoded: {_article(str(container))} picture, and not whole"
+    if container is not None:
+        picture = container if container.endswith("file") else f"{container} picture"
+        return "unsupported", f"{_article(picture)}, which cannot be read"
+    for start, name in _PICTURES.items():
+        if data.startswith(start) or (start == b"DICM" and data[128:132] == start):
+            return "unsupported", f"{_article(name)}, which cannot be read"
+    for start, name in _OTHERS.items():
+        if data.startswith(start):
+            return "not-an-image", f"not an image: {_article(name)}"
+    if data[:4] == b"RIFF" and data[8:12] in (b"AVI ", b"WAVE"):
+        said = {b"AVI ": "a video", b"WAVE": "a recording"}[data[8:12]]
+        return "not-an-image", f"not an image: {said}"
+    head = data[:1024].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if head.startswith(b"<svg") or (head.startswith((b"<?xml", b"<!")) and b"<svg" in head):
+        return "not-an-image", "not an image: an SVG drawing"
+    if head.startswith((b"<html", b"<!doctype html")):
+        return "not-an-image", "not an image: a web page"
+    return None
+
+
+def _article(name: str) -> str:
+    return f"an {name}" if name[0] in "AEIOU" or name.startswith(("MP", "HDF")) else f"a {name}"
+
+
+def _name_container(data: bytes) -> str | None:
+    if data[:2] == b"\xff\x0a" or data[:12] == b"\0\0\0\x0cJXL \r\n\x87\n":
+        return "JPEG XL"
+    if data[4:8] != b"ftyp":
+        return None
+    length = min(struct.unpack(">I", data[:4])[0], 256)
+    # mif1 and msf1 say of any codec that it is a picture: what else is named says which.
+    brands = [data[at : at + 4] for at in (8, *range(16, length, 4))]
+    known = [brand for brand in brands if brand in _BRANDS]
+    said = [brand for brand in known if brand not in (b"mif1", b"msf1")] or known
+    return _BRANDS[said[0]] if said else "video"
+
+
+def _name_jpeg(data: bytes) -> str | None:
+    """In what a JPEG is other than most, where that is why it is not read."""
+    for marker, segment in iterate_segments(data):
+        frame = 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)
+        if (frame or marker == 0xF7) and segment:
+            said = [_FRAMES[marker]] if marker in _FRAMES else []
+            said += [f"of {segment[0]} bits a sample"] * (segment[0] != 8)
+            return " and ".join(said) or None
+    return None
+
+
+def iterate_segments(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Markers of a JPEG with their contents, those of all scans included."""
+    at = 2
+    while (at := data.find(b"\xff", at)) >= 0 and at + 4 <= len(data):
+        marker = data[at + 1]
+        at += 1
+        # Fill bytes, a stuffed 0xFF of a scan, restarts and the file's two ends have no contents.
+        if marker in (0x00, 0x01, 0xFF) or 0xD0 <= marker <= 0xD9:
+            continue
+        length = struct.unpack(">H", data[at + 1 : at + 3])[0]
+        yield marker, data[at + 3 : at + 1 + length]
+        at += 1 + length
+
+
+def list_completions(data: bytes) -> list[bytes]:
+    """A JPEG whose end marker is missing with three ends; [] where nothing is known to be missing.
+
+    If the last scan is whole, what comes after it is not looked at, and all three are one picture.
+    If it is cut, a decoder takes the filling for the rest, and they differ.
+    """
+    if not data.startswith(_JPEG) or b"\xff\xd9" in data[-2:] or not _has_all_scans(data):
+        return []
+    whole = data.rstrip(b"\xff")
+    if whole.endswith(bytes(16)):  # room that was taken for a file that never came
+        return []
+    rng = np.random.default_rng(0)
+    fillings = [b"", bytes(4096), bytes(rng.integers(0, 255, 4096, dtype=np.uint8))]
+    return [whole + filling + b"\xff\xd9" for filling in fillings]
+
+
+def _has_all_scans(data: bytes) -> bool:
+    """Whether every bit of every coefficient has a scan, which a progressive JPEG may lack."""
+    progressive, components, left = False, [], {}
+    for marker, segment in iterate_segments(data):
+        if marker in (0xC0, 0xC1, 0xC2) and len(segment) > 5:
+            progressive = marker == 0xC2
+            components = list(segment[6 : 6 + 3 * segment[5] : 3])
+            left = {(one, k): 1 for one in components for k in range(64)}
+        elif marker == 0xDA and segment and len(segment) >= 4 + 2 * segment[0]:
+            first, last, bits = segment[1 + 2 * segment[0] :][:3]
+            for one in segment[1 : 1 + 2 * segment[0] : 2]:
+                for k in range(first, last + 1) if progressive else range(64):
+                    left[one, k] = bits & 15 if progressive else 0
+    return bool(components) and not any(left.values())
