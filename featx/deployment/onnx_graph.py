@@ -192,7 +192,7 @@ def _hold(graph: _Graph, tensor: torch.Tensor, name: str) -> str:
 def _add_head(graph: _Graph, head: Head, x: str) -> None:
     """From features to `OUTPUT`, whose softmax `Head` takes at a temperature."""
     fit, scaler = head.fit, head.scaler
-    if scaler.kind == "center-l2":
+    if scaler.kind == "center-l2" and scaler.mean is not None:
         x = graph.add("Sub", [x, graph.hold(scaler.mean, "head.mean")], "head.centred")
     if scaler.kind in ("l2", "center-l2"):
         length = graph.add("ReduceL2", [x], "head.length", axes=[1], keepdims=1)

@@ -23,7 +23,7 @@ from featx.heads.search import (
     span_rows,
     spread_classes,
 )
-from featx.storage.blocks import Blocks, Samples, average_classes, iterate_blocks
+from featx.storage.blocks import Samples, average_classes, iterate_blocks
 from featx.training.choice import Choice, Judge
 from featx.training.scaling import fit_scaler
 from featx.training.trials import Trial
@@ -65,7 +65,7 @@ class RidgePath:
         coef = (self.rotated / (self.s + alpha)) @ self.V.T
         return LinearFit(*spread_classes(coef, self.target - coef @ self.mean))
 
-    def leave_each_out(self, X: Matrix, y: Labels, grid: Sequence[float]) -> Iterator[Matrix]:
+    def leave_each_out(self, X: Samples, y: Labels, grid: Sequence[float]) -> Iterator[Matrix]:
         """Scores of every row by the fit of all others, for each alpha, shape (n, n_classes).
 
         A row whose leverage is h and whose residual is r would, left out, have the residual
@@ -73,18 +73,20 @@ class RidgePath:
         gives, its class's weight being what it was. h is that of weighted rows about their
         weighted mean, which the free intercept follows.
         """
-        weight = self.weight[y]
-        Z = (X - self.mean) @ self.V
-        targets = np.where(y[:, None] == np.arange(len(self.weight)), 1.0, -1.0)
-        targets = targets[:, -len(self.target) :]
-        for alpha in grid:
-            shrunk = Z / (self.s + alpha)
-            leverage = weight * (1 / self.total + np.einsum("ij,ij->i", shrunk, Z))
-            residual = targets - self.target - shrunk @ self.rotated.T
-            scores = targets - residual / np.maximum(1 - leverage, 1e-12)[:, None]
-            if len(self.target) == 1:
-                scores = np.concatenate([np.zeros_like(scores), scores], axis=1)
-            yield scores
+        found = [np.empty((len(y), len(self.weight))) for _ in grid]
+        for here, block in iterate_blocks(X):
+            weight = self.weight[y[here]]
+            Z = (block - self.mean) @ self.V
+            targets = np.where(y[here][:, None] == np.arange(len(self.weight)), 1.0, -1.0)
+            targets = targets[:, -len(self.target) :]
+            for alpha, scores in zip(grid, found, strict=True):
+                shrunk = Z / (self.s + alpha)
+                leverage = weight * (1 / self.total + np.einsum("ij,ij->i", shrunk, Z))
+                residual = targets - self.target - shrunk @ self.rotated.T
+                left_out = targets - residual / np.maximum(1 - leverage, 1e-12)[:, None]
+                scores[here, : -len(self.target)] = 0
+                scores[here, -len(self.target) :] = left_out
+        yield from found
 
 
 def sum_rows(X: Samples, y: Labels, class_weight: str | None = None) -> RidgePath:
@@ -137,7 +139,7 @@ def search_ridge(task: Task) -> Search:
 
     way = Way(fit_path=fit_path, default=1000.0, tempered=True)
     trial, choice = task.trial or find_trial(task, way.tempered), None
-    if trial is not None and trial.independent and not isinstance(trial.X, Blocks):
+    if trial is not None and trial.independent:
         choice = _leave_each_out(trial, task)
     return search_in_span(way, replace(task, trial=trial), choice)
 
@@ -145,7 +147,6 @@ def search_ridge(task: Task) -> Search:
 def _leave_each_out(trial: Trial, task: Task) -> Choice:
     X = fit_scaler(trial.scale, trial.X).apply(trial.X)
     X = span_rows(X).project(X)
-    assert not isinstance(X, Blocks)
     path = sum_rows(X, trial.y, task.class_weight)
     n_classes = len(path.weight)
     judge = Judge(trial.y, [(np.arange(len(X)), np.arange(n_classes))], n_classes, tempered=True)
