@@ -252,7 +252,7 @@ def _adapt(recipe: Mapping[str, Any]) -> dict[str, Any]:
     """A recipe for folds, where there is no val to refit on."""
     if recipe["views"]:
         raise ModelError(_NO_VIEWS)
-    return {**recipe, "refit": False, "calibrate": False}
+    return {**recipe, "refit": False}
 
 
 def _count_workers(features: Features, models: Sequence[Model], max_memory: int | None) -> int:
