@@ -104,8 +104,8 @@ class Reading:
     def to_options(self) -> dict[str, str | None]:
         """What was chosen for good, as options of a command say it."""
         return {
-            "range": self.sample_range and format_range(self.sample_range),
-            "channels": self.channels and ",".join(map(str, self.channels)),
+            "range": None if self.sample_range is None else format_range(self.sample_range),
+            "channels": None if self.channels is None else ",".join(map(str, self.channels)),
             "profiles": self.profiles,
         }
 
@@ -261,7 +261,8 @@ def scale_samples(
         return levels
 
     if values.dtype == np.uint16:  # one table is faster, and smaller, than numbers of 8 bytes each
-        return level(np.arange(65_536, dtype=np.float64))[values]
+        table = level(np.arange(65_536, dtype=np.float64))
+        return np.take(table, values)
     samples = values.astype(np.float64)
     if np.isnan(samples).any():
         raise UnsupportedError("some samples are no numbers (NaN)")
