@@ -173,8 +173,9 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def _list_rates(self) -> list[float]:
-        several = isinstance(self.learning_rate, Sequence)
-        return list(self.learning_rate) if several else [self.learning_rate]
+        if isinstance(self.learning_rate, (int, float)):
+            return [float(self.learning_rate)]
+        return list(self.learning_rate)
 
     def _begin(self, rate: float) -> Learner:
         layer = make_linear(self.n_features_in_, len(self.classes_), self.seed)

@@ -1,0 +1,81 @@
+"""Candidates are trained once: what lies in the folder by its recipe's name is taken."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from made_features import make_features, write
+from shared import PROVENANCE
+
+from featx.comparison.trainers import HeadTrainer, NetworkTrainer, measure_cost
+from featx.config import EPOCH_PASSES
+from featx.data.hashing import hash_images
+from featx.data.sources import read_inventory
+from featx.features.file import cost_path, read_features
+from featx.finetuning.recipe import TuneOptions
+from featx.heads.kind import HeadOptions
+from featx.training.model import read_model
+
+
+@pytest.fixture
+def trainer(tmp_path):
+    features = write(make_features(PROVENANCE), tmp_path)
+    (tmp_path / "C").mkdir()
+    return HeadTrainer(tmp_path / "C", features, 1, "auto")
+
+
+def test_a_head_is_trained_once_for_a_recipe(trainer, monkeypatch):
+    first = trainer.make("centroid", HeadOptions())
+    (path,) = trainer.folder.glob("centroid-*.safetensors")
+    with monkeypatch.context() as patch:
+        patch.setattr("featx.comparison.trainers.fit", None)
+        again = trainer.make("centroid", HeadOptions())
+    assert again.model.path == first.model.path == path
+    trainer.make("centroid", HeadOptions(scale="standard"))
+    assert len(list(trainer.folder.glob("centroid-*.safetensors"))) == 2
+
+
+def test_what_is_damaged_is_trained_again(trainer, caplog):
+    path = trainer.make("centroid", HeadOptions()).model.path
+    path.write_bytes(path.read_bytes()[:50])
+    trainer.make("centroid", HeadOptions())
+    assert "trained again: " in caplog.text
+    assert read_model(path).name == "centroid"
+
+
+def test_a_model_of_another_recipe_is_not_taken(trainer):
+    one = trainer.make("centroid", HeadOptions()).model.path
+    other = trainer.make("centroid", HeadOptions(scale="l2")).model.path
+    one.write_bytes(other.read_bytes())
+    again = trainer.make("centroid", HeadOptions()).model
+    assert again.recipe["scale"] == "none"
+
+
+def test_what_is_drawn_is_drawn_again_for_each_seed(trainer):
+    few = replace(trainer, seeds=3)
+    assert len(few.make("linear", HeadOptions(epochs=1, learning_rate=1e-3)).others) == 2
+
+
+def test_costs_of_features_add_up_and_one_unknown_makes_all_unknown(trainer, tmp_path):
+    features = trainer.features
+    assert measure_cost([features]) is None
+    cost = {
+        "seconds": 10.0, "decode": 2.0, "network": 7.0, "images": 36, "device": "cpu",
+        "machine": "here", "fingerprint": features.fingerprint,
+    }  # fmt: skip
+    cost_path(features.path).write_text(json.dumps(cost))
+    known = read_features(features.path)
+    one, two = measure_cost([known]), measure_cost([known, known])
+    assert (one.seconds, two.seconds, two.network) == (10.0, 20.0, 14.0)
+    assert one.machine == "here, cpu"
+    other = replace(known, path=tmp_path / "gone.h5")
+    assert measure_cost([known, other]) is None
+
+
+def test_what_baselines_will_take_is_told_by_passes(photos, tiny_weights, tmp_path):
+    rows = hash_images(read_inventory(photos, "first:4,2"), "skip").load_read()
+    tuner = NetworkTrainer(tmp_path, rows, tiny_weights, 2, "cpu", 1, False)
+    options = TuneOptions(epochs=5, prefix_cache=False)
+    first, _ = EPOCH_PASSES["fc"]
+    assert tuner.estimate(["fc"], options, 3.0) == pytest.approx(2 * 3.0 * 5 * first)
+    assert tuner.estimate([], options, 3.0) == 0
