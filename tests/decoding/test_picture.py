@@ -1,0 +1,115 @@
+"""One picture, from bytes to upright RGB or a reason; what Pillow's other users have set stays."""
+
+import hashlib
+import io
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFile, PngImagePlugin
+
+from featx.decoding.picture import (
+    decode_picture,
+    hash_pixels,
+    may_be_deep,
+    pixel_limit,
+    read_bytes,
+)
+from featx.decoding.pixel_format import Reading
+from featx.errors import DatasetError, ImageError
+
+
+def save(image, path, **options):
+    image.save(path, **options)
+    return path
+
+
+def test_a_file_and_its_opened_picture_are_the_same(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
+    path = save(Image.fromarray(pixels), tmp_path / "a.png")
+    found, size = decode_picture(path, None, None, None)
+    assert size == (30, 20)
+    assert np.array_equal(np.asarray(found), pixels)
+    with Image.open(path) as opened:
+        again, _ = decode_picture(opened, hash_pixels(found), None, None)
+    assert np.array_equal(np.asarray(again), pixels)
+
+
+def test_a_pictures_hash_knows_its_shape():
+    flat = np.zeros((2, 6, 3), np.uint8)
+    assert hash_pixels(flat) != hash_pixels(flat.reshape(6, 2, 3))
+    text = b"featx pixels 6 x 2 RGB\n" + bytes(36)
+    assert hash_pixels(flat) == hashlib.sha256(text).hexdigest()
+
+
+def test_what_changed_meanwhile_is_not_taken(tmp_path):
+    path = save(Image.new("RGB", (4, 4)), tmp_path / "a.png")
+    with pytest.raises(ImageError, match="changed while it was being read") as caught:
+        read_bytes(path, "0" * 64)
+    assert caught.value.kind == "unreadable"
+    with pytest.raises(ImageError, match="changed while"), Image.open(path) as opened:
+        decode_picture(opened, "0" * 64, None, None)
+
+
+@pytest.mark.parametrize("given", ["", "-1", "0", "1e6", "many", "9" * 19])
+def test_a_wrong_limit_is_named(given, monkeypatch):
+    monkeypatch.setenv("FEATX_MAX_PIXELS", given)
+    with pytest.raises(DatasetError, match="expected a whole number of pixels"):
+        pixel_limit()
+
+
+def test_the_limit_is_looked_at_before_decoding(tmp_path, monkeypatch):
+    path = save(Image.new("RGB", (30, 20)), tmp_path / "a.png")
+    monkeypatch.setenv("FEATX_MAX_PIXELS", "599")
+    monkeypatch.setattr(ImageFile.ImageFile, "load", None)
+    with pytest.raises(ImageError, match="30 x 20 pixels, more than 599") as caught:
+        decode_picture(path, None, None, None)
+    assert caught.value.kind == "too-large"
+
+
+@pytest.mark.parametrize(
+    ("mode", "suffix", "deep"),
+    [("RGB", "png", False), ("I;16", "png", True), ("RGB", "jpg", False), ("I;16", "tif", True)],
+)
+def test_first_bytes_tell_what_may_be_deep(mode, suffix, deep, tmp_path):
+    path = save(Image.new(mode, (4, 4)), tmp_path / f"a.{suffix}")
+    assert may_be_deep(path) is deep
+    assert not may_be_deep(tmp_path / "gone.png")
+
+
+def test_pillows_settings_are_its_users_own(tmp_path):
+    before = (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES)
+    text = (PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY)
+    path = save(Image.new("RGB", (4, 4)), tmp_path / "a.png")
+    decode_picture(path, None, None, None)
+    (tmp_path / "b.png").write_bytes(path.read_bytes()[:45])
+    with pytest.raises(ImageError):
+        decode_picture(tmp_path / "b.png", None, None, None)
+    assert before == (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES)
+    assert text == (PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY)
+
+
+def test_the_lower_byte_of_a_deep_png_counts_where_a_depth_is_stated(tmp_path):
+    grey = np.array([[0, 100, 2048, 4095]], np.uint16)
+    path = save(Image.fromarray(grey), tmp_path / "a.png")
+    usual, _ = decode_picture(path, None, None, Reading())
+    assert np.asarray(usual)[0, :, 0].tolist() == [0, 0, 7, 15]
+    stated, _ = decode_picture(path, None, None, Reading(depth="used 12"))
+    assert np.asarray(stated)[0, :, 0].tolist() == [0, 6, 127, 255]
+
+
+def test_transparency_lies_on_white(tmp_path):
+    pixels = np.array([[[10, 20, 30, 0], [10, 20, 30, 255]]], np.uint8)
+    path = save(Image.fromarray(pixels), tmp_path / "a.png")
+    found, _ = decode_picture(path, None, None, None)
+    assert np.asarray(found).tolist() == [[[255, 255, 255], [10, 20, 30]]]
+
+
+def test_reduced_scale_tells_the_size_that_it_left(tmp_path):
+    path = save(Image.new("RGB", (801, 400)), tmp_path / "a.jpg")
+    found, size = decode_picture(path, None, 100, None)
+    assert found.size == (201, 100)
+    assert size == (200.25, 100.0)
+    stream = io.BytesIO()
+    found.save(stream, "PNG")
+    same, whole = decode_picture(save(found, tmp_path / "b.png"), None, 50, None)
+    assert whole == same.size == (201, 100)
