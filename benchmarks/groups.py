@@ -128,8 +128,7 @@ def measure_photographs(source: Path) -> None:
         held, X=held.X[rows], targets=held.targets[rows], splits=held.splits[rows],
         paths=held.paths[rows], hashes=held.hashes[rows], groups=held.groups[rows],
     )  # fmt: skip
-    for clf in ("logreg", "ridge", "knn"):
-        report(clf, inside, others)
+    report("logreg", inside, others)
 
 
 def report(clf: str, inside: Features, others: tuple[np.ndarray, np.ndarray]) -> None:
