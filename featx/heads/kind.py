@@ -90,6 +90,8 @@ class Size:
         Of the grid.
     joined : bool
         Whether train is put together with other rows.
+    folds : int
+        That choose; 0 where val does.
     """
 
     train: int
@@ -99,6 +101,7 @@ class Size:
     classes: int
     values: int = 1
     joined: bool = False
+    folds: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +113,8 @@ class Memory:
     copies : int
         Bytes for each number of train, beside its float32 itself: copies in float64 for centring
         and scoring, in float32 for L-BFGS' first steps, liblinear's nodes of 16 bytes, ...
+    tried : int
+        Bytes for each number of a fold's rows, beside themselves, while folds choose.
     whole : callable
         More bytes where all rows are at hand.
     blocks : callable or None
@@ -121,6 +126,7 @@ class Memory:
     """
 
     copies: int
+    tried: int = 0
     whole: Callable[[Size], int] = lambda size: 0
     blocks: Callable[[Size], int] | None = lambda size: 0
     keeps_rows: bool = False

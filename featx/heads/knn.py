@@ -167,6 +167,7 @@ KIND = Kind(
     load=NeighboursFit.from_arrays,
     memory=Memory(
         copies=12,
+        tried=4,
         whole=_estimate_distances,
         blocks=_estimate_blocks,
         keeps_rows=True,

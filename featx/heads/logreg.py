@@ -68,7 +68,7 @@ def _try_path(
     model = LogisticRegression(
         max_iter=MAX_ITER, tol=TOLERANCE, warm_start=True, class_weight=class_weight
     )
-    X32 = X.astype(np.float32)
+    X32 = X.astype(np.float32, copy=False)
     for C in grid:
         with limit_scipy(), warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
@@ -125,5 +125,5 @@ KIND = Kind(
     logits=True,
     settings=lambda options: {"max_iter": MAX_ITER, "tol": TOLERANCE},
     # Twice what the newest scikit-learn takes: the oldest that is admitted does.
-    memory=Memory(copies=44, blocks=_estimate_blocks),
+    memory=Memory(copies=44, tried=4, blocks=_estimate_blocks),
 )

@@ -69,9 +69,11 @@ def choose_reading(
     if allowed is None:
         allowed = int(config.MEMORY_SHARE * measure_memory())
     train, val, test = (len(features.rows(split)) for split in config.SPLITS)
+    folds = choose_on == "folds" and kind.grid is not None
     size = Size(
         train=train * (1 + len(views)), val=val, test=test, features=features.X.shape[1],
-        classes=len(features.classes), values=values, joined=bool(views) or refit,
+        classes=len(features.classes), values=values,
+        joined=bool(views) or (val > 0 and (refit or folds)), folds=config.FOLDS * folds,
     )  # fmt: skip
     needed = estimate_whole(kind, size, scale)
     if needed <= allowed:
@@ -89,6 +91,9 @@ def estimate_whole(kind: Kind, size: Size, scale: str = "none") -> int:
     numbers += 8 * size.val
     if size.joined:
         numbers += 4 * (size.train + size.val)
+    if size.folds:  # all of them go through the grid side by side
+        each = 4 + _SCALED.get(scale, 0) + kind.memory.tried
+        numbers += (size.folds - 1) * each * (size.train + size.val)
     scores = 24 * size.classes * rows
     more = kind.memory.whole(size) + _estimate_fits(kind, size)
     return numbers * size.features + scores + more
@@ -104,7 +109,8 @@ def estimate_blocks(kind: Kind, size: Size) -> int:
     scored = held if size.val or kind.grid is None else held + size.train
     scores = 16 * size.classes * scored
     more = kind.memory.blocks(size) + _estimate_fits(kind, size)
-    return work + more + scores + 64 * size.train
+    judged = 32 * size.classes * (size.train + size.val)
+    return work + more + scores + judged + 64 * size.train
 
 
 def _estimate_fits(kind: Kind, size: Size) -> int:

@@ -263,7 +263,7 @@ def _train_by_grid(pool: _Pool, recipe: Mapping[str, Any], task: Task) -> tuple[
     learned = _train(find_kind(recipe["clf"]), task)
     found, choice = learned.search, learned.search.choice
     assert choice is not None
-    if recipe["refit"] and pool.has_val:
+    if recipe["refit"] and pool.has_val and found.chosen_by != "given":
         found = replace(found, chosen_by=f"{found.chosen_by}, then refitted")
     learned = replace(learned, search=replace(found, choice=replace(choice, held=None)))
     loss = 0.0 if choice.loss is None else choice.loss

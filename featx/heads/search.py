@@ -155,18 +155,21 @@ class Span:
     mean : ndarray of shape (n_features,), float64
     basis : ndarray of shape (n_features, n_dims) or None
         Orthonormal columns; None where the rows are not fewer than the features.
+    dtype : dtype
+        Of coordinates.
     """
 
     mean: npt.NDArray[np.float64]
     basis: npt.NDArray[np.float64] | None
+    dtype: Any = np.float64
 
     def project(self, X: Samples) -> Samples:
         """Rows' coordinates, shape (n_samples, n_dims)."""
         return X.map(self._project) if isinstance(X, Blocks) else self._project(X)
 
-    def _project(self, X: Matrix) -> npt.NDArray[np.float64]:
-        centred: npt.NDArray[np.float64] = X - self.mean
-        return centred if self.basis is None else centred @ self.basis
+    def _project(self, X: Matrix) -> Matrix:
+        centred: Matrix = X.astype(self.dtype, copy=False) - self.mean.astype(self.dtype)
+        return centred if self.basis is None else centred @ self.basis.astype(self.dtype)
 
     def restore(self, fit: LinearFit) -> LinearFit:
         """A linear fit of coordinates as one of features."""
@@ -240,7 +243,7 @@ class Way:
         A value costs a fit that begins where the one before ended: the path ends once it leads
         away from the best. See `PATH_MARGIN`.
     try_path : callable or None
-        `fit_path` for fits that only choose, where those may be rougher.
+        `fit_path` for fits that only choose, where those may be rougher: of float32.
     decide : callable
         See `decide_each`, for heads whose fits share some of that work.
     """
@@ -322,15 +325,15 @@ def search_in_span(way: Way, task: Task, choice: Choice | None = None) -> Search
     Its fits are `LinearFit`s of X's own columns.
     """
 
-    def wrap(path: FitPath) -> FitPath:
+    def wrap(path: FitPath, dtype: Any = np.float64) -> FitPath:
         def fit_path(X: Samples, y: Labels, grid: Sequence[float]) -> Iterator[Fit]:
             span = span_rows(X)
-            for fit in path(span.project(X), y, grid):
+            for fit in path(replace(span, dtype=dtype).project(X), y, grid):
                 assert isinstance(fit, LinearFit)
                 yield span.restore(fit)
 
         return fit_path
 
-    try_path = None if way.try_path is None else wrap(way.try_path)
+    try_path = None if way.try_path is None else wrap(way.try_path, np.float32)
     way = replace(way, fit_path=wrap(way.fit_path), try_path=try_path)
     return search_grid(way, task, choice)

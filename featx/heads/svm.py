@@ -129,7 +129,9 @@ def search_svm(task: Task) -> Search:
         yield from fit_margins(X.astype(np.float64), y, grid, task.class_weight, TOLERANCE)
 
     def try_path(X: Matrix, y: Labels, grid: Sequence[float]) -> Iterator[LinearFit]:
-        yield from fit_margins(X.astype(np.float32), y, grid, task.class_weight, TRIAL_TOLERANCE)
+        yield from fit_margins(
+            X.astype(np.float32, copy=False), y, grid, task.class_weight, TRIAL_TOLERANCE
+        )
 
     way = Way(fit_path=fit_path, try_path=try_path, default=0.01, tempered=True, ends=True)
     return search_in_span(way, task)
@@ -140,5 +142,5 @@ KIND = Kind(
     train=lambda task: Learned(search_svm(task)),
     grid=Grid("C", SVM_GRID, thinned=4, ends=True),
     weighed=True,
-    memory=Memory(copies=24, blocks=None),
+    memory=Memory(copies=24, tried=4, blocks=None),
 )

@@ -79,10 +79,11 @@ def test_fit_with_views(run, photos, stored, tmp_path):
 
 def test_wishes_that_need_val(run, photos, stored, tmp_path):
     run("extract", photos, "--split", "first:4,0", "-o", tmp_path / "F.h5", "-q")
-    for wish in ("--calibrate", "--refit"):
-        done = run("fit", tmp_path / "F.h5", wish)
-        assert done.exit_code == 1
-        assert f"has no val images, and {wish[2:]} needs them" in done.stderr
+    done = run("fit", tmp_path / "F.h5", "--clf", "linear", "--calibrate")
+    assert done.exit_code == 1
+    assert "has no val images, and calibrate needs them" in done.stderr
+    told = run("fit", tmp_path / "F.h5", "--calibrate", "--refit", "--json")  # folds of train do
+    assert json.loads(told.stdout)["chosen_by"].startswith("folds of train")
 
 
 def test_cross_validation_from_the_command_line(run, features):

@@ -37,7 +37,7 @@ def measure(features, clf, **options):
 def size_of(clf):
     grid = find_kind(clf).grid
     values = 1 if grid is None else len(grid.values)
-    return Size(5 * 700, 5 * 50, 5 * 50, DIM, 5, values)
+    return Size(5 * 700, 5 * 50, 5 * 50, DIM, 5, values, joined=True, folds=config.FOLDS)
 
 
 @pytest.mark.parametrize("scale", ["none", "standard"])
