@@ -84,7 +84,6 @@ FOLDS = 5  # that choose; more are dearer, and differ less than other folds of t
 # animals by a fiftieth within a decade, while one value's fit hardly differs from the next one's.
 PATH_MARGIN = 0.02
 PATH_PATIENCE = 3
-SAY_SECONDS = 5.0  # between two lines about a search that is under way
 SAME_LOSS = 1e-6  # nats: log-losses that differ by less are equal
 TRIAL_TOLERANCE = 1e-5  # of svm's fits that only choose
 MAX_REPEATS = 100  # of cross-validation: more tell nothing more

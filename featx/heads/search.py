@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -13,12 +11,10 @@ import numpy.typing as npt
 from scipy.special import softmax
 
 from featx.arrays import Labels, Matrix
-from featx.config import SAY_SECONDS
 from featx.storage.blocks import Blocks, Samples, average_columns, gather, join_rows
+from featx.timing import Meter
 from featx.training.choice import Choice, Judge
 from featx.training.trials import Trial, hold_val, know_nothing, plan_folds, say_folds
-
-log = logging.getLogger(__name__)
 
 
 class Fit(Protocol):
@@ -288,18 +284,13 @@ def choose(way: Way, task: Task) -> Choice:
     walks = [way.decide(path(part.X, part.y, grid), part.held) for part in parts]
     places = [(part.rows, part.known) for part in parts]
     judge = Judge(trial.y, places, int(trial.y.max()) + 1, way.tempered)
-    begun = said = time.perf_counter()
-    for value, scores in zip(grid, zip(*walks, strict=True), strict=False):
-        judge.look(value, scores)
-        if way.ends and judge.ended:
-            break
-        now = time.perf_counter()
-        if now - said > SAY_SECONDS and judge.tried < len(grid):
-            said = now
-            log.info(
-                "%s: %d of at most %d values tried in %.0f s",
-                task.settings.get("clf", "search"), judge.tried, len(grid), now - begun,
-            )  # fmt: skip
+    name = task.settings.get("clf", "search")
+    with Meter(name, len(grid), False, unit="fit") as meter:
+        for value, scores in zip(grid, zip(*walks, strict=True), strict=False):
+            judge.look(value, scores)
+            meter.update(1)
+            if way.ends and judge.ended:
+                break
     return judge.conclude("given" if len(grid) == 1 else trial.name, task.calibrate)
 
 
