@@ -101,7 +101,10 @@ def measure_inflation(
         # Whoever splits at random knows of no groups.
         data = take_splits(replace(features, splits=splits, groups=None), in_blocks)
         for model in models:
-            accuracy = score_test(data, thin_recipe(model.recipe), priors[model.name])
+            # As the head itself learned: on val as well where it was fitted anew on both.
+            own = {key: model.recipe[key] for key in ("refit", "choose_on") if key in model.recipe}
+            recipe = {**thin_recipe(model.recipe), **own}
+            accuracy = score_test(data, recipe, priors[model.name])
             found[model.name].append(accuracy)
     scores = {model.name: model.outcome.scores["test"] for model in models}
     return [
