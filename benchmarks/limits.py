@@ -25,7 +25,7 @@ from PIL import Image, ImageDraw, ImageOps
 from featx.comparison.compare import compare
 from featx.comparison.result import Comparison
 from featx.machine import describe_machine
-from featx.report.sentences import say_verdict
+from featx.report.verdict import say_verdict
 
 SIDE, EDGE = 256, 16  # the network is given the middle 224
 GAPS = ("right", "below", "left", "above")  # as Pillow's angles run: clockwise

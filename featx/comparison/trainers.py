@@ -15,7 +15,7 @@ from featx.errors import ModelError
 from featx.features.content import Features
 from featx.features.costs import read_cost, read_full_cost
 from featx.finetuning.finetune import finetune_rows
-from featx.finetuning.recipe import TuneOptions, make_tune_recipe, run_name
+from featx.finetuning.recipe import TuneOptions, list_rates, make_tune_recipe, plan_epochs, run_name
 from featx.heads.fit import fit
 from featx.heads.kind import HeadOptions, find_kind
 from featx.heads.recipe import make_recipe
@@ -104,6 +104,8 @@ class NetworkTrainer:
         seconds = 0.0
         for name in names:
             first, later = EPOCH_PASSES[name]
+            # Of several learning rates all but fc's go through what moves on their own.
+            own = 0.0 if name == "fc" else later
             if options.augment or not options.prefix_cache:
                 later = first
             for i in range(self.seeds):
@@ -111,7 +113,8 @@ class NetworkTrainer:
                     self.rows, self.weights, name, replace(options, seed=options.seed + i)
                 )
                 if not (self.folder / run_name(recipe) / _MODEL).exists():
-                    seconds += network * (first + (options.epochs - 1) * later)
+                    more = plan_epochs(recipe).count_more(len(list_rates(recipe)))
+                    seconds += network * (first + (options.epochs - 1) * later + more * own)
         return seconds
 
     def _train(self, name: str, options: TuneOptions) -> Model:

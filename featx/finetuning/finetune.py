@@ -29,7 +29,7 @@ from featx.decoding.pixel_format import FIRST_COLOURS, Reading, describe_colours
 from featx.features.cache import find_cache_dir, find_making, list_same_data
 from featx.features.provenance import Choice, Provenance
 from featx.finetuning.prefix import PrefixBatches, PrefixFile, row_bytes
-from featx.finetuning.recipe import TuneOptions, list_rates, make_tune_recipe, run_name
+from featx.finetuning.recipe import TuneOptions, list_rates, make_tune_recipe, plan_epochs, run_name
 from featx.finetuning.tuned_network import ImageBatches, TunedNetwork
 from featx.machine import count_cores, describe_machine
 from featx.network.backbone import flush_denormals
@@ -40,7 +40,7 @@ from featx.storage.files import check_own_folder, check_space, explain_full, wri
 from featx.text import format_bytes, printable
 from featx.timing import Stages
 from featx.training.calibration import as_scores, fit_temperature, temper
-from featx.training.epochs import Batches, Schedule, score_softmax, train_softmax
+from featx.training.epochs import Batches, score_softmax, train_softmax
 from featx.training.learner import describe_rates
 from featx.training.metrics import score_labels
 from featx.training.model import Model, Outcome, check_place, read_model, write_model
@@ -237,15 +237,12 @@ def finetune_rows(
         _keep_prefix(network, images, recipe, folder, stages) as splits,
     ):
         first, *more = list_rates(recipe)
+        if "val" not in images:
+            log.info("%s: no val images, so the last epoch at %g is kept", train, first)
         training = train_softmax(
             [network.learn(first), *(network.fork().learn(rate) for rate in more)],
             splits,
-            Schedule(
-                epochs=recipe["epochs"],
-                batch_size=recipe["batch_size"],
-                seed=seed,
-                race=recipe.get("race", ()),
-            ),
+            plan_epochs(recipe),
             prepare=network.prepare,
             device=place,
             class_weight=weight,

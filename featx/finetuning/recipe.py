@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,9 +24,8 @@ from featx.errors import ModelError
 from featx.finetuning.tuned_network import CACHEABLE
 from featx.network.weights import Weights
 from featx.storage.files import hash_json
+from featx.training.epochs import Schedule
 from featx.training.learner import check_rate
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,14 +92,11 @@ def make_tune_recipe(
     }
     if rate is not None:
         recipe[_name_rate(train)] = rate
-    elif has_val:
+    elif has_val:  # elsewhere nothing can choose
         rates = HEAD_LEARNING_RATES if train == "fc" else TUNE_LEARNING_RATES
         recipe[_name_rate(train)] = list(rates)
         if train != "fc":
             recipe["race"] = [list(one) for one in RACE]
-    else:
-        fixed = recipe[_name_rate(train)]
-        log.info("%s: no val images to choose a learning rate by: it is %g", train, fixed)
     return recipe
 
 
@@ -109,6 +104,16 @@ def list_rates(recipe: Mapping[str, Any]) -> list[float]:
     """The learning rates that a recipe has its run choose from; one where it is given."""
     rates = recipe[_name_rate(recipe["train"])]
     return list(rates) if isinstance(rates, Sequence) else [rates]
+
+
+def plan_epochs(recipe: Mapping[str, Any]) -> Schedule:
+    """How long, in which batches, and after which epochs losers stop."""
+    return Schedule(
+        epochs=recipe["epochs"],
+        batch_size=recipe["batch_size"],
+        seed=recipe["seed"],
+        race=recipe.get("race", ()),
+    )
 
 
 def _name_rate(train: str) -> str:

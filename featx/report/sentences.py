@@ -13,6 +13,7 @@ from featx.comparison.result import Comparison
 from featx.config import CLASSIFIERS, SPLITS
 from featx.heads.kind import find_kind
 from featx.report.folds import say_few
+from featx.report.rates import say_rates
 from featx.text import format_interval, format_score, format_seconds, printable
 
 _LOWEST = 3  # classes that are named
@@ -102,6 +103,12 @@ def list_notes(comparison: Comparison) -> list[str]:
         lines.append(
             f"The network was trained on ImageNet's own images of classes of these names: {names}; "
             "others may be in ImageNet under other names."
+        )
+    lines += say_rates(candidates)
+    if options["protocol"] == "paper":
+        lines.append(
+            f"Protocol paper: {options['epochs']} epochs at a learning rate of "
+            f"{options['learning_rate']:g}, a new last layer alone, no augmentation."
         )
     if options["protocol"] == "linear-eval":
         lines.append(

@@ -127,6 +127,14 @@ class Schedule:
         ended = [left for share, left in self.race if epoch >= math.ceil(share * self.epochs)]
         return min([n_learners, *ended])
 
+    def count_more(self, n_learners: int) -> int:
+        """How many epochs the others of so many learners take beside the winner's own."""
+        left, more = n_learners, 0
+        for epoch in range(1, self.epochs + 1):
+            more += left - 1
+            left = self.count_left(epoch, left)
+        return more
+
 
 def train_softmax(
     learners: Sequence[Learner],

@@ -10,7 +10,13 @@ import pytest
 import torch
 from shared import CLASSES
 
-from featx.config import HEAD_LEARNING_RATES, TRAINED
+from featx.config import (
+    HEAD_LEARNING_RATE,
+    HEAD_LEARNING_RATES,
+    TRAINED,
+    TUNE_LEARNING_RATE,
+    TUNE_LEARNING_RATES,
+)
 from featx.data.images import load_image, read_decode
 from featx.data.sources import read_dataset
 from featx.errors import DatasetError, ImageError, ModelError, OutputExistsError, StorageError
@@ -363,3 +369,49 @@ def test_decoding_is_part_of_what_decided_a_run(tune):
     fast, _ = tune("b", epochs=1, decode="fast")
     assert exact.recipe_key != fast.recipe_key
     assert read_decode(fast.recipe["decoder"]) == "fast"
+
+
+def test_the_learning_rate_is_won_in_a_race(tune):
+    model, _ = tune("race", train="layer4", epochs=5)
+    recipe, details = model.recipe, model.outcome.details
+    assert recipe["tune_learning_rate"] == list(TUNE_LEARNING_RATES)
+    assert recipe["learning_rate"] == HEAD_LEARNING_RATE
+    rates = {one["learning_rate"]: one for one in details["rates"]}
+    assert list(rates) == list(TUNE_LEARNING_RATES)
+    # After a fifth of the epochs two of three go on, after two fifths one.
+    assert sorted(one["epochs"] for one in rates.values()) == [1, 2, 5]
+    won = rates[details["chosen"]["value"]]
+    assert (won["epochs"], details["chosen"]["by"]) == (5, "val")
+    assert won["loss"] == model.outcome.history[-1].loss["val"]
+    spent = sum(one["seconds"] for one in rates.values())
+    assert won["seconds"] < spent < model.outcome.seconds
+    # It learned as it does where it is alone.
+    alone, _ = tune("alone", train="layer4", epochs=5, learning_rate=won["learning_rate"])
+    for a, b in zip(alone.outcome.history, model.outcome.history, strict=True):
+        assert (a.loss, a.accuracy) == (b.loss, b.accuracy)
+    assert all(np.array_equal(alone.arrays[name], model.arrays[name]) for name in alone.arrays)
+    assert alone.outcome.details["chosen"]["by"] == "fixed"
+
+
+def test_without_val_nothing_chooses_a_learning_rate(tune, caplog):
+    caplog.set_level(logging.INFO, "featx")
+    for train, name, rate in (
+        ("fc", "learning_rate", HEAD_LEARNING_RATE),
+        ("layer4", "tune_learning_rate", TUNE_LEARNING_RATE),
+    ):
+        model, _ = tune(train, train=train, split="first:4,0", epochs=1)
+        assert model.recipe[name] == model.outcome.details["chosen"]["value"] == rate
+        assert model.outcome.details["rates"][0]["loss"] is None
+        assert f"{train}: no val images, so the last epoch at {rate:g} is kept" in caplog.messages
+    with pytest.raises(ModelError, match=r"learning_rate is -1: .* or auto"):
+        tune(learning_rate=-1)
+
+
+def test_a_fork_shares_what_is_frozen(tiny_weights):
+    network = TunedNetwork(tiny_weights, 3, "layer4", seed=0)
+    fork = network.fork()
+    mine, other = network.state_dict(), fork.state_dict()
+    shared = {name for name in mine if mine[name].data_ptr() == other[name].data_ptr()}
+    assert shared == set(mine) - set(network.copy_state())
+    assert all(torch.equal(mine[name], other[name]) for name in mine)
+    assert fork.learn(1e-3).module is fork

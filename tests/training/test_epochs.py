@@ -156,6 +156,8 @@ def test_losers_of_a_race_are_stopped(blobs):
     assert epochs == dict.fromkeys(RATES, 2) | {left[1]: 3, left[0]: 5}
     assert race.learning_rate == left[0]
     assert [one.epochs for one in plain.attempts] == [5] * 4
+    for race, more in ((((0.3, 2), (0.5, 1)), 3 + 3 + 1), ((), 15), (((0.0, 1),), 3)):
+        assert Schedule(epochs=5, batch_size=8, seed=2, race=race).count_more(4) == more
 
 
 def test_a_rate_that_ends_in_no_number_never_wins(blobs):
