@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,8 @@ from featx.training.epochs import (
     permute,
     train_softmax,
 )
-from featx.training.learner import Learner, check_rate, describe_rates
+from featx.training.learner import Attempt, Learner, check_rate, describe_rates, rank_loss
+from featx.training.trials import Trial
 
 
 @dataclass(frozen=True)
@@ -232,25 +233,58 @@ def _say_settings(options: HeadOptions) -> dict[str, Any]:
     }
 
 
-def _train(task: Task) -> Learned:
-    others = {} if task.val is None else {"val": task.val}
-    rates = task.settings["learning_rate"]
-    if task.val is None and isinstance(rates, Sequence):
-        rates = HEAD_LEARNING_RATE
-    linear = LinearClassifier(
+def _make(task: Task, rates: float | Sequence[float]) -> LinearClassifier:
+    return LinearClassifier(
         epochs=task.settings["epochs"],
         batch_size=task.settings["batch_size"],
         learning_rate=rates,
         seed=task.seed,
         class_weight=task.class_weight,
-    ).fit(task.X, task.y, {**others, **task.others})
+    )
+
+
+def _try_on_folds(task: Task, trial: Trial, rates: Sequence[float]) -> list[Attempt]:
+    """Every rate on every fold: means over the images that are judged, sums of seconds."""
+    tried, weights = [], []
+    for part in trial.cut():
+        y_held = trial.y[part.rows]
+        met = np.isin(y_held, part.known)  # of groups, a part may lack a class
+        held = part.held[np.flatnonzero(met)], np.searchsorted(part.known, y_held[met])
+        tried.append(_make(task, rates).fit(part.X, part.y, {"val": held}).attempts_)
+        weights.append(int(met.sum()))
+
+    def average(values: Sequence[float | None]) -> float:
+        return float(np.average(np.array(values, float), weights=weights))
+
+    return [
+        replace(
+            same[0],
+            loss=average([one.loss for one in same]),
+            accuracy=average([one.accuracy for one in same]),
+            best_epoch=same[0].epochs,
+            seconds=sum(one.seconds for one in same),
+        )
+        for same in zip(*tried, strict=True)
+    ]
+
+
+def _train(task: Task) -> Learned:
+    others = {} if task.val is None else {"val": task.val}
+    rates, attempts, by = task.settings["learning_rate"], None, "val"
+    if task.val is None and isinstance(rates, Sequence):
+        if task.trial is None:
+            rates = HEAD_LEARNING_RATE
+        else:
+            attempts, by = _try_on_folds(task, task.trial, rates), task.trial.name
+            rates = min(attempts, key=lambda one: rank_loss(one.loss)).learning_rate
+    linear = _make(task, rates).fit(task.X, task.y, {**others, **task.others})
     fitted, temperature = LinearFit(linear.coef_, linear.intercept_), 1.0
     if task.calibrate and task.val is not None:
         X_val, y_val = task.val
         temperature = fit_temperature(gather(X_val, fitted.decide), y_val)
     chosen_by = "the last epoch" if task.val is None else "val"
     search = Search(fitted, float(linear.best_epoch_), chosen_by, temperature)
-    details = describe_rates(linear.learning_rate_, linear.attempts_)
+    details = describe_rates(linear.learning_rate_, attempts or linear.attempts_, by)
     return Learned(search, linear.history_, linear.best_epoch_, details)
 
 

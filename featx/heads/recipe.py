@@ -311,6 +311,9 @@ def _train_by_epochs(
     val = scaled.pop("val", None)
     calibrate = task.calibrate and val is not None
     task = replace(task, X=scaler.apply(X), y=y, val=val, calibrate=calibrate, others=scaled)
+    if val is None and (folds := plan_folds(pool.y, pool.kin, recipe["seed"])):
+        trial = Trial(pool.X, pool.y, folds, say_folds(folds, "train"), "train", recipe["scale"])
+        task = replace(task, trial=trial)
     learned = _train(find_kind(recipe["clf"]), task)
     loss = 0.0
     if val is not None:

@@ -77,6 +77,11 @@ def describe_rates(chosen: float, attempts: Sequence[Attempt], by: str = "val") 
     }
 
 
+def rank_loss(loss: float | None) -> float:
+    """A loss to rank by: infinite where it is no number, or none is known."""
+    return math.inf if loss is None or math.isnan(loss) else loss
+
+
 def check_rate(asked: float | str) -> float | None:
     """A learning rate as it is asked for; None for "auto".
 
@@ -156,8 +161,7 @@ class Run:
     @property
     def val_loss(self) -> float:
         """After the last epoch; infinite where it is no number, and where there is no val."""
-        loss = self.history[-1].loss.get("val", math.inf)
-        return math.inf if math.isnan(loss) else loss
+        return rank_loss(self.history[-1].loss.get("val"))
 
     def conclude(self) -> Attempt:
         """What is told of it."""

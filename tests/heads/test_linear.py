@@ -1,13 +1,20 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from shared import PROVENANCE
 from sklearn.base import clone
 from sklearn.datasets import make_blobs
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from featx import config
+from featx.config import HEAD_LEARNING_RATE, SPLITS
+from featx.features.content import Features
+from featx.heads.fit import fit
 from featx.heads.linear import BlockBatches, LinearClassifier, draw_chunks
 from featx.storage.blocks import Blocks
+from featx.training.trials import know_nothing, plan_folds
 
 
 # Enough steps for the checks' tiny problems; the defaults are for thousands of features.
@@ -103,3 +110,55 @@ def test_epochs_over_blocks_learn_the_same():
     scored = LinearClassifier(**options).fit(blocks, y, {"val": (blocks[:50], y[:50])})
     ranks = [(e.accuracy["val"], -e.loss["val"]) for e in scored.history_]
     assert scored.best_epoch_ == 1 + ranks.index(max(ranks))
+
+
+@pytest.fixture
+def learned():
+    """Ten images of each of three classes: six train, two val, two test."""
+    targets, places = np.repeat(np.arange(3), 10), np.tile([0] * 6 + [1] * 2 + [2] * 2, 3)
+    X = np.random.default_rng(0).normal(size=(30, 40)) + 0.5 * np.eye(3, 40)[targets]
+    names = np.array([f"{i:02}" for i in range(30)])
+    return Features(
+        X.astype(np.float32), targets, np.array(SPLITS)[places], names, names, ("a", "b", "c"),
+        PROVENANCE, "made", "made",
+    )  # fmt: skip
+
+
+def test_without_val_folds_of_train_choose_the_rate(learned):
+    features = replace(learned, splits=np.where(learned.splits == "test", "test", "train"))
+    model = fit(features, "linear", epochs=3)
+    details = model.outcome.details
+    assert details["chosen"] == {
+        "name": "learning_rate",
+        "value": min(details["rates"], key=lambda one: one["loss"])["learning_rate"],
+        "by": "folds of train",
+    }
+    # By hand: the same folds, each rate alone.
+    X, y = features.split("train")
+    folds = plan_folds(y, know_nothing(len(y)), 0)
+    for one in details["rates"]:
+        losses = []
+        for inside, outside in folds:
+            head = LinearClassifier(epochs=3, learning_rate=one["learning_rate"])
+            head.fit(X[inside], y[inside])
+            p = head.predict_proba(X[outside])[np.arange(len(outside)), y[outside]]
+            losses += list(-np.log(p))
+        assert one["loss"] == pytest.approx(np.mean(losses), rel=1e-4)
+    assert model.outcome.best_epoch == 3
+    alone = fit(features, "linear", epochs=3, learning_rate=details["chosen"]["value"])
+    assert np.array_equal(model.arrays["coef"], alone.arrays["coef"])
+
+
+def test_a_class_of_one_image_leaves_the_usual_rate(learned):
+    rows = np.flatnonzero(learned.splits == "train")
+    first = rows[np.unique(learned.targets[rows], return_index=True)[1]]
+    splits = np.where(learned.splits == "test", "test", "")
+    splits[first] = "train"
+    model = fit(replace(learned, splits=splits), "linear", epochs=1)
+    assert model.outcome.details["chosen"]["value"] == HEAD_LEARNING_RATE
+
+
+def test_several_rates_need_a_val():
+    X, y = make_blobs(30, 5, centers=3, random_state=0)
+    with pytest.raises(ValueError, match="several learning rates need a val"):
+        LinearClassifier(learning_rate=(1e-3, 1e-2)).fit(X, y)
