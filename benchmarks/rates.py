@@ -56,19 +56,19 @@ def draw_split(features: Features, seed: int) -> npt.NDArray[np.str_]:
 
 
 def try_linear(features: Features, splits: npt.NDArray[np.str_]) -> dict[str, tuple[float, float]]:
-    """Test accuracy and log-loss at each rate, and at the one that val chooses."""
+    """Test accuracy and log-loss at each rate, at the one val chooses, and were it by best epochs."""
     data = {
         split: (features.X[splits == split], features.targets[splits == split])
         for split in ("train", "val", "test")
     }
     others = {split: data[split] for split in ("val", "test")}
-    found = {}
+    kept = {}
     for rate in (*HEAD_LEARNING_RATES, HEAD_LEARNING_RATES):
         head = LinearClassifier(EPOCHS, learning_rate=rate).fit(*data["train"], others)
-        kept = head.history_[head.best_epoch_ - 1]
         name = "auto" if isinstance(rate, tuple) else f"{rate:g}"
-        found[name] = kept.accuracy["test"], kept.loss["test"]
-    return found
+        kept[name] = head.history_[head.best_epoch_ - 1]
+    kept["by the best epoch"] = min(kept.values(), key=lambda epoch: epoch.loss["val"])
+    return {name: (one.accuracy["test"], one.loss["test"]) for name, one in kept.items()}
 
 
 def measure_linear(path: Path, draws: int) -> dict[str, Any]:

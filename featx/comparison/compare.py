@@ -196,7 +196,7 @@ def compare(
     if promoted is not None:
         log.info("there is no test: val is the test, and folds of train choose")
         dataset = replace(dataset, splits=promoted)
-    check_comparable(dataset, needs_val="calibrate" if calibrate else "refit" * rule.refit)
+    check_comparable(dataset, needs_val="calibrate" if calibrate else "refit" if rule.refit else "")
     plan = check_cross_validation(dataset, cv, cv_baselines)
     expected = {} if prevalence is None else read_prevalence(prevalence, dataset.classes)
     if expected:
@@ -251,8 +251,8 @@ def compare(
         check_view(features, view, number)
     fitting = HeadOptions(
         C=C, scale=scale, epochs=epochs, seed=seed, class_weight=class_weight,
-        calibrate=calibrate, choose_on="val" if rule.refit else choose_on,
-        refit=refit or rule.refit, learning_rate=learning_rate,
+        calibrate=calibrate, choose_on=rule.choose_on or choose_on,
+        refit=refit if rule.refit is None else rule.refit, learning_rate=learning_rate,
     )  # fmt: skip
     tuning = TuneOptions(
         epochs=epochs, augment=augment, prefix_cache=prefix_cache, class_weight=class_weight,

@@ -25,8 +25,8 @@ class Protocol:
         Of the pixels: a word of `FRAMINGS`.
     augmented : bool
         Whether train images may be shown in other ways.
-    refit : bool
-        Whether a head is fitted on train and val together once its value is chosen.
+    choose_on, refit : str and bool, or None
+        See `featx.fit`; None: as is asked for.
     epochs : int or None
         The only number; None: any.
     learning_rate : float or None
@@ -39,7 +39,8 @@ class Protocol:
     tunable: tuple[str, ...] = TRAINED
     framing: str = "none"
     augmented: bool = True
-    refit: bool = False
+    choose_on: str | None = None
+    refit: bool | None = None
     epochs: int | None = None
     learning_rate: float | None = None
 
@@ -87,6 +88,7 @@ _PROTOCOLS = (
         networks=(),
         framing="linear-eval",
         augmented=False,
+        choose_on="val",
         refit=True,
     ),
     # A new last layer on the frozen network, and what featx makes of the same question.
@@ -95,6 +97,8 @@ _PROTOCOLS = (
         heads=("linear", "logreg"),
         tunable=("fc",),
         augmented=False,
+        choose_on="val",
+        refit=False,
         epochs=EPOCHS,
         learning_rate=HEAD_LEARNING_RATE,
     ),

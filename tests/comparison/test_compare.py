@@ -369,3 +369,16 @@ def test_groups_are_what_is_counted(do, photos, tmp_path):
     again = do(settings["data"], root=settings["root"], split=None, group="group", baseline=(),
                clf=("logreg", "ridge"), output=tmp_path / "again")  # fmt: skip
     assert again.to_dict()["groups"] == groups
+
+
+def test_the_papers_protocol(do):
+    found = do(clf=None, baseline=None, protocol="paper", epochs=15, learning_curves=False)
+    assert [c.name for c in found.candidates] == ["linear", "logreg", "fc"]
+    linear, logreg, fc = (c.outcome for c in found.candidates)
+    for one in (linear, fc):
+        assert [rate["learning_rate"] for rate in one.details["rates"]] == [1e-3]
+        assert len(one.history) == 15
+    assert linear.scores["test"] == fc.scores["test"]
+    assert logreg.details["chosen_by"] == "val"
+    assert found.features.provenance.preprocessing["interpolation"] == "bilinear"
+    assert found.options["learning_rate"] == 1e-3

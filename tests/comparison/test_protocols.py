@@ -18,7 +18,8 @@ def test_every_protocol_is_one():
 
 def test_the_paper_has_one_rate_one_layer_and_its_epochs():
     paper = find_protocol("paper")
-    assert (paper.heads, paper.networks, paper.refit) == (("linear", "logreg"), ("fc",), False)
+    assert (paper.heads, paper.networks) == (("linear", "logreg"), ("fc",))
+    assert (paper.choose_on, paper.refit, paper.framing) == ("val", False, "none")
     assert paper.check(("fc",), 15, "auto", False) == paper.check((), 15, 1e-3, False) == 1e-3
     for asked, said in (
         ((("fc", "layer4"), 15, "auto", False), "trains fc alone: leave out layer4"),
