@@ -56,7 +56,7 @@ def draw_split(features: Features, seed: int) -> npt.NDArray[np.str_]:
 
 
 def try_linear(features: Features, splits: npt.NDArray[np.str_]) -> dict[str, tuple[float, float]]:
-    """Test accuracy and log-loss at each rate, at the one val chooses, and were it by best epochs."""
+    """Test accuracy and log-loss at each rate, as val chooses, and were it by the best epochs."""
     data = {
         split: (features.X[splits == split], features.targets[splits == split])
         for split in ("train", "val", "test")
