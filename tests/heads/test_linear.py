@@ -152,7 +152,7 @@ def test_without_val_folds_of_train_choose_the_rate(learned):
 def test_a_class_of_one_image_leaves_the_usual_rate(learned):
     rows = np.flatnonzero(learned.splits == "train")
     first = rows[np.unique(learned.targets[rows], return_index=True)[1]]
-    splits = np.where(learned.splits == "test", "test", "")
+    splits = np.where(learned.splits == "test", learned.splits, "")
     splits[first] = "train"
     model = fit(replace(learned, splits=splits), "linear", epochs=1)
     assert model.outcome.details["chosen"]["value"] == HEAD_LEARNING_RATE
