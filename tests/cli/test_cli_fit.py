@@ -27,7 +27,7 @@ def test_fit_linear_as_text(run, features, tmp_path):
     out = tmp_path / "m.safetensors"
     done = run("fit", features, "--clf", "linear", "--epochs", "3", "-o", out)
     assert done.exit_code == 0
-    assert done.stdout.startswith("linear: 6,147 parameters, epoch ")
+    assert done.stdout.startswith("linear: 6,147 parameters, learning_rate = ")
     assert done.stdout.endswith(f"model: {out}\n")
     refused = run("fit", features, "--clf", "logreg", "-o", out)
     assert refused.exit_code == 1
