@@ -64,7 +64,9 @@ def test_skipped_images_are_named_and_exit_3(run, photos, stored):
 
 def test_ignored_files_are_noted(run, photos, stored):
     (photos / "notes.txt").write_text("x")
-    assert "ignored, since no images: 1 (notes.txt)\n" in run("extract", photos).stderr
+    said = run("extract", photos, "-q").stderr
+    assert said.startswith(f"Warning: {photos}: left out: ")
+    assert "1 (notes.txt)" in said
 
 
 def test_another_output_is_refused(run, photos, stored, tmp_path):

@@ -28,9 +28,10 @@ def test_finetune(run, photos, stored, tmp_path):
     for epoch in values["history"]:
         assert 0 < epoch["decode"] + epoch["network"] <= epoch["seconds"]
     assert set(values["seconds"]) == {"decode", "network", "fit"}
+    assert (values.pop("left_out"), values.pop("notes")) == ([], [])
     assert json.loads((tmp_path / "run" / "history.json").read_text()) == values
     again = run(*words)
-    assert again.stdout.startswith("fc: 6,147 parameters, epoch ")
+    assert again.stdout.startswith("fc: 6,147 parameters, learning_rate = ")
     told = r" s in all \([\d.e-]+ waiting for images, [\d.e-]+ in the network\)\n"
     assert re.search(told, again.stdout)
     other = run(*words, "--train", "last3")
