@@ -97,5 +97,5 @@ KIND = Kind(
     name="centroid",
     train=lambda task: Learned(search_centroid(task)),
     grid=Grid("shrink", CENTROID_GRID),
-    memory=Memory(copies=41),
+    memory=Memory(copies=41, tried=12),
 )

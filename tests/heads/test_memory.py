@@ -45,13 +45,14 @@ def size_of(clf):
 def test_what_a_head_takes_in_memory_is_about_what_is_said(features, clf, scale):
     peak = measure(features, clf, scale=scale)
     said = estimate_whole(find_kind(clf), size_of(clf), scale)
-    # liblinear's own copy is not Python's; logreg's are fewer with newer libraries.
-    assert (0.3 if clf in ("svm", "logreg") else 0.6) * said < peak < said
+    # logreg's are fewer with newer libraries; of independent images ridge has no folds.
+    assert (0.3 if clf in ("svm", "logreg", "ridge") else 0.6) * said < peak < said
 
 
 @pytest.mark.parametrize("clf", [clf for clf in TRAINABLE if clf != "svm"])
 def test_a_fit_in_blocks_stays_below_what_is_said(features, clf):
-    budget = allow(features, clf, scale="standard")
-    peak = measure(features, clf, scale="standard", max_memory=budget, epochs=1)
+    options = {"scale": "standard", "choose_on": "val"}  # as they always are in blocks
+    budget = allow(features, clf, **options)
+    peak = measure(features, clf, **options, max_memory=budget, epochs=1)
     said = estimate_blocks(find_kind(clf), size_of(clf))
     assert peak < said < budget
