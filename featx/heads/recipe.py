@@ -137,7 +137,9 @@ def take_splits(features: Features, in_blocks: bool) -> dict[str, tuple[Samples,
 
 def take_kin(features: Features) -> dict[str, Kin]:
     """Of the labelled rows of train and val: which are copies, and which a group joins."""
-    _, image = np.unique(features.hashes, return_inverse=True)
+    # Python's own hashes of these, which only have to be equal or not: sorting a million would
+    # take a gigabyte.
+    image = np.fromiter(map(hash, features.hashes), np.int64, len(features.hashes))
     group = features.clusters
     return {
         split: Kin(image[rows], np.zeros(len(rows), bool), None if group is None else group[rows])
