@@ -61,8 +61,8 @@ NOT_RUN = {
     "tests/cli/test_cli_predict.py does it",
     "featx data caltech256-animals --download data": "downloads 1.2 GB",
     "featx demo": "takes minutes; tests/test_cli_demo.py runs it",
-    "featx compare data/caltech256/caltech256-animals.csv --weights imagenet1k-v1 --baseline fc "
-    "--baseline last3": "needs that download",
+    "featx compare data/caltech256/caltech256-animals.csv --weights imagenet1k-v1 --protocol "
+    "paper": "needs that download",
     "featx extract --plan plan --shard $SLURM_ARRAY_TASK_ID/$SLURM_ARRAY_TASK_COUNT": "needs Slurm",
     "featx extract --plan plan --shard {}": "needs GNU parallel",
     "featx extract --plan plan --shard $RANK/$WORLD_SIZE": "needs torchrun",
