@@ -58,10 +58,11 @@ def list_notes(comparison: Comparison) -> list[str]:
             "one learning rate and the last epoch."
         )
     if any("val" in c.outcome.scores for c in candidates):
+        lines += _say_choosing(candidates)
         lines.append(
-            "val chose C, k and epoch, and which candidate is best; test decided none of these. "
-            "The verdict compares finished candidates on test, so that the figure of the one it "
-            "chooses is a little optimistic."
+            "val chose which candidate is best; test decided none of these. The verdict compares "
+            "finished candidates on test, so that the figure of the one it chooses is a little "
+            "optimistic."
         )
     elif not comparison.val_is_test:
         lines.append(
@@ -151,6 +152,31 @@ def list_notes(comparison: Comparison) -> list[str]:
         "for differences; 95 %. p-values: McNemar's mid-p, Holm-corrected for all pairs; the "
         "verdict asks the intervals of differences."
     )
+    return lines
+
+
+def _say_choosing(candidates: Sequence[Candidate]) -> list[str]:
+    """What chose each candidate's own values, and so what its figure of val is."""
+    of_val: dict[str, list[str]] = {}
+    for candidate in candidates:
+        of_val.setdefault(str(candidate.outcome.details.get("val")), []).append(candidate.name)
+    folded = of_val.get("out of fold", [])
+    before = of_val.get("held out, before refitting", [])
+    epochs = [c.name for c in candidates if c.outcome.history]
+    lines = []
+    if folded:
+        lines.append(
+            f"Folds of train and val together chose C, k and the like of {', '.join(folded)}, "
+            "which then learned from both: what the table says of val is out of fold, of images "
+            "that the head in question had not seen."
+        )
+    if before:
+        lines.append(
+            f"val chose C, k and the like of {', '.join(before)}, which then learned from it, too: "
+            "what the table says of val is from before that."
+        )
+    if epochs:
+        lines.append(f"val chose the epoch of {', '.join(epochs)}.")
     return lines
 
 

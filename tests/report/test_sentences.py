@@ -1,9 +1,11 @@
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 from made_candidates import make
 
 from featx.comparison.curves import CurvePoint
+from featx.report import sentences
 from featx.report.sentences import say_classes, say_costs, say_learning
 from featx.training.evaluation import PerClass
 
@@ -58,3 +60,18 @@ def test_the_lowest_classes_are_named():
         "Lowest classes of ridge on test: owl 25.0 % (1/4), 5.0 to 70.0; cat 90.0 % (9/10), 60.0 "
         "to 98.0."
     )
+
+
+def test_what_val_is_of_each_candidate_is_said():
+    def with_details(name, **details):
+        made = make(name, [])
+        outcome = replace(made.model.outcome, details=details)
+        return replace(made, model=replace(made.model, outcome=outcome))
+
+    folded = with_details("ridge", val="out of fold")
+    before = with_details("svm", val="held out, before refitting")
+    said = sentences._say_choosing([folded, before, make("knn", [])])
+    assert said[0].startswith("Folds of train and val together chose C, k and the like of ridge, ")
+    assert "out of fold" in said[0]
+    assert said[1].startswith("val chose C, k and the like of svm, which then learned from it")
+    assert len(said) == 2
