@@ -75,7 +75,7 @@ class Reused:
     def take(self, file: FeatureFile, spent: Mapping[str, Any]) -> None:
         """Take what a file has; `spent` is what all of its rows cost."""
         new = self._ledger.take(file)
-        if spent and new:
+        if spent and new and spent["images"] > 0:
             # Of no more images than it is known of.
             known = min(new, spent["images"])
             share = known / spent["images"]

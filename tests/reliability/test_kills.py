@@ -174,7 +174,7 @@ def test_a_run_killed_before_it_cleared_up_has_its_cost(root, clean, tmp_path):
     inventory = hash_images(read_inventory(root, interrupted.SPLIT), "skip")
     request.clear_finished(found, inventory)
     assert {entry.name for entry in path.parent.iterdir()} == BESIDE
-    assert read_full_cost(found)["seconds"] > 0
+    assert read_full_cost(found.load())["seconds"] > 0
 
 
 def test_the_order_of_writing_and_syncing(root, tmp_path):

@@ -175,7 +175,7 @@ def test_a_head_without_blocks_says_what_to_take(provenance, tmp_path):
 
 def test_which_way_was_taken_is_said(provenance, tmp_path, run):
     features = write(make_features(provenance, 400, splits=(300, 50)), tmp_path)
-    budget = allow(features, "ridge")
+    budget = allow(features, "ridge", choose_on="val")
     done = run("fit", features.path, "--clf", "ridge", "--max-memory", budget, "-v", "--json")
     assert "MB: read in blocks\n" in done.stderr
     assert done.stderr.startswith("features need 1.")
