@@ -95,7 +95,9 @@ def measure_inflation(
     in_blocks = any(needs_blocks(features, model, max_memory) for model in models)
     found: dict[str, list[float]] = {model.name: [] for model in models}
     readers = {model.name: find_kind(model.name).prior for model in models}
-    priors = {name: read and read(features, weights) for name, read in readers.items()}
+    priors = {
+        name: None if read is None else read(features, weights) for name, read in readers.items()
+    }
     for draw in range(draws):
         splits = draw_splits(features, np.random.default_rng([seed, draw]))
         # Whoever splits at random knows of no groups.
@@ -103,7 +105,7 @@ def measure_inflation(
         for model in models:
             # As the head itself learned: on val as well where it was fitted anew on both.
             own = {key: model.recipe[key] for key in ("refit", "choose_on") if key in model.recipe}
-            recipe = {**thin_recipe(model.recipe), **own}
+            recipe: dict[str, Any] = {**thin_recipe(model.recipe), **own}
             accuracy = score_test(data, recipe, priors[model.name])
             found[model.name].append(accuracy)
     scores = {model.name: model.outcome.scores["test"] for model in models}
