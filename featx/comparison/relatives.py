@@ -104,8 +104,8 @@ def measure_inflation(
         data = take_splits(replace(features, splits=splits, groups=None), in_blocks)
         for model in models:
             # As the head itself learned: on val as well where it was fitted anew on both.
-            own = {key: model.recipe[key] for key in ("refit", "choose_on") if key in model.recipe}
-            recipe: dict[str, Any] = {**thin_recipe(model.recipe), **own}
+            recipe = dict(thin_recipe(model.recipe))
+            recipe |= {k: model.recipe[k] for k in ("refit", "choose_on") if k in model.recipe}
             accuracy = score_test(data, recipe, priors[model.name])
             found[model.name].append(accuracy)
     scores = {model.name: model.outcome.scores["test"] for model in models}
