@@ -102,8 +102,9 @@ def finetune(
         Adam's step for what moves: the new layer alone with "fc"; else pretrained layers, beside
         which the new one has `HEAD_LEARNING_RATE`. "auto": those of `config` learn side by side
         from the same batches, and the one with the lowest val loss after the last epoch is kept;
-        where pretrained layers move, after a fifth of the epochs two go on and after two fifths
-        one. Without val images it is `HEAD_LEARNING_RATE` or `TUNE_LEARNING_RATE`.
+        where pretrained layers move, it is a race by the lowest val loss so far: after two fifths
+        of the epochs two go on and after three fifths one. Without val images it is
+        `HEAD_LEARNING_RATE` or `TUNE_LEARNING_RATE`.
     class_weight : {"none", "balanced"}
         "balanced": a class weighs the same whatever its number of train images.
     calibrate : bool

@@ -261,6 +261,7 @@ def _try_on_folds(task: Task, trial: Trial, rates: Sequence[float]) -> list[Atte
             same[0],
             loss=average([one.loss for one in same]),
             accuracy=average([one.accuracy for one in same]),
+            lowest_loss=average([one.lowest_loss for one in same]),
             best_epoch=same[0].epochs,
             seconds=sum(one.seconds for one in same),
         )

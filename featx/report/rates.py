@@ -31,15 +31,22 @@ def _say_choice(candidate: Candidate) -> str:
     taken, rates = details["chosen"]["value"], details["rates"]
     won = next(one for one in rates if one["learning_rate"] == taken)
     others = [one for one in rates if one is not won]
-    stopped = sum(one["seconds"] for one in others if one["epochs"] < won["epochs"])
-    cost = f"; those that were stopped took {format_seconds(stopped)} s, which count"
+    stopped = [one for one in others if one["epochs"] < won["epochs"]]
+    if not stopped:
+        told = ", ".join(f"{one['learning_rate']:g}: {one['loss']:.3f}" for one in others)
+        return (
+            f"{candidate.name}: learning rate {taken:g}, with a log-loss on val of "
+            f"{won['loss']:.3f} after the last epoch ({told})."
+        )
+    told = ", ".join(_say_stopped(one) for one in stopped)
+    spent = format_seconds(sum(one["seconds"] for one in stopped))
     return (
-        f"{candidate.name}: learning rate {taken:g}, with a log-loss on val of {won['loss']:.3f} "
-        f"after the last epoch ({', '.join(_say_attempt(one, won) for one in others)}"
-        f"{cost if stopped else ''})."
+        f"{candidate.name}: learning rate {taken:g}, whose lowest log-loss on val is "
+        f"{won['lowest_loss']:.3f} ({told}; these took {spent} s, which count)."
     )
 
 
-def _say_attempt(one: Mapping[str, Any], won: Mapping[str, Any]) -> str:
-    early = f" when stopped after epoch {one['epochs']}" if one["epochs"] < won["epochs"] else ""
-    return f"{one['learning_rate']:g}: {one['loss']:.3f}{early}"
+def _say_stopped(one: Mapping[str, Any]) -> str:
+    return (
+        f"{one['learning_rate']:g}: {one['lowest_loss']:.3f}, stopped after epoch {one['epochs']}"
+    )

@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Protocol
 
 import numpy as np
@@ -42,8 +43,8 @@ class Training:
     probabilities : dict of str to ndarray of shape (n_samples, n_classes), float32
         Of every split but train, after that epoch.
     learning_rate : float
-        Of those that were not stopped, the one with the lowest val loss after the last epoch. Best
-        epochs would be compared by the luck of many draws; the last is one figure for each.
+        The one with the lowest val loss after the last epoch. Best epochs would be compared by the
+        luck of many draws; the last is one figure for each. In a race the winner, see `Schedule`.
     attempts : tuple of Attempt
         All learning rates, in the order of the learners.
     """
@@ -113,7 +114,7 @@ class Schedule:
         From a generator and the number of train samples to their order, each once.
     race : sequence of (share, number)
         After such a share of the epochs, rounded up, so many learners at most go on: those with
-        the lowest val loss.
+        the lowest val loss so far, since one epoch may be a leap.
     """
 
     epochs: int
@@ -180,6 +181,7 @@ def train_softmax(
     counted = Stages() if stages is None else stages
     runs = [Run(learner) for learner in learners]
     left = runs
+    rank = attrgetter("lowest_loss" if schedule.race else "val_loss")
     others = [split for split in splits if split != "train"]
     weight = None if class_weight is None else torch.from_numpy(class_weight).float().to(device)
     samples = epochs * sum(len(data.y) for data in splits.values())
@@ -199,13 +201,13 @@ def train_softmax(
             loss, accuracy = ({split: pair[k] for split, pair in each.items()} for k in (0, 1))
             found = {split: scored[split][i][2] for split in others}
             run.keep(Epoch(epoch, seconds, loss, accuracy, **spent), found)
-        ranked = sorted(left, key=lambda run: run.val_loss)
+        ranked = sorted(left, key=rank)
         if name is not None:
             _say_epoch(name, ranked, epochs)
         left = [run for run in left if run in ranked[: schedule.count_left(epoch, len(left))]]
         meter.note(f"epoch {epoch}/{epochs}")
     meter.close()
-    won = min(left, key=lambda run: run.val_loss)
+    won = min(left, key=rank)
     return Training(
         history=tuple(won.history),
         best_epoch=won.best_epoch,

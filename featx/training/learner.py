@@ -53,6 +53,8 @@ class Attempt:
         As of `Training`.
     loss, accuracy : float or None
         Of val after the last of these epochs; None where there is no val.
+    lowest_loss : float or None
+        Of val after any of them.
     seconds : float
         In its own steps and scores, which are among the seconds of the epochs.
     """
@@ -62,6 +64,7 @@ class Attempt:
     best_epoch: int
     loss: float | None
     accuracy: float | None
+    lowest_loss: float | None
     seconds: float
 
 
@@ -163,12 +166,18 @@ class Run:
         """After the last epoch; infinite where it is no number, and where there is no val."""
         return rank_loss(self.history[-1].loss.get("val"))
 
+    @property
+    def lowest_loss(self) -> float:
+        """As `val_loss`, after any epoch."""
+        return min(rank_loss(epoch.loss.get("val")) for epoch in self.history)
+
     def conclude(self) -> Attempt:
         """What is told of it."""
         last = self.history[-1]
+        lowest = self.lowest_loss if "val" in last.loss else None
         return Attempt(
             self.learner.learning_rate, last.epoch, self.best_epoch,
-            last.loss.get("val"), last.accuracy.get("val"), self.seconds,
+            last.loss.get("val"), last.accuracy.get("val"), lowest, self.seconds,
         )  # fmt: skip
 
     @contextlib.contextmanager

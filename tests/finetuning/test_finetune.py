@@ -378,11 +378,12 @@ def test_the_learning_rate_is_won_in_a_race(tune):
     assert recipe["learning_rate"] == HEAD_LEARNING_RATE
     rates = {one["learning_rate"]: one for one in details["rates"]}
     assert list(rates) == list(TUNE_LEARNING_RATES)
-    # After a fifth of the epochs two of three go on, after two fifths one.
-    assert sorted(one["epochs"] for one in rates.values()) == [1, 2, 5]
+    # After two fifths of the epochs two of three go on, after three fifths one.
+    assert sorted(one["epochs"] for one in rates.values()) == [2, 3, 5]
     won = rates[details["chosen"]["value"]]
     assert (won["epochs"], details["chosen"]["by"]) == (5, "val")
     assert won["loss"] == model.outcome.history[-1].loss["val"]
+    assert won["lowest_loss"] == min(e.loss["val"] for e in model.outcome.history)
     spent = sum(one["seconds"] for one in rates.values())
     assert won["seconds"] < spent < model.outcome.seconds
     # It learned as it does where it is alone.

@@ -148,7 +148,10 @@ def test_losers_of_a_race_are_stopped(blobs):
     plain, race = run(RATES, blobs), run(RATES, blobs, race=((0.3, 2), (0.5, 1)))
     # Of five epochs: two go on after the second (1.5 rounded up), one after the third.
     after = {
-        e: sorted(RATES, key=lambda rate: run([rate], blobs).history[e - 1].loss["val"])
+        e: sorted(
+            RATES,
+            key=lambda rate: min(one.loss["val"] for one in run([rate], blobs).history[:e]),
+        )
         for e in (2, 3)
     }
     left = [rate for rate in after[3] if rate in after[2][:2]]

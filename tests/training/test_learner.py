@@ -41,9 +41,10 @@ def test_the_best_epoch_is_kept_and_the_last_one_ranks():
     # Of equal accuracies the lower loss.
     assert run.best_epoch == 4
     assert run.state["w"].tolist() == [[4.0, 4.0]] * 2
-    assert run.val_loss == 0.35
+    assert (run.val_loss, run.lowest_loss) == (0.35, 0.3)
     told = run.conclude()
     assert (told.epochs, told.best_epoch, told.loss, told.accuracy) == (4, 4, 0.35, 0.9)
+    assert told.lowest_loss == 0.3
     run.keep(epoch(5, math.nan, 0.1), {})
     assert run.val_loss == math.inf
     assert run.best_epoch == 4
