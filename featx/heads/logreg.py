@@ -124,6 +124,6 @@ KIND = Kind(
     weighed=True,
     logits=True,
     settings=lambda options: {"max_iter": MAX_ITER, "tol": TOLERANCE},
-    # Twice what the newest scikit-learn takes: the oldest that is admitted does.
-    memory=Memory(copies=44, tried=4, blocks=_estimate_blocks),
+    # Thrice what the newest scikit-learn takes: the oldest that is admitted does.
+    memory=Memory(copies=44, tried=20, blocks=_estimate_blocks),
 )

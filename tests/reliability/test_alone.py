@@ -26,13 +26,13 @@ def cut_off():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="namespaces of Linux")
-def test_no_command_reaches_out(drawn_photos, tiny_file, tmp_path):
+def test_no_command_reaches_out(drawn_photos, tiny_files, tmp_path):
     pytest.importorskip("openvino")
     home = tmp_path / "home"
     home.mkdir()
     words = cut_off()
     told = {"HOME": str(home), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    told["FEATX_WEIGHTS"] = str(tiny_file.parent)
+    told["FEATX_WEIGHTS"] = str(tiny_files(False).parent)  # of the narrow network that runs there
     # Where the user has agreed to everything.
     (home / "intel").mkdir()
     (home / "intel" / "openvino_telemetry").write_text("1")

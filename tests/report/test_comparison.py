@@ -94,7 +94,9 @@ def test_a_file_that_cannot_be_written_is_none(comparison, caplog):
 def test_the_text_has_counts_and_verdict(comparison):
     text = render_text(comparison)
     assert "photos: 3 classes, 12 train, 6 val, 9 test images (split first:4,2)" in text
-    assert "Too few images to tell whether " in text
+    decided = comparison.verdict.decided
+    assert ("Too few images to tell whether " in text) is not decided
+    assert (f"Choose {comparison.verdict.choose}" in text) is decided
     for candidate in comparison.candidates:
         score = candidate.outcome.scores["test"]
         (line,) = [x for x in text.splitlines() if x.startswith(f"{candidate.name} ") and "%" in x
