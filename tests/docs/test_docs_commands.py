@@ -80,7 +80,12 @@ LINE_STANDS_FOR = {
     "featx extract --plan plan --shard 7": "featx extract --plan plan --shard 0",
     "featx compare photos": "featx compare sorted",
 }
-WORD_STANDS_FOR = {"caltech101-animals": "photos", "first:30,6": "first:5,2"}
+WORD_STANDS_FOR = {
+    "caltech101-animals": "photos",
+    "digits": "photos",
+    "first:30,6": "first:5,2",
+    "first:60,10": "first:5,2",
+}
 RUN_PAGES = sorted({page for page, _ in LINES})
 
 
