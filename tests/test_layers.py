@@ -229,7 +229,7 @@ TESTS_OF = {
 def test_every_module_of_weight_has_tests_of_its_name():
     files = {path.stem: path for path in Path(__file__).parent.rglob("test_*.py")}
     for module, path in MODULES.items():
-        if len(path.read_text("utf-8").splitlines()) > 150:
+        if len(path.read_text("utf-8").splitlines()) > 160:
             name = module.removeprefix("featx.")
             *room, stem = name.split(".")
             found = files.get(TESTS_OF.get(name, f"test_{stem}"))
