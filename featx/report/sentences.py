@@ -23,7 +23,7 @@ _ENOUGH = 0.01  # of accuracy, by which more labels must have helped to be asked
 def say_head(comparison: Comparison) -> str:
     """What was compared on: dataset, counts, weights, machine."""
     features = comparison.features
-    counts = ", ".join(f"{(features.splits == s).sum()} {s}" for s in SPLITS)
+    counts = ", ".join(f"{len(features.rows(s))} {s}" for s in SPLITS)
     skipped = f", {len(features.skipped)} skipped" if features.skipped else ""
     made = features.provenance
     return (
