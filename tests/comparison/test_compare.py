@@ -103,10 +103,10 @@ def test_heads_are_shown_before_the_baselines(do, monkeypatch, tmp_path):
         shown.append(([head.name for head in heads], seconds))
 
     options = {"baseline": ("fc", "last3"), "seeds": 2, "epochs": 3, "clf": ("logreg",)}
-    # Two runs of each: three epochs of 1.4 passes, and one of 1.6 with two of a tenth; three more
-    # of a tenth for learning rates that lose: two after the first epoch, one after the second.
+    # Two runs of each: three epochs of 1.4 passes, and one of 1.6 with two of a tenth; four more
+    # of a tenth for two learning rates that lose, after the second epoch.
     do(**options, on_heads=show)
-    assert shown == [(["logreg"], pytest.approx(2 * 100 * (3 * 1.4 + 1.6 + (2 + 3) * 0.1)))]
+    assert shown == [(["logreg"], pytest.approx(2 * 100 * (3 * 1.4 + 1.6 + (2 + 4) * 0.1)))]
     do(**options, on_heads=show)
     assert len(shown) == 1  # nothing is left to wait for
     cost_path(first.extraction.features).unlink()
