@@ -44,7 +44,9 @@ def render_model(
         [split, format_score(score.correct, score.total), format_interval(score.interval)]
         for split, score in outcome.scores.items()
     ]
-    table = tabulate(rows, ["split", "accuracy", "95 % interval"], disable_numparse=True)
+    by_groups = any(score.method != "wilson" for score in outcome.scores.values())
+    interval = "95 % interval" + ", by groups" * by_groups
+    table = tabulate(rows, ["split", "accuracy", interval], disable_numparse=True)
     facts = [f"{outcome.trainable_parameters:,} parameters"]
     chosen = outcome.details.get("chosen", {})
     if chosen.get("name"):

@@ -64,6 +64,7 @@ class Leak:
             "accuracy": {k: s.accuracy for k, s in scores.items()},
             "counts": {k: {"correct": s.correct, "total": s.total} for k, s in scores.items()},
             "ci95": {k: list(s.interval) for k, s in scores.items()},
+            "ci95_method": {k: s.method for k, s in scores.items()},
         }
 
 
@@ -274,8 +275,12 @@ def _measure_leak(
     y = features.targets[rows]
     predicted = model.outcome.probabilities["test"].argmax(axis=1).astype(np.int64)
     clean = ~np.isin(rows, leaked)
-    without = score_labels(y[clean], predicted[clean]) if clean.any() else None
-    return Leak("logreg", len(leaked), score_labels(y, predicted), without)
+    clusters = features.split_clusters("test")
+    every = score_labels(y, predicted, clusters)
+    if not clean.any():
+        return Leak("logreg", len(leaked), every, None)
+    left = None if clusters is None else clusters[clean]
+    return Leak("logreg", len(leaked), every, score_labels(y[clean], predicted[clean], left))
 
 
 def _count_classes(features: Features) -> tuple[dict[str, dict[str, int]], tuple[str, ...]]:

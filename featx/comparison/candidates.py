@@ -189,6 +189,8 @@ class Pair:
         Its 95 % interval (Tango 1998), of this pair alone.
     judgement : str
         What that says of a: see `judge_difference`.
+    worth : float or None
+        See `Paired`.
     """
 
     a: str
@@ -201,6 +203,7 @@ class Pair:
     difference: float
     ci95: tuple[float, float]
     judgement: str
+    worth: float | None = None
 
     def seen_from(self, name: str) -> tuple[float, tuple[float, float]]:
         """The difference, and its interval, of one of the two less the other."""
@@ -249,6 +252,7 @@ def pair_candidates(
             difference=one.difference,
             ci95=one.interval,
             judgement=judge_difference(one.interval, margin),
+            worth=one.worth,
         )
         for (a, b), one, p_holm in zip(pairs, found, adjusted, strict=True)
     ]

@@ -351,7 +351,9 @@ def _evaluate(
         replace(
             c.score_groups(features),
             evaluations={
-                s: evaluate(y, c.outcome.probabilities[s], shares.get(s))
+                s: evaluate(
+                    y, c.outcome.probabilities[s], shares.get(s), features.split_clusters(s)
+                )
                 for s, y in truth.items()
                 if len(y)
             },

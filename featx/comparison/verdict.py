@@ -43,8 +43,8 @@ class Verdict:
         Of these, among whom the test images leave the choice; where `decided`, the chosen one.
     detectable : (float, float) or None
         The true differences to the best that so many test images show with `POWER`, as fractions:
-        from that to the candidate that differs from it on the fewest images to that to the one
-        that differs on the most. None where no difference can be seen so often.
+        the smallest and the largest over the other candidates; the more images two differ on, the
+        larger. None where no difference can be seen so often.
     """
 
     best: str
@@ -146,11 +146,11 @@ def judge(
 
 
 def _find_power(pairs: Sequence[Pair], total: int) -> tuple[float, float] | None:
-    shares = [(pair.only_a + pair.only_b) / total for pair in pairs]
-    if not shares:
-        return None
-    low, high = find_detectable(total, min(shares)), find_detectable(total, max(shares))
-    return None if low is None or high is None else (low, high)
+    found = [
+        find_detectable(pair.worth or total, (pair.only_a + pair.only_b) / total) for pair in pairs
+    ]
+    seen = [one for one in found if one is not None]
+    return (min(seen), max(seen)) if seen and len(seen) == len(found) else None
 
 
 def find_contenders(

@@ -62,8 +62,9 @@ def say_leak(audit: Audit) -> list[str]:
     if leak is None:
         return []
     every = leak.everything
+    how = "" if every.method == "wilson" else " by groups"
     interval = format_interval(every.interval)
-    whole = f"{format_score(every.correct, every.total)}, 95 % interval {interval}"
+    whole = f"{format_score(every.correct, every.total)}, 95 % interval{how} {interval}"
     if not leak.leaked:
         return [f"No test image has a copy in train or val. Accuracy of {leak.clf}: {whole}."]
     verb = "image has a copy" if leak.leaked == 1 else "images have copies"

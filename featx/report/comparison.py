@@ -190,8 +190,9 @@ def _render_candidates(candidates: Sequence[Candidate]) -> str:
     rows = [_render_row(candidate) for candidate in candidates]
     field = any(c.evaluations["test"].prevalence for c in candidates)
     weighed = ["in the field", "its log-loss"] if field else []
+    by_groups = ", by groups" * any(c.outcome.scores["test"].method != "wilson" for c in candidates)
     headers = [
-        "candidate", "val", "test", "test 95 %", "per class", *weighed, "log-loss",
+        "candidate", "val", "test", "test 95 %" + by_groups, "per class", *weighed, "log-loss",
         "debiased ECE", "extract s", "fit s", "s/epoch", "trained", "kept",
     ]  # fmt: skip
     align = ("left",) * 4 + ("right",) * (8 + len(weighed))

@@ -44,7 +44,9 @@ def say_classes(candidate: Candidate, classes: Sequence[str]) -> str:
         if one.ci95 is not None
     ]  # fmt: skip
     lowest = "; ".join(text for _, text in sorted(told, key=lambda one: one[0])[:_LOWEST])
-    return f"Lowest classes of {candidate.name} on test: {lowest}."
+    by_groups = any(one.ci95_method != "wilson" for one in counts)
+    how = " (intervals by groups)" if by_groups else ""
+    return f"Lowest classes of {candidate.name} on test{how}: {lowest}."
 
 
 def list_notes(comparison: Comparison) -> list[str]:
@@ -188,10 +190,11 @@ def say_groups(comparison: Comparison) -> list[str]:
     numbers = {s: len(np.unique(features.clusters[features.splits == s])) for s in SPLITS}
     counts = ", ".join(f"{n} {split}" for split, n in numbers.items() if n)
     lines = [
-        f"Images come in groups ({counts}), and one observation is a group: intervals of "
-        "accuracies and of differences are from a cluster bootstrap over groups, p-values from a "
-        "sign-flip permutation over groups, Holm-corrected. Intervals within classes take images "
-        "for independent."
+        f"Images come in groups ({counts}), and one observation is a group: 95 % intervals (of "
+        "accuracies, means per class, classes, differences, ECE and its bins) are from a cluster "
+        "bootstrap over groups, or where all of a group's kind are right, or wrong, Wilson's with "
+        "each group as one image; p-values are from a sign-flip permutation over groups, "
+        "Holm-corrected. The verdict asks the intervals of differences."
     ]
     if not keeps_groups_whole(features):
         lines.append(

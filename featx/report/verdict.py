@@ -183,11 +183,13 @@ def _say_power(comparison: Comparison, chosen: Candidate) -> list[str]:
     found = comparison.verdict.detectable
     if found is None:
         return [f"{total} test images are too few to tell any two candidates apart."]
+    best = comparison.verdict.best
     low, high = (f"{100 * one:.1f}" for one in found)
+    worth = [pair.worth for pair in comparison.paired if best in (pair.a, pair.b) and pair.worth]
+    few = f", which by their groups count as {min(worth):.0f} at the least," if worth else ""
     said = [
-        f"On {total} test images a true difference of {low}{f' to {high}' * (low != high)} points "
-        f"to {comparison.verdict.best} is found {100 * POWER:.0f} times in 100, a smaller one less "
-        "often."
+        f"On {total} test images{few} a true difference of {low}{f' to {high}' * (low != high)} "
+        f"points to {best} is found {100 * POWER:.0f} times in 100, a smaller one less often."
     ]
     val = chosen.outcome.scores.get("val")
     if val is not None and val.total < _FEW_VAL:

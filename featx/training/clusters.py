@@ -8,16 +8,19 @@ turned round.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import sparse, stats
 
 from featx.arrays import Labels
 from featx.config import BOOTSTRAPS, CONFIDENCE
 from featx.storage.rows import iterate_slices
 
 _DRAWN = 1 << 22  # groups that are drawn together
+_ALL_DRAWN, _FEWEST_DRAWS = 20_000_000, 200  # in all; draws at the least
 _FAR = 9.0  # standard deviations: beyond all draws
 
 
@@ -26,21 +29,66 @@ def sum_groups(values: npt.NDArray[np.generic], clusters: Labels) -> npt.NDArray
 
     Parameters
     ----------
-    values : ndarray of shape (n_samples,) or (n_samples, n_values), bool or number
+    values : ndarray of shape (n_samples,), bool or number
     clusters : ndarray of shape (n_samples,), int64
 
     Returns
     -------
-    ndarray of shape (n_groups,) or (n_groups, n_values), float64
+    ndarray of shape (n_groups,), float64
+    """
+    group = np.unique(clusters, return_inverse=True)[1]
+    return np.bincount(group, values.astype(np.float64))
+
+
+def tabulate_groups(
+    values: npt.NDArray[np.generic], kinds: Labels, clusters: Labels, n_kinds: int
+) -> tuple[Any, Any]:
+    """Sums of values over the images of each kind in each group, and how many these are.
+
+    Parameters
+    ----------
+    values, clusters
+        See `sum_groups`.
+    kinds : ndarray of shape (n_samples,), int64
+        From 0 to `n_kinds` - 1: classes, for instance.
+    n_kinds : int
+
+    Returns
+    -------
+    sums, sizes : csr_array of shape (n_groups, n_kinds), float64
+        Sparse, since most groups have images of few classes.
     """
     names, group = np.unique(clusters, return_inverse=True)
-    sums = np.zeros((len(names), *values.shape[1:]))
-    np.add.at(sums, group, values)
-    return sums
+    sums, sizes = (
+        sparse.csr_array((each, (group, kinds)), shape=(len(names), n_kinds))
+        for each in (values.astype(np.float64), np.ones(len(values)))
+    )
+    return sums, sizes
+
+
+def count_draws(size: int) -> int:
+    """How often as much is drawn again: fewer times where it is much, and says as much then."""
+    return max(_FEWEST_DRAWS, min(BOOTSTRAPS, _ALL_DRAWN // size))
+
+
+def draw_groups(n_groups: int, rng: np.random.Generator) -> Iterator[npt.NDArray[np.float64]]:
+    """How often each of n groups is drawn, of n with replacement; some draws at a time.
+
+    Yields
+    ------
+    ndarray of shape (n_draws, n_groups), float64
+        In all `count_draws` rows.
+    """
+    for some in iterate_slices(count_draws(n_groups), max(1, _DRAWN // n_groups)):
+        n_draws = some.stop - some.start
+        picked = rng.integers(0, n_groups, (n_draws, n_groups))
+        picked += n_groups * np.arange(n_draws)[:, None]
+        times = np.bincount(picked.reshape(-1), minlength=picked.size).reshape(picked.shape)
+        yield times.astype(np.float64)
 
 
 def bootstrap_ratio(
-    sums: npt.NDArray[np.float64], sizes: npt.NDArray[np.float64], seed: int = 0
+    sums: Any, sizes: Any, seed: int = 0, shares: npt.NDArray[np.float64] | None = None
 ) -> tuple[float, float] | None:
     """Interval, at 95 %, of a mean over images that come in groups: groups are drawn again.
 
@@ -52,34 +100,45 @@ def bootstrap_ratio(
 
     Parameters
     ----------
-    sums, sizes : ndarray of shape (n_groups,) or (n_groups, n_classes), float64
+    sums, sizes : ndarray or csr_array of shape (n_groups,) or (n_groups, n_classes), float64
         Of each group; for accuracy how many images are right, and how many there are.
     seed : int
+    shares : ndarray of shape (n_classes,), float64, optional
+        How much each class counts. Every group has images of one that does.
 
     Returns
     -------
     (float, float) or None
         None where every draw gives the same, or there is one group: the groups do not tell then.
     """
-    n_groups = len(sums)
+    n_groups = sums.shape[0]
     if n_groups < 2:
         return None
-    sums, sizes = (one.reshape(n_groups, -1) for one in (sums, sizes))
+    if isinstance(sums, np.ndarray):
+        sums, sizes = (sparse.csr_array(one.reshape(n_groups, -1)) for one in (sums, sizes))
     rng = np.random.default_rng(seed)
-    drawn = np.empty(BOOTSTRAPS)
-    for some in iterate_slices(BOOTSTRAPS, max(1, _DRAWN // n_groups)):
-        picked = rng.integers(0, n_groups, (some.stop - some.start, n_groups))
-        times = np.zeros(picked.shape)
-        np.add.at(times, (np.arange(len(picked))[:, None], picked), 1)
-        drawn[some] = _mean_of_classes(times @ sums, times @ sizes)
+    drawn = np.concatenate(
+        [
+            average_classes(times @ sums, times @ sizes, shares)
+            for times in draw_groups(n_groups, rng)
+        ]
+    )
     if drawn.min() == drawn.max():
         return None
-    found = _mean_of_classes(sums.sum(axis=0), sizes.sum(axis=0))
-    without = _mean_of_classes(sums.sum(axis=0) - sums, sizes.sum(axis=0) - sizes)
+    whole = sums.sum(axis=0), sizes.sum(axis=0)
+    found = average_classes(*whole, shares)
+    without = np.concatenate(
+        [
+            average_classes(
+                whole[0] - sums[some].toarray(), whole[1] - sizes[some].toarray(), shares
+            )
+            for some in iterate_slices(n_groups, max(1, _DRAWN // sums.shape[1]))
+        ]
+    )
     off = without.mean() - without
     acceleration = (off**3).sum() / (6 * (off**2).sum() ** 1.5) if off.any() else 0.0
     below = ((drawn < found).mean() + (drawn <= found).mean()) / 2
-    bias = stats.norm.ppf(np.clip(below, 1 / BOOTSTRAPS, 1 - 1 / BOOTSTRAPS))
+    bias = stats.norm.ppf(np.clip(below, 1 / len(drawn), 1 - 1 / len(drawn)))
     tail = expand_tail(n_groups)
     # Of two groups the tails are nothing: the ends are then those of the draws.
     ends = bias + np.clip(stats.norm.ppf([tail, 1 - tail]), -_FAR, _FAR)
@@ -88,12 +147,41 @@ def bootstrap_ratio(
     return float(low), float(high)
 
 
-def _mean_of_classes(
-    sums: npt.NDArray[np.float64], sizes: npt.NDArray[np.float64]
+def average_classes(
+    sums: npt.NDArray[np.float64],
+    sizes: npt.NDArray[np.float64],
+    shares: npt.NDArray[np.float64] | None,
 ) -> npt.NDArray[np.float64]:
     """Means over the last axis of the ratios, where there is something to divide by."""
     has = sizes > 0
-    return np.asarray((sums / np.where(has, sizes, 1)).sum(axis=-1) / has.sum(axis=-1).clip(1))
+    weight = has * (np.ones(sizes.shape[-1]) if shares is None else shares)
+    ratios = sums / np.where(has, sizes, 1)
+    return np.asarray((ratios * weight).sum(axis=-1) / weight.sum(axis=-1))
+
+
+def count_independent(
+    differences: npt.NDArray[np.float64], sizes: npt.NDArray[np.float64], differ: int
+) -> float:
+    """As how many independent images some in groups count for the mean of their differences.
+
+    The number of images by Kish's design effect (1965, Survey Sampling): the variance that the
+    groups show by the one that as many independent images would have. Not above that number; where
+    nothing varies, the number of groups.
+
+    Parameters
+    ----------
+    differences, sizes : ndarray of shape (n_groups,), float64
+        Of each group the sum of what is 1, 0 or -1 for an image, and how many images there are.
+    differ : int
+        Images for which it is not 0.
+    """
+    n_groups, total = len(sizes), float(sizes.sum())
+    mean = float(differences.sum()) / total
+    by_images = differ - total * mean**2
+    if n_groups < 2 or by_images <= 0:
+        return float(n_groups)
+    by_groups = float(((differences - mean * sizes) ** 2).sum()) * n_groups / (n_groups - 1)
+    return total / max(1.0, by_groups / by_images)
 
 
 def expand_tail(n_groups: int) -> float:

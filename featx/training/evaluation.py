@@ -11,7 +11,8 @@ from sklearn.metrics import confusion_matrix, f1_score
 
 from featx.arrays import Labels
 from featx.config import BOOTSTRAPS, CONFIDENCE
-from featx.training.metrics import log_loss, wilson_interval
+from featx.training.clusters import tabulate_groups
+from featx.training.metrics import interval_of_groups, log_loss, score_labels
 from featx.training.prevalence import Reweighed, reweigh
 from featx.training.reliability import Bin, measure_reliability
 
@@ -20,11 +21,15 @@ Probabilities = npt.NDArray[np.floating]
 
 @dataclass(frozen=True)
 class PerClass:
-    """One class's images; the interval is Wilson's, None where there are no images."""
+    """One class's images, and the interval of its accuracy, None where there are no images.
+
+    `ci95_method` is as `Score.method`.
+    """
 
     correct: int
     total: int
     ci95: tuple[float, float] | None
+    ci95_method: str = "wilson"
 
 
 @dataclass(frozen=True)
@@ -40,9 +45,12 @@ class Evaluation:
     top5 : float or None
         Fraction of images whose class is among the five most probable; None with five or fewer.
     mean_per_class_ci95 : (float, float)
-        See `bootstrap_per_class`.
+        See `bootstrap_per_class`; of images in groups `interval_of_groups`.
+    mean_per_class_ci95_method : str
+        "bootstrap", or of images in groups as in `Score.method`.
     ece, ece_debiased : float
     ece_ci95 : (float, float)
+    ece_ci95_method : str
     bins : tuple of Bin
         See `Reliability`.
     per_class : tuple of PerClass
@@ -56,9 +64,11 @@ class Evaluation:
     macro_f1: float
     top5: float | None
     mean_per_class_ci95: tuple[float, float]
+    mean_per_class_ci95_method: str
     ece: float
     ece_debiased: float
     ece_ci95: tuple[float, float]
+    ece_ci95_method: str
     bins: tuple[Bin, ...]
     per_class: tuple[PerClass, ...]
     confusion: tuple[tuple[int, ...], ...]
@@ -73,6 +83,7 @@ def evaluate(
     y: Labels,
     probabilities: Probabilities,
     shares: npt.NDArray[np.float64] | None = None,
+    clusters: Labels | None = None,
     seed: int = 0,
 ) -> Evaluation:
     """Evaluate probabilities against the truth.
@@ -84,6 +95,8 @@ def evaluate(
     probabilities : ndarray of shape (n_samples, n_classes)
     shares : ndarray of shape (n_classes,), float64, optional
         Of the classes in the field; see `reweigh`.
+    clusters : ndarray of shape (n_samples,), int64, optional
+        What images belong to that are no independent samples: all intervals then draw whole groups.
     seed : int
         Of the bootstraps.
     """
@@ -92,20 +105,32 @@ def evaluate(
     confusion = confusion_matrix(y, predicted, labels=np.arange(n_classes))
     correct, total = confusion.diagonal(), confusion.sum(axis=1)
     f1 = f1_score(y, predicted, labels=np.unique(y), average="macro", zero_division=0.0)
-    reliability = measure_reliability(y, probabilities, seed)
+    reliability = measure_reliability(y, probabilities, clusters, seed)
+    if clusters is None:
+        interval, method = bootstrap_per_class(correct, total, seed), "bootstrap"
+    else:
+        counts = tabulate_groups(predicted == y, y, clusters, n_classes)
+        interval, method = interval_of_groups(*counts, seed=seed)
     return Evaluation(
         log_loss=log_loss(y, probabilities),
         macro_f1=float(f1),
         top5=top_k(y, probabilities, 5) if n_classes > 5 else None,
-        mean_per_class_ci95=bootstrap_per_class(correct, total, seed),
+        mean_per_class_ci95=interval,
+        mean_per_class_ci95_method=method,
         **vars(reliability),
-        per_class=tuple(
-            PerClass(int(c), int(n), wilson_interval(int(c), int(n)) if n else None)
-            for c, n in zip(correct, total, strict=True)
-        ),
+        per_class=tuple(_score_class(y == k, y, predicted, clusters) for k in range(n_classes)),
         confusion=tuple(tuple(int(n) for n in row) for row in confusion),
-        prevalence=None if shares is None else reweigh(y, probabilities, shares),
+        prevalence=None if shares is None else reweigh(y, probabilities, shares, clusters, seed),
     )
+
+
+def _score_class(
+    here: npt.NDArray[np.bool_], y: Labels, predicted: Labels, clusters: Labels | None
+) -> PerClass:
+    if not here.any():
+        return PerClass(0, 0, None)
+    score = score_labels(y[here], predicted[here], None if clusters is None else clusters[here])
+    return PerClass(score.correct, score.total, score.interval, score.method)
 
 
 def top_k(y: Labels, probabilities: Probabilities, k: int) -> float:

@@ -12,7 +12,7 @@ from scipy import stats
 
 from featx.arrays import Labels
 from featx.config import CONFIDENCE
-from featx.training.clusters import bootstrap_ratio, sum_groups
+from featx.training.clusters import average_classes, bootstrap_ratio, tabulate_groups
 
 
 @dataclass(frozen=True)
@@ -59,19 +59,39 @@ def score_labels(y: Labels, predicted: Labels, clusters: Labels | None = None) -
     per_class = [float(right[y == k].mean()) for k in np.unique(y)]
     interval, method = wilson_interval(correct, total), "wilson"
     if clusters is not None:
-        interval, method = _interval_of_groups(right, clusters)
+        interval, method = interval_of_groups(*tabulate_groups(right, 0 * y, clusters, 1))
     return Score(correct, total, interval, float(np.mean(per_class)), method)
 
 
-def _interval_of_groups(
-    right: npt.NDArray[np.bool_], clusters: Labels
+def interval_of_groups(
+    sums: Any, sizes: Any, shares: npt.NDArray[np.float64] | None = None, seed: int = 0
 ) -> tuple[tuple[float, float], str]:
-    """The accuracy's interval by groups, and the name of its method."""
-    sums, sizes = sum_groups(right, clusters), sum_groups(np.ones(len(right)), clusters)
-    drawn = bootstrap_ratio(sums, sizes)
+    """Interval, at 95 %, of a mean over images that come in groups, and the name of its method.
+
+    Where groups do not tell, since all are right or wrong or there is one, it is Wilson's, each
+    group being one image.
+
+    Parameters
+    ----------
+    sums, sizes : csr_array of shape (n_groups, n_classes), float64
+        Of `tabulate_groups`. Groups without images of a class that counts are left out.
+    shares, seed
+        See `bootstrap_ratio`.
+
+    Returns
+    -------
+    interval : (float, float)
+    method : str
+        "cluster-bootstrap" or "wilson-of-groups".
+    """
+    counts = sizes.sum(axis=1) if shares is None else sizes @ shares
+    here = np.flatnonzero(counts)
+    sums, sizes = sums[here], sizes[here]
+    drawn = bootstrap_ratio(sums, sizes, seed, shares)
     if drawn is not None:
         return drawn, "cluster-bootstrap"
-    return wilson_interval(round(len(sums) * float(right.mean())), len(sums)), "wilson-of-groups"
+    found = float(average_classes(sums.sum(axis=0), sizes.sum(axis=0), shares))
+    return wilson_interval(round(len(here) * found), len(here)), "wilson-of-groups"
 
 
 def describe_scores(scores: Mapping[str, Score]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from scipy.optimize import brentq
 
 from featx.arrays import Labels
 from featx.config import CONFIDENCE, POWER, SIGNIFICANT
-from featx.training.clusters import bootstrap_ratio, flip_signs, sum_groups
+from featx.training.clusters import bootstrap_ratio, count_independent, flip_signs, sum_groups
 
 _NUDGE = 1e-9  # off the estimate itself, where the score is 0 and has no sign
 
@@ -34,6 +34,8 @@ class Paired:
         Accuracy of a less that of b, a fraction in [-1, 1].
     interval : (float, float)
         Its 95 % interval: see `tango_interval`, and of groups `bootstrap_ratio`.
+    worth : float or None
+        Of groups: as how many independent images theirs count; see `count_independent`.
     """
 
     only_a: int
@@ -42,6 +44,7 @@ class Paired:
     p_value_exact: float
     difference: float
     interval: tuple[float, float]
+    worth: float | None = None
 
 
 def compare_paired(
@@ -63,7 +66,8 @@ def compare_paired(
     only_a, only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
     if clusters is not None:
         differences = sum_groups(right_a.astype(np.int64) - right_b, clusters)
-        drawn = bootstrap_ratio(differences, sum_groups(np.ones(len(right_a)), clusters))
+        sizes = sum_groups(np.ones(len(right_a)), clusters)
+        drawn = bootstrap_ratio(differences, sizes)
         ahead, behind = int((differences > 0).sum()), int((differences < 0).sum())
         mid_p, exact = flip_signs(differences)
         return Paired(
@@ -73,6 +77,7 @@ def compare_paired(
             p_value_exact=exact,
             difference=(only_a - only_b) / len(right_a),
             interval=drawn or tango_interval(ahead, behind, len(differences)),
+            worth=count_independent(differences, sizes, only_a + only_b),
         )
     return Paired(
         only_a=only_a,
@@ -158,7 +163,7 @@ def _find_root(function: Callable[[float], float], end: float, start: float) -> 
     return float(brentq(function, end, start, xtol=1e-12))
 
 
-def find_detectable(total: int, differ: float, power: float = POWER) -> float | None:
+def find_detectable(total: float, differ: float, power: float = POWER) -> float | None:
     """The smallest true difference that McNemar's test finds in most test sets of a size.
 
     Miettinen's formula (1968, Biometrics 24:339; also Connor 1987, Biometrics 43:207) solved for
@@ -167,8 +172,8 @@ def find_detectable(total: int, differ: float, power: float = POWER) -> float | 
 
     Parameters
     ----------
-    total : int
-        Test images, at least 1.
+    total : float
+        Test images, at least 1; of images in groups as many as these count for.
     differ : float
         Share of the images that only one of the two has right, in [0, 1]. No difference is larger
         than it: where even that is too small to be found, it counts as just large enough.

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from featx.arrays import Labels
-from featx.config import BOOTSTRAPS, CALIBRATION_BINS, CONFIDENCE
-from featx.training.metrics import wilson_interval
+from featx.config import CALIBRATION_BINS, CONFIDENCE
+from featx.training.clusters import count_draws, draw_groups, expand_tail, tabulate_groups
+from featx.training.metrics import score_labels
 
 _BIN_IMAGES = 20  # of a bin at least, where there are as many: fewer say nothing of an accuracy
-# Where images are many, fewer draws say as much and take seconds instead of minutes.
-_DRAWN, _FEWEST_DRAWS = 20_000_000, 200
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,9 @@ class Bin:
     accuracy : float
         The fraction of them predicted right.
     ci95 : (float, float)
-        Wilson's interval of the accuracy.
+        Of the accuracy.
+    ci95_method : str
+        See `Score.method`.
     """
 
     low: float
@@ -40,6 +40,7 @@ class Bin:
     confidence: float
     accuracy: float
     ci95: tuple[float, float]
+    ci95_method: str = "wilson"
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,10 @@ class Reliability:
         Percentile bootstrap interval, moved by twice what drawing again adds: once for the draws,
         once for the images themselves, which were drawn, too. It reaches down to 0 where perfect
         calibration would show as much more often than once in 20 times (Bröcker and Smith 2007).
+    ece_ci95_method : str
+        "bootstrap", or "cluster-bootstrap" of images in groups: whole groups are drawn again, and
+        what perfect calibration would show is what is left where groups are turned round, as in
+        `flip_signs`. One group tells nothing: the interval is then all there is.
     bins : tuple of Bin
         Of equal counts, but for equal probabilities, which stay together.
     """
@@ -65,11 +70,15 @@ class Reliability:
     ece: float
     ece_debiased: float
     ece_ci95: tuple[float, float]
+    ece_ci95_method: str
     bins: tuple[Bin, ...]
 
 
 def measure_reliability(
-    y: Labels, probabilities: npt.NDArray[np.floating], seed: int = 0
+    y: Labels,
+    probabilities: npt.NDArray[np.floating],
+    clusters: Labels | None = None,
+    seed: int = 0,
 ) -> Reliability:
     """Hold the highest probabilities against how often they are right.
 
@@ -78,6 +87,8 @@ def measure_reliability(
     y : ndarray of shape (n_samples,), int64
         n_samples at least 1.
     probabilities : ndarray of shape (n_samples, n_classes)
+    clusters : ndarray of shape (n_samples,), int64, optional
+        What images belong to that are no independent samples.
     seed : int
         Of what is drawn.
     """
@@ -85,32 +96,68 @@ def measure_reliability(
     right = probabilities.argmax(axis=1) == y
     place = _place(confidence)
     surplus = right - confidence  # its sum in a bin is the bin's share of the error
-
-    def measure(values: npt.NDArray[np.float64], places: npt.NDArray[np.int64]) -> float:
-        return float(np.abs(np.bincount(places, values)).sum() / len(values))
-
+    ece = float(np.abs(np.bincount(place, surplus)).sum() / len(y))
     rng = np.random.default_rng(seed)
-
-    def draw_images() -> float:
-        rows = rng.integers(len(y), size=len(y))
-        return measure(surplus[rows], place[rows])
-
-    def draw_truth() -> float:
-        return measure((rng.random(len(y)) < confidence) - confidence, place)
-
-    ece = measure(surplus, place)
-    drawn, by_chance = _repeat(draw_images, len(y)), _repeat(draw_truth, len(y))
     tail = (1 - CONFIDENCE) / 2
+    if clusters is None:
+        drawn, by_chance = _draw_images(surplus, confidence, place, rng)
+    else:
+        drawn, by_chance = _draw_groups(surplus, place, clusters, rng)
+        n_groups = len(np.unique(clusters))
+        tail = expand_tail(n_groups) if n_groups > 1 else tail
     added = float(drawn.mean()) - ece
     low, high = np.quantile(drawn, [tail, 1 - tail]) - 2 * added
     if ece <= np.quantile(by_chance, CONFIDENCE):
         low = 0.0
+    if clusters is not None and n_groups < 2:
+        low, high = 0.0, 1.0
     return Reliability(
         ece=ece,
         ece_debiased=max(0.0, ece - added),
         ece_ci95=(max(0.0, float(low)), float(np.clip(high, 0, 1))),
-        bins=_describe_bins(confidence, right, place),
+        ece_ci95_method="bootstrap" if clusters is None else "cluster-bootstrap",
+        bins=_describe_bins(confidence, right, place, clusters),
     )
+
+
+def _draw_images(
+    surplus: npt.NDArray[np.float64],
+    confidence: npt.NDArray[np.float64],
+    place: npt.NDArray[np.int64],
+    rng: np.random.Generator,
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Errors of images that are drawn again, and of truths that are drawn by the confidence."""
+    n = len(place)
+
+    def measure(values: npt.NDArray[np.float64], places: npt.NDArray[np.int64]) -> float:
+        return float(np.abs(np.bincount(places, values)).sum() / n)
+
+    def draw_images() -> float:
+        rows = rng.integers(n, size=n)
+        return measure(surplus[rows], place[rows])
+
+    def draw_truth() -> float:
+        return measure((rng.random(n) < confidence) - confidence, place)
+
+    each = range(count_draws(n))
+    return np.array([draw_images() for _ in each]), np.array([draw_truth() for _ in each])
+
+
+def _draw_groups(
+    surplus: npt.NDArray[np.float64],
+    place: npt.NDArray[np.int64],
+    clusters: Labels,
+    rng: np.random.Generator,
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Errors of groups that are drawn again, and of groups that are turned round at random."""
+    sums, sizes = tabulate_groups(surplus, place, clusters, int(place.max()) + 1)
+    counts = sizes.sum(axis=1)
+    drawn, by_chance = [], []
+    for times in draw_groups(len(counts), rng):
+        drawn.append(np.abs(times @ sums).sum(axis=1) / (times @ counts))
+        signs = rng.choice([-1.0, 1.0], times.shape)
+        by_chance.append(np.abs(signs @ sums).sum(axis=1) / counts.sum())
+    return np.concatenate(drawn), np.concatenate(by_chance)
 
 
 def _place(confidence: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
@@ -122,28 +169,26 @@ def _place(confidence: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
     return np.unique(place, return_inverse=True)[1].reshape(-1)
 
 
-def _repeat(draw: Callable[[], float], images: int) -> npt.NDArray[np.float64]:
-    draws = max(_FEWEST_DRAWS, min(BOOTSTRAPS, _DRAWN // images))
-    return np.array([draw() for _ in range(draws)])
-
-
 def _describe_bins(
     confidence: npt.NDArray[np.float64],
     right: npt.NDArray[np.bool_],
     place: npt.NDArray[np.int64],
+    clusters: Labels | None,
 ) -> tuple[Bin, ...]:
     bins: list[Bin] = []
     for i in range(int(place.max()) + 1):
         here = place == i
-        correct, count = int(right[here].sum()), int(here.sum())
+        of_here = None if clusters is None else clusters[here]
+        score = score_labels(np.ones(here.sum(), np.int64), right[here].astype(np.int64), of_here)
         bins.append(
             Bin(
                 low=bins[-1].high if bins else float(confidence[here].min()),
                 high=float(confidence[here].max()),
-                count=count,
+                count=score.total,
                 confidence=float(confidence[here].mean()),
-                accuracy=correct / count,
-                ci95=wilson_interval(correct, count),
+                accuracy=score.accuracy,
+                ci95=score.interval,
+                ci95_method=score.method,
             )
         )
     return tuple(bins)

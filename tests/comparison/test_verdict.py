@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from made_candidates import Y, make
 
@@ -124,3 +125,8 @@ def test_what_the_test_images_can_show():
     found = decide(make("logreg", ()), same, other)
     assert found.detectable == (find_detectable(40, 0.0), find_detectable(40, 0.75))
     assert decide(make("logreg", ())).detectable is None
+    # Groups of four that never differ count as an image each.
+    candidates = make("logreg", ()), same
+    pairs = pair_candidates(candidates, Y, clusters=np.arange(40) // 4)
+    grouped = judge(candidates, pairs, rank_on_val(candidates, Y[:10]))
+    assert grouped.detectable == (find_detectable(10, 0.0),) * 2

@@ -60,6 +60,8 @@ def test_the_lowest_classes_are_named():
         "Lowest classes of ridge on test: owl 25.0 % (1/4), 5.0 to 70.0; cat 90.0 % (9/10), 60.0 "
         "to 98.0."
     )
+    counts[0] = replace(counts[0], ci95_method="cluster-bootstrap")
+    assert "of ridge on test (intervals by groups): owl" in say_classes(told, ["cat", "dog", "owl"])
 
 
 def test_what_val_is_of_each_candidate_is_said():

@@ -8,14 +8,23 @@ import pytest
 from scipy import stats
 
 from featx.config import BOOTSTRAPS
-from featx.training.clusters import bootstrap_ratio, expand_tail, flip_signs, sum_groups
+from featx.training.clusters import (
+    bootstrap_ratio,
+    expand_tail,
+    flip_signs,
+    sum_groups,
+    tabulate_groups,
+)
 
 
 def test_sums_of_groups():
     clusters = np.array([7, 2, 7, 2, 2])
     right = np.array([True, False, True, True, False])
     assert sum_groups(right, clusters).tolist() == [1, 2]
-    assert sum_groups(np.eye(5)[:, :2], clusters).tolist() == [[0, 1], [1, 0]]
+    kinds = np.array([1, 0, 1, 0, 1])
+    sums, sizes = tabulate_groups(right, kinds, clusters, 3)
+    assert sums.toarray().tolist() == [[1, 0, 0], [0, 2, 0]]
+    assert sizes.toarray().tolist() == [[2, 1, 0], [0, 2, 0]]
 
 
 def test_the_interval_is_scipys():
@@ -60,6 +69,23 @@ def test_the_mean_of_classes_is_that_of_those_there_are():
     low, high = bootstrap_ratio(sums, sizes)
     assert low == pytest.approx(0.75)
     assert high == pytest.approx(1.0)
+
+
+def test_classes_count_by_their_shares():
+    rng = np.random.default_rng(2)
+    sizes = np.full((30, 2), 5.0)
+    sums = rng.binomial(5, [0.9, 0.4], (30, 2)).astype(float)
+    alone = bootstrap_ratio(sums[:, 1], sizes[:, 1], 4)
+    assert bootstrap_ratio(sums, sizes, 4, np.array([0.0, 1.0])) == pytest.approx(alone)
+    even = bootstrap_ratio(sums, sizes, 4)
+    assert bootstrap_ratio(sums, sizes, 4, np.array([0.5, 0.5])) == pytest.approx(even)
+
+
+def test_where_groups_are_many_fewer_draws_say_as_much(monkeypatch):
+    right = np.random.default_rng(3).binomial(5, 0.8, 400).astype(float)
+    every = bootstrap_ratio(right, np.full(400, 5.0))
+    monkeypatch.setattr("featx.training.clusters._ALL_DRAWN", 0)
+    assert bootstrap_ratio(right, np.full(400, 5.0)) == pytest.approx(every, abs=0.01)
 
 
 def test_the_interval_covers_the_truth():

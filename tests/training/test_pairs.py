@@ -156,6 +156,10 @@ def test_pairs_of_groups():
     assert grouped.p_value == pytest.approx(1 / 8)
     assert plain.p_value_exact == pytest.approx(2 / 2**12)
     assert grouped.interval[1] - grouped.interval[0] > plain.interval[1] - plain.interval[0]
+    # Four alike count for one; where nothing differs a group does.
+    assert plain.worth is None
+    assert grouped.worth == pytest.approx(9, abs=1e-9)
     same = compare_paired(right_a, right_a, groups)
+    assert same.worth == 10
     assert same.interval == tango_interval(0, 0, 10)
     assert same.p_value == 1.0

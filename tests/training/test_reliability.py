@@ -67,7 +67,7 @@ def test_debiased_as_kumar_et_al_have_it():
 
 
 def test_the_interval_covers_and_the_debiased_is_nearer(monkeypatch):
-    monkeypatch.setattr("featx.training.reliability.BOOTSTRAPS", 300)
+    monkeypatch.setattr("featx.training.clusters.BOOTSTRAPS", 300)
     rng = np.random.default_rng(5)
     for temperature, tolerance in ((0.5, 0.02), (1.0, 0.035), (2.5, 0.02)):
         logits = rng.uniform(0.5, 4, 100_000)
@@ -79,3 +79,18 @@ def test_the_interval_covers_and_the_debiased_is_nearer(monkeypatch):
         plain, debiased = np.mean([(r.ece, r.ece_debiased) for r in runs], axis=0)
         assert abs(debiased - true) <= max(abs(plain - true), 0.005)
         assert debiased == pytest.approx(true, abs=tolerance)
+
+
+def test_of_groups_the_interval_covers_where_that_of_images_does_not(monkeypatch):
+    monkeypatch.setattr("featx.training.clusters.BOOTSTRAPS", 300)
+    rng = np.random.default_rng(6)
+    true, animal = 0.15, np.repeat(np.arange(40), 8)
+    covered = {"cluster-bootstrap": 0, "bootstrap": 0}
+    for _ in range(40):
+        # Always 0.9 sure and 75 % right, the eight pictures of an animal together.
+        y, p = make(np.full(320, 0.9), (rng.random(40) < 0.75)[animal])
+        for clusters in (animal, None):
+            found = measure_reliability(y, p, clusters)
+            covered[found.ece_ci95_method] += found.ece_ci95[0] <= true <= found.ece_ci95[1]
+    assert covered["cluster-bootstrap"] >= 34
+    assert covered["bootstrap"] <= 28
