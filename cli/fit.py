@@ -76,12 +76,15 @@ def fit(
     from featx.features.content import warn_alike
     from featx.features.file import read_features
     from featx.heads.fit import fit
+    from featx.heads.recipe import warn_few
     from featx.report.folds import describe_folds
 
     from .rendering import render_model
 
     held = read_features(features)
     warn_alike(held)
+    if options["choose_on"] == "folds":
+        warn_few(held, [clf])
     if cv is not None:
         check_foldable(held, cv, views)  # before a model is written
 

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from featx.comparison.shares import order_shares
 from featx.config import MARGIN
 from featx.features.content import Features
 from featx.timing import add_seconds
-from featx.training.evaluation import Evaluation
+from featx.training.evaluation import Evaluation, evaluate
 from featx.training.metrics import score_labels
 from featx.training.model import Model, Outcome
 from featx.training.pairs import compare_paired, holm, judge_difference
@@ -166,6 +167,25 @@ class Candidate:
             else None,
             "model": str(self.model.path),
         }
+
+
+def evaluate_candidates(
+    candidates: Sequence[Candidate], features: Features, expected: Mapping[str, float]
+) -> list[Candidate]:
+    """The same, with all measures on val and test; on test at the expected shares, too."""
+    truth = {split: features.targets[features.rows(split)] for split in ("val", "test")}
+    shares = {"test": order_shares(expected, features.classes, truth["test"])} if expected else {}
+
+    def measure(candidate: Candidate, split: str) -> Evaluation:
+        probabilities = candidate.outcome.probabilities[split]
+        clusters = features.split_clusters(split)
+        return evaluate(truth[split], probabilities, shares.get(split), clusters)
+
+    there = [split for split, y in truth.items() if len(y)]
+    return [
+        replace(c.score_groups(features), evaluations={s: measure(c, s) for s in there})
+        for c in candidates
+    ]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from featx.comparison.candidates import Candidate, pair_candidates
+from featx.comparison.candidates import Candidate, evaluate_candidates, pair_candidates
 from featx.comparison.checks import (
     check_comparable,
     check_cross_validation,
@@ -51,11 +51,11 @@ from featx.features.provenance import Choice
 from featx.finetuning.recipe import TuneOptions
 from featx.heads.imagenet import find_known
 from featx.heads.kind import HeadOptions, find_kind
+from featx.heads.recipe import warn_few
 from featx.machine import describe_machine
 from featx.network.catalogue import KNOWN
 from featx.network.fetch import resolve_weights
 from featx.network.weights import Weights
-from featx.training.evaluation import evaluate
 
 log = logging.getLogger(__name__)
 
@@ -225,8 +225,9 @@ def compare(
     extraction = extract_request(request)
     log.info("features: %s", extraction.features)
     features = read_features(extraction.features)
-    if alike := warn_alike(features):
-        extraction = replace(extraction, notes=(*extraction.notes, alike))
+    by_folds = (rule.choose_on or choose_on) == "folds"
+    notes = [warn_alike(features), warn_few(features, heads) if by_folds else None]
+    extraction = replace(extraction, notes=(*extraction.notes, *filter(None, notes)))
     rows = _rows_of(dataset, features)
     check_comparable(rows.dataset)  # again, now that some images may have been skipped
     dealt = None if plan is None else gather_rows(features, plan)  # again, and without copies
@@ -274,7 +275,7 @@ def compare(
             candidates.append(trainer.make(name, fitting, seen))
     if not candidates and not networks:
         raise ModelError("nothing is left to compare: every head was left out")
-    candidates = _evaluate(candidates, features, expected)
+    candidates = evaluate_candidates(candidates, features, expected)
     if networks:
         network = _resolve_same(weights, features, extraction, rule.framing)
         tuner = NetworkTrainer(
@@ -288,7 +289,8 @@ def compare(
                 seconds *= len(features.hashes) / len(np.unique(features.hashes))
                 seconds = tuner.estimate(names, tuning, seconds)
             on_heads(tuple(candidates), seconds)
-        tuned = _evaluate([tuner.make(name, tuning) for name in names], features, expected)
+        tuned = [tuner.make(name, tuning) for name in names]
+        tuned = evaluate_candidates(tuned, features, expected)
         candidates += tuned
     truth = {split: features.targets[features.rows(split)] for split in ("val", "test")}
     if expected:
@@ -339,27 +341,6 @@ def compare(
         if plain and keeps_groups_whole(features)
         else (),
     )  # fmt: skip
-
-
-def _evaluate(
-    candidates: Sequence[Candidate], features: Features, expected: Mapping[str, float]
-) -> list[Candidate]:
-    """The same, with all measures on val and test; on test at the expected shares, too."""
-    truth = {split: features.targets[features.rows(split)] for split in ("val", "test")}
-    shares = {"test": order_shares(expected, features.classes, truth["test"])} if expected else {}
-    return [
-        replace(
-            c.score_groups(features),
-            evaluations={
-                s: evaluate(
-                    y, c.outcome.probabilities[s], shares.get(s), features.split_clusters(s)
-                )
-                for s, y in truth.items()
-                if len(y)
-            },
-        )
-        for c in candidates
-    ]
 
 
 def _say(tuning: TuneOptions) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import logging
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -18,8 +17,6 @@ from featx.data.inventory import Inventory
 from featx.data.splits import NO_LABEL, parse_split
 from featx.errors import DatasetError
 from featx.text import list_some
-
-log = logging.getLogger(__name__)
 
 # Orders in which groups are placed, and cells in all of these together; and how often groups that
 # were placed are moved.
@@ -53,11 +50,10 @@ def split_groups(found: Inventory, rule: str, grouping: Grouping) -> None:
     joined = join_pairs(len(teams), [(number[a], number[b]) for a, b, _, _ in pairs])
     if pairs:
         a, b, one, other = pairs[0]
-        log.warning(
-            "%s: files of the same bytes are in different groups (%s in %s, %s in %s); such groups "
-            "are split as one: %d groups become %d",
-            found.source, one, a, other, b, len(teams), joined.max() + 1,
-        )  # fmt: skip
+        found.notes.append(
+            f"files of the same bytes are in different groups ({one} in {a}, {other} in {b}); such "
+            f"groups are split as one: {len(teams)} groups become {joined.max() + 1}"
+        )
     counts: Counter[tuple[int, int]] = Counter()
     for team, target, n in db.execute(
         f"SELECT team, target, count(*) FROM images WHERE target <> {NO_LABEL} "
@@ -68,7 +64,7 @@ def split_groups(found: Inventory, rule: str, grouping: Grouping) -> None:
     # Groups without a labelled image are in no split.
     there, cells[:, 0] = np.unique(cells[:, 0], return_inverse=True)
     sides = apportion_groups(cells, fractions, seed)
-    _check_shares(found, f"--split {rule} {grouping}", cells, sides, fractions)
+    _note_shares(found, f"--split {rule} {grouping}", cells, sides, fractions)
     of_joined = dict(zip(there.tolist(), sides.tolist(), strict=True))
     db.execute("CREATE TABLE sides (team TEXT PRIMARY KEY, side INT) WITHOUT ROWID")
     db.executemany(
@@ -83,14 +79,14 @@ def split_groups(found: Inventory, rule: str, grouping: Grouping) -> None:
     found.split_rule = f"{rule} {grouping}"
 
 
-def _check_shares(
+def _note_shares(
     found: Inventory,
     asked: str,
     cells: npt.NDArray[np.int64],
     sides: npt.NDArray[np.int64],
     fractions: tuple[float, float, float],
 ) -> None:
-    """Say in what splits are not what was asked for; raise DatasetError where one is empty."""
+    """Note in what splits are not what was asked for; raise DatasetError where one is empty."""
     group, target, count = cells.T
     n_classes, n_groups = len(found.classes), len(sides)
     images = np.array(
@@ -107,16 +103,16 @@ def _check_shares(
     alone = np.bincount(target, minlength=n_classes) == 1
     names = np.array(found.classes)
     if alone.any():
-        log.warning(
-            "%s: all images of %s are in one group each, which is train: nothing tests these "
-            "classes, unless there are images of other groups",
-            found.source, list_some(names[alone].tolist()),
-        )  # fmt: skip
+        each = [f"{name} ({n:.0f})" for name, n in zip(names[alone], whole[alone], strict=True)]
+        found.notes.append(
+            f"a class has all its images in one group, which is train: {list_some(each)}; nothing "
+            "tests how well it is told: add images of it from another group, or leave it out"
+        )
     said = []
     for split, own, fraction in zip(SPLITS, images, fractions, strict=True):
         without = names[(own == 0) & ~alone & (whole > 0)].tolist()
         if fraction > 0 and without:
-            log.warning("%s leaves no %s image of %s", asked, split, list_some(without))
+            found.notes.append(f"{asked} leaves no {split} image of {list_some(without)}")
         n, off = own.sum(), own.sum() - fraction * whole.sum()
         if abs(off) > max(1, SHARE_TOLERANCE * whole.sum()):
             said.append(
@@ -128,10 +124,10 @@ def _check_shares(
         if abs(own[k] - n * of_all[k]) > max(1, SHARE_TOLERANCE * n):
             said.append(f"{own[k] / n:.1%} of {split} is {names[k]} instead of {of_all[k]:.1%}")
     if said:
-        log.warning(
-            "%s keeps %d groups whole, and shares differ from those asked for: %s",
-            asked, n_groups, "; ".join(said).replace("%", " %"),
-        )  # fmt: skip
+        found.notes.append(
+            f"{asked} keeps {n_groups} groups whole, and shares differ from those asked for: "
+            + "; ".join(said).replace("%", " %")
+        )
 
 
 def apportion_groups(

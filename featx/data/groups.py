@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 import re
 import unicodedata
@@ -21,8 +20,6 @@ from featx.data.inventory import Inventory
 from featx.errors import DatasetError
 from featx.storage.files import open_regular
 from featx.text import as_text
-
-log = logging.getLogger(__name__)
 
 _OPTIONS = {"column": "group", "pattern": "group-pattern", "time": "group-time"}
 _SINCE = datetime(1970, 1, 1)
@@ -133,7 +130,7 @@ def note_groups(found: Inventory, grouping: Grouping) -> None:
             "them more finely, or leave groups out"
         )
     if n_groups == len(found):
-        log.warning("%s: %s makes each image a group of its own", found.source, grouping)
+        found.notes.append(f"{grouping} makes each image a group of its own")
     found.grouped = True
 
 
@@ -188,10 +185,10 @@ def _note_bursts(found: Inventory, grouping: Grouping) -> None:
             "pictures drop it: --group and --group-pattern go by other marks"
         )
     if timeless:
-        log.warning(
-            "%s: %d of %d images do not say when they were taken (EXIF DateTimeOriginal); each of "
-            "these is a group of its own", found.source, timeless, len(found),
-        )  # fmt: skip
+        found.notes.append(
+            f"{timeless} of {len(found)} images do not say when they were taken (EXIF "
+            "DateTimeOriginal); each of these is a group of its own"
+        )
         for position, name in db.execute(
             "SELECT position, name FROM images JOIN shots USING (position) WHERE seconds IS NULL"
         ).fetchall():
@@ -283,8 +280,8 @@ def hash_groups(found: Inventory) -> str:
     return digest.hexdigest()
 
 
-def warn_of_divided(found: Inventory) -> None:
-    """Say which groups the splits that the data have put on more than one side."""
+def note_divided(found: Inventory) -> None:
+    """Note which groups the splits that the data have put on more than one side."""
     divided = (
         "SELECT team FROM images WHERE split < 3 GROUP BY team HAVING count(DISTINCT split) > 1"
     )
@@ -303,13 +300,13 @@ def warn_of_divided(found: Inventory) -> None:
         "SELECT count(*) FROM images WHERE split = 2 AND team IN "
         "(SELECT team FROM images WHERE split < 2)"
     )
-    log.warning(
-        "%s: %d of %d groups are in more than one split (such as %s: %s), and %d of %d test images "
-        "have relatives in train or val: test does not tell what to expect of new groups; a "
-        "--split of fractions keeps groups whole",
-        found.source, n_divided, found.count("SELECT count(DISTINCT team) FROM images"), first,
-        where, tested, found.count("SELECT count(*) FROM images WHERE split = 2"),
-    )  # fmt: skip
+    n_groups = found.count("SELECT count(DISTINCT team) FROM images")
+    n_test = found.count("SELECT count(*) FROM images WHERE split = 2")
+    found.notes.append(
+        f"{n_divided} of {n_groups} groups are in more than one split (such as {first}: {where}), "
+        f"and {tested} of {n_test} test images have relatives in train or val: test does not tell "
+        "what to expect of new groups; a --split of fractions keeps groups whole"
+    )
 
 
 def read_shot(path: Path) -> Shot | None:

@@ -244,7 +244,9 @@ class Inventory:
             return
         fractions, seed = parsed
         rng = np.random.default_rng(seed)
-        for k, sizes in enumerate(apportion_classes(rule, self.classes, counts, fractions)):
+        shares, notes = apportion_classes(rule, self.classes, counts, fractions)
+        self.notes += notes
+        for k, sizes in enumerate(shares):
             rows = self.db.execute(
                 "SELECT position FROM images WHERE target = ? ORDER BY position", (k,)
             )

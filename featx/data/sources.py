@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 
 from featx.config import IMAGE_SUFFIXES
 from featx.data.dataset import Dataset
 from featx.data.folders import describe_left_out, scan_folder
 from featx.data.group_splits import split_groups
-from featx.data.groups import Grouping, choose_grouping, note_groups, warn_of_divided
+from featx.data.groups import Grouping, choose_grouping, note_divided, note_groups
 from featx.data.inventory import Inventory
 from featx.data.manifest import check_inside, read_manifest
 from featx.data.splits import NO_LABEL
@@ -142,7 +143,7 @@ def read_inventory(
     found.source = str(path)
     _note_classes(found)
     if not quiet:
-        _say_notes(found)
+        _say([*describe_left_out(found.left_out.list()), *found.notes], found.source)
     n_images = len(found)
     if not n_images and not path.is_dir():
         raise DatasetError(f"{path} names no images: nothing follows its first line")
@@ -157,15 +158,27 @@ def read_inventory(
             f"only one class in {path} ({found.classes[0]}): a classifier needs two or more; for "
             "features without labels, name the folder that holds the images itself"
         )
+    known = len(found.notes)
+    try:
+        _split(found, split, grouping)
+    finally:
+        if not quiet:
+            _say(found.notes[known:], found.source)
+    return found
+
+
+def _split(found: Inventory, split: str | None, grouping: Grouping | None) -> None:
+    """Find out which images belong together, and who is in which split."""
     if grouping is not None:
         note_groups(found, grouping)
     if split is not None:
         if found.split_rule != "none":
             raise DatasetError(
-                f"{path} has splits of its own ({found.split_rule}); leave --split {split} out"
+                f"{found.source} has splits of its own ({found.split_rule}); leave --split {split} "
+                "out"
             )
         if not found.classes:
-            raise DatasetError(f"{path} has no classes: --split {split} needs them")
+            raise DatasetError(f"{found.source} has no classes: --split {split} needs them")
         if grouping is None:
             found.assign_splits(split)
         else:
@@ -174,13 +187,12 @@ def read_inventory(
         found.set_all_train()
     _check_splits(found)
     if grouping is not None:
-        warn_of_divided(found)
-    return found
+        note_divided(found)
 
 
-def _say_notes(found: Inventory) -> None:
-    for line in [*describe_left_out(found.left_out.list()), *found.notes]:
-        log.warning("%s: %s", found.source, line)
+def _say(notes: Iterable[str], source: str) -> None:
+    for line in notes:
+        log.warning("%s: %s", source, line)
 
 
 def _note_classes(found: Inventory) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Sequence
 
@@ -11,8 +10,6 @@ import numpy.typing as npt
 
 from featx.config import SPLITS
 from featx.errors import ArgumentError, DatasetError
-
-log = logging.getLogger(__name__)
 
 NO_LABEL = -1
 
@@ -79,24 +76,25 @@ def apportion_classes(
     classes: Sequence[str],
     counts: Sequence[int],
     fractions: tuple[float, float, float],
-) -> list[list[int]]:
-    """How many images of each class go into train, val and test.
+) -> tuple[list[list[int]], list[str]]:
+    """How many images of each class go into train, val and test, and where a split gets none.
 
     Parameters
     ----------
     rule : str
-        For the warning where a split gets none of a class.
+        For the notes of where a split gets none of a class.
     classes : sequence of str
     counts : sequence of int
         Images of each class.
     fractions : (float, float, float)
     """
     shares = [_apportion(count, fractions) for count in counts]
+    notes = []
     for i, (split, fraction) in enumerate(zip(SPLITS, fractions, strict=True)):
         without = [name for name, sizes in zip(classes, shares, strict=True) if not sizes[i]]
         if fraction > 0 and without:
-            log.warning("--split %s leaves no %s image of %s", rule, split, ", ".join(without))
-    return shares
+            notes.append(f"--split {rule} leaves no {split} image of {', '.join(without)}")
+    return shares, notes
 
 
 def _apportion(n: int, fractions: tuple[float, float, float]) -> list[int]:

@@ -156,6 +156,8 @@ class Kind:
     logits : bool
         Its scores are logits and need no temperature; where `calibrate` asks for one, it has it.
         The others have one, but for those without a grid.
+    exact : bool
+        Where no image has relatives, every single one is left out instead of folds.
     drawn : bool
         A seed changes it even where no folds choose.
     untouched : bool
@@ -177,6 +179,7 @@ class Kind:
     grid: Grid | None = None
     weighed: bool = False
     logits: bool = False
+    exact: bool = False
     drawn: bool = False
     untouched: bool = False
     settings: Callable[[HeadOptions], dict[str, Any]] = say_nothing

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import logging
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,6 +24,7 @@ from featx.config import (
     SCALINGS,
     SPLITS,
 )
+from featx.data.splits import find_untrainable, promote_val
 from featx.errors import ModelError
 from featx.features.content import Features
 from featx.heads.kind import HeadOptions, Kind, Learned, find_kind
@@ -33,12 +36,15 @@ from featx.training.scaling import Scaler, fit_scaler
 from featx.training.trials import (
     Kin,
     Trial,
+    find_few,
     hold_val,
     join_kin,
     know_nothing,
     plan_folds,
     say_folds,
 )
+
+log = logging.getLogger(__name__)
 
 
 def make_recipe(
@@ -55,7 +61,7 @@ def make_recipe(
     the same but for rounding. But where they are read in blocks val chooses, if there is one, since
     every fold would read them as often as the whole; `choose_on` says so then. And linear has no
     optimum that it reaches: its batches come in another order, as another seed's would, and `order`
-    says so.
+    says so. Groups are in it where they are known: folds keep them whole.
 
     Raises
     ------
@@ -92,6 +98,8 @@ def make_recipe(
         recipe |= {kind.grid.name: list(values), "folds": FOLDS, "choose_on": options.choose_on}
         if kind.grid.ends and len(values) > 1:
             recipe |= {"ends": [PATH_MARGIN, PATH_PATIENCE]}
+    if features.groups is not None:
+        recipe |= {"groups": hash_groups(features)}
     if recipe["scale"] == "auto":
         recipe |= {"scales": list(SCALINGS)}
     recipe |= kind.settings(options)
@@ -135,6 +143,15 @@ def take_splits(features: Features, in_blocks: bool) -> dict[str, tuple[Samples,
     return {split: (X, y) for split, (X, y) in data.items() if len(y)}
 
 
+def hash_groups(features: Features) -> str:
+    """SHA-256, in hex, of which rows of train and val belong together."""
+    assert features.clusters is not None
+    here = np.isin(features.splits, ("train", "val"))
+    # By where each group begins, whatever it is called.
+    _, first, group = np.unique(features.clusters[here], return_index=True, return_inverse=True)
+    return hashlib.sha256(first[group].astype("<i8").tobytes()).hexdigest()
+
+
 def take_kin(features: Features) -> dict[str, Kin]:
     """Of the labelled rows of train and val: which are copies, and which a group joins."""
     # Python's own hashes of these, which only have to be equal or not: sorting a million would
@@ -146,6 +163,24 @@ def take_kin(features: Features) -> dict[str, Kin]:
         for split in ("train", "val")
         if len(rows := features.rows(split))
     }
+
+
+def warn_few(features: Features, names: Iterable[str]) -> str | None:
+    """Say, and return, that classes have too few images for all folds that choose for heads."""
+    promoted = promote_val(features.targets, features.splits)
+    held = features if promoted is None else replace(features, splits=promoted)
+    if find_untrainable(held.classes, held.targets, held.splits):
+        return None
+    parts = take_kin(held)
+    y = np.concatenate([held.targets[held.rows(split)] for split in parts])
+    kin = join_kin(list(parts.values()))
+    kinds = map(find_kind, names)
+    if not any(one.grid is not None and not (one.exact and kin.independent) for one in kinds):
+        return None
+    said = find_few(held.classes, y, kin)
+    if said is not None:
+        log.warning("%s: %s", held.dataset, said)
+    return said
 
 
 @dataclass(frozen=True)
@@ -290,7 +325,7 @@ def _plan_trial(pool: _Pool, recipe: Mapping[str, Any]) -> Trial | None:
         folds = plan_folds(pool.y, pool.kin, recipe["seed"])
         if folds:
             return Trial(
-                pool.X, pool.y, folds, say_folds(folds, of), of, recipe["scale"],
+                pool.X, pool.y, folds, say_folds(folds, of, pool.kin), of, recipe["scale"],
                 independent=pool.kin.independent,
             )  # fmt: skip
         name = "val, since a class has one image and leaves no folds"
@@ -314,7 +349,8 @@ def _train_by_epochs(
     calibrate = task.calibrate and val is not None
     task = replace(task, X=scaler.apply(X), y=y, val=val, calibrate=calibrate, others=scaled)
     if val is None and (folds := plan_folds(pool.y, pool.kin, recipe["seed"])):
-        trial = Trial(pool.X, pool.y, folds, say_folds(folds, "train"), "train", recipe["scale"])
+        name = say_folds(folds, "train", pool.kin)
+        trial = Trial(pool.X, pool.y, folds, name, "train", recipe["scale"])
         task = replace(task, trial=trial)
     learned = _train(find_kind(recipe["clf"]), task)
     loss = 0.0

@@ -159,6 +159,7 @@ KIND = Kind(
     name="ridge",
     train=lambda task: Learned(search_ridge(task)),
     grid=Grid("alpha", RIDGE_GRID, thinned=2),
+    exact=True,
     weighed=True,
     # The rows' products with their decomposition.
     memory=Memory(copies=28, blocks=lambda size: 16 * size.features**2),

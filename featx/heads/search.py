@@ -306,7 +306,7 @@ def find_trial(task: Task, tempered: bool) -> Trial | None:
     if not folds:
         return None
     return Trial(
-        task.X, task.y, folds, say_folds(folds, "train"), "train", independent=kin.independent
+        task.X, task.y, folds, say_folds(folds, "train", kin), "train", independent=kin.independent
     )
 
 

@@ -150,7 +150,7 @@ def _note_changes(plan: Plan, planned: Inventory) -> None:
     """Warn where the data has other images by now, as far as names tell and it is in sight."""
     try:
         root = plan.root if Path(plan.data).is_file() else None
-        now = read_inventory(plan.data, plan.split, root, recursive=plan.recursive, quiet=True)
+        now = read_inventory(plan.data, None, root, recursive=plan.recursive, quiet=True)
     except (DatasetError, OSError):
         return
     for said in find_changes(planned, now):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,8 @@ from featx.arrays import Labels
 from featx.config import FOLDS
 from featx.storage.blocks import Samples
 from featx.training.scaling import fit_scaler
+
+_SHOWN = 3  # classes that are named
 
 Folds = tuple[tuple[Labels, Labels], ...]
 
@@ -187,7 +189,37 @@ def hold_val(n_train: int, n_val: int) -> Folds:
     return ((np.arange(n_train), np.arange(n_train, n_train + n_val)),)
 
 
-def say_folds(folds: Folds, of: str) -> str:
+def say_folds(folds: Folds, of: str, kin: Kin) -> str:
     """What chose, in words."""
-    fewer = "" if len(folds) == FOLDS else f", {len(folds)} since a class has no more images"
+    grouped = kin.group is not None and not kin.independent
+    what = "groups" if grouped else "images"
+    fewer = "" if len(folds) == FOLDS else f", {len(folds)} since a class has no more {what}"
     return f"folds of {of}{fewer}"
+
+
+def find_few(classes: Sequence[str], y: Labels, kin: Kin) -> str | None:
+    """Which classes have too few images, or groups, for `FOLDS` folds, in a sentence, or None.
+
+    Parameters
+    ----------
+    classes : sequence of str
+    y : ndarray of shape (n_samples,), int64
+        Codes of `classes`, each at least once.
+    kin : Kin
+    """
+    grouped = kin.group is not None and not kin.independent
+    unit = kin.group if grouped and kin.group is not None else kin.image
+    apart = [len(np.unique(unit[y == k])) for k in range(len(classes))]
+    short = [k for k in np.argsort(apart, kind="stable").tolist() if apart[k] < FOLDS]
+    if not short:
+        return None
+    shown = ", ".join(
+        f"{classes[k]} has {apart[k]} {'group' if grouped else 'image'}{'s' * (apart[k] != 1)}"
+        for k in short[:_SHOWN]
+    )
+    more = f", and {len(short) - _SHOWN} more classes have few" if len(short) > _SHOWN else ""
+    n_folds = len(plan_folds(y, kin)) or "no"
+    return (
+        f"{n_folds} folds choose C, k and the like instead of {FOLDS}, since {shown}{more}: add "
+        f"{'groups' if grouped else 'images'} of these classes, or leave them out"
+    )

@@ -202,7 +202,7 @@ def test_groups_that_no_rule_can_share_out(photos, said):
     )
     found = read_dataset(one, "0.6,0,0.4", group="site")
     assert set(found.splits[found.targets == 2]) == {"train"}
-    assert "all images of owl are in one group each, which is train: nothing tests" in said.text
+    assert "has all its images in one group, which is train: owl (9); nothing tests" in said.text
     assert "keeps 6 groups whole, and shares differ from those asked for: " in said.text
 
 

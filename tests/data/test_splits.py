@@ -1,4 +1,3 @@
-import logging
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +12,13 @@ NAMES = [f"{i}.jpg" for i in range(33)]
 
 
 def assign_splits(rule, classes, targets, names, empty=()):
-    """The splits of images whose paths are in the order of `targets`, whatever their names."""
+    """Images whose paths are in the order of `targets`, whatever their names, in their splits."""
     found = Inventory(Path(), "none")
     found.classes, found.empty = tuple(classes), list(empty)
     paths = (f"{i:02d}/{name}".encode() for i, name in enumerate(names))
     found.put((path, 3, k, None, None) for path, k in zip(paths, targets.tolist(), strict=True))
     found.assign_splits(rule)
-    return found.load().splits
+    return found.load()
 
 
 def sizes(splits):
@@ -29,21 +28,21 @@ def sizes(splits):
     ]
 
 
-def test_random_splits_are_stratified_and_seeded(caplog):
-    caplog.set_level(logging.WARNING)
-    found = assign_splits("0.7,0.1,0.2@3", "abc", TARGETS, NAMES)
+def test_random_splits_are_stratified_and_seeded():
+    made = assign_splits("0.7,0.1,0.2@3", "abc", TARGETS, NAMES)
+    found = made.splits
     # 2.1, 0.3, 0.6 of three images: 2, 0, 0 and the one left to the largest remainder.
     assert sizes(found) == [[14, 2, 4], [7, 1, 2], [2, 0, 1]]
-    assert caplog.messages == ["--split 0.7,0.1,0.2@3 leaves no val image of c"]
-    assert (assign_splits("0.7,0.1,0.2@3", "abc", TARGETS, NAMES) == found).all()
-    assert (assign_splits("0.7,0.1,0.2@4", "abc", TARGETS, NAMES) != found).any()
+    assert made.notes == ("--split 0.7,0.1,0.2@3 leaves no val image of c",)
+    assert (assign_splits("0.7,0.1,0.2@3", "abc", TARGETS, NAMES).splits == found).all()
+    assert (assign_splits("0.7,0.1,0.2@4", "abc", TARGETS, NAMES).splits != found).any()
     # However few, one image of each class is train.
-    assert all(row[0] for row in sizes(assign_splits("0.1,0.4,0.5", "abc", TARGETS, NAMES)))
+    assert all(row[0] for row in sizes(assign_splits("0.1,0.4,0.5", "abc", TARGETS, NAMES).splits))
 
 
 def test_first_goes_by_file_name():
     names = [f"{i:02d}.jpg" for i in reversed(range(33))]
-    found = assign_splits("first:2,1", "abc", TARGETS, names)
+    found = assign_splits("first:2,1", "abc", TARGETS, names).splits
     assert sizes(found) == [[2, 1, 17], [2, 1, 7], [2, 1, 0]]
     assert found[20:30].tolist() == ["test"] * 7 + ["val", "train", "train"]
     with pytest.raises(DatasetError, match=r"= 4 images of each class, but d has 0, c has 3$"):

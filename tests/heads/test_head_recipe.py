@@ -80,3 +80,18 @@ def test_views_know_the_row_that_they_show():
     assert origin.tolist() == [0, 2, 0, 2]
     assert np.array_equal(X[1], FEATURES.X[train[2]] + 1)
     assert stack_views(FEATURES, []) is None
+
+
+def test_groups_are_in_a_recipe_since_folds_keep_them_whole(provenance):
+    features = make_features(provenance)
+    pairs = np.arange(36) // 2
+    plain = make_recipe(features, "knn", HeadOptions())
+    assert "groups" not in plain
+    grouped = make_recipe(replace(features, groups=pairs.astype(str)), "knn", HeadOptions())
+    assert {**plain, "groups": grouped["groups"]} == grouped
+    # Whatever they are called, and whatever test's are.
+    renamed = np.where(features.splits == "test", "x", np.char.add("pair", pairs.astype(str)))
+    same = replace(features, groups=renamed)
+    assert make_recipe(same, "knn", HeadOptions()) == grouped
+    threes = replace(features, groups=(np.arange(36) // 3).astype(str))
+    assert make_recipe(threes, "knn", HeadOptions()) != grouped

@@ -122,6 +122,13 @@ def test_without_val_and_without_cost():
     assert said[1].endswith("; fc costs more, and how much was not measured.")
 
 
+def test_groups_make_the_test_set_worth_less():
+    comparison = compared(make("logreg", ()), make("fc", ()))
+    comparison.paired = [replace(comparison.paired[0], worth=12.4)]
+    (said,) = [line for line in say_verdict(comparison) if "times in 100" in line]
+    assert said.startswith("On 40 test images, which by their groups count as 12 at the least, a t")
+
+
 def test_few_test_images_cannot_tell():
     comparison = compared(make("logreg", ()), make("fc", ()))
     comparison.verdict = replace(comparison.verdict, detectable=None)

@@ -3,7 +3,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from featx.training.trials import Kin, Trial, join_kin, know_nothing, plan_folds
+from featx.training.trials import (
+    Kin,
+    Trial,
+    find_few,
+    join_kin,
+    know_nothing,
+    plan_folds,
+    say_folds,
+)
 
 Y = np.repeat([0, 1, 2], 20)
 
@@ -74,3 +82,25 @@ def test_scaling_is_of_what_a_part_learns_from(scale):
         )
         assert np.allclose(part.X, expected[inside])
         assert np.allclose(part.held, expected[part.rows])
+
+
+def test_classes_of_few_images_are_named_with_their_counts():
+    assert find_few("abc", Y, know_nothing(60)) is None
+    kin = know_nothing(23)  # three images of the second class
+    said = "3 folds choose C, k and the like instead of 5, since b has 3 images: add images of "
+    assert find_few("ab", Y[:23], kin).startswith(said)
+    assert say_folds(plan_folds(Y[:23], kin), "train", kin) == (
+        "folds of train, 3 since a class has no more images"
+    )
+    # Copies count once.
+    copies = replace(kin, image=np.minimum(kin.image, 20))
+    assert find_few("ab", Y[:23], copies).startswith("no folds choose C, k and the like instead of")
+    # Of groups it is these that are counted, however many images they have.
+    grouped = replace(know_nothing(60), group=np.where(Y == 2, 99, np.arange(60) // 5))
+    assert (
+        "2 folds choose C, k and the like instead of 5, since c has 1 group, a has 4 groups, b"
+        in (find_few("abc", Y, grouped))
+    )
+    assert say_folds(plan_folds(Y, grouped), "train", grouped).endswith("has no more groups")
+    many = find_few([str(k) for k in range(5)], np.repeat(np.arange(5), 4), know_nothing(20))
+    assert "2 has 4 images, and 2 more classes have few: add" in many
