@@ -109,6 +109,26 @@ def test_npy_has_every_value_and_its_table_the_same_order(features, file, small_
     assert (facts["images"], facts["classes"]) == (23, list(CLASSES))
 
 
+def test_groups_are_one_more_column(provenance, small_steps, tmp_path):
+    features = make_features(provenance)
+    groups = np.array([f'site "{i // 3}", Zoë' for i in range(23)])
+    write_features(replace(features, groups=groups), tmp_path / "F.h5")
+    out = tmp_path / "O.npy"
+    export_features(tmp_path / "F.h5", parquet=tmp_path / "O.parquet", npy=out)
+    table = pq.read_table(tmp_path / "O.parquet")
+    assert table.schema.names[-2:] == ["group", "features"]
+    assert table["group"].to_pylist() == groups.tolist()
+    assert not table.schema.field("group").nullable
+    with out.with_suffix(".csv").open(encoding="utf-8", newline="") as file:
+        assert [row["group"] for row in csv.DictReader(file)] == groups.tolist()
+    # With other groups it is another file, though its features are the same.
+    write_features(replace(features, groups=groups[::-1]), tmp_path / "F.h5")
+    again = export_features(tmp_path / "F.h5", npy=out, overwrite=True)
+    assert again.images == 23
+    with out.with_suffix(".csv").open(encoding="utf-8", newline="") as file:
+        assert [row["group"] for row in csv.DictReader(file)] == groups[::-1].tolist()
+
+
 def test_no_rows_and_no_classes(provenance, tmp_path):
     none = replace(make_features(provenance, 0), classes=())
     unlabelled = replace(make_features(provenance, 3), classes=(), targets=np.full(3, -1))

@@ -1,6 +1,7 @@
 """Plans: shards computed apart, in any order, twice, by several processes, are one file."""
 
 import json
+import logging
 import shutil
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from planned import SPLIT
 from shared import PROVENANCE, CountingEngine, draw_photo
 
+from featx.data.groups import Grouping
 from featx.data.hashing import hash_images
 from featx.data.sources import read_inventory
 from featx.errors import DatasetError, OutputExistsError, PlanError
@@ -44,6 +46,36 @@ def test_shards_in_any_order_are_one_file(root, plan, engine, tmp_path):
     assert merge(plan.folder, tmp_path / "F.h5").fingerprint == done.fingerprint
     cost = json.loads((tmp_path / "F.h5.cost.json").read_text())
     assert (cost["images"], cost["device"]) == (27, "cpu")  # one of them twice
+
+
+def test_groups_go_through_plan_and_shards(root, engine, tmp_path, caplog):
+    caplog.set_level(logging.WARNING)
+    asked = {"split": "0.4,0.3,0.3", "group_pattern": r"(\w)\."}
+    plan = make_plan(root, tmp_path / "plan", shard_size=7, **asked)
+    assert plan.split_rule == r"0.4,0.3,0.3 --group-pattern (\w)\."
+    for shard in range(len(plan.shards)):
+        extract_shard(plan, shard)
+    caplog.clear()
+    merge(plan.folder, tmp_path / "F.h5")
+    assert caplog.messages == []  # of groups the plan has said what there is to say
+    held = read_features(tmp_path / "F.h5")
+    assert held.groups.tolist() == [path[-5] for path in held.paths.tolist()]
+    sides = set(zip(held.groups.tolist(), held.splits.tolist(), strict=True))
+    assert len(sides) == len(set(held.groups.tolist())) == 10
+    side = dict(sides)
+    assert side["y"] == side["0"]  # copy.jpg has the bytes of 00.jpg
+    # As one machine makes it.
+    inventory = hash_images(
+        read_inventory(root, asked["split"], grouping=Grouping("pattern", r"(\w)\.")), "skip"
+    )
+    alone = tmp_path / "alone" / "F.h5"
+    request = Request(data=inventory, output=alone, cache_dir=alone.parent, num_workers=1)
+    extract_inventory(inventory, CountingEngine(), PROVENANCE, request)
+    assert (tmp_path / "F.h5").read_bytes() == alone.read_bytes()
+    # Another grouping of the same images is another plan.
+    with pytest.raises(OutputExistsError, match=r"groups: .* → "):
+        make_plan(root, plan.folder, shard_size=7, group_pattern=r"(\w)\w\.")
+    assert make_plan(root, plan.folder, shard_size=7, **asked) == plan
 
 
 def test_copies_in_several_shards_cost_what_one_of_them_cost(root, engine, tmp_path):
