@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from shared import CLASSES
 
+from featx.config import SCALINGS
 from featx.deployment import export
 from featx.deployment.classifier import read_classifier
 from featx.deployment.export import export_model, make_pictures
@@ -61,13 +62,14 @@ def test_a_scaler_folds_into_the_layer():
     [
         pytest.param("logreg", "standard", marks=pytest.mark.full_width),
         ("logreg", "l2"),
+        ("logreg", "center-l2"),
         ("linear", "none"),
         ("svm", "none"),
-        ("ridge", "none"),
+        ("ridge", "auto"),
         ("centroid", "none"),
         ("knn", "none"),
         ("knn", "standard"),
-        ("knn", "l2"),
+        ("knn", "center-l2"),
         ("imagenet", "none"),
     ],
 )
@@ -84,6 +86,19 @@ def test_every_head_gives_featxs_probabilities(features, tmp_path, clf, scale):
         assert found.dtype == np.float32
         assert np.abs(found - expected[:n]).max() <= 1e-4
         assert np.allclose(found.sum(1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("scale", ["center-l2", "auto"])
+def test_a_scaling_goes_where_the_model_goes(features, photos, tmp_path, scale):
+    trained = fit(features, "centroid", scale=scale, output=tmp_path / "m.safetensors")
+    kinds = (scale,) if scale != "auto" else SCALINGS
+    assert read_classifier(trained.path).head.scaler.kind in kinds
+    pictures = sorted(photos.glob("cat/*"))[7:9]
+    said = list(predict(trained.path, pictures, engine="torch", top=3))
+    assert [one.path for one in said] == [str(path) for path in pictures]
+    expected = trained.outcome.probabilities["test"][:2]
+    for one, row in zip(said, expected, strict=True):
+        assert dict(one.top) == pytest.approx(dict(zip(CLASSES, row, strict=True)), abs=1e-5)
 
 
 def test_a_neighbour_at_no_distance_has_all_votes(features, tmp_path):
