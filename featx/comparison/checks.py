@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,7 +10,10 @@ import numpy as np
 from featx.config import CLASSIFIERS, SPLITS, TRAINED
 from featx.data.dataset import Dataset, check_trainable
 from featx.errors import DatasetError, ModelError
+from featx.heads.kind import find_kind
 from featx.training.resampling import Resampling, find_unfoldable, parse_resampling
+
+log = logging.getLogger(__name__)
 
 
 def check_names(heads: Sequence[str], networks: Sequence[str]) -> None:
@@ -31,7 +35,8 @@ def check_comparable(dataset: Dataset, needs_val: str = "") -> None:
     check_trainable(dataset)
     if needs_val and not ((dataset.splits == "val") & (dataset.targets >= 0)).any():
         raise DatasetError(
-            f"{dataset.root} has no val images, and {needs_val} needs them: give a split"
+            f"{dataset.root} has no val images beside those of test, and {needs_val} needs them: "
+            "put some into a val split, or give --split"
         )
     if not ((dataset.splits == "test") & (dataset.targets >= 0)).any():
         unlabelled = int((dataset.splits == "test").sum())
@@ -41,6 +46,30 @@ def check_comparable(dataset: Dataset, needs_val: str = "") -> None:
             advice = "give --split, such as first:60,10 or 0.7,0.1,0.2@0"
         held = f" (the {unlabelled} it has are without a label)" if unlabelled else ""
         raise DatasetError(f"{dataset.root} has no test images to compare on{held}: {advice}")
+
+
+def find_uncalibrated(
+    dataset: Dataset, heads: Sequence[str], networks: Sequence[str]
+) -> frozenset[str]:
+    """Candidates that cannot be calibrated: they have no folds, and there is no val.
+
+    Raises
+    ------
+    DatasetError
+        All of them are such.
+    """
+    if ((dataset.splits == "val") & (dataset.targets >= 0)).any():
+        return frozenset()
+    without = [name for name in heads if find_kind(name).grid is None] + list(networks)
+    if len(without) == len(heads) + len(networks):
+        check_comparable(dataset, needs_val="calibrate")
+    told = [name for name in without if name in networks or find_kind(name).logits]
+    if told:
+        log.warning(
+            "there are no val images to calibrate %s by, which stay as they are; folds of train "
+            "calibrate the others", ", ".join(told),
+        )  # fmt: skip
+    return frozenset(without)
 
 
 def check_cross_validation(

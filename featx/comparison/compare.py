@@ -16,6 +16,7 @@ from featx.comparison.checks import (
     check_cross_validation,
     check_margin,
     check_names,
+    find_uncalibrated,
 )
 from featx.comparison.cross_tuning import cross_tune
 from featx.comparison.cross_validation import cross_validate, gather_rows
@@ -196,7 +197,8 @@ def compare(
     if promoted is not None:
         log.info("there is no test: val is the test, and folds of train choose")
         dataset = replace(dataset, splits=promoted)
-    check_comparable(dataset, needs_val="calibrate" if calibrate else "refit" if rule.refit else "")
+    check_comparable(dataset, needs_val=f"the protocol {protocol}" if rule.refit else "")
+    uncalibrated = find_uncalibrated(dataset, heads, networks) if calibrate else frozenset()
     plan = check_cross_validation(dataset, cv, cv_baselines)
     expected = {} if prevalence is None else read_prevalence(prevalence, dataset.classes)
     if expected:
@@ -257,14 +259,15 @@ def compare(
     )  # fmt: skip
     tuning = TuneOptions(
         epochs=epochs, augment=augment, prefix_cache=prefix_cache, class_weight=class_weight,
-        calibrate=calibrate, decode=decode, colours=features.provenance.colours, seed=seed,
-        learning_rate=learning_rate,
+        calibrate=calibrate and not uncalibrated, decode=decode,
+        colours=features.provenance.colours, seed=seed, learning_rate=learning_rate,
     )  # fmt: skip
     trainer = HeadTrainer(folder, features, seeds, weights, max_memory)
     candidates = []
     for name in dict.fromkeys(heads):
+        its = replace(fitting, calibrate=calibrate and name not in uncalibrated)
         try:
-            candidates.append(trainer.make(name, fitting))
+            candidates.append(trainer.make(name, its))
         except (ModelError, WeightsError) as error:
             lacking = find_kind(name).prior is not None  # weights without a last layer, for one
             if clf is not None or not (lacking or isinstance(error, BudgetError)):
@@ -272,7 +275,7 @@ def compare(
             log.warning("left out: %s", error)
             continue
         if seen and not find_kind(name).untouched:
-            candidates.append(trainer.make(name, fitting, seen))
+            candidates.append(trainer.make(name, its, seen))
     if not candidates and not networks:
         raise ModelError("nothing is left to compare: every head was left out")
     candidates = evaluate_candidates(candidates, features, expected)
@@ -327,7 +330,8 @@ def compare(
         val_is_test=promoted is not None,
         options={
             "clf": list(heads), "baseline": list(networks), **vars(fitting), **_say(tuning),
-            "views": len(seen), "group": None if features.groups is None else GROUP_COLUMN,
+            "calibrate": calibrate, "views": len(seen),
+            "group": None if features.groups is None else GROUP_COLUMN,
             "seeds": seeds, "margin": margin, "protocol": protocol,
             "learning_curves": learning_curves, "cv": cv, "cv_baselines": cv_baselines,
             "prevalence": str((folder / PREVALENCE_NAME).resolve()) if expected else None,

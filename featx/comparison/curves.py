@@ -33,7 +33,7 @@ class CurvePoint:
     images : int
         In all.
     all : bool
-        All train images: the candidate itself, once.
+        The candidate itself, once: all train images, and where it was refitted val's, too.
     accuracies : tuple of float
         Of the draws, fractions in [0, 1].
     """
@@ -74,7 +74,7 @@ def draw_curves(
     ----------
     features : Features
     models : sequence of Model
-        Heads trained on all of train, which give the last point.
+        Heads trained on all of train, which are the last point.
     sizes : sequence of int
         Images per class; those that no class has more of are left out.
     draws : int
@@ -100,13 +100,10 @@ def draw_curves(
                 for here in rows[size]
             )
             points.append(CurvePoint(model.name, size, len(rows[size][0]), False, accuracies))
-        # A head that was refitted on val learned from more than train.
-        whole = (
-            score_test(data, recipe, prior)
-            if model.recipe["refit"]
-            else model.outcome.scores["test"].accuracy,
-        )
-        points.append(CurvePoint(model.name, int(counts.max()), len(y), True, whole))
+        learned = np.concatenate([y, data["val"][1]]) if model.recipe["refit"] else y
+        itself = (model.outcome.scores["test"].accuracy,)
+        most = int(np.bincount(learned).max())
+        points.append(CurvePoint(model.name, most, len(learned), True, itself))
     return points
 
 
@@ -119,7 +116,8 @@ def keep_curves(
     max_memory: int | None = None,
 ) -> tuple[CurvePoint, ...]:
     """`draw_curves`, or what it found for the same models before, as `path` keeps it."""
-    key = hash_json([[model.recipe for model in models], CURVE_SIZES, CURVE_DRAWS, seed])
+    heads = [[model.recipe, model.outcome.scores["test"].accuracy] for model in models]
+    key = hash_json([heads, CURVE_SIZES, CURVE_DRAWS, seed])
     try:
         kept = json.loads(path.read_text("utf-8"))
         if kept["key"] == key:

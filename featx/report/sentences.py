@@ -252,7 +252,7 @@ def say_costs(candidates: Sequence[Candidate]) -> list[str]:
 def say_learning(points: Sequence[CurvePoint], name: str, total: int) -> str:
     """Whether more labels would help a candidate.
 
-    All train images are compared with the largest draw of at most half as many.
+    All that it learned from are compared with the largest draw of at most half as many.
 
     Parameters
     ----------
@@ -278,7 +278,7 @@ def say_learning(points: Sequence[CurvePoint], name: str, total: int) -> str:
     else:
         told = "whether more labels would help cannot be told from this"
     return (
-        f"From {before.images} to {last.images} train images {name} went from "
+        f"From {before.images} to {last.images} images to learn from, {name} went from "
         f"{100 * before.mean:.1f} (mean of {len(before.accuracies)} draws) to "
         f"{100 * last.mean:.1f} % of test: {told}."
     )

@@ -287,8 +287,20 @@ def test_weights_and_temperature_reach_everyone(do):
     assert fc.outcome.details["temperature"] == pytest.approx(
         linear.outcome.details["temperature"], rel=1e-2
     )
-    with pytest.raises(DatasetError, match="no val images, and calibrate needs them"):
-        do(split="0.6,0,0.4@1", calibrate=True, output=None)
+
+
+def test_without_val_folds_calibrate_what_they_can(do, caplog):
+    def ask(**options):
+        return do(split="0.6,0,0.4@1", calibrate=True, output=None, **options)
+
+    found = ask(clf=("logreg", "linear"))
+    logreg, linear, fc = (c.outcome.details for c in found.candidates)
+    assert (logreg["calibrated"], linear["calibrated"], fc["calibrated"]) == (True, False, False)
+    assert logreg["temperature"] != 1.0 == linear["temperature"]
+    assert "no val images to calibrate linear, fc by, which stay as they are; folds" in caplog.text
+    assert found.options["calibrate"] is True  # as it was asked for
+    with pytest.raises(DatasetError, match="no val images beside those of test, and calibrate nee"):
+        ask(clf=("linear",))
 
 
 def test_views_are_made_as_the_features_are(do, tmp_path, monkeypatch):

@@ -46,7 +46,7 @@ def test_whether_more_labels_help(last, words):
         CurvePoint("logreg", 30, 300, True, (last,)),
     ]
     said = say_learning(points, "logreg", 283)
-    assert said.startswith("From 50 to 300 train images logreg went from 90.0 (mean of 2 draws) to")
+    assert said.startswith("From 50 to 300 images to learn from, logreg went from 90.0 (mean of 2 ")
     assert f" to {100 * last:.1f} % of test: " in said
     assert words in said
     assert "9 test images are too few to say" in say_learning(points, "logreg", 9)
