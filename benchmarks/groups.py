@@ -3,16 +3,19 @@
     python benchmarks/groups.py split
     python benchmarks/groups.py coverage
     python benchmarks/groups.py photographs DIR    # DIR/<class>/*, thirty or more of each class
+    python benchmarks/groups.py bursts DIR OUT
 
 The photographs: of each class twenty, with three copies each that are cropped by up to a tenth and
 brightened or darkened by up to a fifth, are a dataset whose groups are the twenty; all others tell
 the truth. A head's inflation is what random splits say of it less what whole groups say; the true
-one is what random splits say less what the others say. Both are means over splits.
+one is what random splits say less what the others say. Both are means over splits. `bursts` writes
+the dataset, as OUT/<class>/<burst>/*, the example of docs/trust.md.
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import tempfile
 import time
@@ -110,6 +113,17 @@ def write_relatives(source: Path, target: Path) -> None:
                 jittered.save(place.with_name(f"{place.name}-{copy}.jpg"), quality=92)
 
 
+def write_bursts(source: Path, target: Path) -> None:
+    """The relatives of `write_relatives`, each photograph and its copies in a folder of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_relatives(source, Path(folder))
+        for path in sorted(Path(folder).glob("*/relatives-*.jpg")):
+            _, burst, copy = path.stem.split("-")
+            place = target / path.parent.name / f"{path.parent.name}-{burst}" / f"{copy}.jpg"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, place)
+
+
 def measure_photographs(source: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         write_relatives(source, Path(folder) / "data")
@@ -172,11 +186,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("what", choices=["split", "coverage", "photographs"])
+    parser.add_argument("what", choices=["split", "coverage", "photographs", "bursts"])
     parser.add_argument("data", nargs="?", type=Path)
+    parser.add_argument("out", nargs="?", type=Path)
     asked = parser.parse_args()
     say(describe_machine())
-    if asked.what == "split":
+    if asked.what == "bursts":
+        write_bursts(asked.data, asked.out)
+    elif asked.what == "split":
         for n_groups, n_classes in ((10_000, 10), (100_000, 10), (200, 1000)):
             time_split(n_groups, n_classes)
     elif asked.what == "coverage":
