@@ -52,6 +52,7 @@ def read_manifest(path: Path, root: Path, group: str | None = None) -> Inventory
     """
     if not root.is_dir():
         raise DatasetError(f"no such folder: {root}")
+    asked = group
     try:
         with path.open(encoding=_find_encoding(path), newline="") as file:
             reader = csv.DictReader(file, strict=True, delimiter=_find_delimiter(file))
@@ -63,11 +64,18 @@ def read_manifest(path: Path, root: Path, group: str | None = None) -> Inventory
                     f"[,split]; it reads {','.join(columns)[:80]!r}"
                 )
             if group is not None and group not in columns:
-                raise DatasetError(
-                    f"{path} has no column {group!r} to group by (--group): its first line names "
-                    f"{', '.join(columns)}"
-                )
+                group = named.get(group.strip().casefold())
+                if group is None:
+                    raise DatasetError(
+                        f"{path} has no column {asked!r} to group by (--group): its first line "
+                        f"names {', '.join(columns)}"
+                    )
             found = Inventory(root, "manifest" if "split" in named else "none", path.stem)
+            if group is None and GROUP_COLUMN in named:
+                found.notes.append(
+                    f"--group {GROUP_COLUMN} would keep together what its column {GROUP_COLUMN} "
+                    "does; without it every image counts for itself"
+                )
             n_images = found.add(_read_lines(reader, named, root, path, group))
     except (UnicodeError, csv.Error) as error:
         raise DatasetError(

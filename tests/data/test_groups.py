@@ -58,6 +58,8 @@ def test_a_column_keeps_sites_whole(photos, said):
     assert rows["cat/01.png"] == "site1"
     # What it is written to says the same, with other names for it.
     write_manifest(found, photos / "split.csv")
+    assert read_dataset(photos / "split.csv").groups is None
+    assert "--group group would keep together what its column group does; wi" in said.messages[-1]
     again = read_dataset(photos / "split.csv", group="group")
     assert dict(zip(again.paths, again.groups.tolist(), strict=True)) == rows
     assert again.counts() == found.counts()
@@ -177,6 +179,9 @@ def test_what_does_not_group_is_said(photos, asked, words):
 def test_columns_that_do_not_group(photos):
     lines = list_sites(photos)
     table = write_rows(photos / "all.csv", lines)
+    wide = write_rows(photos / "wide.csv", [line.replace(",", ", ") for line in lines],
+                      "path, Label, Site Name")  # fmt: skip
+    assert set(read_dataset(wide, group="site name").groups) == {f"site{i}" for i in range(4)}
     with pytest.raises(DatasetError, match=r"no column 'patient' to group by .*path, label, site$"):
         read_dataset(table, group="patient")
     lines[4:6] = [line.rpartition(",")[0] + ", " for line in lines[4:6]]
