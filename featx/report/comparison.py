@@ -112,7 +112,8 @@ def make_results(comparison: Comparison) -> dict[str, Any]:
     chosen = next(c for c in comparison.candidates if c.name == comparison.verdict.choose)
     total = len(comparison.features.rows("test"))
     values["verdict"] |= {"sentences": say_verdict(comparison)}
-    values["notes"] = list_notes(comparison)
+    # The terminal has said before what there is to know of the data.
+    values["notes"] = [*list_notes(comparison), *comparison.extraction.notes]
     values["lowest"] = say_classes(chosen, comparison.features.classes)
     values["cost"] = {"sentences": say_costs(comparison.candidates)}
     for pair, entry in zip(comparison.paired, values["paired"], strict=True):

@@ -37,7 +37,7 @@ def sum_groups(values: npt.NDArray[np.generic], clusters: Labels) -> npt.NDArray
     ndarray of shape (n_groups,), float64
     """
     group = np.unique(clusters, return_inverse=True)[1]
-    return np.bincount(group, values.astype(np.float64))
+    return np.asarray(np.bincount(group, values.astype(np.float64)), np.float64)
 
 
 def tabulate_groups(

@@ -93,6 +93,7 @@ def test_compare_counts_groups(run, photos, stored, tmp_path):
             methods |= {one["ci95_method"] for one in [*found["per_class"], *found["bins"]]}
             assert methods <= {"cluster-bootstrap", "wilson-of-groups"}
     assert values["cv"]["groups"] == 9
+    assert any("keeps 9 groups whole, and shares differ from" in note for note in values["notes"])
     page = (out / "report.html").read_text()
     assert page.count("95 % interval by groups") >= 3
 
