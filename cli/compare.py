@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from featx.config import CLASSIFIERS, MARGIN, PROTOCOLS, TRAINED
+from featx.config import CLASSIFIERS, LAST_LAYER, MARGIN, PROTOCOLS, TRAINED
 from featx.text import printable
 
 from .head_options import head_options
@@ -47,6 +47,14 @@ if TYPE_CHECKING:
 @head_options
 @train_options
 @max_memory_option
+@click.option(
+    "--layers",
+    default=LAST_LAYER,
+    show_default=True,
+    metavar="auto|SPEC",
+    help="Beside each head on the last layer one that reads others of the same pass, as in "
+    "featx fit: auto, avg, max, all, or some, such as last,layer3:max.",
+)
 @click.option(
     "--seeds",
     type=click.IntRange(1),
@@ -115,6 +123,7 @@ def compare(**options: Any) -> None:
       featx compare photos --split 0.7,0.1,0.2
       featx compare photos --split 0.7,0.1,0.2 --baseline none
       featx compare photos --split 0.7,0.1,0.2 --baseline none --cv 5x5
+      featx compare photos --split 0.7,0.1,0.2 --clf logreg --layers auto
       featx compare photos.csv --clf logreg --clf svm --baseline layer4 --seeds 3 -o out
       featx compare --config out/featx.toml
     """

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from featx.config import CLASSIFIERS
+from featx.config import AUTO_LAYERS, CLASSIFIERS
 
 from .head_options import head_options
 from .options import (
@@ -31,6 +31,14 @@ from .output import say, start_speaking
     "nearest neighbours (cosine), nearest centroid, or ImageNet's own last layer.",
 )
 @head_options
+@click.option(
+    "--layers",
+    default=AUTO_LAYERS,
+    show_default=True,
+    metavar="auto|SPEC",
+    help="Which of the layers in F.h5 are read: last, avg, max, all, or some, such as "
+    "last,layer3:max; auto: chosen as C is, among the first four that F.h5 has.",
+)
 @click.option(
     "--weights",
     metavar="NAME|FILE",
@@ -68,6 +76,7 @@ def fit(
       featx fit F.h5 --clf logreg
       featx fit F.h5 --clf svm --scale standard --calibrate -o svm.safetensors
       featx fit F.h5 --clf ridge --cv 5x5
+      featx fit F.h5 --layers last
       featx fit F.h5 --clf linear --epochs 30 --max-memory 3GB
     """
     progress = start_speaking(verbose, quiet)

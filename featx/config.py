@@ -41,6 +41,10 @@ DECODES = ("exact", "fast")
 LAYERS = ("layer1", "layer2", "layer3", "layer4")  # a ResNet's stages
 POOLS = ("avg", "max")  # of a stage's output over its places
 LAST_LAYER, ALL_LAYERS = "last", "all"
+AUTO_LAYERS = (
+    "auto"  # of a head: chosen among these, as far as a file has them, fewer columns first
+)
+LAYER_SETS = (LAST_LAYER, *POOLS, ALL_LAYERS)
 DEPTHS = ("auto", "full", "used")  # of samples of 16 bits
 PROFILES = ("auto", "srgb", "ignore")  # of colours
 FRAMINGS = ("none", "linear-eval")  # of the pixels

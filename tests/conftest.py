@@ -195,11 +195,13 @@ def kept(tmp_path_factory):
 def feature_file(kept, stored, full_width, drawn_photos, tmp_path):
     """`feature_file(split)`: this test's own copy of the photographs' features."""
 
-    def copy_file(split):
+    def copy_file(split, layers="last"):
         def make(folder):
-            return extract(drawn_photos, split=split, output=folder / "F.h5").features.parent
+            out = folder / "F.h5"
+            return extract(drawn_photos, split=split, layers=layers, output=out).features.parent
 
-        shutil.copytree(kept(("features", full_width, split), make), tmp_path, dirs_exist_ok=True)
+        made = kept(("features", full_width, split, layers), make)
+        shutil.copytree(made, tmp_path, dirs_exist_ok=True)
         return tmp_path / "F.h5"
 
     return copy_file

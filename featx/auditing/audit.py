@@ -17,7 +17,7 @@ from featx.auditing.findings import KINDS, Finding, find_leaked, list_findings
 from featx.auditing.labels import list_suspects, predict_out_of_fold
 from featx.auditing.pixels import look_at
 from featx.auditing.relatives import list_divided, list_related
-from featx.config import SPLITS
+from featx.config import LAST_LAYER, SPLITS
 from featx.data.splits import find_untrainable
 from featx.decoding.pixel_format import read_colours
 from featx.errors import BudgetError, DatasetError
@@ -243,7 +243,7 @@ def find_root(features: Features, given: str | Path | None = None) -> Path | Non
 
 def _hold(features: Features, X: Blocks, max_memory: int | None) -> Samples:
     """All rows in memory where a head of train's size may have them there, too."""
-    recipe = make_recipe(features, "logreg", HeadOptions(C=1.0))
+    recipe = make_recipe(features, "logreg", HeadOptions(C=1.0, layers=LAST_LAYER))
     try:
         in_blocks = plan_reading(features, recipe, (), max_memory).in_blocks
     except BudgetError:
@@ -268,7 +268,7 @@ def _measure_leak(
         notes.append(f"No accuracy was measured: {reason}.")
         return None
     try:
-        model = fit(features, "logreg", seed=seed, max_memory=max_memory)
+        model = fit(features, "logreg", seed=seed, layers=LAST_LAYER, max_memory=max_memory)
     except BudgetError as error:
         notes.append(f"No accuracy was measured: {error}.")
         return None

@@ -88,8 +88,8 @@ class Candidate:
     def name(self) -> str:
         """The head's or the baseline's."""
         if not self.views:
-            return self.model.name
-        return f"{self.model.name}+{self.views}view{'s' * (self.views != 1)}"
+            return self.model.title
+        return f"{self.model.title}+{self.views}view{'s' * (self.views != 1)}"
 
     @property
     def kind(self) -> str:

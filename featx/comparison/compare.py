@@ -33,14 +33,14 @@ from featx.comparison.shares import (
 )
 from featx.comparison.trainers import HeadTrainer, NetworkTrainer
 from featx.comparison.verdict import judge, rank_on_val
-from featx.config import BACKBONE, EPOCHS, MARGIN
+from featx.config import ALL_LAYERS, AUTO_LAYERS, BACKBONE, EPOCHS, LAST_LAYER, MARGIN
 from featx.data.dataset import Dataset, HashedRows
 from featx.data.groups import choose_grouping
 from featx.data.manifest import GROUP_COLUMN, write_manifest
 from featx.data.sources import take_dataset
 from featx.data.splits import promote_val
 from featx.decoding.pixel_format import read_colours
-from featx.errors import BudgetError, ModelError, OutputExistsError, WeightsError
+from featx.errors import ModelError, OutputExistsError
 from featx.extraction.extract import extract_request
 from featx.extraction.request import Request
 from featx.extraction.result import Extraction
@@ -48,6 +48,7 @@ from featx.extraction.views import check_view, extract_each_view
 from featx.features.content import Features, warn_alike
 from featx.features.costs import read_full_cost
 from featx.features.file import read_features
+from featx.features.outputs import add_features
 from featx.features.provenance import Choice
 from featx.finetuning.recipe import TuneOptions
 from featx.heads.imagenet import find_known
@@ -73,6 +74,7 @@ def compare(
     calibrate: bool = False,
     choose_on: str = "folds",
     refit: bool = True,
+    layers: str = LAST_LAYER,
     protocol: str = "none",
     views: int = 0,
     seeds: int = 1,
@@ -132,6 +134,9 @@ def compare(
         `learning_rate`, which is the linear head's, too. None: fc, with the protocol none.
     epochs : int
         Of the linear head and of every baseline.
+    layers : str
+        What else heads read, each as a second candidate, NAME+layers; see `featx.fit`. Extraction
+        keeps what that needs; "auto" needs all four stages. "last": there are no such candidates.
     protocol : {"none", "linear-eval", "paper"}
         "linear-eval": images are framed as Kornblith et al. (2019) do, and a head is fitted on
         train and val together once val has chosen, whatever `choose_on` and `refit` say. "paper":
@@ -210,6 +215,7 @@ def compare(
     choice = Choice(
         engine=engine, precision=precision, decode=decode, protocol=rule.framing, backbone=backbone,
         depth=depth, sample_range=sample_range, channels=channels, profiles=profiles,
+        layers=ALL_LAYERS if layers == AUTO_LAYERS else add_features(layers),
     )  # fmt: skip
     request = Request(
         data=dataset,
@@ -244,6 +250,7 @@ def compare(
         precision=settled["precision"],
         depth=reading.depth,
         profiles=reading.profiles,
+        layers=LAST_LAYER,  # views are for heads that read that alone
     )
     request = replace(request, weights=weights, choice=choice)
     seen = []
@@ -256,6 +263,7 @@ def compare(
         C=C, scale=scale, epochs=epochs, seed=seed, class_weight=class_weight,
         calibrate=calibrate, choose_on=rule.choose_on or choose_on,
         refit=refit if rule.refit is None else rule.refit, learning_rate=learning_rate,
+        layers=layers,
     )  # fmt: skip
     tuning = TuneOptions(
         epochs=epochs, augment=augment, prefix_cache=prefix_cache, class_weight=class_weight,
@@ -263,19 +271,7 @@ def compare(
         colours=features.provenance.colours, seed=seed, learning_rate=learning_rate,
     )  # fmt: skip
     trainer = HeadTrainer(folder, features, seeds, weights, max_memory)
-    candidates = []
-    for name in dict.fromkeys(heads):
-        its = replace(fitting, calibrate=calibrate and name not in uncalibrated)
-        try:
-            candidates.append(trainer.make(name, its))
-        except (ModelError, WeightsError) as error:
-            lacking = find_kind(name).prior is not None  # weights without a last layer, for one
-            if clf is not None or not (lacking or isinstance(error, BudgetError)):
-                raise
-            log.warning("left out: %s", error)
-            continue
-        if seen and not find_kind(name).untouched:
-            candidates.append(trainer.make(name, its, seen))
+    candidates = trainer.make_each(heads, fitting, seen, clf is None, uncalibrated)
     if not candidates and not networks:
         raise ModelError("nothing is left to compare: every head was left out")
     candidates = evaluate_candidates(candidates, features, expected)

@@ -20,6 +20,7 @@ from featx.comparison.fold_scores import CrossValidation, FoldScore, FoldScores,
 from featx.config import SPLITS
 from featx.errors import ModelError
 from featx.features.content import Features
+from featx.features.outputs import take_rows
 from featx.heads.head import Head
 from featx.heads.kind import find_kind
 from featx.heads.recipe import Trained, plan_reading, train_head
@@ -194,22 +195,26 @@ def cross_validate(
     if networks := [model.name for model in models if model.kind != "head"]:
         raise ModelError(f"{networks[0]} is a fine-tuned network: only heads learn from features")
     store = FoldStore(None if kept is None else Path(kept), [str(spec), seed, rows.groups.tolist()])
-    recipes = {model.name: _adapt(model.recipe) for model in models}
-    missing = {name: recipe for name, recipe in recipes.items() if store.find(recipe) is None}
+    recipes = {model.title: _adapt(model.recipe) for model in models}
+    missing = [recipe for recipe in recipes.values() if store.find(recipe) is None]
+    missing.sort(key=_read_layers)
     if missing:
         blocked = any(needs_blocks(features, model, max_memory) for model in models)
-        X = Blocks((features.X,), rows.here) if blocked else features.X[rows.here]
-        task = FoldTask(X, rows.y, rows.groups, features.classes)
         folds = list(draw_folds(rows.y, rows.groups, spec, seed))
         workers = 1 if blocked else _count_workers(features, models, max_memory)
-        jobs = []
-        for recipe in missing.values():
-            read_prior = find_kind(recipe["clf"]).prior
-            prior = None if read_prior is None else read_prior(features, weights)
-            jobs += [(recipe, prior, fold) for fold in folds]
-        scores = run_jobs(task, jobs, workers, progress)
-        for recipe in missing.values():
-            store.keep(recipe, tuple(itertools.islice(scores, spec.runs)))
+        for _, alike in itertools.groupby(missing, _read_layers):
+            some = list(alike)
+            every = take_rows(features, some[0].get("layers", ()))
+            X = Blocks((every,), rows.here) if blocked else every[rows.here]
+            task = FoldTask(X, rows.y, rows.groups, features.classes)
+            jobs = []
+            for recipe in some:
+                read_prior = find_kind(recipe["clf"]).prior
+                prior = None if read_prior is None else read_prior(features, weights)
+                jobs += [(recipe, prior, fold) for fold in folds]
+            scores = run_jobs(task, jobs, workers, progress)
+            for recipe in some:
+                store.keep(recipe, tuple(itertools.islice(scores, spec.runs)))
     found = tuple(
         FoldScores(name, "frozen", store.find(recipe) or ()) for name, recipe in recipes.items()
     )
@@ -246,6 +251,11 @@ def _read_choice(clf: str, trained: Trained) -> float | None:
         return trained.search.value
     value: float | None = trained.learned.details.get("chosen", {}).get("value")
     return value
+
+
+def _read_layers(recipe: Mapping[str, Any]) -> list[str]:
+    """The sets of layers that a head chooses from; [] where it has the last one alone."""
+    return [one["layers"] for one in recipe.get("layers", ())]
 
 
 def _adapt(recipe: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,8 +14,9 @@ import numpy.typing as npt
 from featx.config import CURVE_DRAWS, CURVE_SIZES
 from featx.errors import BudgetError
 from featx.features.content import Features
+from featx.features.selection import take_splits
 from featx.heads.kind import find_kind
-from featx.heads.recipe import plan_reading, take_splits, train_head
+from featx.heads.recipe import plan_reading, train_head
 from featx.storage.blocks import Samples, gather
 from featx.storage.files import hash_json, write_json
 from featx.training.model import Model
@@ -82,8 +83,8 @@ def draw_curves(
     weights, max_memory
         See `featx.fit`.
     """
-    data = take_splits(features, any(needs_blocks(features, model, max_memory) for model in models))
-    X, y = data["train"]
+    in_blocks = any(needs_blocks(features, model, max_memory) for model in models)
+    y = features.targets[features.rows("train")]
     counts = np.bincount(y)
     points = []
     used = [size for size in sizes if size < counts.max()]
@@ -94,16 +95,18 @@ def draw_curves(
     for model in models:
         recipe, read_prior = thin_recipe(model.recipe), find_kind(model.name).prior
         prior = None if read_prior is None else read_prior(features, weights)
+        data = take_splits(features, in_blocks, recipe.get("layers", ()))
+        X, _ = data["train"]
         for size in used:
             accuracies = tuple(
                 score_test(data | {"train": (np.asarray(X[here]), y[here])}, recipe, prior)
                 for here in rows[size]
             )
-            points.append(CurvePoint(model.name, size, len(rows[size][0]), False, accuracies))
+            points.append(CurvePoint(model.title, size, len(rows[size][0]), False, accuracies))
         learned = np.concatenate([y, data["val"][1]]) if model.recipe["refit"] else y
         itself = (model.outcome.scores["test"].accuracy,)
         most = int(np.bincount(learned).max())
-        points.append(CurvePoint(model.name, most, len(learned), True, itself))
+        points.append(CurvePoint(model.title, most, len(learned), True, itself))
     return points
 
 

@@ -14,8 +14,8 @@ import numpy.typing as npt
 from featx.comparison.curves import needs_blocks, score_test, thin_recipe
 from featx.config import RANDOM_DRAWS, SPLITS
 from featx.features.content import Features
+from featx.features.selection import take_splits
 from featx.heads.kind import find_kind
-from featx.heads.recipe import take_splits
 from featx.storage.files import hash_json, write_json
 from featx.training.model import Model
 
@@ -93,22 +93,23 @@ def measure_inflation(
         See `featx.fit`.
     """
     in_blocks = any(needs_blocks(features, model, max_memory) for model in models)
-    found: dict[str, list[float]] = {model.name: [] for model in models}
-    readers = {model.name: find_kind(model.name).prior for model in models}
+    found: dict[str, list[float]] = {model.title: [] for model in models}
+    readers = {model.title: find_kind(model.name).prior for model in models}
     priors = {
         name: None if read is None else read(features, weights) for name, read in readers.items()
     }
     for draw in range(draws):
         splits = draw_splits(features, np.random.default_rng([seed, draw]))
         # Whoever splits at random knows of no groups.
-        data = take_splits(replace(features, splits=splits, groups=None), in_blocks)
+        dealt = replace(features, splits=splits, groups=None)
         for model in models:
             # As the head itself learned: on val as well where it was fitted anew on both.
             recipe = dict(thin_recipe(model.recipe))
             recipe |= {k: model.recipe[k] for k in ("refit", "choose_on") if k in model.recipe}
-            accuracy = score_test(data, recipe, priors[model.name])
-            found[model.name].append(accuracy)
-    scores = {model.name: model.outcome.scores["test"] for model in models}
+            data = take_splits(dealt, in_blocks, recipe.get("layers", ()))
+            accuracy = score_test(data, recipe, priors[model.title])
+            found[model.title].append(accuracy)
+    scores = {model.title: model.outcome.scores["test"] for model in models}
     return [
         Inflation(name, tuple(random), scores[name].accuracy, scores[name].interval)
         for name, random in found.items()

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from featx.comparison.candidates import Candidate, ExtractionCost
-from featx.config import EPOCH_PASSES
+from featx.config import EPOCH_PASSES, LAST_LAYER
 from featx.data.dataset import HashedRows
-from featx.errors import ModelError
+from featx.errors import BudgetError, ModelError, WeightsError
 from featx.features.content import Features
 from featx.features.costs import read_cost, read_full_cost
 from featx.finetuning.finetune import finetune_rows
@@ -50,6 +50,45 @@ class HeadTrainer:
     seeds: int
     weights: str
     max_memory: int | None = None
+
+    def make_each(
+        self,
+        names: Iterable[str],
+        options: HeadOptions,
+        views: Sequence[Features] = (),
+        optional: bool = False,
+        uncalibrated: Container[str] = (),
+    ) -> list[Candidate]:
+        """Each head on the last layer; with views, and on the layers asked for, once more each.
+
+        Parameters
+        ----------
+        names : iterable of str
+        options : HeadOptions
+        views : sequence of Features
+        optional : bool
+            Those that need more memory, or a last layer that the weights lack, are left out.
+        uncalibrated : container of str
+            Which of them `calibrate` passes by.
+        """
+        candidates = []
+        for name in dict.fromkeys(names):
+            kind = find_kind(name)
+            its = replace(options, calibrate=options.calibrate and name not in uncalibrated)
+            last = replace(its, layers=LAST_LAYER)
+            try:
+                candidates.append(self.make(name, last))
+            except (ModelError, WeightsError) as error:
+                lacking = kind.prior is not None  # weights without a last layer, for one
+                if not optional or not (lacking or isinstance(error, BudgetError)):
+                    raise
+                log.warning("left out: %s", error)
+                continue
+            if views and not kind.untouched:
+                candidates.append(self.make(name, last, views))
+            if options.layers != LAST_LAYER and not kind.untouched:
+                candidates.append(self.make(name, its))
+        return candidates
 
     def make(self, name: str, options: HeadOptions, views: Sequence[Features] = ()) -> Candidate:
         """One head."""

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from featx.config import BACKBONE, Preprocessing
+from featx.config import BACKBONE, LAST_LAYER, Preprocessing
 from featx.data.images import read_decode
 from featx.decoding.pixel_format import FIRST_COLOURS, Reading, read_colours
 from featx.errors import ModelError, WeightsError
+from featx.features.outputs import add_features
 from featx.finetuning.tuned_network import load_tuned
-from featx.heads.head import Head, load_head
+from featx.heads.head import Head, load_head, read_layers
 from featx.heads.search import LinearFit
 from featx.network.catalogue import (
     KNOWN,
@@ -43,6 +44,8 @@ class Classifier:
         How the images were decoded that it learned on.
     reading : Reading
         How their pixels were read.
+    layers : str
+        What the network gives beside the features, which the head reads; see `parse_layers`.
     """
 
     model: Model
@@ -50,6 +53,7 @@ class Classifier:
     head: Head
     decode: str
     reading: Reading
+    layers: str = LAST_LAYER
 
 
 def read_classifier(
@@ -89,7 +93,8 @@ def read_classifier(
     colours = learned.get("colours") or trained.recipe.get("colours", FIRST_COLOURS)
     reading = read_colours(colours)
     if trained.kind == "head":
-        return Classifier(trained, found, load_head(trained), decode, reading)
+        layers = add_features(read_layers(trained))
+        return Classifier(trained, found, load_head(trained), decode, reading, layers)
     tuned = load_tuned(trained, found)
     last = LinearFit(tuned.head.weight.detach().numpy(), tuned.head.bias.detach().numpy())
     temperature = float(trained.outcome.details.get("temperature", 1.0))

@@ -16,15 +16,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from featx.config import BACKBONE
+from featx.config import BACKBONE, LAST_LAYER
 from featx.deployment.classifier import Classifier, read_classifier
 from featx.deployment.onnx_graph import INPUT, OPSET, OUTPUT, build_graph, estimate_head
 from featx.errors import ExportError, OutputExistsError
 from featx.features.export import Written
 from featx.features.file import is_feature_file
+from featx.heads.head import read_layers
 from featx.machine import has_openvino
 from featx.network.backbone import FrozenBackbone, build_network, flush_denormals
 from featx.network.engine import TorchEngine
+from featx.network.layers import parse_layers
 from featx.network.openvino_engine import import_openvino
 from featx.storage.files import (
     as_path,
@@ -157,7 +159,7 @@ def export_model(
     about = describe_model(classifier)
     _claim(onnx, openvino, about["identity"], overwrite)
     pixels = make_pictures(PICTURES, classifier.weights.preprocessing.crop)
-    engine = TorchEngine(classifier.weights, "cpu", len(pixels))
+    engine = TorchEngine(classifier.weights, "cpu", len(pixels), layers=classifier.layers)
     expected = classifier.head.predict_proba(engine.run(pixels))
     data = _serialise(classifier, about)
     differences: list[float] = []
@@ -201,8 +203,9 @@ def describe_model(classifier: Classifier) -> dict[str, str]:
     ``classes`` is a JSON list, in the order of the probabilities; ``preprocessing`` a JSON object:
     resize (length of the short side), crop (side of the square in the middle), interpolation
     (Pillow's name, with antialiasing), and layout in words. ``weights`` and ``weights_sha256``
-    name the network's parameters, ``model`` what was trained. ``identity`` is a hash of what
-    decided it all.
+    name the network's parameters, ``model`` what was trained, and where they are not the last
+    layer's averages ``layers`` which of the network's outputs it reads. ``identity`` is a hash of
+    what decided it all.
     """
     trained, preprocessing = classifier.model, classifier.weights.preprocessing
     learned = trained.provenance
@@ -220,6 +223,7 @@ def describe_model(classifier: Classifier) -> dict[str, str]:
         "weights": str(learned["weights"]),
         "weights_sha256": str(learned["weights_sha256"]),
         "model": f"{trained.kind} {trained.name}",
+        **({} if classifier.layers == LAST_LAYER else {"layers": read_layers(trained)}),
         "identity": hash_json([trained.recipe, learned, list(trained.classes)]),
     }
 
@@ -251,7 +255,7 @@ def _serialise(classifier: Classifier, about: dict[str, str]) -> bytes:
             f"would take {held / 1e9:.1f}: fit a linear head (logreg, linear, svm, ridge, centroid)"
         )
     network = build_network(weights.state, weights.stride_in_1x1, weights.backbone)
-    backbone = FrozenBackbone(network, weights.preprocessing)
+    backbone = FrozenBackbone(network, weights.preprocessing, parse_layers(classifier.layers))
     graph = build_graph(backbone, classifier.head, weights.preprocessing.crop, about)
     data: bytes = graph.SerializeToString(deterministic=True)
     return data

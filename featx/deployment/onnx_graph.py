@@ -21,7 +21,7 @@ from featx.heads.head import Head
 from featx.heads.imagenet import FLOOR, ImagenetFit
 from featx.heads.knn import NeighboursFit
 from featx.heads.search import LinearFit
-from featx.network.backbone import FrozenBackbone, list_blocks, name_layers
+from featx.network.backbone import FrozenBackbone, list_stages, name_layers
 from featx.training.scaling import Scaler
 
 # All operations used are in it, and so is every runtime of the last years.
@@ -59,9 +59,15 @@ def build_graph(
     graph = _Graph()
     x = _add_normalising(graph, backbone)
     names = {id(module): name for name, module in backbone.network.named_modules()}
-    for block in list_blocks(backbone.network):
-        x = _add_module(graph, block, x, names)
-    features = graph.add("Flatten", [x], "features", axis=1)  # (n, feature_dim)
+    found = []
+    for stage, blocks in list_stages(backbone.network):
+        for block in blocks:
+            x = _add_module(graph, block, x, names)
+        for layer, pool in backbone.layers:
+            if layer == stage:
+                found.append(_add_pool(graph, layer, pool, x))
+    whole = graph.add("Concat", [x, *found], "outputs", axis=1) if found else x
+    features = graph.add("Flatten", [whole], "features", axis=1)  # (n, feature_dim and more)
     _add_head(graph, head, features)
     n_classes = len(head.classes)
     proto = helper.make_graph(
@@ -185,6 +191,12 @@ def _add_module(graph: _Graph, module: nn.Module, x: str, names: Mapping[int, st
     raise TypeError(f"{type(module).__name__} is no part of a folded ResNet")
 
 
+def _add_pool(graph: _Graph, layer: str, pool: str, x: str) -> str:
+    """A stage's output over its places: the mean or the maximum of each channel."""
+    operation = "GlobalAveragePool" if pool == "avg" else "GlobalMaxPool"
+    return graph.add(operation, [x], f"{layer}.{pool}")
+
+
 def _hold(graph: _Graph, tensor: torch.Tensor, name: str) -> str:
     return graph.hold(tensor.detach().contiguous().numpy(), name)
 
@@ -192,6 +204,12 @@ def _hold(graph: _Graph, tensor: torch.Tensor, name: str) -> str:
 def _add_head(graph: _Graph, head: Head, x: str) -> None:
     """From features to `OUTPUT`, whose softmax `Head` takes at a temperature."""
     fit, scaler = head.fit, head.scaler
+    if scaler.columns is not None:
+        own = graph.hold(scaler.columns, "head.columns", np.int64)
+        x = graph.add("Gather", [x, own], "head.own", axis=1)
+    if scaler.level is not None:
+        x = graph.add("Sub", [x, graph.hold(scaler.level.mean, "level.mean")], "head.level")
+        x = graph.add("Div", [x, graph.hold(scaler.level.scale, "level.scale")], "head.levelled")
     if scaler.kind == "center-l2" and scaler.mean is not None:
         x = graph.add("Sub", [x, graph.hold(scaler.mean, "head.mean")], "head.centred")
     if scaler.kind in ("l2", "center-l2"):

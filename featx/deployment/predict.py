@@ -23,8 +23,9 @@ from featx.deployment.classifier import Classifier, read_classifier
 from featx.deployment.listing import find_images, list_paths
 from featx.errors import DatasetError, ImageError, ModelError
 from featx.features.content import Features
+from featx.features.outputs import take_engine_rows
 from featx.features.provenance import Choice, Provenance
-from featx.heads.head import load_head
+from featx.heads.head import load_head, read_layers
 from featx.machine import count_cores
 from featx.network.engine import Engine, choose_device
 from featx.network.engine_choice import make_engine
@@ -221,6 +222,7 @@ def predict(
                 precision=choice.precision,
                 device=device,
                 batch_size=min(wanted, len(first)),
+                layers=classifier.layers,
             )
             every = itertools.chain(first, paths)
             yield from _run(every, classifier, runner, workers, describe, meter.update)
@@ -267,11 +269,13 @@ def predict_features(model: str | Path | Model, features: Features) -> npt.NDArr
     ------
     ModelError
         The model is no head, or the features are of another network than it learned on.
+    LayersError
+        They lack layers that it reads.
     """
     trained = _take_model(model)
     head = load_head(trained)
     check_meaning(trained, features.provenance)
-    return head.predict_proba(features.X[:])
+    return head.predict_proba(take_engine_rows(features, read_layers(trained))[:])
 
 
 def check_meaning(trained: Model, provenance: Provenance) -> None:

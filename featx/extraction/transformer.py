@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +18,7 @@ from featx.config import (
     BACKBONES,
     DEVICES,
     ENGINES,
+    LAST_LAYER,
     PART_IMAGES,
     PART_SECONDS,
     PRECISIONS,
@@ -29,8 +28,9 @@ from featx.data.inputs import Picture, list_pictures
 from featx.data.loading import load_batches
 from featx.decoding.pixel_format import read_colours
 from featx.errors import DatasetError, DeviceError, ExtractionError, WeightsError
-from featx.extraction.runner import build_runner
+from featx.extraction.shared_runner import SharedRunner, share_runner
 from featx.features.cache import find_cache_dir, is_asked_for, prepare_cache
+from featx.features.outputs import add_features, find_own, name_columns
 from featx.features.provenance import Choice, Provenance
 from featx.features.row_cache import RowCache, Rows, list_provenances, note_provenance, open_rows
 from featx.machine import count_cores
@@ -40,11 +40,9 @@ from featx.network.catalogue import (
     read_stored_hash,
     stored_path,
 )
-from featx.storage.rows import file_state
-from featx.timing import Stages
 
 if TYPE_CHECKING:
-    from featx.network.engine import Engine
+    pass
 
 _KNOWN = {"engine": ENGINES, "precision": PRECISIONS, "device": DEVICES}
 # What has to be equal for rows to mean the same. An engine's last bits do not.
@@ -76,6 +74,10 @@ class ResNet50Features(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Images of one forward pass; None: 16 on a CPU, 128 on CUDA.
     num_workers : int, optional
         Decoding threads; None: as many as cores, 0: none.
+    layers : str
+        Which outputs of the network are the columns: "last", its features; of all four stages
+        "avg" or "max", their means or maxima over places, or "all", both; or some, such as
+        "last,layer3:max". One pass gives them.
     cache_dir : path, None or False
         Where rows are kept; None: FEATX_CACHE, else ./cache; False: nowhere.
 
@@ -103,6 +105,7 @@ class ResNet50Features(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         device: str = "auto",
         batch_size: int | None = None,
         num_workers: int | None = None,
+        layers: str = LAST_LAYER,
         cache_dir: str | Path | bool | None = None,
     ) -> None:
         self.weights = weights
@@ -112,6 +115,7 @@ class ResNet50Features(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.device = device
         self.batch_size = batch_size
         self.num_workers = num_workers
+        self.layers = layers
         self.cache_dir = cache_dir
 
     def __sklearn_tags__(self) -> Any:
@@ -123,7 +127,7 @@ class ResNet50Features(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return tags
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
-        """Names of the columns: the backbone's, with a number.
+        """Names of the columns: the backbone's, of layers their own beside it, with a number.
 
         Parameters
         ----------
@@ -134,8 +138,8 @@ class ResNet50Features(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         -------
         ndarray of shape (n_features,), str objects
         """
-        names = [f"{self.backbone}_{i}" for i in range(BACKBONES[self._choose().backbone])]
-        return np.array(names, dtype=object)
+        backbone = self._choose().backbone
+        return np.array(name_columns(self.layers, backbone), dtype=object)
 
     def fit(self, X: Any, y: Any = None) -> ResNet50Features:
         """Look at the parameters and at what `X` holds, and settle what makes the features.
@@ -202,7 +206,10 @@ class ResNet50Features(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             value = getattr(self, name)
             if value is not None and value < least:
                 raise DatasetError(f"{name}={value!r}: at least {least}, or None")
-        return Choice(engine=self.engine, precision=self.precision, backbone=self.backbone)
+        layers = add_features(self.layers)
+        return Choice(
+            engine=self.engine, precision=self.precision, backbone=self.backbone, layers=layers
+        )
 
     def _find_home(self) -> Path | None:
         if self.cache_dir is True:
@@ -228,7 +235,7 @@ class ResNet50Features(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         for made in [] if home is None else _list_fitting(home, weights, choice, fitted):
             rows = self._open(home, made).read(digests)
             if len(rows) == len(by_digest):
-                return np.stack([rows[digest] for digest in digests]), made
+                return self._stack(rows, digests, made), made
         runner = self._build(choice, pictures, weights)
         if fitted is not None:
             _check_meaning(fitted, runner.made)
@@ -239,14 +246,21 @@ class ResNet50Features(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             cache = self._open(home, runner.made)
             note_provenance(cache, runner.made)
             rows = _complete(runner, by_digest, workers, cache)
-        return np.stack([rows[digest] for digest in digests]), runner.made
+        return self._stack(rows, digests, runner.made), runner.made
 
     def _open(self, home: Path | None, made: Provenance) -> RowCache:
         assert home is not None
-        return open_rows(home, made, BACKBONES[made.backbone])
+        return open_rows(home, made, BACKBONES[made.backbone] + made.n_columns)
 
-    def _build(self, choice: Choice, pictures: Sequence[Picture], weights: str) -> _Runner:
-        return _build_runner(weights, choice, self.device, self.batch_size, pictures)
+    def _stack(
+        self, rows: Rows, digests: Sequence[str], made: Provenance
+    ) -> npt.NDArray[np.float32]:
+        own = find_own(self.layers, made.backbone, made.layers)
+        found = np.stack([rows[digest] for digest in digests])
+        return found if own is None else found[:, own]
+
+    def _build(self, choice: Choice, pictures: Sequence[Picture], weights: str) -> SharedRunner:
+        return share_runner(weights, choice, self.device, self.batch_size, pictures)
 
 
 def _list_fitting(
@@ -300,55 +314,8 @@ def _hash_all(pictures: Sequence[Picture], workers: int) -> list[str]:
             raise
 
 
-@dataclass(frozen=True)
-class _Runner:
-    """An engine that one thread uses at a time, and what its features are made by."""
-
-    engine: Engine
-    made: Provenance
-    lock: threading.Lock
-
-    def run(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        with self.lock:
-            return self.engine.run(pixels)
-
-
-# The last that was built: clones and folds ask for the same one again and again.
-_built: dict[object, _Runner] = {}
-_building = threading.Lock()
-
-
-def _build_runner(
-    weights: str, choice: Choice, device: str, batch_size: int | None, pictures: Sequence[Picture]
-) -> _Runner:
-    # Stored weights may have moved or been replaced meanwhile.
-    named = {weights, name_weights(weights, choice.backbone)}
-    places = [
-        Path(weights),
-        *(stored_path(n) for n in sorted(named | {*list_auto(choice.backbone)})),
-    ]
-    states = [(place, _find_state(place)) for place in places]
-    wanted = (weights, choice, device, batch_size, tuple(states))
-    with _building:
-        if wanted not in _built:
-            engine, made = build_runner(
-                lambda most: [picture.source() for picture in pictures[:most]], choice, weights,
-                None, device=device, batch_size=batch_size, progress=False, stages=Stages(),
-            )  # fmt: skip
-            _built.clear()
-            _built[wanted] = _Runner(engine, made, threading.Lock())
-        return _built[wanted]
-
-
-def _find_state(path: Path) -> object:
-    try:
-        return file_state(path.stat())
-    except (OSError, ValueError):
-        return None
-
-
 def _complete(
-    runner: _Runner, pictures: Mapping[str, Picture], workers: int, cache: RowCache
+    runner: SharedRunner, pictures: Mapping[str, Picture], workers: int, cache: RowCache
 ) -> Rows:
     """Rows that are kept, and those of all other images, computed by us or another meanwhile."""
     rows = cache.read(pictures)
@@ -364,7 +331,7 @@ def _complete(
 
 
 def _compute(
-    runner: _Runner, pictures: Mapping[str, Picture], workers: int, cache: RowCache | None
+    runner: SharedRunner, pictures: Mapping[str, Picture], workers: int, cache: RowCache | None
 ) -> Rows:
     """Run the network over images, and keep what it gives, whatever ends it."""
     digests = list(pictures)

@@ -9,11 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from featx.config import EPOCHS
+from featx.config import AUTO_LAYERS, EPOCHS
 from featx.data.splits import find_untrainable, promote_val
 from featx.errors import FeatureFileError, ModelError
 from featx.features.content import Features
 from featx.features.file import read_features
+from featx.features.selection import stack_views, take_kin, take_splits
 from featx.heads.head import Head
 from featx.heads.kind import HeadOptions, find_kind
 from featx.heads.memory import describe_reading
@@ -22,9 +23,6 @@ from featx.heads.recipe import (
     make_recipe,
     plan_reading,
     read_grid,
-    stack_views,
-    take_kin,
-    take_splits,
     train_head,
 )
 from featx.machine import describe_machine
@@ -47,6 +45,7 @@ def fit(
     choose_on: str = "folds",
     refit: bool = True,
     learning_rate: float | str = "auto",
+    layers: str = AUTO_LAYERS,
     views: Sequence[Features] = (),
     weights: str | None = None,
     max_memory: int | None = None,
@@ -91,6 +90,12 @@ def fit(
         Of linear, Adam's. "auto": all of `HEAD_LEARNING_RATES` are trained, and the one with the
         lowest val loss after the last epoch is kept; the lowest mean over folds of train where
         there is no val.
+    layers : str
+        Which outputs of the network are its columns: "last", the features; of all stages "avg" or
+        "max", their means or maxima over places, or "all", both; or some, such as
+        "last,layer3:max". Columns of layers other than the last are each standardised before
+        `scale`, learned as that is. "auto": what chooses the value chooses among the first four,
+        as far as the features have them; of equals the fewer columns.
     views : sequence of Features
         More rows for train: other views of the same images, as `extract_views`
         makes them.
@@ -114,6 +119,8 @@ def fit(
     ------
     FeatureFileError
         No labels, no train rows, one class only, or a class that train lacks.
+    LayersError
+        `layers` are none, or the features lack them.
     ModelError
         An unknown choice, a C that is not positive, weights other than the features', `calibrate`
         of linear without val.
@@ -141,19 +148,21 @@ def fit(
     options = HeadOptions(
         C=C, scale=scale, epochs=epochs, seed=seed, class_weight=class_weight,
         calibrate=calibrate, choose_on=choose_on, refit=refit, learning_rate=learning_rate,
+        layers=layers,
     )  # fmt: skip
     kind = find_kind(clf)
     recipe = make_recipe(held, clf, options, views=views, max_memory=max_memory)
     reading = plan_reading(held, recipe, views, max_memory)
     log.debug("%s", describe_reading(reading, max_memory is not None))
-    data = take_splits(held, reading.in_blocks)
+    sets = recipe.get("layers", ())
+    data = take_splits(held, reading.in_blocks, sets)
     if recipe["calibrate"] and kind.grid is None and "val" not in data:
         raise ModelError(f"{where} has no val images, and calibrate needs them: give a split")
     if output is not None:
         check_place(Path(output), recipe, overwrite)
     prior = None if kind.prior is None else kind.prior(held, weights)
     started = time.perf_counter()
-    more = stack_views(held, views if recipe["views"] else (), reading.in_blocks)
+    more = stack_views(held, views if recipe["views"] else (), reading.in_blocks, sets)
     trained = train_head(data, recipe, prior, more, take_kin(held))
     seconds = time.perf_counter() - started
     head = Head(clf, held.classes, trained.scaler, trained.search.fit, trained.search.temperature)
@@ -205,6 +214,8 @@ def _describe(recipe: Mapping[str, Any], trained: Trained) -> dict[str, Any]:
         }  # fmt: skip
     return {
         "scale": trained.scaler.kind,
+        "layers": trained.layers,
+        **({"layers_tried": list(trained.tried)} if trained.tried else {}),
         "class_weight": recipe["class_weight"],
         "calibrated": recipe["calibrate"],
         "views": len(recipe["views"]),

@@ -10,7 +10,9 @@ import numpy.typing as npt
 from scipy.special import softmax
 
 from featx.arrays import Labels, Matrix
+from featx.config import BACKBONE, LAST_LAYER
 from featx.errors import ModelError
+from featx.features.outputs import find_own
 from featx.heads.kind import find_kind
 from featx.heads.search import Fit
 from featx.storage.blocks import Samples, gather
@@ -56,15 +58,28 @@ class Head:
         return {**self.scaler.to_arrays(), **self.fit.to_arrays()}
 
 
+def read_layers(model: Model) -> str:
+    """Which outputs of the network a head reads, as `spell_outputs` spells them."""
+    return str(model.outcome.details.get("layers", LAST_LAYER))
+
+
 def load_head(model: Model) -> Head:
-    """The head in a model; raises ModelError where it is no head, or arrays are missing."""
+    """The head in a model, for rows of the features with what `add_features` of its layers adds.
+
+    Raises
+    ------
+    ModelError
+        It is no head, or arrays are missing.
+    """
     where = model.path or model.name
     if model.kind != "head":
         raise ModelError(f"{where} is a fine-tuned network: it takes images, not features")
     kind, arrays, n_classes = find_kind(model.name), model.arrays, len(model.classes)
     try:
         details = model.outcome.details
-        scaler = Scaler(str(details["scale"]), arrays.get("mean"), arrays.get("scale"))
+        backbone = str(model.provenance.get("backbone", BACKBONE))
+        own = find_own(read_layers(model), backbone)
+        scaler = Scaler.from_arrays(str(details["scale"]), arrays, own)
         value = 0.0 if kind.grid is None else details["chosen"]["value"]
         fit = kind.load(arrays, value, n_classes)
         fits = fit.suits(n_classes)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from featx.config import CLASSIFIERS, EPOCHS
+from featx.config import AUTO_LAYERS, CLASSIFIERS, EPOCHS
 from featx.errors import ModelError
 from featx.features.content import Features
 from featx.heads.search import Fit, LinearFit, Search, Task
@@ -32,6 +32,7 @@ class HeadOptions:
     choose_on: str = "folds"
     refit: bool = True
     learning_rate: float | str = "auto"
+    layers: str = AUTO_LAYERS
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from featx import config
 from featx.errors import BudgetError
 from featx.features.content import Features
+from featx.features.outputs import LayerSets, count_width
 from featx.heads.kind import Kind, Size
 from featx.machine import measure_memory
 from featx.text import format_bytes
@@ -46,6 +47,7 @@ def choose_reading(
     choose_on: str = "val",
     views: Sequence[Features] = (),
     max_memory: int | None = None,
+    layers: LayerSets = (),
 ) -> Reading:
     """Decide whether a head's features fit in memory.
 
@@ -59,6 +61,8 @@ def choose_reading(
         Of the head's grid.
     max_memory : int, optional
         Bytes; None: `MEMORY_SHARE` of what the process may use.
+    layers : sequence of mapping
+        A recipe's, of which the widest set is what takes most.
 
     Raises
     ------
@@ -71,11 +75,12 @@ def choose_reading(
     train, val, test = (len(features.rows(split)) for split in config.SPLITS)
     folds = choose_on == "folds" and kind.grid is not None
     size = Size(
-        train=train * (1 + len(views)), val=val, test=test, features=features.X.shape[1],
+        train=train * (1 + len(views)), val=val, test=test, features=count_width(features, layers),
         classes=len(features.classes), values=values,
         joined=bool(views) or (val > 0 and (refit or folds)), folds=config.FOLDS * folds,
     )  # fmt: skip
-    needed = estimate_whole(kind, size, scale)
+    # Columns of layers are standardised first, at that scaling's price.
+    needed = estimate_whole(kind, size, "standard" if layers and scale == "none" else scale)
     if needed <= allowed:
         return Reading(False, needed, allowed)
     least = needed if kind.memory.blocks is None else estimate_blocks(kind, size)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,20 +16,26 @@ from featx.config import (
     CHOOSE_ON,
     CLASS_WEIGHTS,
     FOLDS,
+    LAST_LAYER,
     PATH_MARGIN,
     PATH_PATIENCE,
     SAME_LOSS,
     SCALES,
     SCALINGS,
-    SPLITS,
 )
 from featx.data.splits import find_untrainable, promote_val
 from featx.errors import ModelError
 from featx.features.content import Features
+from featx.features.outputs import (
+    count_columns,
+    find_columns,
+    plan_layers,
+)
+from featx.features.selection import hash_groups, take_kin
 from featx.heads.kind import HeadOptions, Kind, Learned, find_kind
 from featx.heads.memory import Reading, choose_reading
 from featx.heads.search import Search, Task
-from featx.storage.blocks import Blocks, Samples, join_rows
+from featx.storage.blocks import Samples, join_rows, take_columns
 from featx.training.metrics import log_loss
 from featx.training.scaling import Scaler, fit_scaler
 from featx.training.trials import (
@@ -67,6 +72,8 @@ def make_recipe(
     ------
     ModelError
         A choice that does not exist, or that this head does not know.
+    LayersError
+        The features have no such layers.
     BudgetError
         Linear would need more than `max_memory`.
     """
@@ -102,6 +109,8 @@ def make_recipe(
         recipe |= {"groups": hash_groups(features)}
     if recipe["scale"] == "auto":
         recipe |= {"scales": list(SCALINGS)}
+    if not kind.untouched and (sets := plan_layers(features, options.layers, views)):
+        recipe |= {"layers": sets}
     recipe |= kind.settings(options)
     folds = has_val and recipe.get("choose_on") == "folds"
     if (folds or kind.order) and plan_reading(features, recipe, views, max_memory).in_blocks:
@@ -133,36 +142,8 @@ def plan_reading(
         choose_on=recipe.get("choose_on", "val"),
         views=views if recipe["views"] else (),
         max_memory=max_memory,
+        layers=recipe.get("layers", ()),
     )
-
-
-def take_splits(features: Features, in_blocks: bool) -> dict[str, tuple[Samples, Labels]]:
-    """X and y of the labelled rows of each split that has any."""
-    take = features.split_blocks if in_blocks else features.split
-    data = {split: take(split) for split in SPLITS}
-    return {split: (X, y) for split, (X, y) in data.items() if len(y)}
-
-
-def hash_groups(features: Features) -> str:
-    """SHA-256, in hex, of which rows of train and val belong together."""
-    assert features.clusters is not None
-    here = np.isin(features.splits, ("train", "val"))
-    # By where each group begins, whatever it is called.
-    _, first, group = np.unique(features.clusters[here], return_index=True, return_inverse=True)
-    return hashlib.sha256(first[group].astype("<i8").tobytes()).hexdigest()
-
-
-def take_kin(features: Features) -> dict[str, Kin]:
-    """Of the labelled rows of train and val: which are copies, and which a group joins."""
-    # Python's own hashes of these, which only have to be equal or not: sorting a million would
-    # take a gigabyte.
-    image = np.fromiter(map(hash, features.hashes), np.int64, len(features.hashes))
-    group = features.clusters
-    return {
-        split: Kin(image[rows], np.zeros(len(rows), bool), None if group is None else group[rows])
-        for split in ("train", "val")
-        if len(rows := features.rows(split))
-    }
 
 
 def warn_few(features: Features, names: Iterable[str]) -> str | None:
@@ -196,12 +177,19 @@ class Trained:
         that did not.
     val_is : str
         What val's figures are: "held out", "held out, before refitting" or "out of fold".
+    layers : str
+        Which outputs of the network it reads, as `spell_outputs` spells them.
+    tried : tuple of dict
+        Of each set of layers that it chose from: "layers", "columns", how many they are, and
+        "log_loss", None where nothing chose.
     """
 
     learned: Learned
     scaler: Scaler
     held: Matrix | None = None
     val_is: str = "held out"
+    layers: str = LAST_LAYER
+    tried: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def search(self) -> Search:
@@ -241,17 +229,47 @@ def train_head(
         settings=recipe,
         prior=prior,
     )
-    best: tuple[float, Trained] | None = None
-    for scale in recipe.get("scales", [recipe["scale"]]):
-        scaled = {**recipe, "scale": scale}
-        if find_kind(recipe["clf"]).grid is None:
-            found = _train_by_epochs(data, pool, scaled, task)
-        else:
-            found = _train_by_grid(pool, scaled, task)
-        if best is None or found[0] < best[0] - SAME_LOSS:  # of equals the first
-            best = found
-    assert best is not None
-    return best[1]
+    sets = recipe.get("layers", ())
+    if not sets:
+        return _choose_scaling(data, pool, {**recipe, "level": False}, task)[1]
+    found = []
+    for one in sets:
+        columns, layers = find_columns(one, sets), one["layers"]
+        some = {split: (take_columns(X, columns), y) for split, (X, y) in data.items()}
+        narrow = replace(pool, X=take_columns(pool.X, columns))
+        levelled = {**recipe, "level": layers != LAST_LAYER}
+        loss, trained = _choose_scaling(some, narrow, levelled, task)
+        scaler = replace(trained.scaler, columns=columns)
+        found.append((loss, replace(trained, scaler=scaler, layers=layers)))
+    tried = tuple(
+        {"layers": one.layers, "columns": count_columns(each), "log_loss": loss}
+        for each, (loss, one) in zip(sets, found, strict=True)
+    )
+    return replace(_take_best(found)[1], tried=tried)
+
+
+def _choose_scaling(
+    data: Mapping[str, tuple[Samples, Labels]],
+    pool: _Pool,
+    recipe: Mapping[str, Any],
+    task: Task,
+) -> _Found:
+    """Train by each scaling that is to be tried; the best, with the log-loss that chose."""
+    train = _train_by_epochs if find_kind(recipe["clf"]).grid is None else _train_by_grid
+    scales = recipe.get("scales", [recipe["scale"]])
+    return _take_best([train(data, pool, {**recipe, "scale": one}, task) for one in scales])
+
+
+_Found = tuple[float | None, Trained]  # with the log-loss that chose; None where nothing did
+
+
+def _take_best(found: Sequence[_Found]) -> _Found:
+    """That of the lowest log-loss; of equals, and where nothing chose, the first."""
+    best = found[0]
+    for one in found[1:]:
+        if one[0] is not None and best[0] is not None and one[0] < best[0] - SAME_LOSS:
+            best = one
+    return best
 
 
 @dataclass(frozen=True)
@@ -290,12 +308,17 @@ def _join_pool(
     return _Pool(joined, np.concatenate(labels), join_kin(kins), n_train)
 
 
-def _train_by_grid(pool: _Pool, recipe: Mapping[str, Any], task: Task) -> tuple[float, Trained]:
+def _train_by_grid(
+    data: Mapping[str, tuple[Samples, Labels]],
+    pool: _Pool,
+    recipe: Mapping[str, Any],
+    task: Task,
+) -> _Found:
     """Let a trial choose, then fit train, or train and val; with the log-loss that chose."""
     trial = _plan_trial(pool, recipe)
     n = len(pool.y) if recipe["refit"] else pool.n_train
     X = pool.X if n == len(pool.y) else pool.X[:n]
-    scaler = fit_scaler(recipe["scale"], X)
+    scaler = fit_scaler(recipe["scale"], X, recipe["level"])
     task = replace(task, X=scaler.apply(X), y=pool.y[:n], trial=trial)
     learned = _train(find_kind(recipe["clf"]), task)
     found, choice = learned.search, learned.search.choice
@@ -303,14 +326,13 @@ def _train_by_grid(pool: _Pool, recipe: Mapping[str, Any], task: Task) -> tuple[
     if recipe["refit"] and pool.has_val and found.chosen_by != "given":
         found = replace(found, chosen_by=f"{found.chosen_by}, then refitted")
     learned = replace(learned, search=replace(found, choice=replace(choice, held=None)))
-    loss = 0.0 if choice.loss is None else choice.loss
     if not pool.has_val or choice.held is None or trial is None:
-        return loss, Trained(learned, scaler)
+        return choice.loss, Trained(learned, scaler)
     if trial.of == "val" and not recipe["refit"]:
-        return loss, Trained(learned, scaler)
+        return choice.loss, Trained(learned, scaler)
     held = softmax(choice.held[pool.n_train :] / choice.temperature, axis=1)
     val_is = "held out, before refitting" if trial.of == "val" else "out of fold"
-    return loss, Trained(learned, scaler, held, val_is)
+    return choice.loss, Trained(learned, scaler, held, val_is)
 
 
 def _plan_trial(pool: _Pool, recipe: Mapping[str, Any]) -> Trial | None:
@@ -326,13 +348,13 @@ def _plan_trial(pool: _Pool, recipe: Mapping[str, Any]) -> Trial | None:
         if folds:
             return Trial(
                 pool.X, pool.y, folds, say_folds(folds, of, pool.kin), of, recipe["scale"],
-                independent=pool.kin.independent,
+                independent=pool.kin.independent, level=recipe["level"],
             )  # fmt: skip
         name = "val, since a class has one image and leaves no folds"
     if not pool.has_val:
         return None
     held = hold_val(pool.n_train, len(pool.y) - pool.n_train)
-    return Trial(pool.X, pool.y, held, name, "val", recipe["scale"])
+    return Trial(pool.X, pool.y, held, name, "val", recipe["scale"], level=recipe["level"])
 
 
 def _train_by_epochs(
@@ -340,20 +362,21 @@ def _train_by_epochs(
     pool: _Pool,
     recipe: Mapping[str, Any],
     task: Task,
-) -> tuple[float, Trained]:
+) -> _Found:
     """Train on train, while val and the others are looked at; with val's log-loss."""
     X, y = pool.X[: pool.n_train] if pool.has_val else pool.X, pool.y[: pool.n_train]
-    scaler = fit_scaler(recipe["scale"], X)
+    scaler = fit_scaler(recipe["scale"], X, recipe["level"])
     scaled = {split: (scaler.apply(X_), y_) for split, (X_, y_) in data.items() if split != "train"}
     val = scaled.pop("val", None)
     calibrate = task.calibrate and val is not None
     task = replace(task, X=scaler.apply(X), y=y, val=val, calibrate=calibrate, others=scaled)
     if val is None and (folds := plan_folds(pool.y, pool.kin, recipe["seed"])):
         name = say_folds(folds, "train", pool.kin)
-        trial = Trial(pool.X, pool.y, folds, name, "train", recipe["scale"])
+        scale, level = recipe["scale"], recipe["level"]
+        trial = Trial(pool.X, pool.y, folds, name, "train", scale, level=level)
         task = replace(task, trial=trial)
     learned = _train(find_kind(recipe["clf"]), task)
-    loss = 0.0
+    loss = None
     if val is not None:
         loss = log_loss(val[1], learned.search.predict_proba(val[0]))
     return loss, Trained(learned, scaler)
@@ -368,24 +391,3 @@ def _train(kind: Kind, task: Task) -> Learned:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return kind.train(task)
-
-
-def stack_views(
-    features: Features, views: Sequence[Features], in_blocks: bool = False
-) -> tuple[Samples, Labels] | None:
-    """Rows of views, and which of train's labelled rows each shows; None where there are none.
-
-    A view that could not be computed of an image is left out.
-    """
-    if not views:
-        return None
-    train = features.hashes[features.rows("train")].tolist()
-    parts: list[Samples] = []
-    origins = []
-    for view in views:
-        row_of = {digest: row for row, digest in enumerate(view.hashes.tolist())}
-        here = [i for i, digest in enumerate(train) if digest in row_of]
-        rows = np.array([row_of[train[i]] for i in here], dtype=np.int64)
-        parts.append(Blocks((view.X,), rows) if in_blocks else view.X[rows])
-        origins.append(np.array(here, dtype=np.int64))
-    return join_rows(parts), np.concatenate(origins)

@@ -25,7 +25,6 @@ from featx.heads.search import (
 )
 from featx.storage.blocks import Samples, average_classes, iterate_blocks
 from featx.training.choice import Choice, Judge
-from featx.training.scaling import fit_scaler
 from featx.training.trials import Trial
 
 Sums = npt.NDArray[np.float64]
@@ -145,7 +144,7 @@ def search_ridge(task: Task) -> Search:
 
 
 def _leave_each_out(trial: Trial, task: Task) -> Choice:
-    X = fit_scaler(trial.scale, trial.X).apply(trial.X)
+    X = trial.fit_scaler(trial.X).apply(trial.X)
     X = span_rows(X).project(X)
     path = sum_rows(X, trial.y, task.class_weight)
     n_classes = len(path.weight)

@@ -7,17 +7,20 @@ first and stands in the second. (Head2Toe, Evci et al. 2022, takes features of a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from featx.config import ALL_LAYERS, BACKBONES, LAST_LAYER, LAYERS, POOLS
 from featx.errors import LayersError
 
+Output = tuple[str, str]  # a stage, and how it is pooled
+
 _ALL = tuple((layer, pool) for layer in LAYERS for pool in POOLS)
-_LAST = (LAYERS[-1], "avg")  # the features themselves
+LAST = (LAYERS[-1], "avg")  # the features themselves
+_BESIDE = tuple(one for one in _ALL if one != LAST)
 _SETS = {
-    LAST_LAYER: (),
+    LAST_LAYER: (LAST,),
     ALL_LAYERS: _ALL,
     **{pool: tuple((layer, pool) for layer in LAYERS) for pool in POOLS},
 }
@@ -45,26 +48,26 @@ class LayerColumns:
         return asdict(self)
 
 
-def parse_layers(text: str) -> tuple[tuple[str, str], ...]:
-    """Which outputs are kept beside the features, in the order in which they stand.
+def parse_outputs(text: str) -> tuple[Output, ...]:
+    """Which outputs are named, in the order in which they stand: the features come first.
 
     Parameters
     ----------
     text : str
-        "last": none. "all": all stages, both ways. "avg", "max": all stages, one way. Or names
-        with commas between them: "layer2" (both ways), "layer3:max".
+        "last": the last stage's average, which is the features. "all": all stages, both ways.
+        "avg", "max": all stages, one way. Or names with commas between them: "layer2" (both ways),
+        "layer3:max".
 
     Returns
     -------
     tuple of (layer, pool)
-        Without the last stage's average, which is the features.
 
     Raises
     ------
     LayersError
         It is none of these.
     """
-    taken: set[tuple[str, str]] = set()
+    taken: set[Output] = set()
     for part in text.split(","):
         word = part.strip()
         layer, _, pool = word.partition(":")
@@ -77,16 +80,42 @@ def parse_layers(text: str) -> tuple[tuple[str, str], ...]:
                 f"--layers {text}: say last, all, avg, max, or names such as layer2 or layer3:max "
                 f"with commas between them; {word!r} is none"
             )
-    return tuple(one for one in _ALL if one in taken and one != _LAST)
+    return sort_outputs(taken)
 
 
-def spell_layers(taken: Sequence[tuple[str, str]]) -> str:
-    """The one spelling of a choice, for provenance; the inverse of `parse_layers`."""
-    whole = {*taken, _LAST}
+def sort_outputs(taken: Iterable[Output]) -> tuple[Output, ...]:
+    """Outputs once each, in the order in which they stand: the features come first."""
+    there = {*taken}
+    return tuple(one for one in (LAST, *_BESIDE) if one in there)
+
+
+def spell_outputs(taken: Iterable[Output]) -> str:
+    """The one spelling of some outputs; the inverse of `parse_outputs`."""
+    there = {*taken}
     for name, members in _SETS.items():
-        if whole == {*members, _LAST}:
+        if there == {*members}:
             return name
-    return ",".join(f"{layer}:{pool}" for layer, pool in _ALL if (layer, pool) in {*taken})
+    return ",".join(f"{layer}:{pool}" for layer, pool in _ALL if (layer, pool) in there)
+
+
+def parse_layers(text: str) -> tuple[Output, ...]:
+    """Which outputs are kept beside the features, in the order in which they stand.
+
+    Raises
+    ------
+    LayersError
+        See `parse_outputs`, whose text it is.
+    """
+    return tuple(one for one in parse_outputs(text) if one != LAST)
+
+
+def spell_layers(taken: Iterable[Output]) -> str:
+    """The one spelling of a choice, for provenance; the inverse of `parse_layers`."""
+    whole = {*taken, LAST}
+    for name, members in _SETS.items():
+        if whole == {*members, LAST}:
+            return name
+    return spell_outputs(whole - {LAST})
 
 
 def list_columns(layers: str, backbone: str) -> tuple[LayerColumns, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 import tomli_w
 
 from featx.comparison.result import Comparison
-from featx.config import BACKBONE, MARGIN
+from featx.config import BACKBONE, LAST_LAYER, MARGIN
 
 SETTINGS_NAME = "featx.toml"  # in the comparison's folder
 # Options whose value is left out where it is this one.
@@ -18,7 +18,7 @@ _USUAL: dict[str, Any] = {
     "learning_curves": True, "cv": None, "cv_baselines": False, "decode": "exact",
     "backbone": BACKBONE, "weights": "auto", "learning_rate": "auto",
     "engine": "auto", "precision": "fp32", "seed": 0, "prevalence": None, "group": None,
-    "choose_on": "folds", "refit": True,
+    "choose_on": "folds", "refit": True, "layers": LAST_LAYER,
     "depth": "auto", "range": None, "channels": None, "profiles": "srgb",
 }  # fmt: skip
 

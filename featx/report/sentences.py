@@ -13,6 +13,7 @@ from featx.comparison.result import Comparison
 from featx.config import CLASSIFIERS, SPLITS
 from featx.heads.kind import find_kind
 from featx.report.folds import say_few
+from featx.report.layers import say_layers
 from featx.report.rates import say_rates
 from featx.text import format_interval, format_score, format_seconds, printable
 
@@ -108,6 +109,7 @@ def list_notes(comparison: Comparison) -> list[str]:
             "others may be in ImageNet under other names."
         )
     lines += say_rates(candidates)
+    lines += say_layers(comparison)
     if options["protocol"] == "paper":
         lines.append(
             f"Protocol paper: {options['epochs']} epochs at a learning rate of "
@@ -293,6 +295,6 @@ def choose_curve(comparison: Comparison) -> str:
     def rank(candidate: Candidate) -> tuple[bool, float]:
         val = candidate.outcome.scores.get("val")
         # The head itself, where the chosen one has learned from views as well.
-        return candidate.name == chosen.model.name, val.accuracy if val else 0.0
+        return candidate.name == chosen.model.title, val.accuracy if val else 0.0
 
     return max(heads, key=rank).name

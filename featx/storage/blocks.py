@@ -16,7 +16,34 @@ from featx import config
 from featx.arrays import Labels, Matrix
 from featx.storage.rows import StoredRows, iterate_slices
 
-RowSource = npt.NDArray[np.float32] | StoredRows
+
+@dataclass(frozen=True)
+class Beside:
+    """Columns of several arrays side by side, read when rows are asked for.
+
+    Attributes
+    ----------
+    parts : tuple of (StoredRows or ndarray, ndarray of int64)
+        Of as many rows each, with which of its columns are taken.
+    """
+
+    parts: tuple[tuple[npt.NDArray[np.float32] | StoredRows, Labels], ...]
+
+    def __len__(self) -> int:
+        return len(self.parts[0][0])
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n_samples, n_columns)."""
+        return len(self), sum(len(columns) for _, columns in self.parts)
+
+    def __getitem__(self, key: Any) -> npt.NDArray[np.float32]:
+        return np.concatenate(
+            [np.take(rows[key], columns, axis=-1) for rows, columns in self.parts], axis=-1
+        )
+
+
+RowSource = npt.NDArray[np.float32] | StoredRows | Beside
 
 
 @dataclass(frozen=True)
@@ -30,18 +57,21 @@ class Blocks:
 
     Attributes
     ----------
-    sources : tuple of StoredRows or ndarray
+    sources : tuple of StoredRows, Beside or ndarray
         Their rows are counted through, one source after the other.
     rows : ndarray of shape (n_samples,), int64
         Which of them, in which order.
     steps : tuple of callable
         What is done to the rows of every block, such as scaling; a row's result must not depend
         on the other rows.
+    columns : ndarray of int64, or None
+        Which of the sources' columns; None: all.
     """
 
     sources: tuple[RowSource, ...]
     rows: Labels
     steps: tuple[Callable[[Matrix], Matrix], ...] = ()
+    columns: Labels | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -49,7 +79,8 @@ class Blocks:
     @property
     def shape(self) -> tuple[int, int]:
         """(n_samples, n_features)."""
-        return len(self.rows), self.sources[0].shape[1]
+        width = self.sources[0].shape[1] if self.columns is None else len(self.columns)
+        return len(self.rows), width
 
     def __getitem__(self, key: Labels | slice) -> Blocks:
         return replace(self, rows=self.rows[key])
@@ -73,16 +104,23 @@ class Blocks:
         """The same rows with one thing more done to them."""
         return replace(self, steps=(*self.steps, step))
 
+    def take_columns(self, columns: Labels) -> Blocks:
+        """Some of the columns of rows that nothing has been done to yet."""
+        assert not self.steps
+        return replace(self, columns=columns if self.columns is None else self.columns[columns])
+
     def _read(self, rows: Labels) -> npt.NDArray[np.float32]:
         if len(self.sources) == 1:
             X: Matrix = self.sources[0][rows]
         else:
-            X = np.empty((len(rows), self.shape[1]), np.float32)
+            X = np.empty((len(rows), self.sources[0].shape[1]), np.float32)
             ends = np.cumsum([len(source) for source in self.sources])
             which = np.searchsorted(ends, rows, side="right")
             for i in np.unique(which):
                 here = which == i
                 X[here] = self.sources[i][rows[here] - (ends[i - 1] if i else 0)]
+        if self.columns is not None:
+            X = np.take(X, self.columns, axis=1)
         for step in self.steps:
             X = step(X)
         return X.astype(np.float32, copy=False)
@@ -121,12 +159,12 @@ def gather(X: Samples, function: Callable[[Matrix], npt.NDArray[Any]]) -> npt.ND
 
 
 def join_rows(parts: Sequence[Samples]) -> Samples:
-    """Rows one after the other; Blocks must not have been changed yet."""
+    """Rows one after the other; Blocks must be as their sources have them."""
     blocks = [part for part in parts if isinstance(part, Blocks)]
     if not blocks:
         return np.concatenate(parts)
     assert len(blocks) == len(parts)
-    assert not any(part.steps for part in blocks)
+    assert not any(part.steps or part.columns is not None for part in blocks)
     sources: list[RowSource] = []
     rows = []
     for part in blocks:
@@ -134,6 +172,14 @@ def join_rows(parts: Sequence[Samples]) -> Samples:
         sources += part.sources
         rows.append(part.rows + start)
     return Blocks(tuple(sources), np.concatenate(rows))
+
+
+def take_columns(X: Samples, columns: Labels | None) -> Samples:
+    """Some of the columns of rows; None: all of them, which copies nothing."""
+    if columns is None:
+        return X
+    # C order, as rows come from a file: sums of columns then have the same last bits.
+    return X.take_columns(columns) if isinstance(X, Blocks) else np.take(X, columns, axis=1)
 
 
 def average_columns(X: Samples) -> npt.NDArray[np.float64]:

@@ -188,6 +188,11 @@ class Model:
     path: Path | None = None
 
     @property
+    def title(self) -> str:
+        """Its name among others on the same images: one with other layers' outputs has more."""
+        return f"{self.name}+layers" if self.recipe.get("layers") else self.name
+
+    @property
     def recipe_key(self) -> str:
         """One hash for all that decided the result."""
         return hash_json(self.recipe)

@@ -13,7 +13,7 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from featx.arrays import Labels
 from featx.config import FOLDS
 from featx.storage.blocks import Samples
-from featx.training.scaling import fit_scaler
+from featx.training.scaling import Scaler, fit_scaler
 
 _SHOWN = 3  # classes that are named
 
@@ -158,6 +158,8 @@ class Trial:
         Learned anew from what each part learns from.
     independent : bool
         No row is another one's relative, so that each may be judged by all of the others.
+    level : bool
+        See `Scaler`.
     """
 
     X: Samples
@@ -167,6 +169,11 @@ class Trial:
     of: str
     scale: str = "none"
     independent: bool = False
+    level: bool = False
+
+    def fit_scaler(self, rows: Samples) -> Scaler:
+        """Learn from some of its rows how they are scaled."""
+        return fit_scaler(self.scale, rows, self.level)
 
     def cut(self) -> Iterator[Part]:
         """The parts. Of groups one may lack a class: it is learned without, and one that is left
@@ -177,7 +184,7 @@ class Trial:
             if len(known) < 2:
                 continue
             rows = self.X[inside]
-            scaler = fit_scaler(self.scale, rows)
+            scaler = self.fit_scaler(rows)
             yield Part(
                 scaler.apply(rows), codes.astype(np.int64), known,
                 scaler.apply(self.X[outside]), outside,

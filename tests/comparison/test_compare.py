@@ -395,3 +395,27 @@ def test_the_papers_protocol(do):
     assert logreg.details["chosen_by"] == "val"
     assert found.features.provenance.preprocessing["interpolation"] == "bilinear"
     assert found.options["learning_rate"] == 1e-3
+
+
+def test_layers_are_candidates_of_their_own(do, tmp_path):
+    found = do(
+        clf=("logreg", "imagenet", "centroid"), baseline=(), layers="max", C=0.01, cv="1x2",
+        learning_curves=True,
+    )  # fmt: skip
+    names = ["logreg", "logreg+layers", "imagenet", "centroid", "centroid+layers"]
+    assert [c.name for c in found.candidates] == names
+    assert ("logreg", "logreg+layers") in {(pair.a, pair.b) for pair in found.paired}
+    assert found.features.provenance.layers == "max"
+    last, wide = found.candidates[:2]
+    assert last.outcome.details["layers"] == "last"
+    assert wide.outcome.details["layers"] == "max"
+    assert wide.outcome.trainable_parameters == 3 * (3840 + 1)
+    assert last.extraction == wide.extraction  # one pass
+    assert {one.name for one in found.learning} == set(names)
+    assert [one.name for one in found.cv.candidates] == names
+    notes = " ".join(list_notes(found))
+    assert "logreg+layers reads max, 3,840 columns: on test " in notes
+    assert list_settings(found)["layers"] == "max"
+    alone = do(clf=("logreg",), baseline=(), C=0.01)
+    assert last.model.recipe["scale"] == alone.candidates[0].model.recipe["scale"]
+    assert [c.name for c in alone.candidates] == ["logreg"]

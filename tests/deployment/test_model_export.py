@@ -20,6 +20,7 @@ from featx.finetuning.finetune import finetune
 from featx.heads.fit import fit
 from featx.heads.search import LinearFit
 from featx.network.engine import TorchEngine
+from featx.network.layers import parse_outputs, spell_outputs
 from featx.training.scaling import Scaler
 
 onnx = pytest.importorskip("onnx")
@@ -99,6 +100,30 @@ def test_a_scaling_goes_where_the_model_goes(features, photos, tmp_path, scale):
     expected = trained.outcome.probabilities["test"][:2]
     for one, row in zip(said, expected, strict=True):
         assert dict(one.top) == pytest.approx(dict(zip(CLASSES, row, strict=True)), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("clf", "layers", "scale"),
+    [
+        ("logreg", "max", "none"),
+        ("logreg", "all", "standard"),
+        ("svm", "last,layer1:max", "l2"),
+        ("knn", "avg", "none"),
+    ],
+)
+def test_a_head_on_layers_gives_featxs_probabilities(feature_file, tmp_path, clf, layers, scale):
+    features = feature_file("first:6,1", "all")
+    path = tmp_path / "m.safetensors"
+    model = fit(features, clf, layers=layers, scale=scale, output=path).path
+    done = export_model(model, onnx=tmp_path / "m.onnx")
+    assert done.difference <= 1e-4
+    pixels = make_pictures(3, 64)
+    found = read_classifier(model)
+    rows = TorchEngine(found.weights, "cpu", 3, layers=found.layers).run(pixels)
+    expected = found.head.predict_proba(rows)
+    assert np.abs(run_onnx(tmp_path / "m.onnx", pixels) - expected).max() <= 1e-4
+    told = {one.key: one.value for one in onnx.load(tmp_path / "m.onnx").metadata_props}
+    assert told["layers"] == spell_outputs(parse_outputs(layers))
 
 
 def test_a_neighbour_at_no_distance_has_all_votes(features, tmp_path):

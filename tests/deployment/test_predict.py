@@ -4,12 +4,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from shared import draw_photo
+from shared import CLASSES, draw_photo
 
 from featx.config import KERAS
 from featx.deployment.predict import collect_predictions, predict_features
 from featx.deployment.predict import predict as stream
-from featx.errors import DatasetError, ImageError, ModelError
+from featx.errors import DatasetError, ImageError, LayersError, ModelError
 from featx.extraction.extract import extract
 from featx.features.file import read_features
 from featx.finetuning.finetune import finetune
@@ -250,3 +250,22 @@ def test_openvino_says_what_torch_says(made, photos, monkeypatch):
         assert [a.label for a in one] == [b.label for b in two]
         found = np.array([[a.probability, b.probability] for a, b in zip(one, two, strict=True)])
         assert np.allclose(found[:, 0], found[:, 1], atol=1e-4)
+
+
+@pytest.mark.parametrize("engine", ["torch", "openvino"])
+@pytest.mark.parametrize("layers", ["max", "last,layer2"])
+def test_a_head_on_layers_says_of_an_image_what_it_said_of_its_rows(
+    feature_file, photos, tmp_path, engine, layers
+):
+    if engine == "openvino":
+        pytest.importorskip("openvino")
+    held = read_features(feature_file("first:6,1", "all"))
+    model = fit(held, "logreg", C=0.01, layers=layers, output=tmp_path / "m.safetensors")
+    expected = predict_features(model, held)
+    done = predict(model, [photos / path for path in held.paths], engine=engine, top=3)
+    found = np.array([[dict(one.top)[name] for name in CLASSES] for one in done.predictions])
+    assert np.abs(found - expected).max() <= 1e-4
+    assert expected.max() > 0.4  # not a third each, whatever the pictures
+    narrow = replace(held, provenance=replace(held.provenance, layers="avg"), layers=None)
+    with pytest.raises(LayersError, match="featx extract DATA"):
+        predict_features(model, narrow)

@@ -17,8 +17,15 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.utils import estimator_checks
 
-from featx.errors import DatasetError, DeviceError, ExtractionError, ImageError, WeightsError
-from featx.extraction import transformer
+from featx.errors import (
+    DatasetError,
+    DeviceError,
+    ExtractionError,
+    ImageError,
+    LayersError,
+    WeightsError,
+)
+from featx.extraction import shared_runner, transformer
 from featx.extraction.extract import extract
 from featx.extraction.transformer import ResNet50Features
 from featx.features import row_cache as rowcache
@@ -30,7 +37,7 @@ from featx.network.weights import hash_state, load_weights, save_weights
 
 @pytest.fixture(autouse=True)
 def fresh():
-    transformer._built.clear()
+    shared_runner._built.clear()
     rowcache._opened.clear()
 
 
@@ -67,7 +74,7 @@ def test_a_grid_search_runs_the_network_once_an_image(photos, stored, images):
     search.fit(paths, y)
     assert sum(images) == len(paths) == 27
     assert search.predict(paths).tolist() == y
-    transformer._built.clear()  # another process, as it were
+    shared_runner._built.clear()  # another process, as it were
     again = pickle.loads(pickle.dumps(search.best_estimator_))
     assert again.predict(paths[:3]).tolist() == y[:3]
     assert sum(images) == 27
@@ -135,6 +142,27 @@ def test_the_contract(photos, stored):
     names = made.get_feature_names_out()
     assert (len(names), names[0], names[-1]) == (2048, "resnet50_0", "resnet50_2047")
     assert not made.__sklearn_tags__().input_tags.two_d_array
+
+
+def test_layers_are_columns_of_the_same_pass(photos, stored, images):
+    paths = list_photos(photos)[:6]
+    last = ResNet50Features(batch_size=3).transform(paths)
+    wide = ResNet50Features(batch_size=3, layers="all")
+    rows = wide.fit_transform(paths)
+    assert (rows.shape, len(images)) == ((6, 7680), 4)
+    assert np.array_equal(rows[:, :2048], last)
+    names = wide.get_feature_names_out().tolist()
+    assert (len(set(names)), names[2048], names[-1]) == (
+        7680, "resnet50_layer1_avg_0", "resnet50_layer4_max_2047",
+    )  # fmt: skip
+    for layers, width in (("max", 3840), ("last,layer2:max", 2560)):
+        some = ResNet50Features(batch_size=3, layers=layers)
+        own = [names.index(name) for name in some.get_feature_names_out()]
+        assert len(own) == width
+        assert np.array_equal(some.transform(paths), rows[:, own])
+    assert len(images) == 4  # what is there has them all
+    with pytest.raises(LayersError, match="layer5"):
+        ResNet50Features(layers="layer5").transform(paths)
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from featx.errors import ModelError
 from featx.extraction.extract import extract
 from featx.extraction.views import extract_views, read_views, view_path
 from featx.features.file import read_features
+from featx.features.selection import stack_views
 from featx.heads.fit import fit
-from featx.heads.recipe import stack_views
 
 
 def test_a_view_is_a_square_of_the_picture_and_of_its_content(tmp_path):
