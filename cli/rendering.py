@@ -66,6 +66,10 @@ def render_model(
     )
     facts.append(f"{format_seconds(outcome.seconds)} s in all{stages}")
     parts = [f"{model.name}: {', '.join(facts)}", table]
+    if outcome.details.get("layers_tried"):
+        from featx.report.layers import say_read
+
+        parts.append(f"{say_read(model)}.")
     if outcome.details.get("val_is_test"):
         parts.append("There is no test: val is the test here, and folds of train chose.")
     if crossed is not None:

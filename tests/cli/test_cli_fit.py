@@ -1,4 +1,5 @@
 import json
+import re
 
 import pytest
 
@@ -97,3 +98,25 @@ def test_cross_validation_from_the_command_line(run, features):
     assert "27 labelled images are few for one split" in plain.stdout
     assert "--cv 9x10 needs 10 images of each class" in run("fit", features, "--cv", "9x10").stderr
     assert "without --views" in run("fit", features, "--cv", "2x3", "--views", "1").stderr
+
+
+def test_layers_that_are_read_are_said(run, feature_file):
+    wide = feature_file("first:4,2", "max")
+    done = run("fit", wide, "-C", "0.01")
+    assert done.exit_code == 0, done.stderr
+    assert re.search(
+        r"^logreg\+layers reads (last, 2,048|max, 3,840) columns, by the log-loss of images that "
+        r"were held out \(last \d\.\d{3}, max \d\.\d{3}\)\.$",
+        done.stdout,
+        re.M,
+    )
+    values = json.loads(run("fit", wide, "-C", "0.01", "--layers", "last", "--json").stdout)
+    assert values["layers"] == "last"
+    assert "layers_tried" not in values
+    done = run("fit", wide, "--layers", "avg")
+    assert done.exit_code == 1
+    assert done.stderr == (
+        f"Error: {wide} has no layer1:avg, layer2:avg, layer3:avg, which --layers avg asks for (it "
+        f"keeps max): featx extract DATA -o {wide} --layers all adds what is missing; the network "
+        "runs again, the rest is kept\n"
+    )

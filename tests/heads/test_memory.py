@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from made_features import TRAINABLE, allow, make_features, thin_grids, write
+from made_features import TRAINABLE, add_layers, allow, make_features, thin_grids, write
 
 from featx import config
 from featx.heads.fit import fit
@@ -56,3 +56,20 @@ def test_a_fit_in_blocks_stays_below_what_is_said(features, clf):
     peak = measure(features, clf, **options, max_memory=budget, epochs=1)
     said = estimate_blocks(find_kind(clf), size_of(clf))
     assert peak < said < budget
+
+
+@pytest.mark.parametrize("blocks", [False, True])
+def test_layers_take_what_is_said(provenance, tmp_path, monkeypatch, blocks):
+    monkeypatch.setattr(config, "BLOCK_BYTES", 1 << 18)
+    thin_grids(monkeypatch, slice(8, 20, 6))
+    made = make_features(provenance, 400, tuple("abc"), 512, splits=(300, 50))
+    features = write(add_layers(made, [("layer2", "max")]), tmp_path, "float16")
+    options = {"layers": "auto", "choose_on": "val"}
+    allowed = allow(features, "logreg", **options)
+    if blocks:
+        options["max_memory"] = allowed
+    peak = measure(features, "logreg", **options)
+    size = Size(900, 150, 150, 1920, 3, 2, joined=True)
+    kind = find_kind("logreg")
+    said = estimate_blocks(kind, size) if blocks else allowed + 1
+    assert (0.0 if blocks else 0.3) * said < peak < said
