@@ -208,8 +208,9 @@ def _add_head(graph: _Graph, head: Head, x: str) -> None:
         own = graph.hold(scaler.columns, "head.columns", np.int64)
         x = graph.add("Gather", [x, own], "head.own", axis=1)
     if scaler.level is not None:
-        x = graph.add("Sub", [x, graph.hold(scaler.level.mean, "level.mean")], "head.level")
-        x = graph.add("Div", [x, graph.hold(scaler.level.scale, "level.scale")], "head.levelled")
+        of_level = scaler.level.to_arrays()
+        x = graph.add("Sub", [x, graph.hold(of_level["mean"], "level.mean")], "level.centred")
+        x = graph.add("Div", [x, graph.hold(of_level["scale"], "level.scale")], "level")
     if scaler.kind == "center-l2" and scaler.mean is not None:
         x = graph.add("Sub", [x, graph.hold(scaler.mean, "head.mean")], "head.centred")
     if scaler.kind in ("l2", "center-l2"):

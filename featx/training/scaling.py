@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -58,16 +59,16 @@ class Scaler:
             return scaled
         return X
 
-    def to_arrays(self) -> dict[str, Matrix]:
+    def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
         """What a model file keeps of it."""
-        held = {"mean": self.mean, "scale": self.scale}
+        held: dict[str, npt.NDArray[Any] | None] = {"mean": self.mean, "scale": self.scale}
         if self.level is not None:
             held |= {_LEVEL + name: array for name, array in self.level.to_arrays().items()}
         return {name: array for name, array in held.items() if array is not None}
 
     @classmethod
     def from_arrays(
-        cls, kind: str, arrays: Mapping[str, Matrix], columns: Labels | None = None
+        cls, kind: str, arrays: Mapping[str, npt.NDArray[Any]], columns: Labels | None = None
     ) -> Scaler:
         """The inverse of `to_arrays`."""
         mean, scale = arrays.get(_LEVEL + "mean"), arrays.get(_LEVEL + "scale")
