@@ -7,12 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from featx.arrays import Labels
+from featx.arrays import Labels, Matrix
 from featx.config import CALIBRATION_BINS, CONFIDENCE
+from featx.storage.rows import iterate_slices
 from featx.training.clusters import count_draws, draw_groups, expand_tail, tabulate_groups
 from featx.training.metrics import score_labels
 
 _BIN_IMAGES = 20  # of a bin at least, where there are as many: fewer say nothing of an accuracy
+_DRAWN = 1 << 14  # images at a time: of many draws where they are few, since a draw has its price
 
 
 @dataclass(frozen=True)
@@ -127,20 +129,27 @@ def _draw_images(
     rng: np.random.Generator,
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Errors of images that are drawn again, and of truths that are drawn by the confidence."""
-    n = len(place)
+    n, n_bins = len(place), int(place.max()) + 1
 
-    def measure(values: npt.NDArray[np.float64], places: npt.NDArray[np.int64]) -> float:
-        return float(np.abs(np.bincount(places, values)).sum() / n)
+    def measure(values: Matrix, places: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        apart = places + n_bins * np.arange(len(values))[:, None]
+        sums = np.bincount(apart.ravel(), values.ravel(), minlength=n_bins * len(values))
+        errors: npt.NDArray[np.float64] = np.abs(sums.reshape(-1, n_bins)).sum(axis=1) / n
+        return errors
 
-    def draw_images() -> float:
-        rows = rng.integers(n, size=n)
+    def draw_images(draws: int) -> npt.NDArray[np.float64]:
+        rows = rng.integers(n, size=(draws, n))
         return measure(surplus[rows], place[rows])
 
-    def draw_truth() -> float:
-        return measure((rng.random(n) < confidence) - confidence, place)
+    def draw_truth(draws: int) -> npt.NDArray[np.float64]:
+        return measure((rng.random((draws, n)) < confidence) - confidence, place[None])
 
-    each = range(count_draws(n))
-    return np.array([draw_images() for _ in each]), np.array([draw_truth() for _ in each])
+    some = list(iterate_slices(count_draws(n), max(1, _DRAWN // n)))
+    drawn, by_chance = (
+        np.concatenate([draw(part.stop - part.start) for part in some])
+        for draw in (draw_images, draw_truth)
+    )
+    return drawn, by_chance
 
 
 def _draw_groups(
