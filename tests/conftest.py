@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import functools
 import logging
 import os
@@ -15,12 +14,14 @@ import platformdirs
 import pytest
 import torchvision
 from click.testing import CliRunner, Result
+from made_features import thin_grids
 from shared import (
     CLASSES,
     PER_CLASS,
     PROVENANCE,
     TINY,
     CountingEngine,
+    copy_modules,
     draw_photo,
     empty_network,
     make_state,
@@ -89,6 +90,13 @@ def torch_alone(monkeypatch):
     monkeypatch.setattr("featx.doctor.has_openvino", lambda: False)
 
 
+@pytest.fixture(autouse=True)
+def short_grids(monkeypatch):
+    """Have heads choose among few values of C: each is a fit a fold. Their own tests have all."""
+    thin_grids(monkeypatch, slice(None, None, 9), ["logreg"])
+    thin_grids(monkeypatch, slice(None, None, 3), ["svm"])
+
+
 @pytest.fixture(scope="session")
 def drawn_photos(tmp_path_factory):
     """The originals, which no test may touch."""
@@ -127,7 +135,7 @@ def full_width(request, monkeypatch):
     full = request.config.getoption("--full-width") or "full_width" in request.keywords
 
     def get_model(name, **options):
-        return copy.deepcopy(empty_network()) if name == "resnet50" else real(name, **options)
+        return copy_modules(empty_network()) if name == "resnet50" else real(name, **options)
 
     real = torchvision.models.get_model
     if not full:

@@ -40,9 +40,17 @@ def make_network(full_width: bool) -> ResNet:
 
 @functools.cache
 def empty_network() -> ResNet:
-    """The narrow one without storage, which is copied five times as fast as made."""
+    """The narrow one without storage, to be copied: making it takes a hundred times as long."""
     with torch.device("meta"):
         return make_network(False)
+
+
+def copy_modules(network: torch.nn.Module) -> torch.nn.Module:
+    """The same modules anew, with the same tensors: loading a state replaces them all."""
+    made = type(network).__new__(type(network))
+    made.__dict__ = {k: v.copy() if isinstance(v, dict) else v for k, v in vars(network).items()}
+    made._modules = {name: copy_modules(module) for name, module in network._modules.items()}
+    return made
 
 
 @functools.cache

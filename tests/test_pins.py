@@ -24,6 +24,12 @@ from featx.network.catalogue import KNOWN, KnownWeights
 from featx.network.weights import Weights, hash_state, save_weights
 from featx.storage.files import hash_json
 
+
+@pytest.fixture(autouse=True)
+def short_grids():
+    """Shorten none: they are part of a recipe."""
+
+
 # No mean, no deviation; a crop that is a single pixel after the last stage, so that nothing is
 # averaged.
 EXACT = Preprocessing(36, 32, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
@@ -52,14 +58,20 @@ def make_exact_state():
     return state
 
 
-@pytest.fixture
-def exact(tmp_path, monkeypatch):
-    """That network as the stored "imagenet1k-v1", and every version that a file names made one."""
+def save_exact_weights(folder):
     state = make_exact_state()
+    weights = Weights("imagenet1k-v1", EXACT, False, "made", hash_state(state), state)
+    save_weights(weights, folder / f"{weights.name}.safetensors")
+    return folder / f"{weights.name}.safetensors"
+
+
+@pytest.fixture
+def exact(kept, tmp_path, monkeypatch):
+    """That network as the stored "imagenet1k-v1", and every version that a file names made one."""
     folder = tmp_path / "weights"
     folder.mkdir()
-    weights = Weights("imagenet1k-v1", EXACT, False, "made", hash_state(state), state)
-    save_weights(weights, folder / "imagenet1k-v1.safetensors")
+    file = kept("exact weights", save_exact_weights)
+    (folder / file.name).symlink_to(file)
     monkeypatch.setitem(KNOWN, "imagenet1k-v1", KnownWeights(EXACT, False, "exact"))
     monkeypatch.setattr("importlib.metadata.version", lambda name: "1")
     monkeypatch.setattr(

@@ -70,7 +70,7 @@ def test_a_held_out_fold_decides_nothing(features, monkeypatch):
     for clf in ("logreg", "ridge", "knn"):
         recipe = cross_validation._adapt(fit(features, clf).recipe)
         if clf == "logreg":
-            recipe["C"] = recipe["C"][::8]
+            recipe["C"] = recipe["C"][::2]
         for fold in draw_folds(task.y, task.groups, Resampling(1, 3)):
             told = task.score(recipe, None, fold)
             y = task.y.copy()

@@ -56,7 +56,8 @@ def test_digits_have_the_papers_counts(tmp_path):
     assert np.corrcoef(means.ravel(), bunch.images[0].ravel())[0, 1] < -0.95
 
 
-def test_digits_are_written_once(tmp_path):
+def test_digits_are_written_once(tmp_path, monkeypatch):
+    monkeypatch.setattr("featx.data.samples.DIGITS_IMAGES", 60)
     write_digits(tmp_path)
     path = tmp_path / "3" / "3_0005.png"
     before = path.stat().st_mtime_ns

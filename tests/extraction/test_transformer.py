@@ -326,6 +326,7 @@ assert "torch" not in sys.modules
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@pytest.mark.slow
 @pytest.mark.full_width
 def test_a_grid_search_in_processes_computes_each_image_once(photos, tiny_file, tmp_path):
     paths = list_photos(photos)

@@ -307,9 +307,9 @@ def test_memory_does_not_grow_with_the_rows(tmp_path):
 most = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 name, folder = sys.argv[1], Path(sys.argv[2])
 write, suffix = getattr(export, "export_" + name), "." + name
-export.ROW_GROUP = 2000
+export.ROW_GROUP = 1000
 peaks = []
-for n in (10_000, 80_000):  # 41 MB and 328 MB
+for n in (5_000, 40_000):  # 20 MB and 164 MB
     file = make(folder / f"{n}.h5", n)
     write(file, folder / f"{n}{suffix}")
     peaks.append(most())

@@ -1,3 +1,4 @@
+import os
 from dataclasses import replace
 
 import h5py
@@ -110,13 +111,18 @@ def test_every_flipped_bit_and_every_cut_is_found(features, tmp_path):
     assert len(whole) > 400 * 4096
     flips = {*range(0, len(whole), 4096), *rng.integers(0, len(whole), 400).tolist()}
     for position in sorted(flips):
-        bad = bytearray(whole)
-        bad[position] ^= 1 << rng.integers(8)
-        path.write_bytes(bad)
+        with path.open("r+b") as file:
+            file.seek(position)
+            file.write(bytes([whole[position] ^ 1 << rng.integers(8)]))
         with pytest.raises(FeatureFileError, match=r"damaged|not a feature file"):
             read_features(path)
-    for length in {*range(0, len(whole), 4096), *rng.integers(0, len(whole), 100).tolist()}:
-        path.write_bytes(whole[:length])
+        with path.open("r+b") as file:
+            file.seek(position)
+            file.write(whole[position : position + 1])
+    read_features(path)
+    cuts = {*range(0, len(whole), 4096), *rng.integers(0, len(whole), 100).tolist()}
+    for length in sorted(cuts, reverse=True):
+        os.truncate(path, length)
         with pytest.raises(FeatureFileError, match=r"damaged|not a feature file"):
             read_features(path)
     path.write_bytes(whole + b"\0")

@@ -3,7 +3,6 @@
 Writes one JSON object: exit codes by command, and what was tried to reach.
 """
 
-import copy
 import ctypes
 import json
 import sys
@@ -46,7 +45,7 @@ def main(photos):
     import torchvision
     from click.testing import CliRunner
     from featx.cli.main import main as app
-    from shared import TINY, empty_network
+    from shared import TINY, copy_modules, empty_network
 
     from featx.network.catalogue import KNOWN, KnownWeights
 
@@ -55,7 +54,7 @@ def main(photos):
     real = torchvision.models.get_model
 
     def get_small_model(name, **options):
-        return copy.deepcopy(empty_network())
+        return copy_modules(empty_network())
 
     made = "--engine openvino"
     lines = f"""

@@ -123,8 +123,9 @@ def kill_at_random(root, clean, folder, processes, kills):
     log.info("%s", f"{killed} kills, {finished} runs ended before theirs, {trial} files: all equal")
 
 
-def test_killed_at_random(root, clean, tmp_path, processes):
-    kill_at_random(root, clean, tmp_path / "kills", processes, kills=40)
+@pytest.mark.parametrize("kills", [8, pytest.param(40, marks=pytest.mark.slow)])
+def test_killed_at_random(root, clean, tmp_path, processes, kills):
+    kill_at_random(root, clean, tmp_path / "kills", processes, kills)
 
 
 @pytest.mark.kills

@@ -1,0 +1,8 @@
+"""Here heads choose among all their values."""
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def short_grids():
+    """Shorten none."""
