@@ -57,8 +57,8 @@ def list_notes(comparison: Comparison) -> list[str]:
     if comparison.val_is_test:
         lines.append(
             "There is no test: val is the test here, so that it could choose nothing. Folds of "
-            "train chose for the heads; what is trained in epochs had no val to choose by: it kept "
-            "one learning rate and the last epoch."
+            "train chose for the heads, linear's learning rate, too; what is trained in epochs had "
+            "no val to choose by: it kept the last epoch, and a fine-tuned network a fixed rate."
         )
     if any("val" in c.outcome.scores for c in candidates):
         lines += _say_choosing(candidates)
@@ -133,9 +133,10 @@ def list_notes(comparison: Comparison) -> list[str]:
         lines.append(f"Classes weigh the same whatever their number of images{but}.")
     tempered = [c.name for c in candidates if c.outcome.details.get("temperature", 1.0) != 1.0]
     if tempered:
+        on_val = any("val" in c.outcome.scores for c in candidates)
         lines.append(
             f"Probabilities of {', '.join(tempered)} have a temperature that was fitted on what "
-            "chose, so that their log-loss and ECE on val are optimistic."
+            f"chose{', so that their log-loss and ECE on val are optimistic' * on_val}."
         )
     totals = [one.total for one in candidates[0].evaluations["test"].per_class]
     classes = comparison.features.classes

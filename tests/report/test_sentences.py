@@ -6,6 +6,7 @@ from made_candidates import make
 
 from featx.comparison.curves import CurvePoint
 from featx.report import sentences
+from featx.report.rates import say_rates
 from featx.report.sentences import say_classes, say_costs, say_learning
 from featx.training.evaluation import PerClass
 
@@ -77,3 +78,25 @@ def test_what_val_is_of_each_candidate_is_said():
     assert "out of fold" in said[0]
     assert said[1].startswith("val chose C, k and the like of svm, which then learned from it")
     assert len(said) == 2
+
+
+def test_what_chose_a_learning_rate_is_said():
+    rates = [{"learning_rate": r, "loss": r, "epochs": 3, "lowest_loss": r, "seconds": 1.0}
+             for r in (0.1, 0.2)]  # fmt: skip
+
+    def with_rates(name, by):
+        made = make(name, [])
+        details = {"chosen": {"name": "learning_rate", "value": 0.1, "by": by}, "rates": rates}
+        return replace(
+            made, model=replace(made.model, outcome=replace(made.outcome, details=details))
+        )
+
+    said = say_rates([with_rates("fc", "val"), with_rates("linear", "folds of train")])
+    assert said[0].startswith("Of fc val chose the epoch and the learning rate")
+    assert said[1:] == [
+        f"{name}: learning rate 0.1, with a log-loss on {by} of 0.100 after the last epoch (0.2: "
+        "0.200)."
+        for name, by in (("fc", "val"), ("linear", "folds of train"))
+    ]
+    # Without val there is none of which it could be said.
+    assert len(say_rates([with_rates("linear", "folds of train")])) == 1
