@@ -18,6 +18,7 @@ from featx.auditing.labels import list_suspects, predict_out_of_fold
 from featx.auditing.pixels import look_at
 from featx.auditing.relatives import list_divided, list_related
 from featx.config import LAST_LAYER, SPLITS
+from featx.data.dataset import join_copies
 from featx.data.splits import find_untrainable
 from featx.decoding.pixel_format import read_colours
 from featx.errors import BudgetError, DatasetError
@@ -191,7 +192,10 @@ def audit(
     judged = suspects = None
     if held.classes:
         X = _hold(held, everything, max_memory)
-        judged = predict_out_of_fold(X, held.targets, copies.groups, len(held.classes), seed)
+        apart = copies.groups
+        if held.clusters is not None:  # relatives are in one fold, too
+            apart = join_copies(held.clusters, copies.groups)
+        judged = predict_out_of_fold(X, held.targets, apart, len(held.classes), seed)
     if judged is None:
         notes.append("Labels were not judged: fewer than two classes have two different images.")
     else:

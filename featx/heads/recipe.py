@@ -222,6 +222,7 @@ def train_head(
     task = Task(
         X=pool.X,
         y=pool.y,
+        groups=pool.kin.units,
         grid=read_grid(recipe),
         seed=recipe["seed"],
         class_weight=None if recipe["class_weight"] == "none" else recipe["class_weight"],
@@ -350,7 +351,8 @@ def _plan_trial(pool: _Pool, recipe: Mapping[str, Any]) -> Trial | None:
                 pool.X, pool.y, folds, say_folds(folds, of, pool.kin), of, recipe["scale"],
                 independent=pool.kin.independent, level=recipe["level"],
             )  # fmt: skip
-        name = "val, since a class has one image and leaves no folds"
+        why = "a class has one image" if pool.kin.group is None else "all images are one group"
+        name = f"val, since {why}, which leaves no folds"
     if not pool.has_val:
         return None
     held = hold_val(pool.n_train, len(pool.y) - pool.n_train)

@@ -44,6 +44,13 @@ class Kin:
         alone = self.group is None or len(np.unique(self.group)) == len(self.group)
         return alone and len(np.unique(self.image)) == len(self.image)
 
+    @property
+    def units(self) -> Labels | None:
+        """Rows of one number stay on one side of a fold; None where all rows are independent."""
+        if self.independent:
+            return None
+        return self.image if self.group is None else self.group
+
     def take(self, rows: Labels) -> Kin:
         """Kin of some of the rows."""
         group = None if self.group is None else self.group[rows]

@@ -9,7 +9,9 @@ from shared import PROVENANCE
 
 import featx
 from featx.auditing.audit import find_root
+from featx.auditing.labels import predict_out_of_fold
 from featx.errors import DatasetError
+from featx.report.audit import say_leak
 
 
 def audit(features):
@@ -34,6 +36,28 @@ def test_a_leak_is_measured_with_and_without(tmp_path, monkeypatch):
     assert said["judged"] == 36
     assert found.root is None
     assert "The pictures were not found" in found.notes[0]
+
+
+def test_groups_are_in_one_fold_and_what_intervals_count(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    made = make_features(PROVENANCE, n_per=12)
+    X, hashes = made.X.copy(), made.hashes.copy()
+    X[35], hashes[35] = X[0], hashes[0]  # a copy joins two groups
+    pairs = np.arange(36) // 2
+    seen = []
+
+    def watch(X, y, groups, *rest):
+        seen.append(groups)
+        return predict_out_of_fold(X, y, groups, *rest)
+
+    monkeypatch.setattr("featx.auditing.audit.predict_out_of_fold", watch)
+    found = audit(replace(made, X=X, hashes=hashes, groups=pairs.astype(str)))
+    (apart,) = seen
+    assert apart[34] == apart[35] == apart[0] == apart[1]
+    assert len(np.unique(apart)) == 17
+    assert found.leak.everything.method == found.to_dict()["leak"]["ci95_method"]["all"]
+    assert found.leak.everything.method != "wilson"
+    assert "95 % interval by groups" in say_leak(found)[0]
 
 
 def test_what_cannot_be_measured_is_said(tmp_path, monkeypatch):

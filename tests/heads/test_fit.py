@@ -220,7 +220,17 @@ def test_fewer_images_than_folds(provenance):
     rare = np.flatnonzero((features.targets == 0) & (features.splits != "test"))[1:]
     features.splits[rare] = ""
     told = fit(features, "logreg").outcome.details["chosen_by"]
-    assert told == "val, since a class has one image and leaves no folds, then refitted"
+    assert told == "val, since a class has one image, which leaves no folds, then refitted"
+
+
+def test_one_group_leaves_no_folds(provenance):
+    features = make_features(provenance)
+    home = replace(features, groups=np.where(features.splits == "test", features.paths, "home"))
+    told = fit(home, "knn").outcome.details["chosen_by"]
+    assert told == "val, since all images are one group, which leaves no folds, then refitted"
+    alone = replace(home, splits=np.where(home.splits == "val", "", home.splits))
+    told = fit(alone, "knn").outcome.details["chosen_by"]
+    assert told == "default: a class has one image or all are one group, so there are no folds"
 
 
 def test_class_weights_move_those_that_know_them(provenance):
