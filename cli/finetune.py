@@ -20,6 +20,10 @@ from .options import (
 )
 from .output import finish_skipped, say, start_speaking
 
+_OF_DATA = (
+    "data", "split", "root", "recursive", "group", "group_pattern", "group_time", "group_folder",
+)  # fmt: skip
+
 
 @click.command()
 @data_options
@@ -71,8 +75,7 @@ def finetune(as_json: bool, verbose: bool, quiet: bool, max_skipped: float, **op
 
     from .rendering import render_model
 
-    named = {name: options.pop(name) for name in ("data", "split", "root", "recursive")}
-    dataset = read_dataset(**named)
+    dataset = read_dataset(**{name: options.pop(name) for name in _OF_DATA})
     model, skipped = finetune(dataset, progress=progress, **options)
     scan = describe_scan(dataset.left_out, dataset.notes)
     say(as_json, {**model.to_dict(), **scan}, render_model(model))

@@ -175,11 +175,23 @@ def finetune(
     check_place(path, recipe, overwrite)
     if path.exists() and not overwrite:
         log.info("reused: %s", folder)
-        return read_model(folder), skipped
+        return _score_groups(read_model(folder), rows), skipped
     model = finetune_rows(
         rows, resolved, recipe, folder, device=device, num_workers=workers, progress=progress
     )
     return model, skipped
+
+
+def _score_groups(model: Model, rows: HashedRows) -> Model:
+    """A model that was trained before, with intervals of images that come in groups."""
+    if rows.dataset.groups is None:
+        return model
+    data, scores = rows.dataset, dict(model.outcome.scores)
+    for name, p in model.outcome.probabilities.items():
+        y = data.targets[(data.splits == name) & (data.targets >= 0)]
+        if len(y) and len(y) == len(p):
+            scores[name] = score_labels(y, p.argmax(axis=1), rows.split_clusters(name))
+    return replace(model, outcome=replace(model.outcome, scores=scores))
 
 
 def _settle_reading(

@@ -188,3 +188,17 @@ def test_fewer_images_of_a_class_than_folds(run, photos, stored, tmp_path):
     words = ["--split", "0.7,0,0.3", "--clf", "ridge", "--clf", "knn", "--baseline", "none"]
     compared = run("compare", photos, *words)
     assert compared.stderr.count(said) == 1
+
+
+def test_fine_tuning_keeps_groups_whole(run, photos, stored, tmp_path):
+    words = ["finetune", photos, "--split", "0.4,0.2,0.4", "--epochs", "1", "-o", tmp_path / "run"]
+    words += ["--learning-rate", "0.001", "--group-pattern", "/([0-9]+)"]
+    done = run(*words)
+    assert done.exit_code == 0, done.stderr
+    assert "95 % interval, by groups" in done.stdout
+    values = json.loads(run(*words, "--json", "-q").stdout)  # as it was trained before
+    assert {split: n["total"] for split, n in values["counts"].items()} == {
+        "train": 12, "val": 6, "test": 9,
+    }  # fmt: skip
+    assert "wilson" not in values["ci95_method"].values()
+    assert any("keeps 9 groups whole" in note for note in values["notes"])
