@@ -82,7 +82,6 @@ def fit(
     progress = start_speaking(verbose, quiet)
     from featx.comparison.cross_validation import check_foldable, cross_validate
     from featx.extraction.views import read_views
-    from featx.features.content import warn_alike
     from featx.features.file import read_features
     from featx.heads.fit import fit
     from featx.heads.recipe import warn_few
@@ -91,7 +90,6 @@ def fit(
     from .rendering import render_model
 
     held = read_features(features)
-    warn_alike(held)
     if options["choose_on"] == "folds":
         warn_few(held, [clf])
     if cv is not None:

@@ -45,7 +45,7 @@ from featx.extraction.extract import extract_request
 from featx.extraction.request import Request
 from featx.extraction.result import Extraction
 from featx.extraction.views import check_view, extract_each_view
-from featx.features.content import Features, warn_alike
+from featx.features.content import Features
 from featx.features.costs import read_full_cost
 from featx.features.file import read_features
 from featx.features.outputs import add_features
@@ -233,9 +233,8 @@ def compare(
     extraction = extract_request(request)
     log.info("features: %s", extraction.features)
     features = read_features(extraction.features)
-    by_folds = (rule.choose_on or choose_on) == "folds"
-    notes = [warn_alike(features), warn_few(features, heads) if by_folds else None]
-    extraction = replace(extraction, notes=(*extraction.notes, *filter(None, notes)))
+    if (rule.choose_on or choose_on) == "folds" and (few := warn_few(features, heads)):
+        extraction = replace(extraction, notes=(*extraction.notes, few))
     rows = _rows_of(dataset, features)
     check_comparable(rows.dataset)  # again, now that some images may have been skipped
     dealt = None if plan is None else gather_rows(features, plan)  # again, and without copies

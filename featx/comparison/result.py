@@ -92,6 +92,7 @@ class Comparison:
                 "skipped": len(self.features.skipped),
                 "in_train": self.in_train,
                 "val_is_test": self.val_is_test,
+                "alike": self.features.alike is not None,
                 "fingerprint": self.features.fingerprint,
             },
             **describe_scan(self.extraction.left_out, self.extraction.notes),

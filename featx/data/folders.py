@@ -48,7 +48,7 @@ _SUFFIX = re.compile(r".*(\.\w{1,12})", re.DOTALL)
 # How images begin whatever they are called: the marks that their formats prescribe.
 _BEGINNINGS = re.compile(
     rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8[79]a|II\*\0|MM\0\*|RIFF....WEBP|"
-    rb"....ftyp(heic|heix|mif1|avif)",
+    rb"....ftyp(heic|heix|hevc|mif1|msf1|avif|avis)|\xff\x0a|\0\0\0\x0cJXL ",
     re.DOTALL,
 )
 

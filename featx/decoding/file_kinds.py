@@ -35,6 +35,7 @@ _PICTURES = {
     b"\0\0\0\x0cjP  \r\n\x87\n": "JPEG 2000 picture",
     b"\xff\x4f\xff\x51": "JPEG 2000 picture",
     b"8BPS": "Photoshop file",
+    b"gimp xcf": "GIMP file",
     b"\x76\x2f\x31\x01": "OpenEXR picture",
     b"#?RADIANCE": "Radiance HDR picture",
     b"DDS ": "DirectDraw surface",
@@ -42,18 +43,49 @@ _PICTURES = {
     b"FUJIFILMCCD-RAW": "Fujifilm raw file",
     b"IIU\0": "Panasonic raw file",
     b"IIRO": "Olympus raw file",
-    b"DICM": "DICOM file",
+    b"IIRS": "Olympus raw file",
+    b"MMOR": "Olympus raw file",
+    b"II\x1a\0\0\0HEAPCCDR": "Canon raw file",
+    b"\0MRM": "Minolta raw file",
+    b"FOVb": "Sigma raw file",
+    b"SIMPLE  =": "FITS picture",
+    b"NRRD000": "NRRD volume",
+    b"qoif": "QOI picture",
+    b"FLIF": "FLIF picture",
+    b"BPG\xfb": "BPG picture",
+    b"\x01\xda": "SGI picture",
+    b"\x0a\5\1": "PCX picture",
+    b"P7\n": "PAM picture",
+    b"PF\n": "PFM picture in colour",
+    b"icns": "macOS icon",
+    b"\0\0\1\0": "Windows icon",
 }
+# And by what stands elsewhere.
+_INSIDE = {(128, b"DICM"): "DICOM file", (344, b"n+1\0"): "NIfTI volume"}
 _OTHERS = {
     b"%PDF": "PDF document",
+    b"%!PS": "PostScript drawing",
     b"PK\3\4": "ZIP archive",
     b"\x1f\x8b": "gzip archive",
-    b"\0\0\1\0": "Windows icon",
+    b"Rar!": "RAR archive",
+    b"7z\xbc\xaf": "7-Zip archive",
     b"\x1a\x45\xdf\xa3": "Matroska or WebM video",
     b"\0\0\1\xba": "MPEG video",
+    b"OggS": "Ogg recording or video",
     b"ID3": "MP3 recording",
+    b"fLaC": "FLAC recording",
     b"\x89HDF": "HDF5 file",
+    b"SQLite format 3": "database of SQLite",
+    b"\xd0\xcf\x11\xe0": "document of Microsoft Office",
+    b"bplist0": "property list of macOS",
+    b"\0\5\x16\7": "AppleDouble file, which holds a Mac's notes on another",
+    b"\x7fELF": "program",
+    b"version https://git-lfs": "pointer of Git LFS, for which git lfs pull gets the file",
 }
+# Formats that are read, of which a file has the beginning alone.
+_BEGUN = {
+    b"\xff\xd8": "JPEG", b"\x89PNG": "PNG", b"GIF8": "GIF", b"II*\0": "TIFF", b"MM\0*": "TIFF",
+}  # fmt: skip
 # Frames of JPEG (ITU-T T.81, table B.1) that are not baseline, extended or progressive Huffman.
 _FRAMES = {
     0xC3: "lossless", 0xC5: "hierarchical", 0xC6: "hierarchical", 0xC7: "hierarchical",
@@ -101,9 +133,8 @@ def name_kind(data: bytes) -> tuple[str, str] | None:
     (kind, reason) or None
         Of an `ImageError`; None where the first bytes tell nothing.
     """
-    if data.startswith(_JPEG):
-        named = _name_jpeg(data)
-        return ("unsupported", f"a JPEG that is {named}") if named else None
+    if data.startswith(_JPEG) and (named := _name_jpeg(data)):
+        return "unsupported", f"a JPEG that is {named}"
     container = _name_container(data)
     if container == "video":
         return "not-an-image", "not an image: a video"
@@ -112,12 +143,19 @@ def name_kind(data: bytes) -> tuple[str, str] | None:
     if container is not None:
         picture = container if container.endswith("file") else f"{container} picture"
         return "unsupported", f"{_article(picture)}, which cannot be read"
-    for start, name in _PICTURES.items():
-        if data.startswith(start) or (start == b"DICM" and data[128:132] == start):
-            return "unsupported", f"{_article(name)}, which cannot be read"
+    inside = [name for (at, mark), name in _INSIDE.items() if data[at : at + 4] == mark]
+    if data[-18:-2] == b"TRUEVISION-XFILE":
+        inside.append("Targa picture")
+    for name in [*inside, *(name for start, name in _PICTURES.items() if data.startswith(start))]:
+        return "unsupported", f"{_article(name)}, which cannot be read"
     for start, name in _OTHERS.items():
         if data.startswith(start):
             return "not-an-image", f"not an image: {_article(name)}"
+    for start, name in _BEGUN.items():
+        if data.startswith(start):
+            return "damaged", f"cannot be decoded: it begins as a {name}, and its header is none"
+    if data and not data.strip(b"\0"):
+        return "not-an-image", "not an image: nothing but zeros"
     if data[:4] == b"RIFF" and data[8:12] in (b"AVI ", b"WAVE"):
         said = {b"AVI ": "a video", b"WAVE": "a recording"}[data[8:12]]
         return "not-an-image", f"not an image: {said}"
@@ -126,16 +164,21 @@ def name_kind(data: bytes) -> tuple[str, str] | None:
         return "not-an-image", "not an image: an SVG drawing"
     if head.startswith((b"<html", b"<!doctype html")):
         return "not-an-image", "not an image: a web page"
+    if head.startswith(b"<?xml"):
+        return "not-an-image", "not an image: an XML file"
     return None
 
 
 def _article(name: str) -> str:
-    return f"an {name}" if name[0] in "AEIOU" or name.startswith(("MP", "HDF")) else f"a {name}"
+    vowel = name[0] in "AEIOU" or name.startswith(("MP", "HDF", "SGI"))
+    return f"an {name}" if vowel else f"a {name}"
 
 
 def _name_container(data: bytes) -> str | None:
     if data[:2] == b"\xff\x0a" or data[:12] == b"\0\0\0\x0cJXL \r\n\x87\n":
         return "JPEG XL"
+    if data[4:8] in (b"moov", b"mdat", b"wide"):  # QuickTime's, before there were brands
+        return "video"
     if data[4:8] != b"ftyp":
         return None
     length = min(struct.unpack(">I", data[:4])[0], 256)
@@ -153,6 +196,9 @@ def _name_jpeg(data: bytes) -> str | None:
         if (frame or marker == 0xF7) and segment:
             said = [_FRAMES[marker]] if marker in _FRAMES else []
             said += [f"of {segment[0]} bits a sample"] * (segment[0] != 8)
+            if len(segment) > 5 and segment[5] not in (1, 3, 4):
+                said.append(f"of {segment[5]} components")
+            said += ["without a height in its header"] * (segment[1:3] == b"\0\0")
             return " and ".join(said) or None
     return None
 

@@ -327,5 +327,5 @@ def _turn_upright(image: Image.Image) -> Image.Image:
 def _say(error: Exception) -> str:
     """An error in one line of printable characters."""
     said = say_error(error) if isinstance(error, OSError) and error.strerror else str(error)
-    text = " ".join(said.split())[:_REASON] or type(error).__name__
+    text = " ".join(said.split())[:_REASON] or f"it is not in order ({type(error).__name__})"
     return printable(text)

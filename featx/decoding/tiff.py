@@ -54,7 +54,7 @@ class Layout:
         Width and height as stored, in pixels.
     bits : tuple of int
         Of each channel.
-    kind : {"unsigned", "signed", "floating-point", "complex"}
+    kind : {"unsigned", "signed", "floating-point", "complex", "mixed"}
     photometric, compression : int
         As TIFF counts them.
     planar : bool
@@ -99,6 +99,8 @@ class Layout:
         if self.photometric not in _COLOURS:
             name = _NAMES.get(self.photometric, f"photometric {self.photometric}")
             raise UnsupportedError(f"a TIFF of {name}")
+        if self.kind in ("complex", "mixed"):
+            raise UnsupportedError(f"a TIFF of samples of {self.kind} type")
         if len(set(self.bits)) > 1:
             raise UnsupportedError(f"a TIFF with channels of {', '.join(map(str, self.bits))} bits")
         count = len(self.bits)

@@ -77,6 +77,19 @@ class Features:
         return fingerprint_rows(self.classes, self.paths, self.hashes, self.targets, self.splits)
 
     @cached_property
+    def alike(self) -> str | None:
+        """That all images have the same features, in words, and warned of once; else None."""
+        first, blocks = self.X[:1], iterate_slices(len(self.X), _COUNTED)
+        if len(self.X) < 2 or not all((self.X[some] == first).all() for some in blocks):
+            return None
+        said = (
+            f"all {len(self.X)} images have the same features, so that nothing can be learned from "
+            "them: look whether the pictures are blank, or the weights none"
+        )
+        log.warning("%s: %s", self.dataset, said)
+        return said
+
+    @cached_property
     def clusters(self) -> npt.NDArray[np.int64] | None:
         """Groups as numbers; those that share a file of the same bytes are one. None without."""
         return None if self.groups is None else join_copies(self.groups, self.hashes)
@@ -225,18 +238,3 @@ class FeatureFile:
             path=self.path,
             **vars(self.heading),
         )
-
-
-def warn_alike(features: Features) -> str | None:
-    """Say, and return, that all images have the same features, where they have."""
-    X = features.X
-    first = X[:1]
-    blocks = iterate_slices(len(X), _COUNTED)
-    if len(X) < 2 or not all((X[some] == first).all() for some in blocks):
-        return None
-    said = (
-        f"all {len(X)} images have the same features, so that nothing can be learned from them: "
-        "look whether the pictures are blank, or the weights none"
-    )
-    log.warning("%s: %s", features.dataset, said)
-    return said

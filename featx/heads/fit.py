@@ -145,6 +145,7 @@ def fit(
     where = held.path or Path(held.dataset)
     if reason := find_untrainable(held.classes, held.targets, held.splits):
         raise FeatureFileError(where, reason)
+    alike = held.alike is not None  # warned of before the work
     options = HeadOptions(
         C=C, scale=scale, epochs=epochs, seed=seed, class_weight=class_weight,
         calibrate=calibrate, choose_on=choose_on, refit=refit, learning_rate=learning_rate,
@@ -191,6 +192,7 @@ def fit(
                 **_describe(recipe, trained),
                 **trained.learned.details,
                 "val_is_test": promoted is not None,
+                "alike": alike,
             },
         ),
         arrays=head.to_arrays(),

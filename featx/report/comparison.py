@@ -12,6 +12,7 @@ from tabulate import tabulate
 
 from featx.comparison.candidates import Candidate
 from featx.comparison.result import Comparison
+from featx.data.folders import describe_left_out
 from featx.report.folds import describe_folds, render_folds
 from featx.report.gallery import embed_pictures, map_test, show_predictions
 from featx.report.page import render_page
@@ -33,6 +34,7 @@ from featx.text import (
     format_interval,
     format_score,
     format_seconds,
+    printable,
 )
 
 log = logging.getLogger(__name__)
@@ -113,7 +115,8 @@ def make_results(comparison: Comparison) -> dict[str, Any]:
     total = len(comparison.features.rows("test"))
     values["verdict"] |= {"sentences": say_verdict(comparison)}
     # The terminal has said before what there is to know of the data.
-    values["notes"] = [*list_notes(comparison), *comparison.extraction.notes]
+    found = [*describe_left_out(comparison.extraction.left_out), *comparison.extraction.notes]
+    values["notes"] = [*list_notes(comparison), *map(printable, found)]
     values["lowest"] = say_classes(chosen, comparison.features.classes)
     values["cost"] = {"sentences": say_costs(comparison.candidates)}
     for pair, entry in zip(comparison.paired, values["paired"], strict=True):

@@ -56,9 +56,10 @@ def show_predictions(comparison: Comparison, candidate: Candidate) -> dict[str, 
 
 
 def map_test(comparison: Comparison, candidate: Candidate) -> dict[str, Any] | None:
-    """Test images in a plane, with what a candidate takes them for; None for fewer than three.
+    """Test images in a plane, with what a candidate takes them for.
 
-    Of more than 600 images, 600 that are evenly spaced.
+    Of more than 600 images, 600 that are evenly spaced. None for fewer than three, and for those
+    that all have the same features.
     """
     features = comparison.features
     rows = features.rows("test")
@@ -66,7 +67,10 @@ def map_test(comparison: Comparison, candidate: Candidate) -> dict[str, Any] | N
         return None
     predicted = candidate.outcome.probabilities["test"].argmax(axis=1)
     taken = np.unique(np.linspace(0, len(rows) - 1, min(_MAPPED, len(rows))).astype(int))
-    method, places = map_features(features.X[rows[taken]])
+    X = features.X[rows[taken]]
+    if not np.ptp(X, axis=0).any():
+        return None
+    method, places = map_features(X)
     return {
         "method": method,
         "candidate": candidate.name,

@@ -45,11 +45,18 @@ def say_verdict(comparison: Comparison) -> list[str]:
     verdict = comparison.verdict
     named = {candidate.name: candidate for candidate in comparison.candidates}
     chosen = named[verdict.choose]
+    warned: list[str] = []
+    if alike := comparison.features.alike:
+        warned = [f"{alike[0].upper()}{alike[1:]}."]
+        if all(candidate.kind == "frozen" and not candidate.views for candidate in named.values()):
+            nothing = "Each head takes all images for one class: there is nothing to choose."
+            return [*warned, nothing]
     whole = f"{_say_test(chosen)} of the test images, {_say_cost(chosen)}"
     if len(named) == 1:
         test = chosen.outcome.scores["test"]
         low, high = chosen.evaluations["test"].mean_per_class_ci95
         return [
+            *warned,
             f"{chosen.name}: {whole}.",
             f"Mean per class: {100 * test.mean_per_class:.1f} % ({100 * low:.1f} to "
             f"{100 * high:.1f} %).",
@@ -58,7 +65,7 @@ def say_verdict(comparison: Comparison) -> list[str]:
         said = [f"Choose {chosen.name}: {whole}.", *_say_why(comparison, named)]
     else:
         said = _say_undecided(comparison, named)
-    return [*said, *_say_groups(comparison), *_say_power(comparison, chosen)]
+    return [*warned, *said, *_say_groups(comparison), *_say_power(comparison, chosen)]
 
 
 def _say_why(comparison: Comparison, named: dict[str, Candidate]) -> list[str]:

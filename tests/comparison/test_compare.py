@@ -3,6 +3,7 @@ import shutil
 
 import numpy as np
 import pytest
+from PIL import Image
 from shared import draw_photo
 from sklearn.linear_model import LogisticRegression
 
@@ -10,6 +11,7 @@ from featx.comparison.compare import compare
 from featx.data.sources import read_dataset
 from featx.errors import BudgetError, DatasetError, ModelError, OutputExistsError, WeightsError
 from featx.features.file import cost_path, read_features, read_provenance
+from featx.report.comparison import make_results
 from featx.report.rerun import list_settings
 from featx.report.sentences import list_notes, say_costs
 from featx.text import format_seconds
@@ -342,6 +344,21 @@ def test_images_in_train_and_test_are_said(do, photos):
     found = do(baseline=())
     assert found.to_dict()["dataset"]["in_train"] == {"val": 0, "test": 1}
     assert any("1 test images are in train as well" in note for note in list_notes(found))
+
+
+def test_blank_pictures_are_the_verdict_and_what_was_left_out_is_a_note(do, photos, caplog):
+    for i, path in enumerate(photos.rglob("*.png")):
+        Image.new("L", (40 + i, 40), 255).save(path)
+    for path in photos.rglob("*.jpg"):
+        path.rename(path.with_suffix(".xyz"))
+    found = do(split="first:2,1", clf=("logreg", "knn"), baseline=(), scale="standard")
+    assert caplog.text.count("all 12 images have the same features") == 1
+    values = make_results(found)
+    assert values["dataset"]["alike"]
+    first, second = values["verdict"]["sentences"]
+    assert first.startswith("All 12 images have the same features, so that nothing can be learned")
+    assert second.endswith("there is nothing to choose.")
+    assert "left out: images without an image's suffix: 15 (cat/00.xyz" in " ".join(values["notes"])
 
 
 def test_heads_that_need_more_memory_are_left_out_or_refused(do, caplog):

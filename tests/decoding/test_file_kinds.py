@@ -57,6 +57,18 @@ def container(brand, *others):
         (b"8BPS\0\1" + bytes(30), "unsupported", "a Photoshop file"),
         (bytes(128) + b"DICM" + bytes(30), "unsupported", "a DICOM file"),
         (container(b"avif"), "damaged", "an AVIF picture, and not whole"),
+        (b"\0\0\0\x08wide\0\0\0\x08mdat", "not-an-image", "not an image: a video"),
+        (struct.pack("<i", 348) + bytes(340) + b"n+1\0", "unsupported", "a NIfTI volume"),
+        (bytes(60) + b"TRUEVISION-XFILE.\0", "unsupported", "a Targa picture"),
+        (b"\0\0\1\0" + bytes(30), "unsupported", "a Windows icon"),
+        (b"II\x1a\0\0\0HEAPCCDR", "unsupported", "a Canon raw file"),
+        (b"\x01\xda" + bytes(30), "unsupported", "an SGI picture"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "not-an-image", "git lfs pull gets"),
+        (b"<?xml version='1.0'?>\n<annotation/>", "not-an-image", "an XML file"),
+        (bytes(4096), "not-an-image", "not an image: nothing but zeros"),
+        (b"\xff\xd8\xff\xd9", "damaged", "it begins as a JPEG, and its header is none"),
+        (b"\x89PNG\r\n\x1a\n", "damaged", "it begins as a PNG, and its header is none"),
+        (b"GIF89a", "damaged", "it begins as a GIF, and its header is none"),
     ],
 )
 def test_what_is_called_a_jpeg_and_is_none_is_named(read, data, kind, said):
@@ -74,6 +86,14 @@ def test_a_jpeg_of_another_kind_is_named(read):
     assert read(hierarchical) == ("unsupported", "a JPEG that is hierarchical")
     both = plain[: at + 1] + b"\xc3" + plain[at + 2 : at + 4] + b"\x0c" + plain[at + 5 :]
     assert read(both) == ("unsupported", "a JPEG that is lossless and of 12 bits a sample")
+    endless = plain[: at + 5] + bytes(2) + plain[at + 7 :]
+    assert read(endless) == ("unsupported", "a JPEG that is without a height in its header")
+    # The frame of a grey picture with a component more than it has.
+    grey = encode(draw().convert("L"), "JPEG")
+    at = grey.index(b"\xff\xc0")
+    two = grey[: at + 2] + b"\0\x0e" + grey[at + 4 : at + 9] + b"\2" + grey[at + 10 : at + 13]
+    two += b"\2\x11\0" + grey[at + 13 :]
+    assert read(two) == ("unsupported", "a JPEG that is of 2 components")
 
 
 @pytest.mark.parametrize("progressive", [False, True])

@@ -7,7 +7,6 @@ from made_features import make_features, write
 from shared import PROVENANCE
 
 from featx.data.dataset import Skipped
-from featx.features.content import warn_alike
 from featx.features.file import open_features
 from featx.storage.blocks import Blocks
 
@@ -65,11 +64,13 @@ def test_images_without_classes_are_counted_together(tmp_path):
     assert open_features(tmp_path / "F.h5").to_dict()["counts"] == {"": {"": 12}}
 
 
-def test_equal_features_are_said_to_be(provenance, caplog):
+def test_equal_features_are_said_to_be_once(provenance, caplog):
     made = make_features(provenance)
-    assert warn_alike(made) is None
+    assert made.alike is None
     alike = replace(made, X=np.full_like(made.X, 0.3))
-    assert "all 36 images have the same features" in warn_alike(alike)
-    assert "made: all 36 images have the same features" in caplog.text
-    alike.X[-1, -1] += 1
-    assert warn_alike(alike) is None
+    assert "all 36 images have the same features" in alike.alike
+    assert alike.alike == alike.alike
+    assert caplog.text.count("made: all 36 images have the same features") == 1
+    but_one = alike.X.copy()
+    but_one[-1, -1] += 1
+    assert replace(made, X=but_one).alike is None

@@ -43,6 +43,14 @@ def test_a_saved_head_predicts_the_same(features, clf, scale, tmp_path):
         assert (score.correct, score.total) == ((probabilities.argmax(1) == y).sum(), len(y))
 
 
+def test_equal_features_are_warned_of(features, caplog):
+    assert fit(features, "centroid").outcome.details["alike"] is False
+    assert not caplog.messages
+    blank = replace(features, X=np.full_like(features.X, 0.5))
+    assert fit(blank, "centroid", scale="standard").outcome.details["alike"] is True
+    assert [one[:40] for one in caplog.messages] == ["made: all 36 images have the same featur"]
+
+
 def test_scaling_is_learned_from_train_alone(features, provenance):
     X, _ = features.split("train")
     reference = StandardScaler().fit(X.astype(np.float64))

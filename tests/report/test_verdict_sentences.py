@@ -43,7 +43,8 @@ def test_pairs_in_words(found, said):
 def compared(*candidates, margin=2.0, y_val=Y[:10]):
     pairs = pair_candidates(candidates, Y, margin)
     verdict = judge(candidates, pairs, rank_on_val(candidates, y_val), margin)
-    return SimpleNamespace(candidates=candidates, verdict=verdict, paired=pairs)
+    features = SimpleNamespace(alike=None)
+    return SimpleNamespace(candidates=candidates, verdict=verdict, paired=pairs, features=features)
 
 
 def test_too_few_images_in_words():
@@ -134,3 +135,17 @@ def test_few_test_images_cannot_tell():
     comparison.verdict = replace(comparison.verdict, detectable=None)
     said = say_verdict(comparison)
     assert "40 test images are too few to tell any two candidates apart." in said
+
+
+def test_of_equal_features_no_head_is_chosen():
+    heads = make("logreg", range(20)), make("knn", range(20), val_wrong=(0,))
+    comparison = compared(*heads)
+    comparison.features.alike = "all 9 images have the same features: look"
+    assert say_verdict(comparison) == [
+        "All 9 images have the same features: look.",
+        "Each head takes all images for one class: there is nothing to choose.",
+    ]
+    # What learns from pixels may tell what the features do not.
+    comparison = compared(*heads, make("layer4", (), extract=None))
+    comparison.features.alike = "all 9 images have the same features: look"
+    assert [one[:11] for one in say_verdict(comparison)[:2]] == ["All 9 image", "Choose laye"]
