@@ -128,6 +128,7 @@ def render_features(features: FeatureFile) -> str:
         ["features", f"{facts['feature_dim']} numbers per image, {facts['storage']}"],
         ["network", f"{facts['backbone']}, {facts['weights']} ({facts['weights_sha256'][:12]})"],
         ["computed", f"{facts['engine']} {facts['precision']}; {facts['decoder']}"],
+        ["colours", facts["colours"]],
         ["fingerprint", facts["fingerprint"]],
     ]
     return tabulate(rows, tablefmt="plain", disable_numparse=True)

@@ -25,6 +25,7 @@ from featx.decoding.file_kinds import (
 )
 from featx.decoding.pixel_format import Reading, scale_samples
 from featx.decoding.profiles import to_rgb
+from featx.decoding.stacks import find_channels, read_stack
 from featx.decoding.tiff import is_misread, is_tiff, open_plain, read_deep, read_layout
 from featx.errors import DatasetError, ImageError
 from featx.storage.files import open_regular
@@ -161,6 +162,8 @@ def _open(
     if is_tiff(source):
         layout = read_layout(source, reading)
         _check_pixels(name, layout.size)
+        if find_channels(layout)[0] > 1:
+            return read_stack(source, layout, reading)
         if layout.is_plain(reading):
             return open_plain(source, layout)
         return read_deep(source, layout, reading)

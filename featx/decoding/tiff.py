@@ -64,6 +64,7 @@ class Layout:
     orientation : int
         As in EXIF.
     profile : bytes or None
+    description : str
     """
 
     at: int
@@ -76,6 +77,7 @@ class Layout:
     extra: tuple[int, ...]
     orientation: int
     profile: bytes | None
+    description: str
 
     def picks(self, reading: Reading) -> bool:
         """Whether channels that were named are to be taken from it."""
@@ -150,7 +152,7 @@ def read_layout(data: bytes, reading: Reading) -> Layout:
         raise UnsupportedError("a Canon raw file")
     if data.startswith(b"MM\0\x2b"):
         raise UnsupportedError("a BigTIFF with the high byte first")
-    layout = _describe(*_find_page(data))
+    layout = describe_page(*_find_page(data))
     layout.check(reading)
     return layout
 
@@ -159,7 +161,7 @@ def is_misread(image: Image.Image) -> bool:
     """Whether Pillow has opened a TIFF that it reads wrongly, or that is not known how to read."""
     if not isinstance(image, TiffImagePlugin.TiffImageFile):
         return False
-    layout, reading = _describe(0, image.tag_v2), Reading()
+    layout, reading = describe_page(0, image.tag_v2), Reading()
     layout.check(reading)
     deep = set(layout.bits) == {16} and layout.kind == "unsigned" and layout.photometric != 0
     return not (layout.is_plain(reading) or (deep and not layout.planar))
@@ -235,11 +237,11 @@ def _find_page(data: bytes) -> tuple[int, ImageFileDirectory_v2]:
     A first page that is no thumbnail is the picture, unless a larger one lies inside it; one that
     is a thumbnail is of the largest page that is none.
     """
-    first_at, first = next(_iterate_pages(data))
+    first_at, first = next(iterate_pages(data))
     reduced = _is_reduced(first)
     if not reduced and _SUB_IFDS not in first:
         return first_at, first
-    pages = list(_iterate_pages(data, chain=reduced))
+    pages = list(iterate_pages(data, chain=reduced))
     full = [(at, page) for at, page in pages if not _is_reduced(page)]
     if not full:
         raise UnsupportedError("a TIFF whose pages are thumbnails of an image that is not in it")
@@ -261,8 +263,13 @@ def _number(page: ImageFileDirectory_v2, tag: int, default: int) -> int:
     return value if isinstance(value, int) else default
 
 
-def _iterate_pages(data: bytes, chain: bool = True) -> Iterator[tuple[int, ImageFileDirectory_v2]]:
-    """Pages in order, those that lie in others after them; without `chain` the first's alone."""
+def iterate_pages(
+    data: bytes, chain: bool = True, inside: bool = True
+) -> Iterator[tuple[int, ImageFileDirectory_v2]]:
+    """Places and pages in order, those that lie in others after them, unless `inside` is False.
+
+    Without `chain` the first's alone.
+    """
     head = data[:16] if data[2:4] in (b"\x2b\0", b"\0\x2b") else data[:8]
     file, start = io.BytesIO(data), ImageFileDirectory_v2(head).next
     waiting, seen = [start], set[int]()
@@ -275,14 +282,16 @@ def _iterate_pages(data: bytes, chain: bool = True) -> Iterator[tuple[int, Image
         file.seek(at)
         page.load(file)
         yield at, page
-        inside = page.get(_SUB_IFDS, ())
-        waiting += inside if isinstance(inside, tuple) else (inside,)
+        below = page.get(_SUB_IFDS, ()) if inside else ()
+        waiting += below if isinstance(below, tuple) else (below,)
         waiting += [page.next] * (chain or at != start)
     if not seen:
         raise OSError("the file is cut: there is no page where it should be")
 
 
-def _describe(at: int, page: ImageFileDirectory_v2) -> Layout:
+def describe_page(at: int, page: ImageFileDirectory_v2) -> Layout:
+    """How a page's samples lie, by its tags."""
+
     def numbers(tag: int, default: tuple[int, ...]) -> tuple[int, ...]:
         value = page.get(tag, default)
         return tuple(value) if isinstance(value, tuple) else (value,)
@@ -294,7 +303,7 @@ def _describe(at: int, page: ImageFileDirectory_v2) -> Layout:
     count = _number(page, 277, jpeg)
     bits = bits[:count] if len(bits) > 1 else bits * min(count, 65_536)
     kinds = {_KINDS.get(one, "complex") for one in numbers(_FORMAT, (1,))}
-    profile = page.get(_PROFILE)
+    profile, said = page.get(_PROFILE), page.get(270, "")
     return Layout(
         at=at,
         size=(_number(page, 256, 0), _number(page, 257, 0)),
@@ -306,6 +315,7 @@ def _describe(at: int, page: ImageFileDirectory_v2) -> Layout:
         extra=numbers(338, ()),
         orientation=_number(page, 274, 1),
         profile=profile if isinstance(profile, bytes) else None,
+        description=str(said, "latin-1") if isinstance(said, bytes) else str(said),
     )
 
 

@@ -126,7 +126,8 @@ def predict(
 
     Images are decoded ahead in threads while the network runs, and no more than a few batches of
     them are in memory, whatever their number. The model is read, and its network found, before
-    this returns; images are looked at as the results are taken.
+    this returns; images are looked at as the results are taken. Depth, range, channels and profiles
+    of their pixels are those with which the model learned.
 
     Parameters
     ----------

@@ -6,8 +6,9 @@ import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +27,7 @@ from featx.config import (
 )
 from featx.data.inputs import Picture, list_pictures
 from featx.data.loading import load_batches
-from featx.decoding.pixel_format import read_colours
+from featx.decoding.pixel_format import Seen, read_colours
 from featx.errors import DatasetError, DeviceError, ExtractionError, WeightsError
 from featx.extraction.shared_runner import SharedRunner, share_runner
 from featx.features.cache import find_cache_dir, is_asked_for, prepare_cache
@@ -40,9 +41,6 @@ from featx.network.catalogue import (
     read_stored_hash,
     stored_path,
 )
-
-if TYPE_CHECKING:
-    pass
 
 _KNOWN = {"engine": ENGINES, "precision": PRECISIONS, "device": DEVICES}
 # What has to be equal for rows to mean the same. An engine's last bits do not.
@@ -80,6 +78,11 @@ class ResNet50Features(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         "last,layer3:max". One pass gives them.
     cache_dir : path, None or False
         Where rows are kept; None: FEATX_CACHE, else ./cache; False: nowhere.
+    depth : str
+        Of samples of 16 bits: "full" scales them by their type, "used 12" (or another number) as
+        if they had that many bits. What `extract` finds out by "used" takes all images at once.
+    sample_range, channels, profiles
+        See `featx.extract`.
 
     Attributes
     ----------
@@ -107,6 +110,10 @@ class ResNet50Features(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         num_workers: int | None = None,
         layers: str = LAST_LAYER,
         cache_dir: str | Path | bool | None = None,
+        depth: str = "full",
+        sample_range: tuple[float, float] | str | None = None,
+        channels: tuple[int, ...] | str | None = None,
+        profiles: str = "auto",
     ) -> None:
         self.weights = weights
         self.backbone = backbone
@@ -117,6 +124,10 @@ class ResNet50Features(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.num_workers = num_workers
         self.layers = layers
         self.cache_dir = cache_dir
+        self.depth = depth
+        self.sample_range = sample_range
+        self.channels = channels
+        self.profiles = profiles
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -206,10 +217,16 @@ class ResNet50Features(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             value = getattr(self, name)
             if value is not None and value < least:
                 raise DatasetError(f"{name}={value!r}: at least {least}, or None")
-        layers = add_features(self.layers)
+        if self.depth == "used":
+            raise DatasetError(
+                "depth='used' looks through all images, and a transformer has some at a time: say "
+                "how many bits they use, as in 'used 12'"
+            )
         return Choice(
-            engine=self.engine, precision=self.precision, backbone=self.backbone, layers=layers
-        )
+            engine=self.engine, precision=self.precision, backbone=self.backbone,
+            layers=add_features(self.layers), depth=self.depth, sample_range=self.sample_range,
+            channels=self.channels, profiles=self.profiles,
+        )  # fmt: skip
 
     def _find_home(self) -> Path | None:
         if self.cache_dir is True:
@@ -336,7 +353,8 @@ def _compute(
     """Run the network over images, and keep what it gives, whatever ends it."""
     digests = list(pictures)
     preprocessing = Preprocessing.from_dict(runner.made.preprocessing)
-    reading = read_colours(runner.made.colours)
+    seen = Seen()
+    reading = replace(read_colours(runner.made.colours), seen=seen)
 
     def load(i: int) -> npt.NDArray[np.uint8]:
         return pictures[digests[i]].load(preprocessing, digests[i], reading)
@@ -363,4 +381,5 @@ def _compute(
     finally:
         if cache is not None:
             cache.write(waiting)
+    seen.warn(reading)
     return rows | waiting

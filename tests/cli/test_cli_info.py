@@ -10,3 +10,4 @@ def test_info(run, photos, stored, tmp_path):
     text = run("info", out).stdout
     assert "27: 12 train, 6 val, 9 test; 0 skipped" in text
     assert "3: cat, dog, owl" in text
+    assert "colours      icc to srgb by littlecms" in text

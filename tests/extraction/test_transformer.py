@@ -445,3 +445,23 @@ def test_images_that_cannot_be_had(tmp_path, stored):
         ResNet50Features().transform([tmp_path / "bad.jpg"])
     with pytest.raises(WeightsError, match="unknown backbone 'vgg16'"):
         ResNet50Features(backbone="vgg16").fit(["a.jpg"])
+
+
+def test_pixels_are_read_as_the_parameters_say(stored, tmp_path, caplog):
+    grey = np.random.default_rng(0).integers(0, 4096, (64, 64), np.uint16)
+    deep, bright = tmp_path / "deep.png", tmp_path / "bright.png"
+    Image.fromarray(grey).save(deep)
+    Image.fromarray((grey.astype(int) * 255 // 4095).astype(np.uint8)).save(bright)
+    expected = ResNet50Features().transform([bright])
+    for options in ({"depth": "used 12"}, {"sample_range": (0, 4095)}, {"sample_range": "0,4095"}):
+        assert np.array_equal(ResNet50Features(**options).fit_transform([deep]), expected)
+    assert not caplog.messages
+    assert not np.array_equal(ResNet50Features(profiles="ignore").transform([deep]), expected)
+    assert "brightest sample 4,094 of 65,535 in 1 of 1 images" in caplog.text
+    for options, said in (
+        ({"depth": "used"}, "say how many bits they use, as in 'used 12'"),
+        ({"channels": "0,1"}, "expected one number from 0, or three"),
+        ({"profiles": "adobe"}, "unknown profiles 'adobe'"),
+    ):
+        with pytest.raises(DatasetError, match=said):
+            ResNet50Features(**options).fit([deep])

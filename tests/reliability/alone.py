@@ -1,6 +1,8 @@
-"""Nearly every command in a process without a network: `python alone.py PHOTOS`.
+"""Every command in a process without a network: `python alone.py PHOTOS [ray]`.
 
-Writes one JSON object: exit codes by command, and what was tried to reach.
+With `ray` the cluster of this machine alone, which needs its loopback. Writes one JSON object: exit
+codes by command, and what was tried to reach. Downloads themselves, which have to try, are not
+among them: `weights fetch` is of what is stored, and `data` without `--download`.
 """
 
 import ctypes
@@ -15,11 +17,15 @@ _REACHING = (
 )  # fmt: skip
 
 
+_HERE = ("127.0.0.1", "::1", "localhost")
+
+
 def refuse(event, told):
     """An audit hook, of children by fork as well: whoever reaches out is noted and fails."""
     if event in _REACHING:
-        to = told[-1] if event == "socket.connect" else told[1:]
-        if event != "socket.connect" or isinstance(to, tuple):  # a path is a socket of this machine
+        to = told[-1] if event in ("socket.connect", "socket.sendto") else told
+        # A path is a socket of this machine.
+        if isinstance(to, tuple) and to[0] not in _HERE:
             TRIED.append(f"{event} {to}")
             raise OSError("no network")
     elif event == "os.fork":
@@ -41,12 +47,40 @@ def reach_out_natively():
     libc.close(handle)
 
 
-def main(photos):
+COMMANDS = """
+    extract {photos} --split first:4,2 -o F.h5 --engine openvino
+    info F.h5
+    verify F.h5
+    fit F.h5 --clf logreg -o m.safetensors
+    finetune {photos} --split first:4,2 --epochs 1 -o tuned
+    compare {photos} --split first:4,2 --clf centroid --epochs 1 --engine openvino -o out
+    predict m.safetensors {photos}/cat
+    audit F.h5 --report audit.html
+    plan {photos} --split first:4,2 -o plan --engine openvino
+    extract --plan plan --shard 0
+    merge plan -o M.h5
+    export F.h5 --parquet F.parquet --npy F.npy
+    export m.safetensors --onnx m.onnx --openvino m.xml
+    doctor --batch-size 2
+    weights list
+    weights path imagenet1k-v1
+    weights fetch imagenet1k-v1
+    cache list
+    cache prune --all --yes
+    completion bash
+    data caltech256-animals --root nowhere
+    demo --epochs 1 --engine openvino
+"""
+RAY = "extract {photos} --split first:4,2 -o R.h5 --runner ray --workers 1 --weights W.safetensors"
+
+
+def main(photos, only=""):
     import torchvision
     from click.testing import CliRunner
     from featx.cli.main import main as app
     from shared import TINY, copy_modules, empty_network
 
+    from featx.data import samples
     from featx.network.catalogue import KNOWN, KnownWeights
 
     KNOWN["imagenet1k-v1"] = KnownWeights(TINY, False, "small and random")
@@ -56,33 +90,14 @@ def main(photos):
     def get_small_model(name, **options):
         return copy_modules(empty_network())
 
-    made = "--engine openvino"
-    lines = f"""
-        extract {photos} --split first:4,2 -o F.h5 {made}
-        info F.h5
-        verify F.h5
-        fit F.h5 --clf logreg -o m.safetensors
-        finetune {photos} --split first:4,2 --epochs 1 -o tuned
-        compare {photos} --split first:4,2 --clf centroid --epochs 1 {made} -o out
-        predict m.safetensors {photos}/cat
-        audit F.h5 --report audit.html
-        plan {photos} --split first:4,2 -o plan {made}
-        extract --plan plan --shard 0
-        merge plan -o M.h5
-        export F.h5 --parquet F.parquet --npy F.npy
-        export m.safetensors --onnx m.onnx --openvino m.xml
-        doctor --batch-size 2
-        weights list
-        weights path imagenet1k-v1
-        cache list
-        cache prune --all --yes
-        completion bash
-        data caltech256-animals --root nowhere
-    """
+    # Of the digits so few that this takes seconds.
+    samples.DIGITS_IMAGES, samples.DIGITS_SPLIT = 100, "first:4,2"
+    lines = (RAY if only == "ray" else COMMANDS).format(photos=photos)
     codes, said = {}, {}
     for line in filter(None, map(str.strip, lines.splitlines())):
-        # The doctor makes up parameters for the real one.
-        torchvision.models.get_model = real if line.startswith("doctor") else get_small_model
+        # The doctor makes up parameters for the real one, and a cluster's workers have no other.
+        whole = line.startswith("doctor") or only == "ray"
+        torchvision.models.get_model = real if whole else get_small_model
         done = CliRunner().invoke(app, line.split(), prog_name="featx")
         if done.exception is not None and not isinstance(done.exception, SystemExit):
             raise done.exception

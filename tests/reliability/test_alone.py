@@ -38,34 +38,60 @@ def cut_off():
     return words if can else []
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="namespaces of Linux")
-def test_no_command_reaches_out(drawn_photos, tiny_files, tmp_path):
-    pytest.importorskip("openvino")
+@pytest.fixture
+def run_alone(drawn_photos, tmp_path):
+    """Run alone.py where there is no network; what it found."""
     home = tmp_path / "home"
     home.mkdir()
-    words = cut_off()
-    told = {"HOME": str(home), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    told["FEATX_WEIGHTS"] = str(tiny_files(False).parent)  # of the narrow network that runs there
     # Where the user has agreed to everything.
     (home / "intel").mkdir()
     (home / "intel" / "openvino_telemetry").write_text("1")
-    environment = {k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY"}
-    done = subprocess.run(
-        [*words, sys.executable, alone.__file__, drawn_photos],
-        env=environment | told, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+
+    def run(words, weights, *more):
+        told = {"HOME": str(home), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        told["FEATX_WEIGHTS"] = str(weights)
+        environment = {k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY"}
+        done = subprocess.run(
+            [*words, sys.executable, alone.__file__, drawn_photos, *more],
+            env=environment | told, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert [str(p.relative_to(home)) for p in home.rglob("*") if p.is_file()] == [
+            "intel/openvino_telemetry"
+        ]
+        return json.loads(done.stdout)
+
+    return run
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="namespaces of Linux")
+def test_no_command_reaches_out(run_alone, tiny_files, app):
+    pytest.importorskip("openvino")
+    words = cut_off()
+    found = run_alone(words, tiny_files(False).parent)  # of the narrow network that runs there
+    assert {name.split()[0] for name in found["codes"]} == app.commands.keys()
     failed = {name for name, code in found["codes"].items() if code}
     assert failed == {"data caltech256-animals"}, [found["said"][name] for name in failed]
     assert found["tried"] == []
-    assert [str(p.relative_to(home)) for p in home.rglob("*") if p.is_file()] == [
-        "intel/openvino_telemetry"
-    ]
     if words:
         assert found["unrouted"] == 0
         assert found["control"] > 0
+
+
+@pytest.mark.ray
+@pytest.mark.skipif(not shutil.which("ip"), reason="the loopback has to be brought up")
+def test_nor_does_a_cluster_of_this_machine_alone(run_alone, tiny_files, empty_home):
+    pytest.importorskip("ray")
+    if not (words := cut_off()):
+        pytest.skip("no namespace of one's own is allowed")
+    shutil.copy(tiny_files(True), empty_home / "W.safetensors")
+    inside = [*words, "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
+    found = run_alone(inside, empty_home, "ray")
+    assert found["codes"] == {"extract photos": 0}, found["said"]
+    assert found["tried"] == []
+    assert found["unrouted"] == 0
+    assert found["control"] > 0
 
 
 def test_what_reaches_out_is_seen():
