@@ -51,7 +51,9 @@ def test_the_span_gives_the_same_classifier():
     rng = np.random.default_rng(0)
     X, y = rng.normal(2.0, 1.0, (30, 80)), rng.integers(0, 3, 30)
     span = span_rows(X)
-    assert span.basis.shape[1] == 30
+    assert span.basis.shape[1] == 29  # around their mean
+    assert np.allclose(span.basis.T @ span.basis, np.eye(29))
+    assert span_rows(np.ones((3, 80))).basis is None
     Z = span.project(X)
     assert np.allclose(Z @ Z.T, (X - X.mean(0)) @ (X - X.mean(0)).T)
     inside = LogisticRegression(C=0.1, tol=1e-10, max_iter=5000).fit(Z, y)
