@@ -9,8 +9,10 @@ of each class and the rest test, and fits logistic regression on each: with C ch
 of five folds of train and val and fitted on both, and by val accuracy, ties by log-loss, fitted on
 train, as featx 0.1.0 did; beside them the first rule without an early end of the path. `ways` tries
 what else could make the log-loss smaller, on the same splits, and as a bound what C, scaling and
-temperature would give if test itself chose them. `cost` has made-up features and gives what
-choosing and fitting takes in single fits at the chosen C. Prints one JSON object.
+temperature would give if test itself chose them. `cost` has made-up features and gives, for
+logistic regression and the support vector machine, what one path over C takes (fitted on the
+samples, judged by a fifth as many), what five folds of the samples take, and one fit at the
+chosen C; each with the last fit. Prints one JSON object.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -28,10 +30,11 @@ from heads import make_features
 from scipy.special import softmax
 
 from featx.arrays import Labels, Matrix
-from featx.config import C_GRID, SCALINGS
+from featx.config import C_GRID, SCALINGS, SVM_GRID
 from featx.features.file import read_features
 from featx.heads.logreg import fit_penalties, search_logreg
 from featx.heads.search import LinearFit, Search, Task, span_rows
+from featx.heads.svm import search_svm
 from featx.machine import describe_machine
 from featx.training.calibration import as_scores, judge_scores
 from featx.training.evaluation import evaluate
@@ -193,19 +196,29 @@ def measure_ways(
 
 
 def measure_cost(n_samples: int, n_classes: int) -> dict[str, Any]:
-    """Seconds of choosing C by folds and fitting, and of one fit at that C."""
-    X, y = make_features(n_samples, n_classes)
+    """Seconds of one path over C, of choosing by five folds, and of one fit, for each head."""
+    X, y = make_features(n_samples * 6 // 5, n_classes)
+    X, y, held = X[:n_samples], y[:n_samples], (X[n_samples:], y[n_samples:])
+    heads: dict[str, Any] = {}
+    for clf, search, grid in (("logreg", search_logreg, C_GRID), ("svm", search_svm, SVM_GRID)):
+        path, walked = clock(search, Task(X, y, held, grid))
+        folds, found = clock(search, Task(X, y, None, grid))
+        single, _ = clock(search, Task(X, y, None, [found.value]))
+        assert walked.choice is not None
+        assert found.choice is not None
+        heads[clf] = {
+            "C": found.value, "single": single, "path": path, "five folds": folds,
+            "tried": [walked.choice.tried, found.choice.tried],
+            "path in single fits": path / single, "five folds in single fits": folds / single,
+        }  # fmt: skip
+    return {"samples": n_samples, "classes": n_classes, "heads": heads}
+
+
+def clock(search: Callable[[Task], Search], task: Task) -> tuple[float, Search]:
+    """Seconds that a search takes, and what it finds."""
     begun = time.perf_counter()
-    found = search_logreg(Task(X, y, None, C_GRID))
-    whole = time.perf_counter() - begun
-    begun = time.perf_counter()
-    search_logreg(Task(X, y, None, [found.value]))
-    single = time.perf_counter() - begun
-    return {
-        "samples": n_samples, "classes": n_classes, "C": found.value, "seconds": whole,
-        "single": single, "fits": whole / single,
-        "tried": found.choice.tried if found.choice else None,
-    }  # fmt: skip
+    found = search(task)
+    return time.perf_counter() - begun, found
 
 
 def main() -> None:

@@ -92,6 +92,7 @@ PATH_MARGIN = 0.02
 PATH_PATIENCE = 3
 SAME_LOSS = 1e-6  # nats: log-losses that differ by less are equal
 TRIAL_TOLERANCE = 1e-5  # of svm's fits that only choose
+TRIAL_C = 100.0  # below it logistic regression's fits that only choose have a coarser tolerance
 MAX_REPEATS = 100  # of cross-validation: more tell nothing more
 FEW_IMAGES = 300  # labelled ones, below which one split says little
 
