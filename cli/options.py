@@ -19,6 +19,7 @@ from featx.config import (
     EPOCHS,
     FRAMINGS,
     LAST_LAYER,
+    MAX_BATCH_SIZE,
     MAX_SKIPPED,
     MEMORY_SHARE,
     ON_ERROR,
@@ -199,7 +200,7 @@ device_options = stack(device_option, num_workers_option)
 
 batch_size_option = click.option(
     "--batch-size",
-    type=click.IntRange(1),
+    type=click.IntRange(1, MAX_BATCH_SIZE),
     metavar="N",
     help=f"Images of one forward pass.  [default: {BATCH_SIZE}; on CUDA {CUDA_BATCH_SIZE}]",
 )

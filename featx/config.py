@@ -54,6 +54,7 @@ ON_ERROR = ("skip", "fail")
 # equally fast (docs/benchmarks.md), fewer waste less.
 BATCH_SIZE = 16
 CUDA_BATCH_SIZE = 128
+MAX_BATCH_SIZE = 1 << 16  # 39 GB of pixels: no forward pass is larger
 EPOCHS = 15  # the paper's
 TRAIN_BATCH_SIZE = 32
 # What the first and each later epoch of a baseline take, the prefix cache on, as multiples of the

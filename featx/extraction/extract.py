@@ -34,7 +34,7 @@ from featx.extraction.runner import build_runner
 from featx.features.cache import (
     OpenFiles,
     cache_path,
-    explain_denied,
+    explain_no_cache,
     find_cache_dir,
     find_making,
     open_made_alike,
@@ -228,7 +228,7 @@ def _extract(lookup: Lookup) -> Extraction:
     choice = request.settle_depth(inventory)
     place = request.output or lookup.cache_dir / "features.h5"
     n_numbers = BACKBONES[choice.backbone] + count_columns(choice.layers, choice.backbone)
-    with explain_denied(lookup.cache_dir) if request.output is None else nullcontext():
+    with explain_no_cache(lookup.cache_dir) if request.output is None else nullcontext():
         check_room(Path(place), inventory, n_numbers, choice.storage)
     runner, provenance = build_runner(
         inventory.first_paths,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import os
 import re
@@ -14,20 +13,16 @@ from featx.data.dataset import Dataset
 from featx.data.images import describe_decoder, read_decode
 from featx.data.inventory import Inventory
 from featx.decoding.pixel_format import describe_colours, read_colours
-from featx.errors import FeatureFileError, FeatxError, StorageError
+from featx.errors import FeatureFileError
 from featx.features.content import FeatureFile
 from featx.features.file import open_features, read_provenance_key
 from featx.features.ledger import count_held, has_groups, holds
 from featx.features.provenance import Choice, Provenance
 from featx.network.catalogue import KNOWN, name_weights, read_stored_hash
-from featx.storage.files import hash_json, write_text
+from featx.storage.files import explain_denied, hash_json, write_text
 from featx.storage.rows import file_state
-from featx.text import say_error
 
 log = logging.getLogger(__name__)
-
-# A folder that may not be written, or that a file is in the place of.
-_DENIED = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST}
 
 
 def find_cache_dir(cache_dir: str | Path | None = None) -> Path:
@@ -170,18 +165,10 @@ def find_differences(
     return tuple(dict.fromkeys(found))
 
 
-@contextlib.contextmanager
-def explain_denied(cache_dir: Path) -> Iterator[None]:
-    """Turn a refusal of the cache folder into a StorageError that says how to name another."""
-    try:
-        yield
-    except OSError as error:
-        if isinstance(error, FeatxError) or error.errno not in _DENIED:
-            raise
-        raise StorageError(
-            f"{cache_dir}: {say_error(error)}: features are kept there unless --cache-dir or "
-            "FEATX_CACHE names another folder"
-        ) from error
+def explain_no_cache(cache_dir: Path) -> contextlib.AbstractContextManager[None]:
+    """Say how another cache folder is named where this one is refused; see `explain_denied`."""
+    kept = "features are kept there unless --cache-dir or FEATX_CACHE names another folder"
+    return explain_denied(cache_dir, kept)
 
 
 def prepare_cache(cache_dir: Path) -> None:

@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 
 from featx.config import BACKBONE, BACKBONES, KERAS, TORCHVISION_V1, TORCHVISION_V2, Preprocessing
 from featx.errors import WeightsError
-from featx.storage.files import write_text
+from featx.storage.files import explain_denied, write_text
 
 WEIGHTS_MARK = "featx-weights"  # where a stored file's header holds its facts
 _NOTES = "files"  # a folder beside the stored weights; a note each, named by the tensors' hash
@@ -116,6 +116,12 @@ def find_weights_dir() -> Path:
     return home / "weights"
 
 
+def explain_no_weights() -> contextlib.AbstractContextManager[None]:
+    """Say how another weights folder is named where this one is refused; see `explain_denied`."""
+    kept = "weights are kept there unless FEATX_WEIGHTS names another folder"
+    return explain_denied(find_weights_dir(), kept)
+
+
 def stored_path(name: str) -> Path:
     """Where weights of this name are kept, whether they are there or not."""
     return find_weights_dir() / f"{name}.safetensors"
@@ -139,7 +145,8 @@ def _read_fact(path: Path, name: str, default: str | None = None) -> str | None:
 def list_stored() -> list[tuple[str, Path]]:
     """Names and files of the weights in the weights folder, known ones first."""
     folder = find_weights_dir()
-    files = {p.stem: p for p in sorted(folder.glob("*.safetensors"))} if folder.is_dir() else {}
+    with explain_no_weights():
+        files = {p.stem: p for p in sorted(folder.glob("*.safetensors"))} if folder.is_dir() else {}
     names = [n for n in KNOWN if n in files] + [n for n in files if n not in KNOWN]
     return [(name, files[name]) for name in names]
 
@@ -177,7 +184,9 @@ def describe_weights() -> list[dict[str, Any]]:
 def find_stored(name: str) -> Path:
     """The file of stored weights; raises WeightsError where there is none of that name."""
     path = stored_path(name)
-    if not path.is_file():
+    with explain_no_weights():
+        stored = path.is_file()
+    if not stored:
         raise WeightsError(f"{name} is not stored: {path} is not there; featx weights fetch {name}")
     return path
 

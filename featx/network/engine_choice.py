@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from featx.config import BATCH_SIZE, CUDA_BATCH_SIZE, LAST_LAYER
+from featx.config import BATCH_SIZE, CUDA_BATCH_SIZE, LAST_LAYER, MAX_BATCH_SIZE
 from featx.errors import DeviceError
 from featx.machine import has_openvino
 from featx.network.engine import Engine, TorchEngine, choose_device
@@ -65,6 +65,8 @@ def make_engine(
     """
     place = choose_device(device).type
     batch_size = batch_size or (CUDA_BATCH_SIZE if place == "cuda" else BATCH_SIZE)
+    if not 1 <= batch_size <= MAX_BATCH_SIZE:
+        raise DeviceError(f"batches of {batch_size} images: say from 1 to {MAX_BATCH_SIZE}")
     if engine == "openvino" and place != "cpu":
         raise DeviceError(f"--engine openvino runs on the CPU, and --device {device} is {place}")
     exact = "fp32" if precision == "auto" else precision
@@ -120,7 +122,9 @@ def _take_fastest(
                 cosine,
             )
         except (DeviceError, RuntimeError) as error:
-            log.warning("openvino refused, because it does not run here: %s", error)
+            # Its last line says why; those before it are places in its source.
+            said = (str(error).split("\n\n")[0].strip().splitlines() or ["no reason given"])[-1]
+            log.warning("openvino refused, because it does not run here: %s", said)
     return TorchEngine(weights, "cpu", batch_size, precision, layers)
 
 

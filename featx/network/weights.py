@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from featx.config import BACKBONE, BACKBONES, TORCH_SUFFIXES, TORCHVISION_V1, Preprocessing
 from featx.errors import WeightsError
@@ -137,8 +137,9 @@ def save_weights(weights: Weights, path: Path) -> None:
         "sha256": weights.sha256,
     }
     with write_whole(path) as temporary:
-        save_file(
-            weights.state, temporary, metadata={WEIGHTS_MARK: json.dumps(facts, sort_keys=True)}
+        # Written by ourselves, so that a full disk is an OSError.
+        temporary.write_bytes(
+            save(weights.state, metadata={WEIGHTS_MARK: json.dumps(facts, sort_keys=True)})
         )
 
 

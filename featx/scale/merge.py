@@ -16,7 +16,7 @@ from featx.extraction.place import examine_place
 from featx.extraction.result import Extraction, Making, finish, name_widths, summarise_found
 from featx.features.cache import (
     cache_path,
-    explain_denied,
+    explain_no_cache,
     find_cache_dir,
     prepare_cache,
 )
@@ -79,7 +79,7 @@ def merge(
         files = _open_shards(plan)
         _note_changes(plan, inventory)
     width = files[0].columns["features"].shape[1] + plan.provenance.n_columns
-    with explain_denied(home) if output is None else contextlib.nullcontext():
+    with explain_no_cache(home) if output is None else contextlib.nullcontext():
         size = check_room(path, inventory, width, plan.provenance.storage)
     if output is None:
         prepare_cache(home)

@@ -18,11 +18,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from featx.errors import ArgumentError, OutputExistsError, StorageError
+from featx.errors import ArgumentError, FeatxError, OutputExistsError, StorageError
 from featx.text import as_text, format_bytes, say_error
 
 _TEMPORARY = re.compile(r"(\..*)\.[0-9a-f]{32}\.tmp", re.DOTALL)
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+# A folder that may not be read or written, or that a file is in the place of.
+_DENIED = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST}
 _NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP}  # of some network and FUSE file systems
 _NAME_BYTES = 200  # of a temporary name; file systems take 255, and ours adds a number
 
@@ -60,9 +62,11 @@ def write_whole(path: Path) -> Iterator[Path]:
             sync(file.fileno())
         temporary.replace(path)
         fsync_folder(path.parent)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):  # the first error is the one to hear of
             temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename in (None, str(temporary)):
+            error.filename = str(path)  # what one has heard of
         raise
 
 
@@ -164,13 +168,36 @@ def explain_full(path: Path, needed: int, kept: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _FULL:
+        if not is_full(error):
             raise
         free = shutil.disk_usage(existing_folder(path.parent)).free
         raise StorageError(
             f"{path}: {say_error(error)}: about {format_bytes(needed)} are "
             f"needed and {format_bytes(free)} are free; {kept}"
         ) from error
+
+
+def is_full(error: OSError) -> bool:
+    """Whether a write failed for lack of room: of a disk, a quota or a limit on files."""
+    return error.errno in _FULL
+
+
+@contextlib.contextmanager
+def explain_denied(folder: Path, kept: str) -> Iterator[None]:
+    """Turn a refusal of a folder into a StorageError that says how to name another.
+
+    Parameters
+    ----------
+    folder : Path
+    kept : str
+        What is kept there, and what names another, as a clause.
+    """
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, FeatxError) or error.errno not in _DENIED:
+            raise
+        raise StorageError(f"{folder}: {say_error(error)}: {kept}") from error
 
 
 def check_writable(path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from featx.config import MODEL_SCHEMA
 from featx.errors import ModelError, OutputExistsError
@@ -224,7 +224,9 @@ def write_model(model: Model, path: Path) -> Model:
     # to batch norm's counters.
     arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     with write_whole(path) as temporary:
-        save_file(arrays, temporary, metadata={_MARK: json.dumps(facts, sort_keys=True)})
+        # Written by ourselves, so that a full disk is an OSError.
+        told = {_MARK: json.dumps(facts, sort_keys=True)}
+        temporary.write_bytes(save(arrays, metadata=told))
     return replace(model, path=path)
 
 

@@ -153,3 +153,9 @@ def test_what_a_file_has_is_gone_on_with(both, stored, photos, tmp_path):
     shutil.copy(photos / "cat" / "00.jpg", photos / "cat" / "copy.jpg")
     done = extract(photos, precision="auto", output=rough, batch_size=4)
     assert (done.precision, done.engine, done.extracted) == ("bf16", describe_engine("torch"), 0)
+
+
+@pytest.mark.parametrize("batch_size", [-1, 65_537, 10**30])
+def test_no_batch_is_larger_than_any_memory(tiny_weights, batch_size):
+    with pytest.raises(DeviceError, match=f"batches of {batch_size} images: say from 1 to 65536"):
+        make_engine(tiny_weights, None, batch_size=batch_size)

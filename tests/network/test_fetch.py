@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from featx.errors import WeightsError
+from featx.errors import StorageError, WeightsError
 from featx.network import fetch
 from featx.network.fetch import resolve_weights
 
@@ -182,3 +182,12 @@ def test_a_file_put_there_by_hand(random_state, tmp_path):
     assert resolve_weights("mine").name == "file:mine"
     with pytest.raises(WeightsError, match=r"is not the file that featx stores under this name"):
         resolve_weights("keras-imagenet")
+
+
+@pytest.mark.parametrize("name", ["auto", "imagenet1k-v2"])
+def test_a_weights_folder_that_is_refused_says_how_to_name_another(name, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("FEATX_WEIGHTS", str(tmp_path / "file" / "weights"))
+    monkeypatch.setattr("featx.network.fetch._check_reachable", None)  # it is not got that far
+    with pytest.raises(StorageError, match="not a directory: weights are kept there unless FEATX"):
+        resolve_weights(name)

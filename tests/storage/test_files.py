@@ -1,3 +1,4 @@
+import errno
 import stat
 
 import pytest
@@ -43,3 +44,15 @@ def test_hashes(tmp_path):
         "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     )
     assert hash_json({"a": 1, "b": 2}) == hash_json({"b": 2, "a": 1})
+
+
+def test_a_write_that_fails_names_the_file_that_was_to_be(tmp_path):
+    def fail(*told):
+        with write_whole(tmp_path / "new" / "x") as file:
+            raise OSError(errno.ENOSPC, "No space left on device", *(str(file) for _ in told))
+
+    for told in ((), ("the temporary file",)):
+        with pytest.raises(OSError, match="No space") as caught:
+            fail(*told)
+        assert caught.value.filename == str(tmp_path / "new" / "x")
+    assert list((tmp_path / "new").iterdir()) == []
