@@ -96,7 +96,7 @@ def strip(line):
 
 @pytest.fixture
 def desk(photos, stored, monkeypatch):
-    """What the pages take for granted: photos/, the same by split, new/, two CSVs, weights."""
+    """What pages take for granted: photos/, the same by split and burst, new/, CSVs, weights."""
     folder = photos.parent / "desk"
     folder.mkdir()
     shutil.move(photos, folder / "photos")
@@ -111,9 +111,11 @@ def desk(photos, stored, monkeypatch):
             place = int(path.stem)
             split = "train" if place < 5 else "val" if place < 7 else "test"
             writer.writerow([path.relative_to(folder / "photos"), path.parent.name, split])
-            there = folder / "sorted" / split / path.parent.name / path.name
-            there.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(path, there)
+            burst = f"{path.parent.name}-{place // 2}"
+            for home in (Path("sorted", split), Path("bursts")):
+                there = folder / home / path.parent.name / (burst if home.name == "bursts" else "")
+                there.mkdir(parents=True, exist_ok=True)
+                shutil.copy(path, there)
     monkeypatch.chdir(folder)
     return folder
 
