@@ -252,14 +252,12 @@ class HashedRows:
         return replace(self, dataset=self.dataset.select(keep), hashes=self.hashes[keep])
 
 
-def join_copies(
-    groups: npt.NDArray[np.str_], hashes: npt.NDArray[np.str_]
-) -> npt.NDArray[np.int64]:
+def join_copies(groups: npt.NDArray[Any], hashes: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     """Groups as numbers from 0; those that share a file of the same bytes, by any way, are one.
 
     Parameters
     ----------
-    groups, hashes : ndarray of shape (n_samples,), str
+    groups, hashes : ndarray of shape (n_samples,), str or int
 
     Returns
     -------
