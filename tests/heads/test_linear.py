@@ -20,8 +20,8 @@ from featx.training.trials import know_nothing, plan_folds
 # Enough steps for the checks' tiny problems; the defaults are for thousands of features.
 @parametrize_with_checks(
     [
-        LinearClassifier(epochs=60, learning_rate=0.05),
-        LinearClassifier(epochs=60, learning_rate=0.05, class_weight="balanced"),
+        LinearClassifier(epochs=20, learning_rate=0.1),
+        LinearClassifier(epochs=20, learning_rate=0.1, class_weight="balanced"),
     ]
 )
 def test_scikit_learns_contract(estimator, check):
