@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from made_features import TRAINABLE, add_layers, allow, make_features, thin_grids, write
+from shared import PROVENANCE
 
 from featx import config
 from featx.heads.fit import fit
@@ -27,7 +28,7 @@ def features(provenance, tmp_path, monkeypatch):
 
 
 def measure(features, clf, **options):
-    fit(make_features(features.provenance), clf, epochs=1)  # for what is imported and kept
+    fit(make_features(PROVENANCE), clf, epochs=1)  # for what is imported and kept
     tracemalloc.start()
     fit(features, clf, **options)
     peak = tracemalloc.get_traced_memory()[1]

@@ -21,10 +21,15 @@ IN_BLOCKS = [clf for clf in TRAINABLE if clf != "svm"]
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
-    """Blocks of 31 rows, a shorter way to shuffle, and every sixth value of the grids."""
+    """Blocks of 31 rows, and a shorter way to shuffle."""
     monkeypatch.setattr(config, "BLOCK_BYTES", 4 * 40 * 31)
     monkeypatch.setattr(config, "SHUFFLE_CHUNK", 4)
     monkeypatch.setattr(config, "SHUFFLE_BUFFER", 70)
+
+
+@pytest.fixture(autouse=True)
+def short_grids(monkeypatch):
+    """Every sixth value of every grid."""
     thin_grids(monkeypatch, slice(None, None, 6))
 
 
