@@ -178,7 +178,8 @@ def fit_blocks(
     """
     objective = BlockLogistic(X, y, class_weight)
     with limit_scipy():
-        s, V = eigh(objective.covariance(), overwrite_a=True)
+        # Symmetric, so that its transpose is it in LAPACK's order, which alone is overwritten.
+        s, V = eigh(objective.covariance().T, overwrite_a=True)
     coef = np.zeros((objective.n_outputs, X.shape[1]))
     intercept = np.zeros(objective.n_outputs)
     spread = (1 - 1 / objective.n_classes) / objective.n_classes
