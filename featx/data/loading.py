@@ -21,6 +21,7 @@ from featx.decoding.picture import Source, may_be_deep
 from featx.decoding.pixel_format import Reading, Seen
 from featx.errors import ImageError
 from featx.machine import count_cores
+from featx.timing import Meter
 
 Item = TypeVar("Item", bound=np.generic)
 
@@ -172,8 +173,9 @@ def find_depth(paths: Iterable[Path], reading: Reading, num_workers: int) -> str
                 open_rgb(path, reading=reading)
         return np.empty(0, np.uint8)
 
-    for _ in load_batches(look, list_positions(), _LOOKED_AT, num_workers):
-        pass
+    with Meter("depth", None, False) as meter:
+        for batch in load_batches(look, list_positions(), _LOOKED_AT, num_workers):
+            meter.update(len(batch.rows))
     bits = seen.used_bits()
     return "full" if bits == 16 else f"used {bits}"
 
@@ -202,8 +204,12 @@ def leave_out_undecodable(
             return Skipped(path, digest, error.kind, error.reason)
         return None
 
-    tried = joblib.Parallel(n_jobs=count_cores(), prefer="threads", batch_size=16)(
-        joblib.delayed(try_open)(i) for i in range(len(rows.hashes))
+    n = len(rows.hashes)
+    looking = joblib.Parallel(
+        n_jobs=count_cores(), prefer="threads", batch_size=16, return_as="generator"
+    )
+    tried = list(
+        Meter("look", n, False).watch(looking(joblib.delayed(try_open)(i) for i in range(n)))
     )
     seen.warn(reading)
     skipped = [*rows.unread, *(one for one in tried if one is not None)]

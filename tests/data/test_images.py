@@ -95,7 +95,7 @@ def test_what_is_no_image_says_why(tmp_path):
     assert reason(tmp_path / "text.jpg") == "not an image"
     assert reason(tmp_path / "gone.jpg") == "no such file or directory"
     (tmp_path / "page.jpg").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
-    assert reason(tmp_path / "page.jpg") == "not an image"
+    assert reason(tmp_path / "page.jpg") == "not an image: a PostScript drawing"
     (tmp_path / "folder.jpg").mkdir()
     assert reason(tmp_path / "folder.jpg") == "is a directory"
     whole = draw_photo(tmp_path / "whole.jpg", 0, 0).read_bytes()
