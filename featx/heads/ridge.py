@@ -113,7 +113,7 @@ def sum_rows(X: Samples, y: Labels, class_weight: str | None = None) -> RidgePat
     target = 2 * each / total - 1  # its mean
     products = 2 * by_class - (1 + target)[:, None] * by_class.sum(axis=0)
     squares -= np.outer(total * mean, mean)
-    s, V = eigh(squares, overwrite_a=True)
+    s, V = eigh(squares.T, overwrite_a=True)  # columns lie in one piece: no copy
     if len(counts) == 2:
         products, target = products[1:], target[1:]
     return RidgePath(weight, float(total), mean, target, np.maximum(s, 0), V, products @ V)

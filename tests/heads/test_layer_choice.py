@@ -99,6 +99,15 @@ def test_a_saved_head_reads_its_layers_again(told, thin, clf, layers, tmp_path):
         assert np.allclose(mine, fitted.outcome.probabilities[split], atol=1e-6)
 
 
+def test_a_model_of_before_there_were_layers_reads_the_last(told, tmp_path):
+    fitted = fit(told, "centroid", choose_on="val", refit=False)
+    del fitted.outcome.details["layers"]
+    write_model(fitted, tmp_path / "m.safetensors")
+    old = read_model(tmp_path / "m.safetensors")
+    found = predict_features(old, told)[told.rows("test")]
+    assert np.allclose(found, fitted.outcome.probabilities["test"], atol=1e-6)
+
+
 @pytest.mark.parametrize("clf", ["logreg", "ridge", "centroid"])
 def test_blocks_find_what_memory_finds(blank, thin, clf, tmp_path, monkeypatch):
     monkeypatch.setattr("featx.config.BLOCK_BYTES", 1 << 16)
