@@ -57,9 +57,12 @@ def describe_shortage(error: BaseException) -> str | None:
         if "can't start new thread" in said:
             return _NO_THREADS
         if isinstance(cause, MemoryError) or any(one in said.lower() for one in _NO_MEMORY):
-            first = f" ({said.splitlines()[0]:.200})" if said else ""
+            # The line that says it: numpy puts advice on other things before.
+            lines = said.splitlines() or [""]
+            line = next((x for x in lines if any(one in x.lower() for one in _NO_MEMORY)), lines[0])
+            told = f" ({line.strip():.200})" if line else ""
             return (
-                f"there is not enough memory for this{first}: allow the process more (ulimit -v, "
+                f"there is not enough memory for this{told}: allow the process more (ulimit -v, "
                 "a container's limit), or do less at a time by --batch-size, --num-workers and "
                 "--max-memory"
             )

@@ -60,7 +60,11 @@ class FeatxGroup(click.Group):
             ctx.exit(130)
         except OSError as error:
             # Click ends quietly where nobody reads stdout any more.
-            if error.errno in (None, errno.EPIPE):
+            if error.errno == errno.EPIPE:
+                raise
+            if (shortage := describe_shortage(error)) is not None:
+                raise click.ClickException(printable(shortage)) from error
+            if error.errno is None:
                 raise
             raise _explain(error) from error
         except Exception as error:

@@ -28,6 +28,8 @@ def fail(first, then):
         (ImportError("libtorch.so: failed to map segment from shared object"), "(libtorch.so: "),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "not enough"),
         (RuntimeError("std::bad_alloc"), "not enough memory"),
+        (OSError("libgomp.so.1: failed to map segment"), "(libgomp.so.1: failed to map segment)"),
+        (ImportError("READ THIS!\n\nE: libx.so: failed to map segment from\n"), "(E: libx.so: "),
         (ValueError("no thread of the kind"), None),
         (RuntimeError(), None),
     ],
