@@ -44,6 +44,12 @@ from .output import say, start_speaking
     metavar="NAME|FILE",
     help="Of --clf imagenet: where the last layer is.  [default: by the features' own name]",
 )
+@click.option(
+    "--strangers",
+    is_flag=True,
+    help="Also learn what predict needs for --unknown and --sets: a fit for each class, twenty at "
+    "most, and one for each fold.",
+)
 @train_options
 @cv_option
 @max_memory_option
@@ -77,6 +83,7 @@ def fit(
       featx fit F.h5 --clf svm --scale standard --calibrate -o svm.safetensors
       featx fit F.h5 --clf ridge --cv 5x5
       featx fit F.h5 --layers last
+      featx fit F.h5 --strangers
       featx fit F.h5 --clf linear --epochs 30 --max-memory 3GB
     """
     progress = start_speaking(verbose, quiet)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +70,8 @@ def render_model(
         from featx.report.layers import say_read
 
         parts.append(f"{say_read(model)}.")
+    if outcome.details.get("strangers"):
+        parts.append(_say_strangers(outcome.details["strangers"]))
     if outcome.details.get("val_is_test"):
         parts.append("There is no test: val is the test here, and folds of train chose.")
     if crossed is not None:
@@ -82,6 +84,21 @@ def render_model(
 
         parts += say_few(labelled)
     return "\n\n".join([*parts, f"model: {printable(str(model.path))}"])
+
+
+def _say_strangers(told: Mapping[str, Any]) -> str:
+    """Which score tells strangers, how well it told classes that were left out, and the others."""
+    begun = f"strangers: {told['score']}"
+    if told["auroc"]:
+        areas = {name: f"{100 * area:.1f} %" for name, area in told["auroc"].items()}
+        interval = told["auroc_ci95"]
+        within = "" if interval is None else f", 95 % interval {format_interval(interval)}"
+        others = ", ".join(f"{n} {area}" for n, area in areas.items() if n != told["score"])
+        begun += (
+            f" tells a class that was left out with an AUROC of {areas[told['score']]} (mean of "
+            f"{told['classes']}{within}; {others})"
+        )
+    return f"{begun}; calibrated on {told['images']} out-of-fold images"
 
 
 def render_predictions(predictions: Iterable[Prediction]) -> Iterator[str]:

@@ -107,6 +107,12 @@ CALIBRATION_BINS = 15  # Guo et al. 2017
 CURVE_SIZES = (1, 2, 5, 10, 20)  # train images per class
 CURVE_DRAWS = 5
 RANDOM_DRAWS = 5  # of splits that divide groups, beside the one that does not
+# Strangers: what a score of them is fitted from, and how it is chosen.
+NEAREST_STRANGER = 1  # which neighbour's distance counts; of few rows more say less
+NEAREST_KEPT = 5000  # known rows at most that a model file keeps: 20 MB of 2048 float16
+RESIDUAL_DIMS = 1000  # of the principal space at most: Wang et al. 2022, of 2048 features
+STRANGER_CLASSES = 20  # that are left out, one after the other, to choose; of more, so many drawn
+SAME_AUROC = 0.002  # mean areas that differ by less are equal
 MAX_SKIPPED = 0.05  # fraction of images that may be skipped before the exit code says so
 
 # Where features are more than memory holds.

@@ -24,7 +24,7 @@ FLOORS = [
     {"storage", "timing"},
     {"decoding"},
     {"data", "network", "training"},
-    {"features"},
+    {"features", "novelty"},
     {"doctor", "extraction", "finetuning", "heads"},
     {"auditing", "comparison", "deployment", "scale"},
     {"report"},

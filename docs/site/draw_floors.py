@@ -30,6 +30,7 @@ PLACES = {
     "finetuning": (765, "the network in every epoch"),
     "doctor": (925, "this machine"),
     "features": (560, "the feature store: HDF5"),
+    "novelty": (790, "strangers, sets of classes"),
     "data": (150, "which images, which pixels"),
     "network": (350, "weights, ResNet50, engines"),
     "training": (890, "epochs, metrics, models"),

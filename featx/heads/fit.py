@@ -9,6 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from featx.arrays import Labels, Matrix
 from featx.config import AUTO_LAYERS, EPOCHS
 from featx.data.splits import find_untrainable, promote_val
 from featx.errors import FeatureFileError, ModelError
@@ -19,15 +22,23 @@ from featx.heads.head import Head
 from featx.heads.kind import HeadOptions, find_kind
 from featx.heads.memory import describe_reading
 from featx.heads.recipe import (
+    Pool,
     Trained,
+    join_pool,
     make_recipe,
     plan_reading,
     read_grid,
     train_head,
+    train_quietly,
 )
+from featx.heads.search import Task
 from featx.machine import describe_machine
+from featx.novelty.learning import Novelty, learn_novelty
+from featx.storage.blocks import take_columns
 from featx.training.metrics import score_labels
 from featx.training.model import Model, Outcome, check_place, write_model
+from featx.training.scaling import fit_scaler
+from featx.training.trials import Trial
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +60,7 @@ def fit(
     views: Sequence[Features] = (),
     weights: str | None = None,
     max_memory: int | None = None,
+    strangers: bool = False,
     output: str | Path | None = None,
     overwrite: bool = False,
 ) -> Model:
@@ -105,6 +117,9 @@ def fit(
         Bytes that fitting may take, beside what Python and its libraries do. Features for which
         that is too little are read in blocks, as often as the head needs them. None:
         `MEMORY_SHARE` of what the process may use.
+    strangers : bool
+        Also learn what `featx.predict` needs for `unknown` and `sets`; see `learn_novelty`. It
+        changes nothing else. It takes a fit for each class, twenty at most, and one for each fold.
     output : path, optional
         Write the model there.
     overwrite : bool
@@ -123,7 +138,7 @@ def fit(
         `layers` are none, or the features lack them.
     ModelError
         An unknown choice, a C that is not positive, weights other than the features', `calibrate`
-        of linear without val.
+        of linear without val, `strangers` where there are no folds or too little memory.
     BudgetError
         `max_memory` is too little even for reading in blocks, or for a head that cannot.
     OutputExistsError
@@ -159,14 +174,23 @@ def fit(
     data = take_splits(held, reading.in_blocks, sets)
     if recipe["calibrate"] and kind.grid is None and "val" not in data:
         raise ModelError(f"{where} has no val images, and calibrate needs them: give a split")
+    if strangers and reading.in_blocks:
+        raise ModelError(
+            f"{where} is more than memory holds, and strangers are learned from rows in memory: "
+            "give more by max_memory, or leave strangers out"
+        )
     if output is not None:
         check_place(Path(output), recipe, overwrite)
     prior = None if kind.prior is None else kind.prior(held, weights)
     started = time.perf_counter()
     more = stack_views(held, views if recipe["views"] else (), reading.in_blocks, sets)
-    trained = train_head(data, recipe, prior, more, take_kin(held))
+    kin = take_kin(held)
+    trained = train_head(data, recipe, prior, more, kin)
     seconds = time.perf_counter() - started
     head = Head(clf, held.classes, trained.scaler, trained.search.fit, trained.search.temperature)
+    novelty = None
+    if strangers:
+        novelty = _learn_novelty(join_pool(data, more, kin), recipe, trained, prior, head)
     found = {s: head.predict_proba(X) for s, (X, _) in data.items() if s != "train"}
     if trained.held is not None:  # val belongs to what it learned from, or to what chose
         found["val"] = trained.held
@@ -193,11 +217,46 @@ def fit(
                 **trained.learned.details,
                 "val_is_test": promoted is not None,
                 "alike": alike,
+                **({} if novelty is None else {"strangers": novelty.details}),
             },
         ),
-        arrays=head.to_arrays(),
+        arrays={**head.to_arrays(), **({} if novelty is None else novelty.to_arrays())},
     )
     return model if output is None else write_model(model, Path(output))
+
+
+def _learn_novelty(
+    pool: Pool, recipe: Mapping[str, Any], trained: Trained, prior: Any, head: Head
+) -> Novelty:
+    """Learn strangers and sets of what the head learned from, its choices being made."""
+    kind, learned, scaler = find_kind(recipe["clf"]), trained.learned, trained.scaler
+    settings = dict(recipe)
+    if learned.best_epoch is not None:  # without val the last epoch is kept, and nothing chosen
+        rate = learned.details["chosen"]["value"]
+        settings |= {"epochs": learned.best_epoch, "learning_rate": rate}
+
+    def refit(X: Matrix, y: Labels) -> Head:
+        rows = take_columns(X, scaler.columns)
+        fresh = fit_scaler(scaler.kind, rows, scaler.level is not None)
+        fresh = replace(fresh, columns=scaler.columns)
+        scaled = fresh.apply(X)
+        task = Task(
+            X=scaled,
+            y=y,
+            grid=() if kind.grid is None else [learned.search.value],
+            trial=None if kind.grid is None else Trial(scaled, y, (), "nothing", "nothing"),
+            seed=recipe["seed"],
+            class_weight=None if recipe["class_weight"] == "none" else recipe["class_weight"],
+            settings=settings,
+            prior=prior,
+            rough=True,
+        )
+        fit = train_quietly(kind, task).search.fit
+        return Head(recipe["clf"], (), fresh, fit, learned.search.temperature)
+
+    n = len(pool.y) if recipe["refit"] else pool.n_train
+    rows, kin = np.asarray(pool.X)[:n], pool.kin.take(np.arange(n))
+    return learn_novelty(rows, pool.y[:n], kin, head, refit, recipe["seed"])
 
 
 def _describe(recipe: Mapping[str, Any], trained: Trained) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from featx.config import BACKBONE, LAST_LAYER
 from featx.errors import ModelError
 from featx.features.outputs import find_own
 from featx.heads.kind import find_kind
-from featx.heads.search import Fit
-from featx.storage.blocks import Samples, gather
+from featx.heads.search import Fit, LinearFit
+from featx.storage.blocks import Blocks, Samples, gather
 from featx.training.model import Model
 from featx.training.scaling import Scaler
 
@@ -46,6 +46,19 @@ class Head:
     def predict(self, X: Samples) -> Labels:
         """Codes of the most probable classes, shape (n_samples,)."""
         return gather(self.scaler.apply(X), lambda rows: self._predict(rows).argmax(axis=1))
+
+    def decide(self, X: Matrix) -> tuple[Matrix, npt.NDArray[np.float64]]:
+        """Rows, scaled, and their logits, whose softmax probabilities are."""
+        scaled = self.scaler.apply(X)
+        assert not isinstance(scaled, Blocks)
+        return scaled, self.fit.decide(scaled) / self.temperature
+
+    @property
+    def layer(self) -> tuple[Matrix, Matrix] | None:
+        """Coefficients and intercepts from scaled rows to logits, where the head is linear."""
+        if not isinstance(self.fit, LinearFit):
+            return None
+        return self.fit.coef / self.temperature, self.fit.intercept / self.temperature
 
     def _predict(self, scaled: Matrix) -> npt.NDArray[np.float64]:
         probabilities: npt.NDArray[np.float64] = softmax(

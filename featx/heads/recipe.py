@@ -218,7 +218,7 @@ def train_head(
     kin : mapping of str to Kin, optional
         Which rows of "train" and "val" are related; None: none are.
     """
-    pool = _join_pool(data, more, kin)
+    pool = join_pool(data, more, kin)
     task = Task(
         X=pool.X,
         y=pool.y,
@@ -251,7 +251,7 @@ def train_head(
 
 def _choose_scaling(
     data: Mapping[str, tuple[Samples, Labels]],
-    pool: _Pool,
+    pool: Pool,
     recipe: Mapping[str, Any],
     task: Task,
 ) -> _Found:
@@ -274,7 +274,7 @@ def _take_best(found: Sequence[_Found]) -> _Found:
 
 
 @dataclass(frozen=True)
-class _Pool:
+class Pool:
     """Train's rows, views of them, and after these val's; not scaled."""
 
     X: Samples
@@ -287,11 +287,12 @@ class _Pool:
         return len(self.y) > self.n_train
 
 
-def _join_pool(
+def join_pool(
     data: Mapping[str, tuple[Samples, Labels]],
     more: tuple[Samples, Labels] | None,
     kin: Mapping[str, Kin] | None,
-) -> _Pool:
+) -> Pool:
+    """One after the other what a head learns from and what chooses; see `train_head`."""
     X, y = data["train"]
     X_val, y_val = data.get("val", (None, y[:0]))
     if kin is None:
@@ -306,12 +307,12 @@ def _join_pool(
     if X_val is not None:
         rows, labels, kins = [*rows, X_val], [*labels, y_val], [*kins, kin["val"]]
     joined = X if len(rows) == 1 else join_rows(rows)
-    return _Pool(joined, np.concatenate(labels), join_kin(kins), n_train)
+    return Pool(joined, np.concatenate(labels), join_kin(kins), n_train)
 
 
 def _train_by_grid(
     data: Mapping[str, tuple[Samples, Labels]],
-    pool: _Pool,
+    pool: Pool,
     recipe: Mapping[str, Any],
     task: Task,
 ) -> _Found:
@@ -321,7 +322,7 @@ def _train_by_grid(
     X = pool.X if n == len(pool.y) else pool.X[:n]
     scaler = fit_scaler(recipe["scale"], X, recipe["level"])
     task = replace(task, X=scaler.apply(X), y=pool.y[:n], trial=trial)
-    learned = _train(find_kind(recipe["clf"]), task)
+    learned = train_quietly(find_kind(recipe["clf"]), task)
     found, choice = learned.search, learned.search.choice
     assert choice is not None
     if recipe["refit"] and pool.has_val and found.chosen_by != "given":
@@ -336,7 +337,7 @@ def _train_by_grid(
     return choice.loss, Trained(learned, scaler, held, val_is)
 
 
-def _plan_trial(pool: _Pool, recipe: Mapping[str, Any]) -> Trial | None:
+def _plan_trial(pool: Pool, recipe: Mapping[str, Any]) -> Trial | None:
     """What chooses; None where nothing can, or need."""
     tells = pool.has_val and (recipe["refit"] or recipe["choose_on"] == "folds")
     tempered = not find_kind(recipe["clf"]).logits or recipe["calibrate"]
@@ -361,7 +362,7 @@ def _plan_trial(pool: _Pool, recipe: Mapping[str, Any]) -> Trial | None:
 
 def _train_by_epochs(
     data: Mapping[str, tuple[Samples, Labels]],
-    pool: _Pool,
+    pool: Pool,
     recipe: Mapping[str, Any],
     task: Task,
 ) -> _Found:
@@ -377,14 +378,14 @@ def _train_by_epochs(
         scale, level = recipe["scale"], recipe["level"]
         trial = Trial(pool.X, pool.y, folds, name, "train", scale, level=level)
         task = replace(task, trial=trial)
-    learned = _train(find_kind(recipe["clf"]), task)
+    learned = train_quietly(find_kind(recipe["clf"]), task)
     loss = None
     if val is not None:
         loss = log_loss(val[1], learned.search.predict_proba(val[0]))
     return loss, Trained(learned, scaler)
 
 
-def _train(kind: Kind, task: Task) -> Learned:
+def train_quietly(kind: Kind, task: Task) -> Learned:
     """Train one head; what libraries remark is left to what is said of the fit itself.
 
     Of few images of many classes, constant columns and scales far apart they speak in their own

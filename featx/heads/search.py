@@ -119,6 +119,8 @@ class Task:
         What the recipe says beside, for heads that say more.
     prior : object
         What the head was given beside features; see `Kind.prior`.
+    rough : bool
+        The fit is not kept, and may be as rough as those that choose; see `Way.try_path`.
     """
 
     X: Samples
@@ -133,6 +135,7 @@ class Task:
     others: Mapping[str, tuple[Samples, Labels]] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     prior: Any = None
+    rough: bool = False
 
 
 def spread_classes(coef: Matrix, intercept: Matrix) -> tuple[Matrix, Matrix]:
@@ -268,7 +271,8 @@ def search_grid(way: Way, task: Task, choice: Choice | None = None) -> Search:
         Where the head has a way of its own to choose.
     """
     choice = choice or choose(way, task)
-    (fit,) = way.fit_path(task.X, task.y, [choice.value])
+    path = (way.try_path if task.rough else None) or way.fit_path
+    (fit,) = path(task.X, task.y, [choice.value])
     return Search(fit, choice.value, choice.by, choice.temperature, choice)
 
 

@@ -37,6 +37,15 @@ def test_fit_linear_as_text(run, features, tmp_path):
     assert run("fit", features, "--clf", "logreg", "-o", out, "--overwrite").exit_code == 0
 
 
+def test_strangers_are_told_of(run, features, tmp_path):
+    done = run("fit", features, "--clf", "centroid", "--strangers")
+    assert done.exit_code == 0
+    assert "strangers: " in done.stdout
+    assert "a class that was left out with an AUROC of" in done.stdout
+    told = json.loads(run("fit", features, "--clf", "centroid", "--strangers", "--json").stdout)
+    assert f"calibrated on {told['strangers']['images']} out-of-fold images" in done.stdout
+
+
 def test_features_without_labels(run, photos, stored, tmp_path):
     run("extract", photos / "cat", "-o", tmp_path / "U.h5", "-q")
     done = run("fit", tmp_path / "U.h5")

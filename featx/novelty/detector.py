@@ -1,0 +1,125 @@
+"""A score of strangers and what it gave rows that are known: from a row to its p-value."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from featx.arrays import Matrix
+from featx.errors import ModelError
+from featx.novelty.scores import SCORES, Numbers, Score
+from featx.training.model import Model
+
+Kept = TypeVar("Kept")
+
+_HELD, _SCORE = "strangers.held", "strangers.score."  # names of arrays in a model file
+
+
+@dataclass(frozen=True)
+class Detector:
+    """What tells strangers.
+
+    Attributes
+    ----------
+    name : str
+        Of `SCORES`.
+    score : Score
+    held : ndarray of shape (n_held,), float64
+        Ascending: scores of known rows by fits that saw neither them nor their relatives.
+    """
+
+    name: str
+    score: Score
+    held: Numbers
+
+    def find_p_values(self, scores: Numbers) -> Numbers:
+        """How rarely a known row is as strange: (1 + those at least so strange) / (n + 1).
+
+        A conformal p-value (Vovk et al. 2005): of rows like the held ones a share r at most has
+        one of r or less, whatever the score.
+        """
+        n = len(self.held)
+        found: Numbers = (1 + n - np.searchsorted(self.held, scores, side="left")) / (n + 1)
+        return found
+
+    def measure(self, X: Matrix, logits: Matrix) -> tuple[Numbers, Numbers]:
+        """Scores and p-values of rows, scaled as the head has them, shape (n_samples,) each."""
+        scores = self.score.measure(X, logits)
+        return scores, self.find_p_values(scores)
+
+    def check_rate(self, rate: float, where: object) -> None:
+        """See `check_enough`."""
+        check_enough(rate, len(self.held), f"--unknown {rate:g}", where)
+
+    def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """What a model file keeps of it."""
+        kept = {_SCORE + name: array for name, array in self.score.to_arrays().items()}
+        return {_HELD: self.held, **kept}
+
+    @classmethod
+    def from_arrays(cls, name: str, arrays: Mapping[str, npt.NDArray[Any]]) -> Detector:
+        """The inverse of `to_arrays`; raises KeyError where one is missing."""
+        own = {n.removeprefix(_SCORE): a for n, a in arrays.items() if n.startswith(_SCORE)}
+        return cls(name, SCORES[name].from_arrays(own), arrays[_HELD])
+
+
+def load_detector(model: Model) -> Detector:
+    """The detector in a model.
+
+    Raises
+    ------
+    ModelError
+        It has none, or arrays are missing.
+    """
+    return read_kept(model, lambda told: Detector.from_arrays(told["score"], model.arrays))
+
+
+def read_kept(model: Model, read: Callable[[Mapping[str, Any]], Kept]) -> Kept:
+    """What a model keeps of novelty, by what its details tell of it.
+
+    Raises
+    ------
+    ModelError
+        It keeps nothing, or arrays are missing.
+    """
+    where, told = model.path or model.name, model.outcome.details.get("strangers")
+    if told is None and model.kind != "head":
+        raise ModelError(
+            f"{where} is a fine-tuned network, and heads alone learn strangers and sets: fit one "
+            "with featx fit F.h5 --strangers, or take --threshold"
+        )
+    if told is None:
+        raise ModelError(
+            f"{where} was fitted without strangers and sets: fit it again with featx fit F.h5 "
+            f"--clf {model.name} --strangers"
+        )
+    try:
+        return read(told)
+    except (KeyError, TypeError) as error:
+        raise ModelError(f"{where} is damaged: it lacks {error}") from error
+
+
+def find_floor(rate: float) -> int:
+    """How many held images a conformal threshold at a rate needs: ceil(1 / rate) - 1."""
+    return math.ceil(round(1 / rate, 9)) - 1
+
+
+def check_enough(rate: float, n: int, asked: str, where: object) -> None:
+    """Check that n held images can say what is rarer than `rate`.
+
+    Raises
+    ------
+    ModelError
+        The rarest that they can call it is 1 / (n + 1), and that is more than `rate`.
+    """
+    if n < find_floor(rate):
+        raise ModelError(
+            f"{asked} needs {find_floor(rate)} or more images that the model was not fitted on "
+            f"(1 / rate - 1), and {where} was calibrated on {n}: ask for {1 / (n + 1):.2g} or "
+            "more, or add images"
+        )

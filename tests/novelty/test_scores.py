@@ -1,0 +1,86 @@
+import numpy as np
+import pytest
+from scipy.spatial.distance import cdist
+from sklearn.decomposition import PCA
+
+from featx.novelty import scores
+from featx.novelty.scores import SCORES, Energy, Known, Neighbour, Probability, Residual
+
+
+@pytest.fixture
+def known():
+    rng = np.random.default_rng(0)
+    X = rng.normal(1, 1, (60, 12)).astype(np.float32)
+    layer = rng.normal(0, 1, (3, 12)), rng.normal(0, 1, 3)
+    return Known(X, X @ layer[0].T + layer[1], layer)
+
+
+def test_probability_and_energy_by_hand():
+    logits = np.log([[6.0, 3.0, 1.0], [1.0, 1.0, 2.0]])
+    X = np.zeros((2, 1), np.float32)
+    assert Probability().measure(X, logits) == pytest.approx(np.log([4 / 6, 1]))
+    assert Energy().measure(X, logits) == pytest.approx(-np.log([10.0, 4.0]))
+    sure = Probability().measure(X, np.array([[50.0, 0.0], [60.0, 0.0]]))
+    assert sure == pytest.approx([-50, -60])  # of probabilities that are both 1 in float64
+
+
+def test_the_nearest_row_is_scipys(known, monkeypatch):
+    monkeypatch.setattr(scores, "_QUERIES", 4)
+    queries = np.random.default_rng(1).normal(0, 1, (9, 12)).astype(np.float32)
+    expected = np.sort(cdist(queries, known.X, "cosine"), axis=1)
+    found = Neighbour.fit(known).measure(queries, np.empty((9, 3)))
+    assert found == pytest.approx(expected[:, 0], abs=2e-3)  # float16
+    monkeypatch.setattr(scores, "NEAREST_STRANGER", 3)
+    found = Neighbour.fit(known).measure(queries, np.empty((9, 3)))
+    assert found == pytest.approx(expected[:, 2], abs=2e-3)
+
+
+def test_of_many_rows_some_are_kept(known, monkeypatch):
+    monkeypatch.setattr(scores, "NEAREST_KEPT", 7)
+    kept = Neighbour.fit(known)
+    assert kept.rows.shape == (7, 12)
+    assert kept.rows.dtype == np.float16
+    assert np.array_equal(kept.rows, Neighbour.fit(known).rows)
+
+
+def test_the_residual_is_what_pca_leaves_over(known):
+    found = Residual.fit(known)
+    coef, intercept = known.layer
+    assert coef @ found.origin + intercept == pytest.approx(0, abs=1e-5)  # logits of the origin
+    centred = known.X - found.origin
+    # Principal directions about the origin are those of the rows and their mirror images.
+    pca = PCA(6).fit(np.concatenate([centred, -centred]))
+    left = np.linalg.norm(centred - pca.inverse_transform(pca.transform(centred)), axis=1)
+    scale = known.logits.max(1).mean() / left.mean()
+    expected = scale * left + Energy().measure(known.X, known.logits)
+    assert found.measure(known.X, known.logits) == pytest.approx(expected, rel=1e-4, abs=1e-4)
+
+
+@pytest.mark.parametrize("n", [9, 60])
+def test_few_rows_and_many_have_the_same_directions(known, n):
+    centred = known.X[:n] - 0.5
+    wide = np.concatenate([centred, np.zeros((n, 70), np.float32)], axis=1)
+    narrow = scores._find_directions(centred if n > 12 else wide, 2)
+    other = scores._find_directions(wide, 2)
+    assert other.T @ other == pytest.approx(np.eye(2), abs=1e-5)
+    assert abs(other[:12].T @ narrow[:12]) == pytest.approx(np.eye(2), abs=1e-3)
+    top = np.linalg.svd(centred)[2][:2]
+    assert np.linalg.norm(top @ other[:12]) == pytest.approx(np.sqrt(2), abs=1e-4)
+
+
+def test_what_cannot_be_had_is_none(known):
+    assert Residual.fit(Known(known.X, known.logits)) is None  # no linear head
+    assert Residual.fit(Known(known.X[:3], known.logits[:3], known.layer)) is None
+    same = np.repeat(known.X[:1], 60, axis=0)
+    kept = Residual.fit(Known(same, known.logits, known.layer))
+    assert kept is None or np.isfinite(kept.measure(known.X, known.logits)).all()
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_what_is_far_off_is_a_stranger_and_survives_a_file(known, name):
+    score = SCORES[name].fit(known)
+    back = SCORES[name].from_arrays(score.to_arrays())
+    logits = known.logits
+    assert np.array_equal(back.measure(known.X, logits), score.measure(known.X, logits))
+    far = np.full((1, 12), -8.0, np.float32)  # the other way round, with no class ahead
+    assert score.measure(far, np.zeros((1, 3))) > np.median(score.measure(known.X, logits))

@@ -1,0 +1,40 @@
+import numpy as np
+import pytest
+
+from featx.errors import ModelError
+from featx.novelty.sets import Calibration
+
+
+def test_limits_by_hand():
+    # Class 0 has nine rows, which 90 % needs at least; class 1 has four, class 2 none.
+    scores = np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.15, 0.25, 0.35, 0.95])
+    labels = np.array([0] * 9 + [1] * 4)
+    found = Calibration(scores, labels).find_limits(0.9, 3, "m")
+    assert found.own.tolist() == [True, False, False]
+    # Of nine the rank ceil(10 * 0.9) = 9; of thirteen ceil(14 * 0.9) = 13.
+    assert found.limits == pytest.approx([0.9, 0.95, 0.95])
+    lower = Calibration(scores, labels).find_limits(0.75, 3, "m")
+    # Of nine ceil(7.5) = 8, of four ceil(3.75) = 4, of thirteen ceil(10.5) = 11.
+    assert lower.limits == pytest.approx([0.8, 0.95, 0.8])
+    probabilities = np.array([[0.1, 0.05, 0.85], [0.05, 0.9, 0.05]])
+    assert found.find_sets(probabilities).tolist() == [[True, True, True], [False, True, True]]
+
+
+def test_too_few_images_are_said():
+    with pytest.raises(ModelError, match=r"--sets 0.9 needs 9 or more .* m was calibrated on 8"):
+        Calibration(np.zeros(8), np.zeros(8, np.int64)).find_limits(0.9, 1, "m")
+
+
+def test_each_class_is_covered():
+    rng = np.random.default_rng(0)
+    covered = []
+    for _ in range(200):
+        y = np.repeat([0, 1], [19, 300])
+
+        def draw(y):  # class 0 is harder by far
+            return rng.beta(np.where(y == 0, 4, 1), 4)
+
+        found = Calibration(draw(y), y).find_limits(0.9, 2, "m")
+        new = np.repeat([0, 1], 200)
+        covered.append((draw(new) <= found.limits[new]).reshape(2, -1).mean(axis=1))
+    assert np.mean(covered, axis=0) == pytest.approx([0.9, 0.9], abs=0.02)
