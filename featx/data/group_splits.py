@@ -93,14 +93,22 @@ def _note_shares(
         [np.bincount(target[s], count[s], n_classes) for s in (sides[group] == k for k in range(3))]
     )
     empty = [SPLITS[s] for s in range(3) if fractions[s] > 0 and not images[s].sum()]
-    if empty:
-        raise DatasetError(
-            f"{found.source}: {asked} leaves {' and '.join(empty)} without any image: there are "
-            f"{n_groups} groups, and a group has to stay whole; divide them more finely, or ask "
-            "for fewer splits, such as 0.8,0,0.2"
-        )
     whole = images.sum(axis=0)
     alone = np.bincount(target, minlength=n_classes) == 1
+    if empty:
+        why = (
+            "a group has to stay whole; divide them more finely, or ask for fewer splits, such as "
+            "0.8,0,0.2"
+        )
+        if alone.all():
+            why = (
+                "each class has all its images in one, which train needs: group by what divides a "
+                "class, such as the animal or the day"
+            )
+        raise DatasetError(
+            f"{found.source}: {asked} leaves {' and '.join(empty)} without any image: there are "
+            f"{n_groups} groups, and {why}"
+        )
     names = np.array(found.classes)
     if alone.any():
         each = [f"{name} ({n:.0f})" for name, n in zip(names[alone], whole[alone], strict=True)]

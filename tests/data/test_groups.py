@@ -200,7 +200,7 @@ def test_groups_that_no_rule_can_share_out(photos, said):
         read_dataset(two, "0.7,0.1,0.2", group="site")
     # Every class is one group: nothing could test any.
     by_class = write_rows(photos / "all.csv", list_sites(photos, lambda name, _: name))
-    with pytest.raises(DatasetError, match=r"leaves val and test without any image: there are 3 "):
+    with pytest.raises(DatasetError, match=r"val and test .* 3 groups, and each class has all its"):
         read_dataset(by_class, "0.7,0.1,0.2", group="site")
     one = write_rows(
         photos / "all.csv", list_sites(photos, lambda name, i: "home" if name == "owl" else i % 5)
