@@ -18,13 +18,14 @@ from typing import Any
 import torch
 
 from featx.errors import WeightsError
-from featx.text import list_some
+from featx.text import list_some, say_error
 
 log = logging.getLogger(__name__)
 
 # Keys under which training programs keep the network, in the order in which they are looked for.
 _HOLDERS = ("state_dict", "model_state_dict", "model_state", "model", "network", "net", "weights")
 _FIRST, _LAST = "conv1.weight", "fc."  # of every network here
+_BEGINNINGS = (b"PK\3\4", b"\x80")  # of the archive that torch writes, and of the older pickle
 _GLOBAL = re.compile(r"GLOBAL ([\w.]+)")  # what torch's loader names where it refuses a kind
 
 
@@ -36,6 +37,13 @@ def read_pth(path: Path) -> dict[str, Any]:
     WeightsError
         It holds anything but plain tensors, numbers and text, or is none of torch's files.
     """
+    try:
+        with path.open("rb") as file:
+            begins = file.read(4)
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read: {say_error(error)}") from error
+    if not begins.startswith(_BEGINNINGS):
+        raise WeightsError(f"{path} is not a file that torch.save wrote: it begins as none does")
     try:
         with (
             warnings.catch_warnings(),
@@ -132,7 +140,9 @@ def _say_refused(said: str) -> str:
     elif found := _GLOBAL.search(said):
         what = f"it holds a {found[1]}"
     else:
-        return said.splitlines()[0]
+        # torch advises to load it without the check: that is what runs code.
+        first = said.splitlines()[0]
+        return "it holds something else, or is damaged" if "weights_only" in first else first
     return (
         f"{what}; in the program that made it, torch.save(model.state_dict(), 'weights.pth') saves "
         "what featx reads"

@@ -19,6 +19,8 @@ from featx.network.catalogue import FROM_FILE, WEIGHTS_MARK
 from featx.network.state_dict import find_network, read_pth
 from featx.storage.files import write_whole
 
+_HALVES = (torch.float16, torch.bfloat16)
+
 
 @dataclass(frozen=True)
 class Weights:
@@ -90,8 +92,8 @@ def check_state(
     Returns
     -------
     dict of str to Tensor
-        With counters that old files lack (``num_batches_tracked``) filled in, and float16, as
-        torchvision keeps Wide ResNet's first weights, made float32; contiguous.
+        With counters that old files lack (``num_batches_tracked``) filled in, and numbers of 16
+        bits, as torchvision keeps Wide ResNet's first weights, made float32; contiguous.
 
     Raises
     ------
@@ -100,7 +102,7 @@ def check_state(
     """
     wrong: list[str] = []
     state = {
-        name: tensor.float() if getattr(tensor, "dtype", None) == torch.float16 else tensor
+        name: tensor.float() if getattr(tensor, "dtype", None) in _HALVES else tensor
         for name, tensor in state.items()
     }
     optional = {n for n in expected if n.startswith("fc.") or n.endswith("num_batches_tracked")}

@@ -114,3 +114,24 @@ def test_a_pickled_model_says_how_to_save_its_parameters(tmp_path):
         match=r"it holds a torch.nn.modules.linear.Linear; .*torch.save\(model.state_dict\(\)",
     ):
         read_pth(tmp_path / "whole.pth")
+
+
+def test_what_torch_did_not_write_is_not_loaded_at_all(tmp_path):
+    for content in (b"", b"<html>weights_only=False</html>", b"hello"):
+        (tmp_path / "page.pth").write_bytes(content)
+        with pytest.raises(WeightsError, match=r"page\.pth is not a file that torch\.save wrote"):
+            read_pth(tmp_path / "page.pth")
+    # Nobody is advised to do without the check.
+    (tmp_path / "cut.pth").write_bytes(b"\x80\x02}q\0(X")
+    with pytest.raises(WeightsError) as caught:
+        read_pth(tmp_path / "cut.pth")
+    assert "weights_only" not in str(caught.value)
+
+
+def test_numbers_of_16_bits_are_made_those_of_32():
+    def make(v):
+        return torch.zeros(v.shape, dtype=torch.bfloat16 if v.is_floating_point() else v.dtype)
+
+    halved = {name: make(v) for name, v in EXPECTED.items()}
+    checked = check_state(halved, EXPECTED, "x.pth")
+    assert {v.dtype for v in checked.values()} == {torch.float32, torch.int64}
