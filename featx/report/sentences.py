@@ -195,9 +195,9 @@ def say_groups(comparison: Comparison) -> list[str]:
     lines = [
         f"Images come in groups ({counts}), and one observation is a group: 95 % intervals (of "
         "accuracies, means per class, classes, differences, ECE and its bins) are from a cluster "
-        "bootstrap over groups, or where all of a group's kind are right, or wrong, Wilson's with "
-        "each group as one image; p-values are from a sign-flip permutation over groups, "
-        "Holm-corrected. The verdict asks the intervals of differences."
+        "bootstrap over groups, or where every image counted is right, or every one wrong, "
+        "Wilson's with each group as one image; p-values are from a sign-flip permutation over "
+        "groups, Holm-corrected. The verdict asks the intervals of differences."
     ]
     if not keeps_groups_whole(features):
         lines.append(
