@@ -48,7 +48,7 @@ from .output import say, start_speaking
     "--strangers",
     is_flag=True,
     help="Also learn what predict needs for --unknown and --sets: a fit for each class, twenty at "
-    "most, and one for each fold.",
+    "most, and one for each of twenty folds.",
 )
 @train_options
 @cv_option

@@ -112,6 +112,10 @@ NEAREST_STRANGER = 1  # which neighbour's distance counts; of few rows more say 
 NEAREST_KEPT = 5000  # known rows at most that a model file keeps: 20 MB of 2048 float16
 RESIDUAL_DIMS = 1000  # of the principal space at most: Wang et al. 2022, of 2048 features
 STRANGER_CLASSES = 20  # that are left out, one after the other, to choose; of more, so many drawn
+# That calibrate: what learned from a fifth less is visibly less sure of what it did not see, and
+# known images would be refused and covered otherwise than asked (docs/unknown.md).
+STRANGER_FOLDS = 20
+BEYOND = 10  # held images beyond a limit at a rate, for a class to have a limit of its own in sets
 SAME_AUROC = 0.002  # mean areas that differ by less are equal
 MAX_SKIPPED = 0.05  # fraction of images that may be skipped before the exit code says so
 

@@ -119,7 +119,8 @@ def fit(
         `MEMORY_SHARE` of what the process may use.
     strangers : bool
         Also learn what `featx.predict` needs for `unknown` and `sets`; see `learn_novelty`. It
-        changes nothing else. It takes a fit for each class, twenty at most, and one for each fold.
+        changes nothing else. It takes a fit for each class, twenty at most, and one for each of
+        twenty folds.
     output : path, optional
         Write the model there.
     overwrite : bool

@@ -13,7 +13,7 @@ from scipy.stats import t
 from sklearn.metrics import roc_auc_score
 
 from featx.arrays import Labels, Matrix
-from featx.config import CONFIDENCE, SAME_AUROC, STRANGER_CLASSES
+from featx.config import CONFIDENCE, SAME_AUROC, STRANGER_CLASSES, STRANGER_FOLDS
 from featx.errors import ModelError
 from featx.novelty.detector import Detector
 from featx.novelty.scores import SCORES, Known, Numbers, Score
@@ -65,7 +65,8 @@ def learn_novelty(
     For each class, or for `STRANGER_CLASSES` that a seed draws, one fit learns without the class
     and without a fold of the others: the area under the ROC curve is that of the class's rows
     against the fold's, none of which the fit saw. The score with the highest mean area is taken.
-    Then one fit for each fold scores the fold's rows, which are what p-values and sets go by.
+    Then one fit for each of `STRANGER_FOLDS` folds scores the fold's rows, which are what p-values
+    and sets go by.
 
     Parameters
     ----------
@@ -170,7 +171,7 @@ def _choose(areas: Mapping[str, list[float]]) -> tuple[str, str]:
 def _score_folds(pool: _Pool, name: str) -> tuple[Numbers, Numbers, Labels]:
     """Out-of-fold rows: how strange each is, 1 - its class's probability, and its class."""
     found: list[tuple[Numbers, Numbers, Labels]] = []
-    for inside, outside in pool.folds:
+    for inside, outside in plan_folds(pool.y, pool.kin, pool.seed, STRANGER_FOLDS):
         classes, codes = np.unique(pool.y[inside], return_inverse=True)
         outside = outside[np.isin(pool.y[outside], classes)]  # to the others it is no stranger
         if len(classes) < 2 or not len(outside):

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.arrays import Labels, Matrix
+from featx.config import BEYOND
 from featx.novelty.detector import check_enough, find_floor, read_kept
 from featx.novelty.scores import Numbers
 from featx.training.model import Model
@@ -39,8 +40,9 @@ class Calibration:
         Split-conformal prediction (Vovk et al. 2005; Papadopoulos et al. 2002) with the score
         1 - probability (Sadinle, Lei and Wasserman 2019): the limit is the held score of rank
         ceil((n + 1) coverage). It is each class's own (Vovk 2012, Mondrian), so that every class is
-        covered alike, where the class has `find_floor` held rows; the others share the limit of
-        all rows, which covers them on average only.
+        covered alike, where the class has so many held rows that `BEYOND` of them are expected
+        beyond the limit, 99 at 0.9: by fewer it would be set by chance. The others share the limit
+        of all rows, which covers them on average only.
 
         Raises
         ------
@@ -51,7 +53,7 @@ class Calibration:
         check_enough(rate, len(self.scores), f"--sets {coverage:g}", where)
         pooled = _find_limit(self.scores, coverage)
         counts = np.bincount(self.labels, minlength=n_classes)
-        own = counts >= find_floor(rate)
+        own = counts >= find_floor(rate / BEYOND)
         limits = np.full(n_classes, pooled)
         for k in np.flatnonzero(own):
             limits[k] = _find_limit(self.scores[self.labels == k], coverage)

@@ -72,10 +72,10 @@ def join_kin(parts: list[Kin]) -> Kin:
     )
 
 
-def plan_folds(y: Labels, kin: Kin, seed: int = 0) -> Folds:
+def plan_folds(y: Labels, kin: Kin, seed: int = 0, most: int = FOLDS) -> Folds:
     """Cut rows into folds that keep relatives together and classes' shares alike.
 
-    There are `FOLDS`, or as many as the smallest class has images (of groups: as it has groups, but
+    There are `most`, or as many as the smallest class has images (of groups: as it has groups, but
     two); a class of one image leaves none, and so does a single group.
 
     Parameters
@@ -84,6 +84,7 @@ def plan_folds(y: Labels, kin: Kin, seed: int = 0) -> Folds:
         Codes 0 to n_classes - 1, each at least once.
     kin : Kin
     seed : int
+    most : int
 
     Returns
     -------
@@ -97,7 +98,7 @@ def plan_folds(y: Labels, kin: Kin, seed: int = 0) -> Folds:
         smallest = int(np.bincount(labels, minlength=int(y.max()) + 1).min())
         if smallest < 2:
             return ()
-        cutter = StratifiedKFold(min(FOLDS, smallest), shuffle=True, random_state=seed)
+        cutter = StratifiedKFold(min(most, smallest), shuffle=True, random_state=seed)
         in_order = np.argsort(first)
         cuts = [in_order[out] for _, out in cutter.split(in_order, labels[in_order])]
     else:
@@ -108,7 +109,7 @@ def plan_folds(y: Labels, kin: Kin, seed: int = 0) -> Folds:
             return ()
         own = np.flatnonzero(~kin.view)
         grouped = StratifiedGroupKFold(
-            min(FOLDS, max(2, smallest), n_units), shuffle=True, random_state=seed
+            min(most, max(2, smallest), n_units), shuffle=True, random_state=seed
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # a class smaller than the folds is known

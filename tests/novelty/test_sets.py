@@ -2,10 +2,12 @@ import numpy as np
 import pytest
 
 from featx.errors import ModelError
+from featx.novelty import sets
 from featx.novelty.sets import Calibration
 
 
-def test_limits_by_hand():
+def test_limits_by_hand(monkeypatch):
+    monkeypatch.setattr(sets, "BEYOND", 1)
     # Class 0 has nine rows, which 90 % needs at least; class 1 has four, class 2 none.
     scores = np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.15, 0.25, 0.35, 0.95])
     labels = np.array([0] * 9 + [1] * 4)
@@ -25,11 +27,17 @@ def test_too_few_images_are_said():
         Calibration(np.zeros(8), np.zeros(8, np.int64)).find_limits(0.9, 1, "m")
 
 
+def test_a_class_of_few_has_the_limit_of_all():
+    y = np.repeat([0, 1], [98, 99])
+    found = Calibration(np.linspace(0, 1, 197), y).find_limits(0.9, 2, "m")
+    assert found.own.tolist() == [False, True]  # 10 / 0.1 - 1
+
+
 def test_each_class_is_covered():
     rng = np.random.default_rng(0)
     covered = []
     for _ in range(200):
-        y = np.repeat([0, 1], [19, 300])
+        y = np.repeat([0, 1], [99, 300])
 
         def draw(y):  # class 0 is harder by far
             return rng.beta(np.where(y == 0, 4, 1), 4)

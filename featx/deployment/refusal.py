@@ -1,0 +1,128 @@
+"""What is said of an image beside its classes: whether the model knows its like, and which set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from featx.arrays import Matrix
+from featx.errors import ModelError
+from featx.heads.head import Head
+from featx.novelty.detector import Detector, load_detector
+from featx.novelty.sets import Limits, load_calibration
+from featx.training.model import Model
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """What a model says of an image beside its classes.
+
+    Attributes
+    ----------
+    unknown : bool or None
+        Whether it is refused as a stranger; None where nobody asked.
+    p_value : float or None
+        How rarely an image like those that the model knows is as strange; see
+        `Detector.find_p_values`.
+    score : float or None
+        How strange it is, by the model's score.
+    classes : tuple of str or None
+        The set that holds the true class as often as was asked, the most probable first; None
+        where nobody asked.
+    """
+
+    unknown: bool | None = None
+    p_value: float | None = None
+    score: float | None = None
+    classes: tuple[str, ...] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values: what was asked for."""
+        told: dict[str, Any] = {}
+        if self.unknown is not None:
+            told |= {
+                "unknown": self.unknown, "p_value": self.p_value, "stranger_score": self.score
+            }  # fmt: skip
+        if self.classes is not None:
+            told |= {"set": list(self.classes)}
+        return told
+
+
+@dataclass(frozen=True)
+class Doubter:
+    """A head with what else is asked of it.
+
+    Attributes
+    ----------
+    head : Head
+    rate : float or None
+        Of images like those that it knows, so many are refused.
+    detector : Detector or None
+        Where there is a rate.
+    limits : Limits or None
+        Where sets are asked for.
+    """
+
+    head: Head
+    rate: float | None = None
+    detector: Detector | None = None
+    limits: Limits | None = None
+
+    def judge(self, X: Matrix, probabilities: Matrix) -> list[Doubt]:
+        """What is to be said of each row of features beside its probabilities."""
+        n = len(probabilities)
+        scores: npt.NDArray[np.float64] = np.full(n, np.nan)
+        p_values = scores
+        if self.detector is not None and self.rate is not None:
+            scores, p_values = self.detector.measure(*self.head.decide(X))
+        sets: Sequence[tuple[str, ...] | None] = [None] * n
+        if self.limits is not None:
+            inside = self.limits.find_sets(probabilities)
+            order = np.argsort(-probabilities, axis=1, kind="stable")
+            sets = [
+                tuple(self.head.classes[k] for k in row if member[k])
+                for row, member in zip(order, inside, strict=True)
+            ]
+        if self.rate is None:
+            return [Doubt(classes=one) for one in sets]
+        return [
+            Doubt(p <= self.rate, p, score, one)
+            for p, score, one in zip(p_values.tolist(), scores.tolist(), sets, strict=True)
+        ]
+
+
+def make_doubter(
+    model: Model, head: Head, unknown: float | None = None, sets: float | None = None
+) -> Doubter:
+    """Have ready what is asked of a model beside its classes.
+
+    Parameters
+    ----------
+    model : Model
+    head : Head
+        Of that model.
+    unknown : float, optional
+        Which share of images like those that it knows is refused, in (0, 1).
+    sets : float, optional
+        How often a set of classes holds the true one, in (0, 1).
+
+    Raises
+    ------
+    ModelError
+        The model keeps neither strangers nor sets, was calibrated on too few images, or a share is
+        none.
+    """
+    for name, share in (("unknown", unknown), ("sets", sets)):
+        if share is not None and not 0 < share < 1:
+            raise ModelError(f"{name} is {share}: it is a share between 0 and 1, such as 0.05")
+    where, detector, limits = model.path or model.name, None, None
+    if unknown is not None:
+        detector = load_detector(model)
+        detector.check_rate(unknown, where)
+    if sets is not None:
+        limits = load_calibration(model).find_limits(sets, len(model.classes), where)
+    return Doubter(head, unknown, detector, limits)
