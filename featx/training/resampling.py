@@ -112,7 +112,7 @@ def find_unfoldable(
     images = np.bincount(y, minlength=len(classes))
     apart = np.array([len(np.unique(groups[y == k])) for k in range(len(classes))])
     short = [
-        f"{name} has {images[k]}" + (f" in {apart[k]} groups" if apart[k] < images[k] else "")
+        f"{name} has {images[k]}" + (f" in {_count(apart[k])}" if apart[k] < images[k] else "")
         for k, name in enumerate(classes)
         if apart[k] < spec.folds
     ]
@@ -125,6 +125,10 @@ def find_unfoldable(
         f"groups stay together and count as one), but {', '.join(short)}: {less}"
         "find more images, or leave the class out"
     )
+
+
+def _count(n: int) -> str:
+    return f"{n} group" + "s" * int(n != 1)
 
 
 def draw_folds(y: Labels, groups: Labels, spec: Resampling, seed: int = 0) -> Iterator[Fold]:

@@ -171,7 +171,7 @@ def test_a_class_of_one_group(run, photos, stored, tmp_path):
     assert "2 folds choose C, k and the like instead of 5, since owl has 1 group" in fitted.stderr
     crossed = run("fit", out, "--clf", "ridge", "--cv", "2x3")
     assert crossed.exit_code == 1
-    assert "owl has 9 in 1 groups" in crossed.stderr
+    assert "owl has 9 in 1 group:" in crossed.stderr
     assert "find more images, or leave the class out" in crossed.stderr
 
 
