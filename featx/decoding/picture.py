@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 Source = Path | Image.Image
 
 _BYTES_PER_PIXEL = 8  # four channels of 16 bits: the largest that a file can need uncompressed
+_PACKED = {"L;2": 85, "L;4": 17}  # grey of 2 and 4 bits: what a sample's level is times
 _REASON = 150  # characters of a reason that are kept
 
 _rules_lock = threading.Lock()
@@ -182,8 +183,13 @@ def _scale_deep(
     """What Pillow gave as it is, or its samples of more than 8 bits as 8; `tile` says of which."""
     args = tile.args if tile is not None else ""
     rawmode = str(args[0] if isinstance(args, tuple) else args)
+    clear = image.info.get("transparency")  # of a grey PNG: a sample of its depth
     if image.format == "PNG" and image.mode in ("RGB", "RGBA") and rawmode.endswith(";16B"):
         return _scale_colours(image, rawmode, data, reading)
+    if rawmode in _PACKED and isinstance(clear, int):
+        # Pillow scales the samples, and leaves the one that is clear as it was.
+        image = image.copy()
+        image.info["transparency"] = clear * _PACKED[rawmode]
     kind, bits = "unsigned", 16
     if image.mode == "I" and image.format == "PPM":
         # Pillow has scaled it to 65,535 by the range in its header, where that is another.
@@ -198,7 +204,10 @@ def _scale_deep(
     values = np.asarray(image)
     if kind == "unsigned":
         values = values.astype(np.uint16)
-    return _put_levels(image, scale_samples(values, reading, kind=kind, bits=bits))
+    levels = scale_samples(values, reading, kind=kind, bits=bits)
+    if isinstance(clear, int):
+        levels = np.dstack([levels, np.where(values == clear, 0, 255).astype(np.uint8)])
+    return _put_levels(image, levels)
 
 
 def _scale_colours(image: Image.Image, rawmode: str, data: bytes, reading: Reading) -> Image.Image:
@@ -206,7 +215,9 @@ def _scale_colours(image: Image.Image, rawmode: str, data: bytes, reading: Readi
     upper = np.asarray(image)
     n_colours = {"LA": 1}.get(rawmode.split(";")[0], 3)
     brightest = int(upper[:, :, :n_colours].max())
-    if not data or (not reading.stated and (reading.seen is None or brightest >= 64)):
+    clear = image.info.get("transparency")  # a colour of that depth
+    enough = not reading.stated and (reading.seen is None or brightest >= 64) and clear is None
+    if not data or enough:
         if reading.seen is not None:
             reading.seen.note_samples(brightest << 8 | 255)
         return image
@@ -221,15 +232,20 @@ def _scale_colours(image: Image.Image, rawmode: str, data: bytes, reading: Readi
     samples = high[:, :, :n_colours].astype(np.uint16) << 8 | low[:, :, :n_colours]
     levels = scale_samples(samples, reading)
     if not reading.stated:
-        return image
+        if clear is None:
+            return image
+        levels = upper[:, :, :3]
     colours = np.repeat(levels, 3, axis=2) if n_colours == 1 else levels
-    return _put_levels(image, np.dstack([colours, upper[:, :, 3:]]))
+    alpha = upper[:, :, 3:]
+    if clear is not None:
+        alpha = np.where((samples == clear).all(axis=2, keepdims=True), 0, 255).astype(np.uint8)
+    return _put_levels(image, np.dstack([colours, alpha]))
 
 
 def _put_levels(image: Image.Image, levels: npt.NDArray[np.uint8]) -> Image.Image:
     """An image of those levels, with what is known of the one that they are of."""
     made = Image.fromarray(levels)
-    made.info = dict(image.info)
+    made.info = {name: told for name, told in image.info.items() if name != "transparency"}
     with contextlib.suppress(Exception):  # damaged EXIF is ignored, here as elsewhere
         made.getexif()[ExifTags.Base.Orientation] = image.getexif().get(
             ExifTags.Base.Orientation, 1

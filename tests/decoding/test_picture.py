@@ -2,6 +2,8 @@
 
 import hashlib
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -113,3 +115,87 @@ def test_reduced_scale_tells_the_size_that_it_left(tmp_path):
     found.save(stream, "PNG")
     same, whole = decode_picture(save(found, tmp_path / "b.png"), None, 50, None)
     assert whole == same.size == (201, 100)
+
+
+# EXIF's orientations 1 to 8 by what has to be done with the stored rows and columns.
+TURNS = [
+    lambda a: a, lambda a: a[:, ::-1], lambda a: a[::-1, ::-1], lambda a: a[::-1],
+    lambda a: a.swapaxes(0, 1), lambda a: np.rot90(a, -1),
+    lambda a: a[::-1, ::-1].swapaxes(0, 1), lambda a: np.rot90(a),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF", "HEIF", "JXL"])
+def test_every_orientation_of_every_format_is_applied_once(kind, tmp_path):
+    if kind == "HEIF":
+        pytest.importorskip("pillow_heif").register_heif_opener()
+    if kind == "JXL":
+        pytest.importorskip("pillow_jxl")
+    stored = np.zeros((32, 64, 3), np.uint8)
+    stored[:16, :16] = 255  # the corner that is top left as stored, and the one beside it
+    stored[:16, 48:] = 128
+    for number, turn in enumerate(TURNS, 1):
+        exif = Image.Exif()
+        exif[0x0112] = number
+        given = exif.tobytes() if kind in ("HEIF", "JXL") else exif
+        options = {"tiffinfo": {274: number}} if kind == "TIFF" else {"exif": given}
+        path = tmp_path / f"{number}.x"
+        Image.fromarray(stored).save(path, kind, quality=95, **options)
+        found = np.asarray(decode_picture(path, None, None, None)[0]).astype(int)
+        expected = turn(stored)
+        assert found.shape == expected.shape
+        assert np.abs(found - expected).mean() < 3, (kind, number)
+
+
+def write_png(bits, kind, values, *chunks):
+    """A PNG put together by hand: values of shape (height, samples in a row), below 2 ** bits."""
+
+    def chunk(name, data):
+        body = name + data
+        return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
+
+    places = np.arange(bits)[::-1]
+    lines = np.packbits(
+        (values[..., None] >> places & 1).astype(np.uint8).reshape(len(values), -1), 1
+    )
+    raw = b"".join(b"\0" + line.tobytes() for line in lines)
+    width = values.shape[1] // {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[kind]
+    head = struct.pack(">IIBBBBB", width, len(values), bits, kind, 0, 0, 0)
+    parts = [chunk(b"IHDR", head), *(chunk(*one) for one in chunks)]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        [*parts, chunk(b"IDAT", zlib.compress(raw)), chunk(b"IEND", b"")]
+    )
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
+def test_png_of_every_depth_with_a_colour_that_is_clear(bits, tmp_path):
+    most = 2**bits - 1
+    grey = np.array([[0, most, most // 2, 1]])
+    levels = grey * 255 // most
+    path = tmp_path / "x.png"
+
+    def decode(*told):
+        path.write_bytes(write_png(bits, *told))
+        return np.asarray(decode_picture(path, None, None, None)[0])[0].tolist()
+
+    def tell(clear):
+        pairs = zip(grey[0].tolist(), levels[0].tolist(), strict=True)
+        return [[255] * 3 if value == clear else [level] * 3 for value, level in pairs]
+
+    assert decode(0, grey) == tell(None)
+    for clear in grey[0].tolist():
+        assert decode(0, grey, (b"tRNS", struct.pack(">H", clear))) == tell(clear)
+    if bits >= 8:
+        colours = np.array([[0, 0, 0, 0, 0, most]])
+        assert decode(2, colours) == [[0, 0, 0], [0, 0, 255]]
+        for clear, said in ((0, [[255] * 3, [0, 0, 255]]), (most, [[0] * 3, [255] * 3])):
+            assert decode(2, colours, (b"tRNS", struct.pack(">HHH", 0, 0, clear))) == said
+        other = (b"tRNS", struct.pack(">HHH", 0, 0, most - 1))
+        assert decode(2, colours, other) == [[0, 0, 0], [0, 0, 255]]
+        assert decode(4, np.array([[0, 0, 0, most]])) == [[255] * 3, [0] * 3]
+        assert decode(6, np.array([[0, 0, 0, 0, most, 0, 0, most]])) == [[255] * 3, [255, 0, 0]]
+    if bits <= 8:
+        palette = (b"PLTE", bytes([10, 20, 30, 40, 50, 60]))
+        assert decode(3, np.array([[0, 1]]), palette) == [[10, 20, 30], [40, 50, 60]]
+        half = (b"tRNS", b"\0")
+        assert decode(3, np.array([[0, 1]]), palette, half) == [[255] * 3, [40, 50, 60]]
