@@ -18,6 +18,7 @@ from .completion import completion
 from .data import data
 from .demo import demo
 from .doctor import doctor
+from .explain import explain
 from .export import export
 from .extract import extract
 from .finetune import finetune
@@ -105,6 +106,7 @@ for _command in (
     plan,
     merge,
     predict,
+    explain,
     audit,
     info,
     verify,

@@ -46,6 +46,13 @@ if TYPE_CHECKING:
 @click.option(
     "-0", "--null", is_flag=True, help="Paths on stdin end with NUL, as find -print0 writes them."
 )
+@click.option(
+    "--explain",
+    "maps",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Also draw where each score comes from, into a new folder; see featx explain.",
+)
 @click.option("--weights", metavar="NAME|FILE", help="The network, where MODEL's is not found.")
 @engine_options
 @batch_size_option
@@ -57,6 +64,7 @@ def predict(
     model: Path,
     images: tuple[str, ...],
     table: Path | None,
+    maps: Path | None,
     jsonl: bool,
     null: bool,
     max_skipped: float,
@@ -99,16 +107,34 @@ def predict(
     named = [image for image in images if image != "-"]
     listed = read_names(null) if "-" in images else ()
     left_out = Leftovers()
-    found = predict(model, named, listed=listed, left_out=left_out, progress=progress, **options)
+    options |= {"listed": listed, "left_out": left_out, "progress": progress}
+    found: Iterable[Prediction | Skipped]
+    if maps is None:
+        found = predict(model, named, **options)
+    else:
+        found = _draw(model, named, maps, overwrite, options)
     tally = _Tally(found if table is None else record_predictions(found, table))
     if as_json:
         say(True, collect_predictions(tally, left_out).to_dict(), "")
     else:
         lines = map(_to_line, tally) if jsonl else render_predictions(tally.predictions())
-        # A reader who has seen enough ends the run, but not the writing of a CSV.
-        if not echo_lines(lines, lasting=table is not None) and table is None:
+        # A reader who has seen enough ends the run, but not the writing of a CSV or of maps.
+        lasting = table is not None or maps is not None
+        if not echo_lines(lines, lasting=lasting) and not lasting:
             return
     finish_skipped(tally.skipped, tally.total, max_skipped, tally.n_skipped)
+
+
+def _draw(
+    model: Path, named: list[str], folder: Path, overwrite: bool, options: dict[str, Any]
+) -> Iterator[Prediction | Skipped]:
+    """What `predict` gives, its maps drawn into a folder on the way."""
+    from featx.explaining.explain import Explanation, explain
+    from featx.report.explain import check_map_folder, record_explanations
+
+    check_map_folder(folder, overwrite)
+    found = record_explanations(explain(model, named, **options), folder, model.name)
+    return (one.prediction if isinstance(one, Explanation) else one for one in found)
 
 
 def _to_line(one: Prediction | Skipped) -> str:

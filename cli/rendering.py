@@ -128,6 +128,26 @@ def _prediction_rows(one: Prediction) -> list[tuple[str, str, str]]:
     ]
 
 
+def render_explanations(told: Sequence[Mapping[str, Any]]) -> str:
+    """A table of images: what each is taken for, and the place that its map is highest at."""
+    rows = []
+    for one in told:
+        numbers = one["map"]
+        highest = max(max(line) for line in numbers)
+        row = next(i for i, line in enumerate(numbers) if highest in line)
+        against = f" against {one['against']}" if one["against"] else ""
+        rows.append(
+            [
+                printable(one["path"]), printable(one["class"]),
+                f"{100 * one['probability']:.1f} %",
+                printable(one["shown"] + against), f"{one['logit']:.2f}",
+                f"{row + 1}, {numbers[row].index(highest) + 1} of {len(numbers)}",
+            ]
+        )  # fmt: skip
+    head = ["image", "class", "probability", "map of", "logit", "highest in row, column"]
+    return tabulate(rows, head, disable_numparse=True)
+
+
 def render_features(features: FeatureFile) -> str:
     """What a feature file holds, in a few lines."""
     facts = features.to_dict()

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from featx.doctor import Check as Check
     from featx.doctor import examine as examine
     from featx.errors import FeatxError as FeatxError
+    from featx.explaining.explain import Explanation as Explanation
+    from featx.explaining.explain import explain as explain
     from featx.extraction.extract import extract as extract
     from featx.extraction.result import Extraction as Extraction
     from featx.extraction.transformer import ResNet50Features as ResNet50Features
@@ -74,6 +76,7 @@ _HOMES = {
     "Deployment": ("deployment.export", "Deployment"),
     "Entry": ("features.housekeeping", "Entry"),
     "Epoch": ("training.model", "Epoch"),
+    "Explanation": ("explaining.explain", "Explanation"),
     "Export": ("features.export", "Export"),
     "Extraction": ("extraction.result", "Extraction"),
     "Features": ("features.content", "Features"),
@@ -95,6 +98,7 @@ _HOMES = {
     "compare": ("comparison.compare", "compare"),
     "cross_validate": ("comparison.cross_validation", "cross_validate"),
     "examine": ("doctor", "examine"),
+    "explain": ("explaining.explain", "explain"),
     "export_features": ("features.export", "export_features"),
     "export_model": ("deployment.export", "export_model"),
     "extract": ("extraction.extract", "extract"),
@@ -127,6 +131,7 @@ __all__ = [
     "Deployment",
     "Entry",
     "Epoch",
+    "Explanation",
     "Export",
     "Extraction",
     "Features",
@@ -149,6 +154,7 @@ __all__ = [
     "compare",
     "cross_validate",
     "examine",
+    "explain",
     "export_features",
     "export_model",
     "extract",

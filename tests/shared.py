@@ -76,6 +76,7 @@ class CountingEngine:
     batch_size = 4
     width = 12
     layers = "last"
+    places = False
 
     def __init__(self, broken=False):
         self.images = 0

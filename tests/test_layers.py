@@ -27,6 +27,7 @@ FLOORS = [
     {"features", "novelty"},
     {"doctor", "extraction", "finetuning", "heads"},
     {"auditing", "comparison", "deployment", "scale"},
+    {"explaining"},
     {"report"},
 ]
 FLOOR_OF = {room: i for i, floor in enumerate(FLOORS) for room in floor}
@@ -215,9 +216,11 @@ def test_no_room_is_overcrowded():
 TESTS_OF = {
     "auditing.audit": "test_audit",
     "deployment.export": "test_model_export",
+    "explaining.explain": "test_explain",
     "features.export": "test_feature_export",
     "heads.recipe": "test_head_recipe",
     "report.audit": "test_audit_page",
+    "report.explain": "test_explain_page",
     "report.verdict": "test_verdict_sentences",
 }
 

@@ -2,39 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
-import itertools
-import logging
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from featx.config import BATCH_SIZE, CUDA_BATCH_SIZE
 from featx.data.dataset import LeftOut, Leftovers, Skipped
-from featx.data.folders import describe_left_out
-from featx.data.images import load_image
-from featx.data.loading import decode_some, load_batches
-from featx.decoding.pixel_format import Seen
-from featx.deployment.classifier import Classifier, read_classifier
-from featx.deployment.listing import find_images, list_paths
-from featx.errors import DatasetError, ImageError, ModelError
+from featx.deployment.classifier import read_classifier
+from featx.deployment.stream import Judged, RunOptions, name_sources, stream_images
+from featx.errors import ModelError
 from featx.features.content import Features
 from featx.features.outputs import take_engine_rows
-from featx.features.provenance import Choice, Provenance
+from featx.features.provenance import Provenance
 from featx.heads.head import load_head, read_layers
-from featx.machine import count_cores
-from featx.network.engine import Engine, choose_device
-from featx.network.engine_choice import make_engine
 from featx.storage.files import open_csv, write_whole
 from featx.text import as_text
-from featx.timing import Meter
 from featx.training.model import Model, read_model
-
-log = logging.getLogger(__name__)
 
 UNKNOWN = "unknown"
 COLUMNS = ("path", "rank", "class", "probability")  # of the CSV
@@ -182,55 +168,23 @@ def predict(
     >>> len(found), len(found[0].top)
     (9, 2)
     """
-    trained = _take_model(model)
-    named = list_paths(images)
-    left_out = Leftovers() if left_out is None else left_out
-    for path in named:
-        if not path.exists():
-            raise DatasetError(f"no such image: {path}")
-    if threshold and UNKNOWN in trained.classes:
-        raise ModelError(
-            f"{trained.path} has a class named {UNKNOWN}, and so has a threshold: leave "
-            "it out, and compare the probabilities yourself"
-        )
+    trained = take_model(model)
+    sources = name_sources(images, listed, left_out)
+    check_unknown(trained, threshold)
     classifier = read_classifier(trained, weights, progress=progress)
 
-    def describe(path: Path, row: npt.NDArray[np.floating]) -> Prediction:
-        return _describe(str(path), row, trained.classes, top, threshold)
+    def judge(batch: Judged) -> list[Prediction]:
+        probabilities = classifier.head.predict_proba(batch.rows)
+        return [
+            describe_prediction(str(path), row, trained.classes, top, threshold)
+            for path, row in zip(batch.paths, probabilities, strict=True)
+        ]
 
-    preprocessing = classifier.weights.preprocessing
-    place = choose_device(device).type
-    wanted = batch_size or (CUDA_BATCH_SIZE if place == "cuda" else BATCH_SIZE)
-    choice = _choose(classifier, engine, precision)
-    workers = count_cores() if num_workers is None else num_workers
-
-    def run() -> Generator[Prediction | Skipped]:
-        with Meter("predict", None, progress) as meter:
-
-            def note(n: int) -> None:
-                meter.total = (meter.total or 0) + n  # a list's length is known when it ends
-
-            paths = find_images(named, listed, note, left_out)
-            first = list(itertools.islice(paths, wanted))
-            if not first:
-                raise DatasetError("no images: the list is empty")
-            runner = make_engine(
-                classifier.weights,
-                lambda most: decode_some(
-                    first, preprocessing, most, classifier.decode, classifier.reading
-                ),
-                engine=choice.engine,
-                precision=choice.precision,
-                device=device,
-                batch_size=min(wanted, len(first)),
-                layers=classifier.layers,
-            )
-            every = itertools.chain(first, paths)
-            yield from _run(every, classifier, runner, workers, describe, meter.update)
-            for line in describe_left_out(left_out.list()):
-                log.warning("%s", line)
-
-    return run()
+    how = RunOptions(
+        device=device, engine=engine, precision=precision, batch_size=batch_size,
+        num_workers=num_workers, progress=progress,
+    )  # fmt: skip
+    return stream_images(classifier, sources, judge, how, "predict")
 
 
 def collect_predictions(
@@ -273,7 +227,7 @@ def predict_features(model: str | Path | Model, features: Features) -> npt.NDArr
     LayersError
         They lack layers that it reads.
     """
-    trained = _take_model(model)
+    trained = take_model(model)
     head = load_head(trained)
     check_meaning(trained, features.provenance)
     return head.predict_proba(take_engine_rows(features, read_layers(trained))[:])
@@ -291,73 +245,28 @@ def check_meaning(trained: Model, provenance: Provenance) -> None:
         )
 
 
-def _take_model(model: str | Path | Model) -> Model:
+def take_model(model: str | Path | Model) -> Model:
+    """A model, or the one of that file."""
     return model if isinstance(model, Model) else read_model(model)
 
 
-def _choose(classifier: Classifier, engine: str, precision: str) -> Choice:
-    """An engine's choice; what it leaves open is what a head's features were computed by."""
-    backbone = classifier.weights.backbone
-    choice = Choice(engine=engine, precision=precision, decode=classifier.decode, backbone=backbone)
-    try:
-        made = Provenance(**classifier.model.provenance)
-    except TypeError:  # a fine-tuned network's, which had no features
-        return choice
-    return replace(choice, storage=made.storage).settle(made)
+def check_unknown(trained: Model, threshold: float) -> None:
+    """Raise ModelError where a class has the name that a threshold gives."""
+    if threshold and UNKNOWN in trained.classes:
+        raise ModelError(
+            f"{trained.path} has a class named {UNKNOWN}, and so has a threshold: leave "
+            "it out, and compare the probabilities yourself"
+        )
 
 
-def _run(
-    paths: Iterable[Path],
-    classifier: Classifier,
-    engine: Engine,
-    num_workers: int,
-    describe: Callable[[Path, npt.NDArray[np.floating]], Prediction],
-    count: Callable[[int], object],
-) -> Generator[Prediction | Skipped]:
-    """Decode and run all, a batch at a time, and give out the results in order."""
-    under_way: dict[int, Path] = {}
-    preprocessing, decode = classifier.weights.preprocessing, classifier.decode
-    seen = Seen()
-    reading = replace(classifier.reading, seen=seen)
-
-    def list_positions() -> Iterator[int]:
-        for position, path in enumerate(paths):
-            under_way[position] = path
-            yield position
-
-    def load(position: int) -> npt.NDArray[np.uint8]:
-        return load_image(under_way[position], preprocessing, None, decode, reading)
-
-    first_failure: ImageError | None = None
-    predicted = False
-    batches = load_batches(load, list_positions(), engine.batch_size, num_workers)
-    with contextlib.closing(batches):
-        for batch in batches:
-            results: dict[int, Prediction | Skipped] = {}
-            for position, error in batch.failures:
-                del under_way[position]
-                first_failure = first_failure or error
-                results[position] = Skipped(as_text(error.path), "", error.kind, error.reason)
-            if len(batch.rows):
-                predicted = True
-                probabilities = classifier.head.predict_proba(engine.run(batch.pixels))
-                for position, row in zip(batch.rows.tolist(), probabilities, strict=True):
-                    results[position] = describe(under_way.pop(position), row)
-            count(len(results))
-            for position in sorted(results):
-                yield results[position]
-    seen.warn(reading)
-    if first_failure is not None and not predicted:
-        raise first_failure
-
-
-def _describe(
+def describe_prediction(
     path: str,
     row: npt.NDArray[np.floating],
     classes: tuple[str, ...],
     top: int,
     threshold: float,
 ) -> Prediction:
+    """What an image's probabilities, shape (n_classes,), say; see `predict`."""
     order = np.argsort(-row, kind="stable")[: max(1, top)]
     best = tuple((classes[k], float(row[k])) for k in order)
     label, probability = best[0]

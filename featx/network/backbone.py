@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
-from featx.config import BACKBONE, IMAGENET_CLASSES, Preprocessing
+from featx.config import BACKBONE, IMAGENET_CLASSES, LAYERS, Preprocessing
 
 
 def empty_state(backbone: str = BACKBONE) -> dict[str, torch.Tensor]:
@@ -115,6 +115,9 @@ class FrozenBackbone(nn.Module):
     preprocessing : Preprocessing
     layers : sequence of (layer, pool)
         See `parse_layers`: whose pooled outputs stand behind the features.
+    places : bool
+        Behind all of it stands what the last stage found at each of its places, not pooled:
+        (channels, height, width), flat.
     """
 
     def __init__(
@@ -122,8 +125,10 @@ class FrozenBackbone(nn.Module):
         network: nn.Module,
         preprocessing: Preprocessing,
         layers: Sequence[tuple[str, str]] = (),
+        places: bool = False,
     ) -> None:
         super().__init__()
+        self.places = places
         self.layers = tuple(layers)
         self.normalise = Normalise(preprocessing)
         self.network = fold_batch_norm(network).to(memory_format=torch.channels_last)
@@ -136,7 +141,7 @@ class FrozenBackbone(nn.Module):
         return self
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """(n, height, width, 3) uint8 to (n, feature_dim and what layers add) float32."""
+        """(n, height, width, 3) uint8 to (n, feature_dim and what is behind them) float32."""
         x: torch.Tensor = self.normalise(pixels)
         found = []
         for name, blocks in list_stages(self.network):
@@ -145,6 +150,8 @@ class FrozenBackbone(nn.Module):
             for layer, pool in self.layers:
                 if layer == name:
                     found.append(x.mean((2, 3)) if pool == "avg" else x.amax((2, 3)))
+            if self.places and name == LAYERS[-1]:
+                found.append(x.flatten(1))
         features = x.flatten(1)
         return torch.cat([features, *found], dim=1) if found else features
 

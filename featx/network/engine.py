@@ -18,7 +18,7 @@ from featx.network.backbone import (
     flush_denormals,
     pad_batch,
 )
-from featx.network.layers import count_columns, parse_layers
+from featx.network.layers import count_columns, count_places, parse_layers
 from featx.network.weights import Weights
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -40,6 +40,8 @@ class Engine(Protocol):
         Numbers that `run` gives for an image.
     layers : str
         See `parse_layers`: whose outputs are the last of these, behind the features.
+    places : bool
+        What the last stage found at each place is behind all of it; see `FrozenBackbone`.
     """
 
     name: str
@@ -48,10 +50,17 @@ class Engine(Protocol):
     batch_size: int
     width: int
     layers: str
+    places: bool
 
     def run(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """(b, crop, crop, 3) uint8 with b at most batch_size, to (b, width) float32."""
         ...
+
+
+def count_width(weights: Weights, layers: str, places: bool) -> int:
+    """Numbers that a network gives for an image: features, other layers' outputs, places."""
+    side = count_places(weights.preprocessing.crop) if places else 0
+    return weights.feature_dim * (1 + side**2) + count_columns(layers, weights.backbone)
 
 
 def choose_device(device: str) -> torch.device:
@@ -94,6 +103,8 @@ class TorchEngine:
         Of convolutions and matrix products, by autocast; features come out as float32.
     layers : str
         See `parse_layers`.
+    places : bool
+        See `Engine`.
 
     Raises
     ------
@@ -108,11 +119,13 @@ class TorchEngine:
         batch_size: int = BATCH_SIZE,
         precision: str = "fp32",
         layers: str = LAST_LAYER,
+        places: bool = False,
     ) -> None:
         self.name = describe_engine("torch")
         self.layers = layers
+        self.places = places
         self.batch_size = batch_size
-        self.width = weights.feature_dim + count_columns(layers, weights.backbone)
+        self.width = count_width(weights, layers, places)
         self.precision = precision
         self._device = choose_device(device)
         self.device = self._device.type
@@ -120,7 +133,7 @@ class TorchEngine:
             raise DeviceError("--precision fp16 is for CUDA; on a CPU say bf16, fp32 or auto")
         limit_threads()
         network = build_network(weights.state, weights.stride_in_1x1, weights.backbone)
-        backbone = FrozenBackbone(network, weights.preprocessing, parse_layers(layers))
+        backbone = FrozenBackbone(network, weights.preprocessing, parse_layers(layers), places)
         self._backbone = backbone.to(self._device)
 
     @torch.inference_mode()

@@ -25,6 +25,7 @@ COSINE = 0.999
 GAIN = 1.2
 
 Sample = Callable[[int], npt.NDArray[np.uint8]]
+Given = tuple[str, bool]  # layers and places: what an engine gives for an image
 
 
 def available_engines() -> tuple[str, ...]:
@@ -41,6 +42,7 @@ def make_engine(
     device: str = "auto",
     batch_size: int | None = None,
     layers: str = LAST_LAYER,
+    places: bool = False,
 ) -> Engine:
     """Build the engine that was chosen; probe what was left to us.
 
@@ -57,6 +59,8 @@ def make_engine(
         None: BATCH_SIZE on a CPU, CUDA_BATCH_SIZE on CUDA.
     layers : str
         See `parse_layers`.
+    places : bool
+        See `Engine`.
 
     Raises
     ------
@@ -69,13 +73,14 @@ def make_engine(
         raise DeviceError(f"batches of {batch_size} images: say from 1 to {MAX_BATCH_SIZE}")
     if engine == "openvino" and place != "cpu":
         raise DeviceError(f"--engine openvino runs on the CPU, and --device {device} is {place}")
+    given = layers, places
     exact = "fp32" if precision == "auto" else precision
     if engine != "auto":
-        made = _build(engine, weights, place, batch_size, exact, layers)
+        made = _build(engine, weights, place, batch_size, exact, given)
     elif place == "cpu" and exact != "fp16":
-        made = _take_fastest(weights, batch_size, exact, sample, layers)
+        made = _take_fastest(weights, batch_size, exact, sample, given)
     else:
-        made = TorchEngine(weights, place, batch_size, exact, layers)
+        made = TorchEngine(weights, place, batch_size, exact, *given)
     if precision != "auto":
         return made
     made, why = try_bf16(weights, made, sample)
@@ -95,22 +100,22 @@ def compare_rows(
 
 
 def _build(
-    name: str, weights: Weights, place: str, batch_size: int, precision: str, layers: str
+    name: str, weights: Weights, place: str, batch_size: int, precision: str, given: Given
 ) -> Engine:
     if name == "openvino":
-        return OpenVinoEngine(weights, batch_size, precision, layers)
-    return TorchEngine(weights, place, batch_size, precision, layers)
+        return OpenVinoEngine(weights, batch_size, precision, *given)
+    return TorchEngine(weights, place, batch_size, precision, *given)
 
 
 def _take_fastest(
-    weights: Weights, batch_size: int, precision: str, sample: Sample, layers: str
+    weights: Weights, batch_size: int, precision: str, sample: Sample, given: Given
 ) -> Engine:
     """The fastest engine on this CPU whose features are those of torch in float32."""
     if "openvino" in available_engines():
         try:
-            engine = OpenVinoEngine(weights, batch_size, precision, layers)
+            engine = OpenVinoEngine(weights, batch_size, precision, *given)
             few = sample(2)
-            expected = TorchEngine(weights, "cpu", len(few), layers=layers).run(few)
+            expected = TorchEngine(weights, "cpu", len(few), "fp32", *given).run(few)
             error, cosine = compare_rows(engine.run(few), expected)
             if (error <= AGREEMENT) if precision == "fp32" else (cosine >= COSINE):
                 log.info("engine: %s, the fastest that is installed", engine.name)
@@ -125,7 +130,7 @@ def _take_fastest(
             # Its last line says why; those before it are places in its source.
             said = (str(error).split("\n\n")[0].strip().splitlines() or ["no reason given"])[-1]
             log.warning("openvino refused, because it does not run here: %s", said)
-    return TorchEngine(weights, "cpu", batch_size, precision, layers)
+    return TorchEngine(weights, "cpu", batch_size, precision, *given)
 
 
 def try_bf16(weights: Weights, exact: Engine, sample: Sample) -> tuple[Engine, str]:
@@ -140,7 +145,8 @@ def try_bf16(weights: Weights, exact: Engine, sample: Sample) -> tuple[Engine, s
     """
     name = exact.name.split()[0]
     try:
-        rough = _build(name, weights, exact.device, exact.batch_size, "bf16", exact.layers)
+        given = exact.layers, exact.places
+        rough = _build(name, weights, exact.device, exact.batch_size, "bf16", given)
         pixels = sample(exact.batch_size)
         expected, slow = _time(exact, pixels)
         found, fast = _time(rough, pixels)

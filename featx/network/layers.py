@@ -19,6 +19,7 @@ Output = tuple[str, str]  # a stage, and how it is pooled
 _ALL = tuple((layer, pool) for layer in LAYERS for pool in POOLS)
 LAST = (LAYERS[-1], "avg")  # the features themselves
 _BESIDE = tuple(one for one in _ALL if one != LAST)
+_STRIDE = 32  # pixels from one place of the last stage's output to the next: He et al. 2016
 _SETS = {
     LAST_LAYER: (LAST,),
     ALL_LAYERS: _ALL,
@@ -136,6 +137,11 @@ def count_channels(layer: str, backbone: str) -> int:
     """Channels of a stage: each stage of a ResNet has half as many as the next (He et al. 2016)."""
     dim: int = BACKBONES[backbone]
     return dim >> (len(LAYERS) - 1 - LAYERS.index(layer))
+
+
+def count_places(crop: int) -> int:
+    """Places along a side of the last stage's output for a square of `crop` pixels."""
+    return -(-crop // _STRIDE)
 
 
 def includes(wide: str, narrow: str) -> bool:

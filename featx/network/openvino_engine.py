@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
-from featx.config import BATCH_SIZE, LAST_LAYER
+from featx.config import BATCH_SIZE, LAST_LAYER, LAYERS
 from featx.errors import DeviceError
 from featx.machine import count_cores, describe_engine, has_openvino, is_limited
 from featx.network.backbone import (
@@ -23,7 +23,8 @@ from featx.network.backbone import (
     name_layers,
     pad_batch,
 )
-from featx.network.layers import count_columns, parse_layers
+from featx.network.engine import count_width
+from featx.network.layers import parse_layers
 from featx.network.weights import Weights
 
 _TELEMETRY = "openvino_telemetry"
@@ -44,6 +45,8 @@ class OpenVinoEngine:
     precision : {"fp32", "bf16"}
     layers : str
         See `parse_layers`.
+    places : bool
+        See `Engine`: an output of its own, compiled where it is asked for alone.
 
     Raises
     ------
@@ -59,6 +62,7 @@ class OpenVinoEngine:
         batch_size: int = BATCH_SIZE,
         precision: str = "fp32",
         layers: str = LAST_LAYER,
+        places: bool = False,
     ) -> None:
         if not has_openvino():
             raise DeviceError(
@@ -67,14 +71,15 @@ class OpenVinoEngine:
         openvino = import_openvino()
         self.name = describe_engine("openvino")
         self.layers = layers
+        self.places = places
         self.batch_size = batch_size
-        self.width = weights.feature_dim + count_columns(layers, weights.backbone)
+        self.width = count_width(weights, layers, places)
         self.precision = precision
         core = openvino.Core()
         if precision != "fp32" and not _has_precision(core, precision):
             raise DeviceError(f"--precision {precision}: this processor does not compute in it")
         network = build_network(weights.state, weights.stride_in_1x1, weights.backbone)
-        backbone = FrozenBackbone(network, weights.preprocessing, parse_layers(layers))
+        backbone = FrozenBackbone(network, weights.preprocessing, parse_layers(layers), places)
         model = _translate_backbone(backbone, batch_size, weights.preprocessing.crop)
         settings = {
             "INFERENCE_PRECISION_HINT": _PRECISIONS[precision],
@@ -92,8 +97,9 @@ class OpenVinoEngine:
         """See `Engine.run`."""
         padded = np.ascontiguousarray(pad_batch(pixels, self.batch_size))
         with flush_denormals():
-            found = self._request.infer({0: padded}, share_inputs=True)[0]
-        features: npt.NDArray[np.float32] = np.array(found[: len(pixels)], dtype=np.float32)
+            found = self._request.infer({0: padded}, share_inputs=True)
+        outputs = [found[i][: len(pixels)] for i in range(1 + self.places)]
+        features: npt.NDArray[np.float32] = np.concatenate(outputs, axis=1, dtype=np.float32)
         return features
 
 
@@ -133,8 +139,11 @@ def _translate_backbone(backbone: FrozenBackbone, batch_size: int, crop: int) ->
             if layer == name:
                 reduce = ops.reduce_mean if pool == "avg" else ops.reduce_max
                 found.append(reduce(x, [2, 3], keep_dims=True))
+        if backbone.places and name == LAYERS[-1]:
+            places = ops.reshape(x, [batch_size, -1], False)
     whole = ops.concat([x, *found], axis=1) if found else x
-    return openvino.Model([ops.reshape(whole, [batch_size, -1], False)], [pixels])
+    outputs = [ops.reshape(whole, [batch_size, -1], False)]
+    return openvino.Model([*outputs, places] if backbone.places else outputs, [pixels])
 
 
 def _translate(module: nn.Module, x: Any) -> Any:

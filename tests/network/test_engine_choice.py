@@ -112,8 +112,8 @@ def test_bf16_is_taken_where_it_is_good_and_faster(
 ):
     caplog.set_level(logging.INFO)
 
-    def build(name, weights, place, batch_size, precision, layers):
-        assert layers == "last"
+    def build(name, weights, place, batch_size, precision, given):
+        assert given == ("last", False)
         if precision == "fp32":
             return Pretender("fp32", 1.0)
         if isinstance(rough, DeviceError):

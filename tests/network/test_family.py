@@ -165,7 +165,7 @@ def test_a_head_predicts_under_the_engine_that_its_features_had(
 
     features = extract(photos, backbone=backbone, split="first:5,2", engine="torch").features
     fit(features, C=1.0, output=tmp_path / "m")
-    monkeypatch.setattr("featx.deployment.predict.make_engine", make)
+    monkeypatch.setattr("featx.deployment.stream.make_engine", make)
     assert len(list(predict(tmp_path / "m", [photos]))) == 27
     assert asked == ["torch"]
 

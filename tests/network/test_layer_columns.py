@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+import torchvision
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from featx.config import BACKBONES
@@ -12,6 +13,7 @@ from featx.network.engine import TorchEngine
 from featx.network.layers import (
     count_channels,
     count_columns,
+    count_places,
     includes,
     list_columns,
     parse_layers,
@@ -57,8 +59,6 @@ def test_columns_stand_one_behind_the_other():
 
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_channels_are_torchvisions(backbone):
-    import torchvision
-
     with torch.device("meta"):
         network = torchvision.models.get_model(backbone, weights=None)
         for layer in ("layer1", "layer2", "layer3", "layer4"):
@@ -111,3 +111,24 @@ def test_openvino_gives_torchs(tiny_weights):
     assert found.width == torchs.shape[1] == 2048 + 512 + 1024
     scale = np.abs(torchs).max()
     assert np.abs(found.run(PIXELS) - torchs).max() < 1e-5 * scale
+
+
+@pytest.mark.parametrize("layers", ["last", "layer2:avg"])
+def test_places_stand_behind_everything_and_their_means_are_the_features(tiny_weights, layers):
+    alone = TorchEngine(tiny_weights, "cpu", 3, layers=layers).run(PIXELS)
+    engine = TorchEngine(tiny_weights, "cpu", 3, layers=layers, places=True)
+    rows, dim = engine.run(PIXELS), tiny_weights.feature_dim
+    assert rows.shape == (3, engine.width) == (3, alone.shape[1] + dim * 2 * 2)
+    assert np.array_equal(rows[:, : alone.shape[1]], alone)
+    places = rows[:, alone.shape[1] :].reshape(3, dim, 2, 2)
+    assert np.allclose(places.mean((2, 3)), rows[:, :dim], rtol=1e-5, atol=1e-6)
+    assert np.ptp(places, axis=(2, 3)).max() > 0
+
+
+@pytest.mark.parametrize(("crop", "side"), [(224, 7), (225, 8), (64, 2), (256, 8), (33, 2)])
+def test_places_are_counted_as_the_network_has_them(crop, side):
+    assert count_places(crop) == side
+    with torch.device("meta"):
+        network = torchvision.models.get_model("resnet18", weights=None)
+        stages = torch.nn.Sequential(*list(network.children())[:-2])
+        assert stages(torch.zeros(1, 3, crop, crop)).shape[2:] == (side, side)

@@ -60,3 +60,13 @@ def test_the_reports_of_use_are_not_imported_and_others_may_import_them():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+def test_places_are_an_output_of_their_own(tiny_weights):
+    engine = OpenVinoEngine(tiny_weights, 4, places=True)
+    rows = engine.run(PIXELS[:3])
+    expected = TorchEngine(tiny_weights, "cpu", 4, places=True).run(PIXELS[:3])
+    assert rows.shape == expected.shape == (3, engine.width)
+    assert np.allclose(rows, expected, rtol=1e-4, atol=1e-5)
+    places = rows[:, tiny_weights.feature_dim :].reshape(3, tiny_weights.feature_dim, -1)
+    assert np.allclose(places.mean(2), rows[:, : tiny_weights.feature_dim], rtol=1e-5, atol=1e-6)
