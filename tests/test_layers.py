@@ -154,6 +154,7 @@ def test_commands_import_each_other_relatively():
         assert not {name.partition(".")[0] for name in top} & HEAVY, path.name
 
 
+@pytest.mark.slow
 def test_every_module_imports_alone():
     # Other people's libraries stay, once they are there; none of ours is, whenever one is imported.
     code = f"""
