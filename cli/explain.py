@@ -61,7 +61,9 @@ def explain(
     """Draw where in each image MODEL's score comes from: exactly, for every linear head.
 
     The map's mean over its places and a constant of the class are the class's logit. A folder is
-    taken with all below it. Pictures that cannot be read are named and skipped.
+    taken with all below it. Of images in folders that bear classes' names it also says where in
+    the picture the evidence lies, and which classes a place at the edge decides. Pictures that
+    cannot be read are named and skipped.
 
     \b
     Examples:
@@ -71,28 +73,32 @@ def explain(
     progress = start_speaking(verbose, quiet)
     from featx.data.dataset import Leftovers, Skipped
     from featx.explaining.explain import explain
+    from featx.explaining.shortcuts import EvidenceTally
     from featx.report.explain import PAGE, check_map_folder, record_explanations
     from featx.text import as_text
 
-    from .rendering import render_explanations
+    from .rendering import render_evidence, render_explanations
 
     check_map_folder(output, overwrite)
     left_out = Leftovers()
     found = explain(model, images, left_out=left_out, progress=progress, **options)
+    tally = EvidenceTally()
     told: list[dict[str, Any]] = []
     skipped: list[Skipped] = []
-    for one in record_explanations(found, output, model.name):
+    for one in record_explanations(found, output, model.name, tally):
         if isinstance(one, Skipped):
             skipped.append(one)
         else:
             told.append(one.to_dict())
-    page = output / PAGE
+    page, evidence = output / PAGE, tally.sum_up()
     values = {
         "explanations": told,
+        "evidence": evidence.to_dict() if evidence else None,
         "skipped": len(skipped),
         "skipped_files": [one.to_dict() for one in skipped],
         "left_out": [one.to_dict() for one in left_out.list()],
         "page": as_text(str(page)),
     }
-    say(as_json, values, f"{render_explanations(told)}\n\nwritten: {page}")
+    text = [render_explanations(told), *(render_evidence(evidence) if evidence else ())]
+    say(as_json, values, "\n\n".join([*text, f"written: {page}"]))
     finish_skipped(skipped, len(told) + len(skipped), max_skipped)

@@ -130,10 +130,13 @@ def _draw(
 ) -> Iterator[Prediction | Skipped]:
     """What `predict` gives, its maps drawn into a folder on the way."""
     from featx.explaining.explain import Explanation, explain
+    from featx.explaining.shortcuts import EvidenceTally
     from featx.report.explain import check_map_folder, record_explanations
 
     check_map_folder(folder, overwrite)
-    found = record_explanations(explain(model, named, **options), folder, model.name)
+    found = record_explanations(
+        explain(model, named, **options), folder, model.name, EvidenceTally()
+    )
     return (one.prediction if isinstance(one, Explanation) else one for one in found)
 
 

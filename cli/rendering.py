@@ -14,6 +14,7 @@ from featx.text import format_bytes, format_interval, format_score, format_secon
 if TYPE_CHECKING:  # most of them take seconds to import
     from featx.comparison.fold_scores import CrossValidation
     from featx.deployment.predict import Prediction
+    from featx.explaining.shortcuts import Evidence
     from featx.extraction.result import Extraction
     from featx.features.content import FeatureFile
     from featx.features.housekeeping import Entry
@@ -146,6 +147,20 @@ def render_explanations(told: Sequence[Mapping[str, Any]]) -> str:
         )  # fmt: skip
     head = ["image", "class", "probability", "map of", "logit", "highest in row, column"]
     return tabulate(rows, head, disable_numparse=True)
+
+
+def render_evidence(evidence: Evidence) -> Iterator[str]:
+    """Where the evidence for images' own classes lies: a table, and the shortcuts."""
+    rows = [
+        [
+            printable(one.label) or "mean of the classes", f"{one.images:,}",
+            *(f"{100 * share:.1f} %" for share in (one.corners, one.border, one.centre)),
+        ]
+        for one in evidence.zones
+    ]  # fmt: skip
+    head = ["evidence for", "images", "corners", "border", "centre"]
+    yield tabulate(rows, head, disable_numparse=True, colalign=("left", *4 * ("right",)))
+    yield from (printable(one.text) for one in evidence.shortcuts)
 
 
 def render_features(features: FeatureFile) -> str:

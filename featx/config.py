@@ -103,6 +103,10 @@ POWER = 0.8  # the share of test sets in which a difference that is said to be f
 MARGIN = 2.0  # points of accuracy that count as no difference, and that the cheaper may lose
 JUDGEMENTS = ("equal", "better", "worse", "unknown")  # of a pair, from the difference's interval
 BOOTSTRAPS = 2000
+# A place at the edge decides a class where in such a share of its images its evidence stands out
+# further than in such a share of other classes' images (docs/explaining.md).
+SHORTCUT_QUANTILE = 0.99
+SHORTCUT_SHARE = 0.25
 CALIBRATION_BINS = 15  # Guo et al. 2017
 CURVE_SIZES = (1, 2, 5, 10, 20)  # train images per class
 CURVE_DRAWS = 5

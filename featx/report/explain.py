@@ -19,6 +19,7 @@ from PIL import Image
 from featx.data.dataset import Skipped
 from featx.errors import OutputExistsError
 from featx.explaining.explain import Explanation
+from featx.explaining.shortcuts import EvidenceTally
 from featx.report.charts import FONT
 from featx.report.overlay import COLOURS, draw_overlay
 from featx.report.page import clean_values, load_environment
@@ -58,11 +59,12 @@ def check_map_folder(folder: Path, overwrite: bool = False) -> None:
 
 
 def record_explanations(
-    found: Iterable[Explanation | Skipped], folder: Path, title: str
+    found: Iterable[Explanation | Skipped], folder: Path, title: str, tally: EvidenceTally
 ) -> Generator[Explanation | Skipped]:
     """The same, each drawn into `folder`; pictures and page are there once all have passed.
 
-    One scale is for all: it ends at the largest number, of either sign, of any map.
+    One scale is for all: it ends at the largest number, of either sign, of any map. `tally` is
+    given each explanation, and the page what it sums up to.
     """
     drawings: list[Drawing] = []
     skipped: list[Skipped] = []
@@ -70,6 +72,7 @@ def record_explanations(
     with tempfile.TemporaryFile(dir=folder) as pixels:
         for one in found:
             if isinstance(one, Explanation):
+                tally.add(one)
                 pixels.write(one.pixels.tobytes())
                 drawings.append(_describe(one, len(drawings)))
             else:
@@ -79,7 +82,16 @@ def record_explanations(
         limit = max((float(np.abs(one.map).max()) for one in drawings), default=0.0)
         pictures = _draw_all(drawings, limit, pixels, folder)
         shown = [{**one.said, "picture": uri} for one, uri in zip(drawings, pictures, strict=False)]
-    write_text(folder / PAGE, render_maps_page(shown, len(drawings), limit, skipped, title))
+    values = {
+        "title": title,
+        "total": len(drawings),
+        "limit": limit,
+        "shown": shown,
+        "skipped": [one.to_dict() for one in skipped[:_NAMED]],
+        "n_skipped": len(skipped),
+        "evidence": evidence.to_dict() if (evidence := tally.sum_up()) else None,
+    }
+    write_text(folder / PAGE, render_maps_page(values))
 
 
 def _describe(one: Explanation, number: int) -> Drawing:
@@ -118,26 +130,12 @@ def name_picture(number: int, path: str) -> str:
     return f"{number + 1:05d}-{stem}.png"
 
 
-def render_maps_page(
-    shown: Sequence[Mapping[str, Any]],
-    total: int,
-    limit: float,
-    skipped: Sequence[Skipped],
-    title: str,
-) -> str:
-    """The page's text; pictures are data: URIs."""
+def render_maps_page(values: Mapping[str, Any]) -> str:
+    """The page's text of JSON values; pictures are data: URIs."""
     policy = (
         "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; "
         "form-action 'none'"
     )
-    values = {
-        "title": title,
-        "total": total,
-        "limit": limit,
-        "shown": shown,
-        "skipped": [one.to_dict() for one in skipped[:_NAMED]],
-        "n_skipped": len(skipped),
-    }
     template = load_environment().get_template("explain.html")
     gradient = ", ".join(f"rgb({r} {g} {b})" for r, g, b in COLOURS)
     page = template.render(policy=policy, font=FONT, gradient=gradient, **clean_values(values))

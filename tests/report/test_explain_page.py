@@ -11,6 +11,7 @@ from featx.data.dataset import Skipped
 from featx.deployment.predict import Prediction
 from featx.errors import OutputExistsError
 from featx.explaining.explain import Explanation
+from featx.explaining.shortcuts import EvidenceTally
 from featx.report.explain import check_map_folder, name_picture, record_explanations
 from featx.report.overlay import COLOURS, colour_values, draw_overlay, enlarge_map
 
@@ -65,7 +66,7 @@ def test_one_scale_is_for_all_and_all_is_there_at_the_end(tmp_path):
         explanation("x/é.jpg", [[0, 0], [0, -8.25]]),
     ]
     folder = tmp_path / "maps"
-    passing = record_explanations(found, folder, "m")
+    passing = record_explanations(found, folder, "m", EvidenceTally())
     assert next(passing) is found[0]
     assert not list(folder.glob("*.*"))
     assert list(passing) == found[1:]
@@ -84,7 +85,11 @@ def test_one_scale_is_for_all_and_all_is_there_at_the_end(tmp_path):
 
 def test_names_are_text_and_nothing_is_loaded_from_elsewhere(tmp_path):
     name = " ".join(HOSTILE)
-    list(record_explanations([explanation(name, np.eye(2), name)], tmp_path / "m", name))
+    list(
+        record_explanations(
+            [explanation(name, np.eye(2), name)], tmp_path / "m", name, EvidenceTally()
+        )
+    )
     page = (tmp_path / "m" / "index.html").read_text("utf-8")
     assert "<script" not in page
     assert "default-src &#39;none&#39;; img-src data:" in page
