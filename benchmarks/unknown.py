@@ -54,7 +54,7 @@ def judge(features: Features, others: list[Features], splits: int, C: float) -> 
             refused[rate].append(count)
             low, high = binom.interval(0.99, total, rate)
             within[rate] += low <= count <= high
-        inside = make_doubter(model, head, sets=COVERAGE).limits
+        inside = make_doubter(model, sets=COVERAGE).limits
         assert inside is not None
         members = inside.find_sets(probabilities)
         covered.append(float(members[np.arange(total), y].mean()))

@@ -38,6 +38,20 @@ if TYPE_CHECKING:
     help="Say unknown where the most probable class has less than P.",
 )
 @click.option(
+    "--unknown",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    metavar="RATE",
+    help="Refuse such a share of images like those that MODEL knows, and more of others: they are "
+    "unknown. Of models fitted with --strangers.",
+)
+@click.option(
+    "--sets",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    metavar="COVERAGE",
+    help="Also give the set of classes that so often holds the true one. Of models fitted with "
+    "--strangers.",
+)
+@click.option(
     "--csv", "table", type=click.Path(path_type=Path), metavar="F", help="Also write a CSV."
 )
 @click.option(
@@ -65,6 +79,8 @@ def predict(
     images: tuple[str, ...],
     table: Path | None,
     maps: Path | None,
+    unknown: float | None,
+    sets: float | None,
     jsonl: bool,
     null: bool,
     max_skipped: float,
@@ -84,17 +100,21 @@ def predict(
     Examples:
       featx predict model.safetensors new/*.jpg --top 3
       featx predict model.safetensors new --csv said.csv --threshold 0.8
+      featx predict model.safetensors new --unknown 0.05 --sets 0.9
       find new -name '*.jpg' -print0 | featx predict model.safetensors - --null --jsonl
     """
     if as_json and jsonl:
         raise click.UsageError("--json is one object, --jsonl one for each image: say either.")
     if null and "-" not in images:
         raise click.UsageError("--null is about a list on stdin, and that is named by -.")
+    asked = {"unknown": unknown, "sets": sets}
+    if maps is not None and (unknown is not None or sets is not None):
+        raise click.UsageError("--explain does not go with --unknown and --sets.")
     progress = start_speaking(verbose, quiet)
     from featx.data.dataset import Leftovers
     from featx.deployment.predict import (
-        COLUMNS,
         collect_predictions,
+        list_columns,
         predict,
         record_predictions,
     )
@@ -103,17 +123,20 @@ def predict(
     from .rendering import render_predictions
 
     if table is not None and not overwrite:
-        check_replaceable(table, ",".join(COLUMNS))
+        every = [list_columns(u, s) for u in (None, 0.1) for s in (None, 0.1)]
+        check_replaceable(table, *map(",".join, every))
     named = [image for image in images if image != "-"]
     listed = read_names(null) if "-" in images else ()
     left_out = Leftovers()
     options |= {"listed": listed, "left_out": left_out, "progress": progress}
     found: Iterable[Prediction | Skipped]
     if maps is None:
-        found = predict(model, named, **options)
+        found = predict(model, named, **asked, **options)
     else:
         found = _draw(model, named, maps, overwrite, options)
-    tally = _Tally(found if table is None else record_predictions(found, table))
+    tally = _Tally(
+        found if table is None else record_predictions(found, table, list_columns(**asked))
+    )
     if as_json:
         say(True, collect_predictions(tally, left_out).to_dict(), "")
     else:

@@ -110,11 +110,19 @@ def render_predictions(predictions: Iterable[Prediction]) -> Iterator[str]:
     rest = iter(predictions)
     first = list(itertools.islice(rest, _SIZED))
     rows = [row for one in first for row in _prediction_rows(one)]
-    header = ("image", "class", "probability")
-    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(3)]
+    header = ["image", "class", "probability"]
+    if first and first[0].doubt.unknown is not None:
+        header.append("p-value")
+    if first and first[0].doubt.classes is not None:
+        header.append("set")
+    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
 
     def align(row: Sequence[str]) -> str:
-        return f"{row[0]:<{widths[0]}}  {row[1]:<{widths[1]}}  {row[2]:>{widths[2]}}"
+        cells = [
+            f"{cell:>{width}}" if name in ("probability", "p-value") else f"{cell:<{width}}"
+            for name, cell, width in zip(header, row, widths, strict=True)
+        ]
+        return "  ".join(cells).rstrip()
 
     yield align(header)
     yield align(["-" * width for width in widths])
@@ -123,10 +131,19 @@ def render_predictions(predictions: Iterable[Prediction]) -> Iterator[str]:
         yield from map(align, _prediction_rows(one))
 
 
-def _prediction_rows(one: Prediction) -> list[tuple[str, str, str]]:
+def _prediction_rows(one: Prediction) -> list[tuple[str, ...]]:
+    said: list[str] = []
+    if one.doubt.p_value is not None:
+        said.append(f"{one.doubt.p_value:.3f}")
+    if one.doubt.classes is not None:
+        said.append(", ".join(map(printable, one.doubt.classes)) or "(none)")
     return [
-        (printable(one.path), printable(name), f"{100 * p:.1f} %") for _, name, p in one.to_rows()
-    ]
+        (
+            printable(one.path), printable(name), f"{100 * p:.1f} %",
+            *(said if rank == 1 else [""] * len(said)),
+        )
+        for rank, name, p in one.to_rows()
+    ]  # fmt: skip
 
 
 def render_explanations(told: Sequence[Mapping[str, Any]]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy.typing as npt
 
 from featx.data.dataset import LeftOut, Leftovers, Skipped
 from featx.deployment.classifier import read_classifier
+from featx.deployment.refusal import NO_DOUBT, Doubt, make_doubter
 from featx.deployment.stream import Judged, RunOptions, name_sources, stream_images
 from featx.errors import ModelError
 from featx.features.content import Features
@@ -24,6 +26,8 @@ from featx.training.model import Model, read_model
 
 UNKNOWN = "unknown"
 COLUMNS = ("path", "rank", "class", "probability")  # of the CSV
+STRANGER_COLUMNS = ("unknown", "p_value", "stranger_score")
+SET_COLUMNS = ("set",)
 
 # What has to be equal for features to mean the same to a head. An engine's last bits do not.
 _MEANING = ("backbone", "weights_sha256", "preprocessing")
@@ -37,17 +41,21 @@ class Prediction:
     ----------
     path : str
     label : str
-        The most probable class; "unknown" where it is less probable than was asked for.
+        The most probable class; "unknown" where it is less probable than was asked for, or the
+        image is refused.
     probability : float
         Of the most probable class, in [0, 1].
     top : tuple of (str, float)
         The most probable classes, in falling order, by their own names.
+    doubt : Doubt
+        Whether the model knows its like, and the set of classes, where that was asked.
     """
 
     path: str
     label: str
     probability: float
     top: tuple[tuple[str, float], ...]
+    doubt: Doubt = NO_DOUBT
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
@@ -56,6 +64,7 @@ class Prediction:
             "class": self.label,
             "probability": self.probability,
             "top": [{"class": name, "probability": p} for name, p in self.top],
+            **self.doubt.to_dict(),
         }
 
     def to_rows(self) -> Iterator[tuple[int, str, float]]:
@@ -100,6 +109,8 @@ def predict(
     left_out: Leftovers | None = None,
     top: int = 1,
     threshold: float = 0.0,
+    unknown: float | None = None,
+    sets: float | None = None,
     weights: str | None = None,
     device: str = "auto",
     engine: str = "auto",
@@ -130,6 +141,12 @@ def predict(
         How many classes to give.
     threshold : float
         Where the most probable class has less, the label is "unknown".
+    unknown : float, optional
+        Refuse such a share of the images that are like those the model knows, and more of others:
+        their label is "unknown", too. `doubt` of each image has how strange it is. The model must
+        have been fitted with `strangers`.
+    sets : float, optional
+        Give of each image the set of classes that so often holds the true one; fitted so, too.
     weights : str, optional
         Where the model's network is to be had; None: see `find_weights`.
     device : {"auto", "cpu", "cuda"}
@@ -155,8 +172,8 @@ def predict(
     ImageError
         At the end: not one of the files is an image.
     ModelError
-        The file is no model, the weights are not those that the model learned on, or it has a
-        class named "unknown" and there is a threshold.
+        The file is no model, the weights are not those that the model learned on, it has a class
+        named "unknown" and there is a threshold, or it has too little for `unknown` or `sets`.
     WeightsError, DeviceError
 
     Examples
@@ -170,14 +187,17 @@ def predict(
     """
     trained = take_model(model)
     sources = name_sources(images, listed, left_out)
-    check_unknown(trained, threshold)
+    check_unknown(trained, threshold or unknown or 0.0)
+    doubter = make_doubter(trained, unknown, sets)
     classifier = read_classifier(trained, weights, progress=progress)
 
     def judge(batch: Judged) -> list[Prediction]:
         probabilities = classifier.head.predict_proba(batch.rows)
         return [
-            describe_prediction(str(path), row, trained.classes, top, threshold)
-            for path, row in zip(batch.paths, probabilities, strict=True)
+            describe_prediction(str(path), row, trained.classes, top, threshold, doubt)
+            for path, row, doubt in zip(
+                batch.paths, probabilities, doubter.judge(batch.rows, probabilities), strict=True
+            )
         ]
 
     how = RunOptions(
@@ -203,18 +223,33 @@ def collect_predictions(
 
 
 def record_predictions(
-    found: Iterable[Prediction | Skipped], path: Path
+    found: Iterable[Prediction | Skipped], path: Path, columns: Sequence[str] = COLUMNS
 ) -> Generator[Prediction | Skipped]:
     """The same, each written into a CSV on its way; the file is there once all have passed.
 
-    Its columns are `COLUMNS`, a row for each class that was asked for.
+    Its columns are those of `list_columns`, a row for each class that was asked for.
     """
-    with write_whole(path) as temporary, open_csv(temporary, COLUMNS) as write_row:
+    with write_whole(path) as temporary, open_csv(temporary, columns) as write_row:
         for one in found:
             if isinstance(one, Prediction):
                 for rank, label, probability in one.to_rows():
-                    write_row((as_text(one.path), rank, label, f"{probability:.6f}"))
+                    row = (as_text(one.path), rank, label, f"{probability:.6f}")
+                    write_row((*row, *_list_doubt(one.doubt)))
             yield one
+
+
+def list_columns(unknown: float | None, sets: float | None) -> tuple[str, ...]:
+    """The columns of the CSV, by what was asked."""
+    more = STRANGER_COLUMNS if unknown is not None else ()
+    return (*COLUMNS, *more, *(SET_COLUMNS if sets is not None else ()))
+
+
+def _list_doubt(doubt: Doubt) -> Iterator[str]:
+    """Cells of what was asked beside classes; a set is a JSON list."""
+    if doubt.unknown is not None:
+        yield from (str(doubt.unknown).lower(), f"{doubt.p_value:.6f}", f"{doubt.score:.6g}")
+    if doubt.classes is not None:
+        yield json.dumps(list(doubt.classes))
 
 
 def predict_features(model: str | Path | Model, features: Features) -> npt.NDArray[np.floating]:
@@ -265,9 +300,11 @@ def describe_prediction(
     classes: tuple[str, ...],
     top: int,
     threshold: float,
+    doubt: Doubt = NO_DOUBT,
 ) -> Prediction:
     """What an image's probabilities, shape (n_classes,), say; see `predict`."""
     order = np.argsort(-row, kind="stable")[: max(1, top)]
     best = tuple((classes[k], float(row[k])) for k in order)
     label, probability = best[0]
-    return Prediction(path, label if probability >= threshold else UNKNOWN, probability, best)
+    known = probability >= threshold and not doubt.unknown
+    return Prediction(path, label if known else UNKNOWN, probability, best, doubt)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from featx.arrays import Matrix
 from featx.errors import ModelError
-from featx.heads.head import Head
+from featx.heads.head import Head, load_head
 from featx.novelty.detector import Detector, load_detector
 from featx.novelty.sets import Limits, load_calibration
 from featx.training.model import Model
@@ -52,13 +52,17 @@ class Doubt:
         return told
 
 
+NO_DOUBT = Doubt()
+
+
 @dataclass(frozen=True)
 class Doubter:
     """A head with what else is asked of it.
 
     Attributes
     ----------
-    head : Head
+    head : Head or None
+        None where nothing is asked.
     rate : float or None
         Of images like those that it knows, so many are refused.
     detector : Detector or None
@@ -67,7 +71,7 @@ class Doubter:
         Where sets are asked for.
     """
 
-    head: Head
+    head: Head | None = None
     rate: float | None = None
     detector: Detector | None = None
     limits: Limits | None = None
@@ -75,6 +79,8 @@ class Doubter:
     def judge(self, X: Matrix, probabilities: Matrix) -> list[Doubt]:
         """What is to be said of each row of features beside its probabilities."""
         n = len(probabilities)
+        if self.head is None:
+            return [NO_DOUBT] * n
         scores: npt.NDArray[np.float64] = np.full(n, np.nan)
         p_values = scores
         if self.detector is not None and self.rate is not None:
@@ -95,16 +101,12 @@ class Doubter:
         ]
 
 
-def make_doubter(
-    model: Model, head: Head, unknown: float | None = None, sets: float | None = None
-) -> Doubter:
+def make_doubter(model: Model, unknown: float | None = None, sets: float | None = None) -> Doubter:
     """Have ready what is asked of a model beside its classes.
 
     Parameters
     ----------
     model : Model
-    head : Head
-        Of that model.
     unknown : float, optional
         Which share of images like those that it knows is refused, in (0, 1).
     sets : float, optional
@@ -119,10 +121,12 @@ def make_doubter(
     for name, share in (("unknown", unknown), ("sets", sets)):
         if share is not None and not 0 < share < 1:
             raise ModelError(f"{name} is {share}: it is a share between 0 and 1, such as 0.05")
+    if unknown is None and sets is None:
+        return Doubter()
     where, detector, limits = model.path or model.name, None, None
     if unknown is not None:
         detector = load_detector(model)
         detector.check_rate(unknown, where)
     if sets is not None:
         limits = load_calibration(model).find_limits(sets, len(model.classes), where)
-    return Doubter(head, unknown, detector, limits)
+    return Doubter(load_head(model), unknown, detector, limits)

@@ -17,6 +17,7 @@ from featx.training.model import Model
 
 Kept = TypeVar("Kept")
 
+_ROUNDING = 1e-5  # of the largest held score
 _HELD, _SCORE = "strangers.held", "strangers.score."  # names of arrays in a model file
 
 
@@ -44,8 +45,18 @@ class Detector:
         one of r or less, whatever the score.
         """
         n = len(self.held)
-        found: Numbers = (1 + n - np.searchsorted(self.held, scores, side="left")) / (n + 1)
+        found: Numbers = (1 + n - np.searchsorted(self.bounds, scores, side="left")) / (n + 1)
         return found
+
+    @property
+    def bounds(self) -> Numbers:
+        """Up to where a row is no stranger than each held one, which rounding must not decide.
+
+        A head of few different scores, such as knn, gives many rows the same one, but for the last
+        bits of another runtime.
+        """
+        bounds: Numbers = self.held + _ROUNDING * float(np.abs(self.held).max())
+        return bounds
 
     def measure(self, X: Matrix, logits: Matrix) -> tuple[Numbers, Numbers]:
         """Scores and p-values of rows, scaled as the head has them, shape (n_samples,) each."""

@@ -102,6 +102,38 @@ def test_unknown_in_text_csv_and_json(run, model, photos, tmp_path):
     assert first["top"][0]["class"] in {"cat", "dog", "owl"}
 
 
+def test_strangers_and_sets_in_text_csv_and_json(run, feature_file, photos, tmp_path):
+    model, table = tmp_path / "m.safetensors", tmp_path / "p.csv"
+    fitted = ["fit", feature_file("first:6,1"), "--clf", "centroid", "-o", model, "-q"]
+    assert run(*fitted, "--strangers").exit_code == 0
+    words = ["predict", model, photos / "dog", "--unknown", "0.05", "--sets", "0.9", "-q"]
+    values = json.loads(run(*words, "--csv", table, "--json").stdout)["predictions"]
+    for one in values:
+        assert one["unknown"] == (one["p_value"] <= 0.05) == (one["class"] == "unknown")
+        assert set(one["set"]) <= {"cat", "dog", "owl"}
+    with table.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["unknown"] for row in rows] == [str(one["unknown"]).lower() for one in values]
+    assert [json.loads(row["set"]) for row in rows] == [one["set"] for one in values]
+    assert float(rows[0]["p_value"]) == pytest.approx(values[0]["p_value"], abs=1e-6)
+    text = run(*words, "--top", "2", "--csv", table).stdout.splitlines()  # its own table
+    assert text[0].split() == ["image", "class", "probability", "p-value", "set"]
+    assert f"{values[0]['p_value']:.3f}" in text[2]
+    # 21 images were held out: the rarest that they can call anything is 1 / 22.
+    refused = run("predict", model, photos / "dog", "--unknown", "0.01")
+    assert refused.exit_code == 1
+    assert "--unknown 0.01 needs 99 or more images" in refused.stderr
+    assert "was calibrated on 21" in refused.stderr
+    assert run("predict", model, photos, "--sets", "0.9", "--explain", tmp_path).exit_code == 2
+
+
+def test_a_model_without_strangers_says_how_to_get_them(run, model, photos):
+    refused = run("predict", model, photos / "dog", "--unknown", "0.05")
+    assert refused.exit_code == 1
+    assert "featx fit F.h5 --clf logreg --strangers" in refused.stderr
+    assert run("predict", model, photos / "dog", "--unknown", "0").exit_code == 2
+
+
 def test_options_that_exclude_each_other(run, model, photos):
     assert run("predict", model, photos, "--json", "--jsonl").exit_code == 2
     assert run("predict", model, photos, "--null").exit_code == 2

@@ -76,7 +76,7 @@ NOT_RUN = {
 }
 # What a page's lines begin from, where it does not say so itself.
 MAKE_FEATURES = "featx extract photos --split 0.7,0.1,0.2 -o F.h5"
-BEFORE = dict.fromkeys(("audit.md", "elsewhere.md"), MAKE_FEATURES)
+BEFORE = dict.fromkeys(("audit.md", "elsewhere.md", "unknown.md"), MAKE_FEATURES)
 BEFORE["explaining.md"] = f"{MAKE_FEATURES}\nfeatx fit F.h5 --clf ridge -o model.safetensors"
 # What stands in for a line or a word that a few small pictures have no use for.
 LINE_STANDS_FOR = {
