@@ -107,7 +107,6 @@ def predict(
         raise click.UsageError("--json is one object, --jsonl one for each image: say either.")
     if null and "-" not in images:
         raise click.UsageError("--null is about a list on stdin, and that is named by -.")
-    asked = {"unknown": unknown, "sets": sets}
     if maps is not None and (unknown is not None or sets is not None):
         raise click.UsageError("--explain does not go with --unknown and --sets.")
     progress = start_speaking(verbose, quiet)
@@ -131,11 +130,11 @@ def predict(
     options |= {"listed": listed, "left_out": left_out, "progress": progress}
     found: Iterable[Prediction | Skipped]
     if maps is None:
-        found = predict(model, named, **asked, **options)
+        found = predict(model, named, unknown=unknown, sets=sets, **options)
     else:
         found = _draw(model, named, maps, overwrite, options)
     tally = _Tally(
-        found if table is None else record_predictions(found, table, list_columns(**asked))
+        found if table is None else record_predictions(found, table, list_columns(unknown, sets))
     )
     if as_json:
         say(True, collect_predictions(tally, left_out).to_dict(), "")

@@ -8,7 +8,6 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,15 +18,17 @@ import numpy.typing as npt
 from featx.config import BACKBONE, LAST_LAYER
 from featx.deployment.classifier import Classifier, read_classifier
 from featx.deployment.onnx_graph import INPUT, OPSET, OUTPUT, build_graph, estimate_head
+from featx.deployment.onnx_strangers import STRANGER
+from featx.deployment.parity import TOLERANCE, Run, ask_featx, check_runtime
 from featx.errors import ExportError, OutputExistsError
 from featx.features.export import Written
 from featx.features.file import is_feature_file
 from featx.heads.head import read_layers
 from featx.machine import has_openvino
 from featx.network.backbone import FrozenBackbone, build_network, flush_denormals
-from featx.network.engine import TorchEngine
 from featx.network.layers import parse_layers
 from featx.network.openvino_engine import import_openvino
+from featx.novelty.detector import Detector, load_detector
 from featx.storage.files import (
     as_path,
     check_space,
@@ -39,11 +40,7 @@ from featx.storage.files import (
 )
 from featx.training.model import read_model
 
-TOLERANCE = 1e-4  # largest difference of a probability from featx's own
-PICTURES = 8  # that it is checked on
 _MOST_BYTES = 2**31 - 2**20  # protobuf's limit, with room for names
-
-Run = Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.floating]]
 
 
 @dataclass(frozen=True)
@@ -67,6 +64,9 @@ class Deployment:
         That it was found on.
     written : tuple of Written
     seconds : float
+    strangers : str or None
+        The score that tells them, where the model has one: then there are the outputs `STRANGER`,
+        too.
     """
 
     model: Path
@@ -79,6 +79,7 @@ class Deployment:
     pictures: int
     written: tuple[Written, ...]
     seconds: float
+    strangers: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON object of ``featx export --json`` of a model."""
@@ -90,6 +91,7 @@ class Deployment:
             "classes": list(self.classes),
             "input": {"name": INPUT, "dtype": "uint8", "shape": list(self.shape)},
             "output": {"name": OUTPUT, "dtype": "float32", "shape": ["n", len(self.classes)]},
+            **({} if self.strangers is None else {"strangers": self._describe_strangers()}),
             "opset": self.opset,
             "check": {
                 "pictures": self.pictures,
@@ -99,6 +101,10 @@ class Deployment:
             "written": written,
             "seconds": self.seconds,
         }
+
+    def _describe_strangers(self) -> dict[str, Any]:
+        outputs = [{"name": name, "dtype": "float32", "shape": ["n"]} for name in STRANGER]
+        return {"score": self.strangers, "outputs": outputs}
 
 
 def export_model(
@@ -158,10 +164,9 @@ def export_model(
     classifier = read_classifier(trained, weights)
     about = describe_model(classifier)
     _claim(onnx, openvino, about["identity"], overwrite)
-    pixels = make_pictures(PICTURES, classifier.weights.preprocessing.crop)
-    engine = TorchEngine(classifier.weights, "cpu", len(pixels), layers=classifier.layers)
-    expected = classifier.head.predict_proba(engine.run(pixels))
-    data = _serialise(classifier, about)
+    detector = load_detector(trained) if "strangers" in trained.outcome.details else None
+    expected = ask_featx(classifier, detector)
+    data = _serialise(classifier, about, detector)
     differences: list[float] = []
     for place in places:
         check_space(place, len(data), len(data))
@@ -171,11 +176,11 @@ def export_model(
         if onnx is not None:
             temporary = stack.enter_context(write_whole(places[0]))
             temporary.write_bytes(data)
-            differences.append(_check(onnx, _open_onnx(temporary), pixels, expected))
+            differences.append(check_runtime(onnx, _open_onnx(temporary), expected))
         if openvino is not None:
             xml, weights_file = (stack.enter_context(write_whole(place)) for place in places[-2:])
             run = _write_openvino(data, about, xml, weights_file)
-            differences.append(_check(openvino, run, pixels, expected))
+            differences.append(check_runtime(openvino, run, expected))
     kinds = ["onnx"] * (onnx is not None) + ["openvino", "openvino weights"] * (
         openvino is not None
     )
@@ -188,7 +193,8 @@ def export_model(
         shape=("n", crop, crop, 3),
         opset=OPSET,
         difference=max(differences),
-        pictures=len(pixels),
+        pictures=len(expected.pixels),
+        strangers=None if detector is None else detector.name,
         written=tuple(
             Written(kind, path, path.stat().st_size)
             for kind, path in zip(kinds, places, strict=True)
@@ -228,27 +234,12 @@ def describe_model(classifier: Classifier) -> dict[str, str]:
     }
 
 
-def make_pictures(n: int, side: int) -> npt.NDArray[np.uint8]:
-    """Made-up pictures, (n, side, side, 3), the same each time: two plain, the others like nature.
-
-    The power of nature's spatial frequencies falls with their square (Field 1987); white noise
-    would leave a network with features that no photograph has.
-    """
-    rng = np.random.default_rng(0)
-    down, across = np.meshgrid(np.fft.fftfreq(side), np.fft.rfftfreq(side), indexing="ij")
-    frequency = np.maximum(np.hypot(down, across), 1 / side)[..., None]
-    pictures = [np.full((side, side, 3), level) for level in (0.0, 255.0)]
-    for _ in range(n - len(pictures)):
-        spectrum = np.fft.rfft2(rng.standard_normal((side, side, 3)), axes=(0, 1)) / frequency
-        picture = np.fft.irfft2(spectrum, (side, side), axes=(0, 1))
-        pictures.append(127 + 60 * (picture - picture.mean()) / picture.std())
-    return np.stack(pictures[:n]).clip(0, 255).astype(np.uint8)
-
-
-def _serialise(classifier: Classifier, about: dict[str, str]) -> bytes:
+def _serialise(classifier: Classifier, about: dict[str, str], detector: Detector | None) -> bytes:
     """The ONNX file's bytes."""
     weights = classifier.weights
     held = estimate_head(classifier.head) + sum(tensor.nbytes for tensor in weights.state.values())
+    if detector is not None:
+        held += 2 * sum(array.nbytes for array in detector.to_arrays().values())
     if held > _MOST_BYTES:
         raise ExportError(
             f"{classifier.model.path}: an ONNX file has 2 GB at most, and this {about['model']} "
@@ -256,30 +247,9 @@ def _serialise(classifier: Classifier, about: dict[str, str]) -> bytes:
         )
     network = build_network(weights.state, weights.stride_in_1x1, weights.backbone)
     backbone = FrozenBackbone(network, weights.preprocessing, parse_layers(classifier.layers))
-    graph = build_graph(backbone, classifier.head, weights.preprocessing.crop, about)
+    graph = build_graph(backbone, classifier.head, weights.preprocessing.crop, about, detector)
     data: bytes = graph.SerializeToString(deterministic=True)
     return data
-
-
-def _check(
-    path: Path,
-    run: Run,
-    pixels: npt.NDArray[np.uint8],
-    expected: npt.NDArray[np.floating],
-) -> float:
-    """Largest difference from what is expected; raises ExportError where it is too large."""
-    difference = 0.0
-    for n in (1, len(pixels)):
-        found = run(pixels[:n])
-        if found.shape != expected[:n].shape or not np.isfinite(found).all():
-            raise ExportError(f"{path}: what was to be written gives no probabilities; not written")
-        difference = max(difference, float(np.abs(found - expected[:n]).max()))
-    if difference > TOLERANCE:
-        raise ExportError(
-            f"{path}: what was to be written gives other probabilities than featx, by up to "
-            f"{difference:.1e}, and {TOLERANCE:g} are allowed; not written"
-        )
-    return difference
 
 
 def import_runtime() -> Any:
@@ -299,9 +269,8 @@ def _open_onnx(path: Path) -> Run:
     onnxruntime = import_runtime()
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
 
-    def run(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.floating]:
-        (found,) = session.run([OUTPUT], {INPUT: pixels})
-        return np.asarray(found, np.float64)
+    def run(pixels: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.floating]]:
+        return [np.asarray(one, np.float64) for one in session.run(None, {INPUT: pixels})]
 
     return run
 
@@ -325,8 +294,8 @@ def _write_openvino(data: bytes, about: dict[str, str], xml: Path, weights: Path
         os.replace(folder / "model.xml", xml)  # noqa: PTH105
         os.replace(folder / "model.bin", weights)  # noqa: PTH105
 
-    def run(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.floating]:
-        return np.array(compiled(pixels)[0], np.float64)
+    def run(pixels: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.floating]]:
+        return [np.array(one, np.float64) for one in compiled(pixels).to_tuple()]
 
     return run
 

@@ -6,38 +6,44 @@ is: a converter would trace the module, want packages of its own, and name its p
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from featx.arrays import Matrix
+from featx.deployment.onnx_nodes import Graph
+from featx.deployment.onnx_strangers import STRANGER, add_detector
 from featx.heads.head import Head
 from featx.heads.imagenet import FLOOR, ImagenetFit
 from featx.heads.knn import NeighboursFit
 from featx.heads.search import LinearFit
 from featx.network.backbone import FrozenBackbone, list_stages, name_layers
+from featx.novelty.detector import Detector
 from featx.training.scaling import Scaler
 
 # All operations used are in it, and so is every runtime of the last years.
 OPSET = 17
 _IR_VERSION = 8  # the one that came with that opset (onnx 1.12)
 INPUT, OUTPUT = "pixels", "probabilities"
-_LEAST_NORM = 1e-30
 
 
 def build_graph(
-    backbone: FrozenBackbone, head: Head, crop: int, metadata: Mapping[str, str]
+    backbone: FrozenBackbone,
+    head: Head,
+    crop: int,
+    metadata: Mapping[str, str],
+    detector: Detector | None = None,
 ) -> Any:
     """One ONNX model of a folded network and a head.
 
     Its input is ``pixels``, (n, crop, crop, 3) uint8 RGB, as Pillow gives images; its output is
-    ``probabilities``, (n, n_classes) float32. n may be any number at each call.
+    ``probabilities``, (n, n_classes) float32, and where there is a detector ``stranger_score`` and
+    ``stranger_p``, (n,) float32. n may be any number at each call.
 
     Parameters
     ----------
@@ -47,6 +53,7 @@ def build_graph(
         Side of the images, in pixels.
     metadata : mapping of str to str
         What the file says of itself.
+    detector : Detector, optional
 
     Returns
     -------
@@ -56,7 +63,7 @@ def build_graph(
     import onnx
     from onnx import TensorProto, helper
 
-    graph = _Graph()
+    graph = Graph()
     x = _add_normalising(graph, backbone)
     names = {id(module): name for name, module in backbone.network.named_modules()}
     found = []
@@ -68,13 +75,19 @@ def build_graph(
                 found.append(_add_pool(graph, layer, pool, x))
     whole = graph.add("Concat", [x, *found], "outputs", axis=1) if found else x
     features = graph.add("Flatten", [whole], "features", axis=1)  # (n, feature_dim and more)
-    _add_head(graph, head, features)
+    rows, logits = _add_head(graph, head, features)
     n_classes = len(head.classes)
+    outputs = [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["n", n_classes])]
+    if detector is not None:
+        add_detector(graph, head, detector, rows, logits)
+        outputs += [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n"]) for name in STRANGER
+        ]
     proto = helper.make_graph(
         graph.nodes,
         "featx",
         [helper.make_tensor_value_info(INPUT, TensorProto.UINT8, ["n", crop, crop, 3])],
-        [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["n", n_classes])],
+        outputs,
         graph.constants,
     )
     model = helper.make_model(
@@ -116,30 +129,7 @@ def fold_linear(scaler: Scaler, fit: LinearFit, temperature: float) -> tuple[Mat
     return weight, bias
 
 
-class _Graph:
-    """Nodes and constants, in order, with names that are never given twice."""
-
-    def __init__(self) -> None:
-        self.nodes: list[Any] = []
-        self.constants: list[Any] = []
-
-    def add(self, operation: str, inputs: Sequence[str], name: str, **attributes: Any) -> str:
-        """A node with one output, which has its name."""
-        from onnx import helper
-
-        self.nodes.append(helper.make_node(operation, inputs, [name], name, **attributes))
-        return name
-
-    def hold(self, values: npt.ArrayLike, name: str, dtype: Any = np.float32) -> str:
-        """A constant."""
-        from onnx import numpy_helper
-
-        array = np.ascontiguousarray(np.asarray(values, dtype))
-        self.constants.append(numpy_helper.from_array(array.reshape(np.shape(values)), name))
-        return name
-
-
-def _add_normalising(graph: _Graph, backbone: FrozenBackbone) -> str:
+def _add_normalising(graph: Graph, backbone: FrozenBackbone) -> str:
     x = graph.add("Cast", [INPUT], "pixels.float", to=1)  # 1: float32
     x = graph.add("Transpose", [x], "pixels.nchw", perm=[0, 3, 1, 2])  # (n, 3, crop, crop)
     normalise = backbone.normalise
@@ -149,7 +139,7 @@ def _add_normalising(graph: _Graph, backbone: FrozenBackbone) -> str:
     return graph.add("Add", [x, shift], "pixels.normalised")
 
 
-def _add_module(graph: _Graph, module: nn.Module, x: str, names: Mapping[int, str]) -> str:
+def _add_module(graph: Graph, module: nn.Module, x: str, names: Mapping[int, str]) -> str:
     """The operations of one module, its batch norms folded, behind `x`."""
     name = names[id(module)]
     if isinstance(module, nn.Identity):
@@ -191,18 +181,22 @@ def _add_module(graph: _Graph, module: nn.Module, x: str, names: Mapping[int, st
     raise TypeError(f"{type(module).__name__} is no part of a folded ResNet")
 
 
-def _add_pool(graph: _Graph, layer: str, pool: str, x: str) -> str:
+def _add_pool(graph: Graph, layer: str, pool: str, x: str) -> str:
     """A stage's output over its places: the mean or the maximum of each channel."""
     operation = "GlobalAveragePool" if pool == "avg" else "GlobalMaxPool"
     return graph.add(operation, [x], f"{layer}.{pool}")
 
 
-def _hold(graph: _Graph, tensor: torch.Tensor, name: str) -> str:
+def _hold(graph: Graph, tensor: torch.Tensor, name: str) -> str:
     return graph.hold(tensor.detach().contiguous().numpy(), name)
 
 
-def _add_head(graph: _Graph, head: Head, x: str) -> None:
-    """From features to `OUTPUT`, whose softmax `Head` takes at a temperature."""
+def _add_head(graph: Graph, head: Head, x: str) -> tuple[str, str]:
+    """From features to `OUTPUT`, whose softmax `Head` takes at a temperature.
+
+    Returns the names of the rows before "standard", which a linear head's weights have in them, and
+    of the logits; see `fold_linear` of what a linear head's lack.
+    """
     fit, scaler = head.fit, head.scaler
     if scaler.columns is not None:
         own = graph.hold(scaler.columns, "head.columns", np.int64)
@@ -214,16 +208,14 @@ def _add_head(graph: _Graph, head: Head, x: str) -> None:
     if scaler.kind == "center-l2" and scaler.mean is not None:
         x = graph.add("Sub", [x, graph.hold(scaler.mean, "head.mean")], "head.centred")
     if scaler.kind in ("l2", "center-l2"):
-        length = graph.add("ReduceL2", [x], "head.length", axes=[1], keepdims=1)
-        # A row of nothing but zeros stays one, as under scikit-learn.
-        length = graph.add("Max", [length, graph.hold(_LEAST_NORM, "head.least")], "head.divisor")
-        x = graph.add("Div", [x, length], "head.scaled")
+        x = graph.normalise(x, "head.unit")
     if isinstance(fit, LinearFit):
         weight, bias = fold_linear(head.scaler, fit, head.temperature)
         held = [graph.hold(weight, "head.weight"), graph.hold(bias, "head.bias")]
         graph.add("Gemm", [x, *held], "scores", transB=1)
         graph.add("Softmax", ["scores"], OUTPUT, axis=1)
-        return
+        return x, "scores"
+    before = x
     if scaler.mean is not None and scaler.scale is not None:
         x = graph.add("Sub", [x, graph.hold(scaler.mean, "head.mean")], "head.centred")
         x = graph.add("Div", [x, graph.hold(scaler.scale, "head.scale")], "head.scaled")
@@ -235,18 +227,18 @@ def _add_head(graph: _Graph, head: Head, x: str) -> None:
         raise TypeError(f"{type(fit).__name__} has no graph")
     scores = graph.add("Log", [likely], "scores")
     heat = graph.hold(head.temperature, "head.temperature")
-    graph.add("Softmax", [graph.add("Div", [scores, heat], "scores.tempered")], OUTPUT, axis=1)
+    logits = graph.add("Div", [scores, heat], "scores.tempered")
+    graph.add("Softmax", [logits], OUTPUT, axis=1)
+    return before, logits
 
 
-def _add_neighbours(graph: _Graph, fit: NeighboursFit, x: str) -> str:
+def _add_neighbours(graph: Graph, fit: NeighboursFit, x: str) -> str:
     """Smoothed shares of the vote; see `NeighboursFit.decide`."""
     train = np.asarray(fit.X, np.float64)
     lengths = np.linalg.norm(train, axis=1, keepdims=True)
     train = train / np.where(lengths > 0, lengths, 1)
     n_classes, k = fit.n_classes, min(fit.k, len(fit.y))
-    length = graph.add("ReduceL2", [x], "query.length", axes=[1], keepdims=1)
-    length = graph.add("Max", [length, graph.hold(_LEAST_NORM, "query.least")], "query.divisor")
-    x = graph.add("Div", [x, length], "query")
+    x = graph.normalise(x, "query")
     cosines = graph.add("MatMul", [x, graph.hold(train.T, "train.rows")], "cosines")
     graph.hold([k], "k", np.int64)
     from onnx import helper
@@ -276,7 +268,7 @@ def _add_neighbours(graph: _Graph, fit: NeighboursFit, x: str) -> str:
     return graph.add("Div", [counted, graph.hold(float(k + n_classes), "places")], "likely")
 
 
-def _add_imagenet(graph: _Graph, fit: ImagenetFit, x: str) -> str:
+def _add_imagenet(graph: Graph, fit: ImagenetFit, x: str) -> str:
     """Summed probabilities; see `ImagenetFit.decide`."""
     layer = fit.layer
     held = [graph.hold(layer.weight, "fc.weight"), graph.hold(layer.bias, "fc.bias")]

@@ -12,8 +12,9 @@ from shared import CLASSES
 from featx.config import SCALINGS
 from featx.deployment import export
 from featx.deployment.classifier import read_classifier
-from featx.deployment.export import export_model, make_pictures
+from featx.deployment.export import export_model
 from featx.deployment.onnx_graph import fold_linear
+from featx.deployment.parity import make_pictures
 from featx.deployment.predict import predict
 from featx.errors import ExportError, OutputExistsError
 from featx.finetuning.finetune import finetune
@@ -87,6 +88,20 @@ def test_every_head_gives_featxs_probabilities(features, tmp_path, clf, scale):
         assert found.dtype == np.float32
         assert np.abs(found - expected[:n]).max() <= 1e-4
         assert np.allclose(found.sum(1), 1, atol=1e-5)
+
+
+def test_a_model_that_knows_strangers_has_three_outputs(features, tmp_path):
+    model = fit(features, "ridge", strangers=True, output=tmp_path / "m.safetensors")
+    done = export_model(model.path, onnx=tmp_path / "m.onnx")
+    told = done.to_dict()["strangers"]
+    assert told["score"] == model.outcome.details["strangers"]["score"]
+    assert [one["name"] for one in told["outputs"]] == ["stranger_score", "stranger_p"]
+    pixels = make_pictures(3, 64)
+    session = onnxruntime.InferenceSession(tmp_path / "m.onnx", providers=["CPUExecutionProvider"])
+    probabilities, scores, p_values = session.run(None, {"pixels": pixels})
+    assert probabilities.shape == (3, 3)
+    assert scores.shape == (3,)
+    assert ((p_values >= 1 / 22 - 1e-6) & (p_values <= 1)).all()  # 21 images calibrate it
 
 
 @pytest.mark.parametrize("scale", ["center-l2", "auto"])
