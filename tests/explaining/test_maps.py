@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
+import torchvision
 from made_features import make_features
 
 from featx.config import SCALINGS, TORCHVISION_V1
@@ -13,6 +15,7 @@ from featx.heads.fit import fit
 from featx.heads.head import Head, load_head
 from featx.heads.search import LinearFit
 from featx.network.engine import TorchEngine
+from featx.network.layers import count_places
 from featx.training.scaling import Scaler
 
 LINEAR = ("logreg", "linear", "svm", "ridge", "centroid")
@@ -103,3 +106,55 @@ def test_a_head_that_knows_a_patch_points_at_it(tiny_weights):
         assert max(abs(highest[0] - row), abs(highest[1] - column)) <= 1
         far = np.abs(found[::-1, ::-1][max(row - 2, 0) : row + 3, max(column - 2, 0) : column + 3])
         assert far.max() < 0.05 * found.max()
+
+
+def make_weights(backbone, tiny_weights):
+    """Random parameters of a resnet18, or the small resnet50's."""
+    if backbone == "resnet50":
+        return tiny_weights
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        state = torchvision.models.get_model(backbone, weights=None).state_dict()
+    return replace(tiny_weights, state=state, backbone=backbone)
+
+
+def run_photos(weights, engine):
+    """Features and places of three pictures, as an engine gives them."""
+    if engine == "openvino":
+        pytest.importorskip("openvino")
+        from featx.network.openvino_engine import OpenVinoEngine as Engine
+    else:
+        Engine = TorchEngine
+    made = Engine(weights, batch_size=3, places=True)
+    crop, dim = weights.preprocessing.crop, weights.feature_dim
+    pixels = np.random.default_rng(5).integers(0, 256, (3, crop, crop, 3), np.uint8)
+    rows, side = made.run(pixels), count_places(crop)
+    return rows[:, :dim], rows[:, dim:].reshape(3, dim, side, side)
+
+
+@pytest.mark.parametrize("engine", ["torch", "openvino"])
+@pytest.mark.parametrize("backbone", ["resnet18", "resnet50"])
+def test_the_logit_of_the_engines_own_features_is_met(tiny_weights, backbone, engine):
+    """Of the features that predict has, which no mean over places was taken of here."""
+    check_heads(*run_photos(make_weights(backbone, tiny_weights), engine))
+
+
+@pytest.mark.real_weights
+@pytest.mark.parametrize("engine", ["torch", "openvino"])
+def test_the_same_of_the_real_network(keras_weights, engine):
+    check_heads(*run_photos(keras_weights, engine))
+
+
+def check_heads(features, places):
+    rng = np.random.default_rng(0)
+    dim = features.shape[1]
+    fit = LinearFit(rng.normal(0, 1, (4, dim)), rng.normal(0, 1, 4))
+    mean, scale = rng.gamma(2.0, 0.2, (2, dim))
+    for kind in SCALINGS:
+        centred = mean if kind in ("standard", "center-l2") else None
+        scaler = Scaler(kind, centred, scale if kind == "standard" else None)
+        head = Head("svm", ("a", "b", "c", "d"), scaler, fit, 1.7)
+        maps, biases = fold_head(head).spread(features, places)
+        expected = fit.decide(scaler.apply(features)) / 1.7
+        off = np.abs(maps.mean((2, 3)) + biases - expected)
+        assert off.max() <= 1e-4 * np.abs(expected).max()
