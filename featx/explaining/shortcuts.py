@@ -9,13 +9,14 @@ the others, something was probably put there.
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import binom
+from scipy.stats import betabinom
 
 from featx.arrays import Labels
 from featx.config import SHORTCUT_QUANTILE, SHORTCUT_SHARE, SIGNIFICANT
@@ -142,8 +143,10 @@ def find_shortcuts(shares: Numbers, y: Labels, classes: tuple[str, ...]) -> Evid
     """Say where the evidence lies, and name the classes that an edge decides.
 
     A place at the edge is named where in at least `SHORTCUT_SHARE` of a class's images it stands
-    out further than in 99 % of the other classes' images, and so many are not met by chance: a
-    binomial test, corrected for all places and classes by Bonferroni.
+    out further than in 99 % of the other classes' images, and so many are not met by chance. Of m
+    images so many are beyond the r-th smallest of n others, all alike, as the beta-binomial
+    distribution of m, n - r + 1 and r has it (Gumbel and von Schelling 1950); p is corrected
+    for all places and classes by Bonferroni.
 
     Parameters
     ----------
@@ -168,13 +171,16 @@ def find_shortcuts(shares: Numbers, y: Labels, classes: tuple[str, ...]) -> Evid
     found = []
     for k in there:
         mine, others = outstanding[y == k], outstanding[y != k]
-        limit = np.maximum(np.quantile(others, SHORTCUT_QUANTILE, axis=0), 0)
+        n = len(others)
+        rank = min(n, math.ceil(SHORTCUT_QUANTILE * (n + 1)))  # of few others it is the largest
+        limit = np.maximum(np.sort(others, axis=0)[rank - 1], 0)
         counts = (mine > limit).sum(axis=0)
         row, column = max(edge, key=lambda place: counts[place])
         count = int(counts[row, column])
-        # Of few others the largest is taken for the quantile: so rare is what lies beyond it.
-        rare = max(1 - SHORTCUT_QUANTILE, 1 / (len(others) + 1))
-        p = float(binom.sf(count - 1, len(mine), rare)) * len(edge) * len(there)
+        # How many of the class lie beyond a limit that others set, were all alike: the limit has
+        # chance in it, too.
+        p = float(betabinom.sf(count - 1, len(mine), n - rank + 1, rank))
+        p *= len(edge) * len(there)
         if count >= SHORTCUT_SHARE * len(mine) and p < SIGNIFICANT:
             where = name_place(row, column, *shares.shape[1:])
             found.append(Shortcut(classes[k], row, column, where, count, len(mine)))

@@ -69,6 +69,15 @@ def test_a_planted_place_is_named_with_its_count(place, where):
     assert found.to_dict()["shortcuts"][0]["text"] == one.text
 
 
+@pytest.mark.parametrize(("planted", "named"), [(8, 0), (9, 1)])
+def test_the_chance_in_a_limit_of_few_others_counts(planted, named):
+    # All of the highest c of 40 alike are in the one half of 20: comb(20, c) / comb(40, c), times
+    # 24 places and 2 classes: 0.079 of 8, and 0.029 of 9.
+    shares, y = np.zeros((40, 7, 7)), np.repeat([0, 1], 20)
+    shares[:planted, 0, 0] = 1
+    assert len(find_shortcuts(shares, y, CLASSES).shortcuts) == named
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_none_is_named_where_none_is(seed):
     assert gather(*make_maps(seed=seed)).shortcuts == ()
