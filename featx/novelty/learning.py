@@ -32,6 +32,8 @@ class Head(Protocol):
         """Rows as it has them, scaled, and their logits."""
 
 
+_NO_FOLDS = "strangers and sets are calibrated out of fold, and there are no folds"
+
 Refit = Callable[[Matrix, Labels], Head]  # by rows, not scaled, and codes 0 to n - 1
 
 
@@ -84,13 +86,13 @@ def learn_novelty(
     Raises
     ------
     ModelError
-        A class has one image, or all are one group: there are no folds.
+        There are no folds: a class has one image, all are one group, or each class is one.
     """
     pool = _Pool(X, y, kin, refit, seed, plan_folds(y, kin, seed))
     if not pool.folds:
         raise ModelError(
-            "strangers and sets are calibrated out of fold, and there are no folds, since a class "
-            "has one image or all images are one group: add images, or leave the class out"
+            f"{_NO_FOLDS}, since a class has one image or all images are one group: add images, or "
+            "leave the class out"
         )
     areas = _leave_classes_out(pool)
     name, by = _choose(areas)
@@ -183,6 +185,11 @@ def _score_folds(pool: _Pool, name: str) -> tuple[Numbers, Numbers, Labels]:
         y = pool.y[outside]
         own = softmax(logits, axis=1)[np.arange(len(y)), np.searchsorted(classes, y)]
         found.append((score.measure(scaled, logits), 1 - own, y))
+    if not found:
+        raise ModelError(
+            f"{_NO_FOLDS} with images of a class on both sides, since each class is one group: "
+            "group by what divides a class, such as the animal or the day"
+        )
     held, errors, labels = (np.concatenate(parts) for parts in zip(*found, strict=True))
     return held, errors, labels
 

@@ -106,6 +106,14 @@ def test_a_class_of_one_image_is_said(rows):
         learn_novelty(X, y, know_nothing(16), Centres(X, y), Centres)
 
 
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_classes_of_one_group_each_are_said(rows, n_classes):
+    X, y = rows[0][: 15 * n_classes], rows[1][: 15 * n_classes]
+    kin = replace(know_nothing(len(y)), group=y)
+    with pytest.raises(ModelError, match="each class is one group"):
+        learn_novelty(X, y, kin, Centres(X, y), Centres)
+
+
 @pytest.mark.parametrize("clf", ["logreg", "linear", "svm", "ridge", "knn", "centroid"])
 def test_a_head_keeps_them_in_its_file_and_is_the_same_head(clf, provenance, tmp_path):
     features = make_features(provenance, dim=12)
