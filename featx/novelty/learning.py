@@ -96,7 +96,7 @@ def learn_novelty(
         )
     areas = _leave_classes_out(pool)
     name, by = _choose(areas)
-    score = _fit(name, head, X, seed)
+    score = _fit(name, head, X, pool)
     assert score is not None
     held, errors, labels = _score_folds(pool, name)
     chosen = areas.get(name, [])
@@ -126,9 +126,9 @@ class _Pool:
     folds: Folds
 
 
-def _fit(name: str, head: Head, X: Matrix, seed: int) -> Score | None:
+def _fit(name: str, head: Head, X: Matrix, pool: _Pool) -> Score | None:
     scaled, logits = head.decide(X)
-    return SCORES[name].fit(Known(scaled, logits, head.layer, seed))
+    return SCORES[name].fit(Known(scaled, logits, head.layer, pool.seed, len(pool.y)))
 
 
 def _leave_classes_out(pool: _Pool) -> dict[str, list[float]]:
@@ -153,7 +153,7 @@ def _leave_classes_out(pool: _Pool) -> dict[str, list[float]]:
         scaled, logits = head.decide(pool.X[np.concatenate([known, strange])])
         truth = np.repeat([0, 1], [len(known), len(strange)])
         for name in SCORES:
-            score = _fit(name, head, pool.X[inside], pool.seed)
+            score = _fit(name, head, pool.X[inside], pool)
             if score is not None:
                 areas[name].append(float(roc_auc_score(truth, score.measure(scaled, logits))))
     return {name: found for name, found in areas.items() if tried and len(found) == tried}
@@ -179,7 +179,7 @@ def _score_folds(pool: _Pool, name: str) -> tuple[Numbers, Numbers, Labels]:
         if len(classes) < 2 or not len(outside):
             continue
         head = pool.refit(pool.X[inside], codes.astype(np.int64))
-        score = _fit(name, head, pool.X[inside], pool.seed)
+        score = _fit(name, head, pool.X[inside], pool)
         assert score is not None
         scaled, logits = head.decide(pool.X[outside])
         y = pool.y[outside]

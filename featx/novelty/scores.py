@@ -42,12 +42,16 @@ class Known:
         Of a linear head, shapes (n_classes, n_features) and (n_classes,): what makes the logits.
     seed : int
         Of the rows that are kept, where these are fewer.
+    size : int or None
+        Of how many rows these are a part, where they are: what goes by the number of rows is then
+        the same for the part as for the whole. None: they are all.
     """
 
     X: Matrix
     logits: Matrix
     layer: tuple[Matrix, Matrix] | None = None
     seed: int = 0
+    size: int | None = None
 
 
 class Score(Protocol):
@@ -176,7 +180,7 @@ class Residual:
     principal directions of the known rows about o leave over, and a scales its length on known rows
     to their mean largest logit. The paper's D is 1000 of 2048 features, for a million rows. Of few
     rows the first 1000 directions would hold all there is, and nothing be left over: D is at most
-    a quarter of the rows and half of the features.
+    a tenth of the rows and half of the features.
 
     Attributes
     ----------
@@ -207,8 +211,8 @@ class Residual:
     @classmethod
     def fit(cls, known: Known) -> Residual | None:
         """See `Score`."""
-        dims = min(RESIDUAL_DIMS, known.X.shape[1] // 2, len(known.X) // 4)
-        if known.layer is None or dims < 1:
+        dims = min(RESIDUAL_DIMS, known.X.shape[1] // 2, (known.size or len(known.X)) // 10)
+        if known.layer is None or not 1 <= dims < len(known.X):
             return None
         coef, intercept = known.layer
         origin = -np.linalg.pinv(coef) @ intercept

@@ -84,3 +84,9 @@ def test_what_is_far_off_is_a_stranger_and_survives_a_file(known, name):
     assert np.array_equal(back.measure(known.X, logits), score.measure(known.X, logits))
     far = np.full((1, 12), -8.0, np.float32)  # the other way round, with no class ahead
     assert score.measure(far, np.zeros((1, 3))) > np.median(score.measure(known.X, logits))
+
+
+def test_a_part_has_as_many_directions_as_the_whole(known):
+    whole = Residual.fit(known)
+    part = Known(known.X[:50], known.logits[:50], known.layer, size=60)
+    assert Residual.fit(part).basis.shape == whole.basis.shape == (12, 6)

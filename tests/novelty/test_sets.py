@@ -46,3 +46,26 @@ def test_each_class_is_covered():
         new = np.repeat([0, 1], 200)
         covered.append((draw(new) <= found.limits[new]).reshape(2, -1).mean(axis=1))
     assert np.mean(covered, axis=0) == pytest.approx([0.9, 0.9], abs=0.02)
+
+
+@pytest.mark.parametrize("counts", [(120, 130, 147), (20, 30, 33)])
+def test_sets_are_those_of_crepes(counts):
+    crepes = pytest.importorskip("crepes")
+    rng = np.random.default_rng(0)
+    y = np.repeat([0, 1, 2], counts)
+    held = rng.dirichlet([1, 1, 1], len(y))
+    scores = 1 - held[np.arange(len(y)), y]
+    new = rng.dirichlet([1, 1, 1], 200)
+    found = Calibration(scores, y).find_limits(0.9, 3, "m")
+    # It takes a class whose p-value is 1 - coverage itself in; no (n + 1) / 10 here is whole.
+    if min(counts) >= 99:
+        by_class = crepes.ConformalClassifier().fit(scores, bins=y)
+        expected = [
+            by_class.predict_set(1 - new, np.full(200, k), confidence=0.9, smoothing=False)[:, k]
+            for k in range(3)
+        ]
+    else:
+        pooled = crepes.ConformalClassifier().fit(scores)
+        expected = pooled.predict_set(1 - new, confidence=0.9, smoothing=False).T
+    assert found.own.tolist() == [min(counts) >= 99] * 3
+    assert np.array_equal(found.find_sets(new), np.array(expected).T.astype(bool))
