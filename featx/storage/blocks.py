@@ -86,7 +86,8 @@ class Blocks:
         return replace(self, rows=self.rows[key])
 
     def __iter__(self) -> Iterator[tuple[slice, npt.NDArray[np.float32]]]:
-        step = max(1, config.BLOCK_BYTES // (4 * self.shape[1]))
+        # All columns of the sources are read, few as may be taken.
+        step = max(1, config.BLOCK_BYTES // (4 * self.sources[0].shape[1]))
         for here in iterate_slices(len(self), step):
             yield here, self._read(self.rows[here])
 

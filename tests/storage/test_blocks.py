@@ -58,6 +58,10 @@ def test_blocks_cover_every_row_once(X, n, monkeypatch):
     assert np.array_equal(gather(blocks, lambda rows: rows.sum(axis=1)), X[rows].sum(axis=1))
     twice = blocks.map(lambda rows: 2.0 * rows.astype(np.float64))[np.arange(n)[::-1]]
     assert np.array_equal(np.asarray(twice), 2 * X[rows][::-1])
+    # What is read has all columns: a block of some of them has no more rows.
+    few = blocks.take_columns(np.array([3, 0]))
+    assert [len(block) for _, block in few] == [len(block) for _, block in found]
+    assert np.array_equal(np.asarray(few), X[rows][:, [3, 0]])
     assert np.asarray(twice).dtype == np.float32
 
 
