@@ -76,18 +76,21 @@ class HeadTrainer:
             kind = find_kind(name)
             its = replace(options, calibrate=options.calibrate and name not in uncalibrated)
             last = replace(its, layers=LAST_LAYER)
-            try:
-                candidates.append(self.make(name, last))
-            except (ModelError, WeightsError) as error:
-                lacking = kind.prior is not None  # weights without a last layer, for one
-                if not optional or not (lacking or isinstance(error, BudgetError)):
-                    raise
-                log.warning("left out: %s", error)
-                continue
+            wanted: list[tuple[str, HeadOptions, Sequence[Features]]] = [(name, last, ())]
             if views and not kind.untouched:
-                candidates.append(self.make(name, last, views))
+                wanted.append((f"{name} with views", last, views))
             if options.layers != LAST_LAYER and not kind.untouched:
-                candidates.append(self.make(name, its))
+                wanted.append((f"{name}+layers", its, ()))
+            for title, chosen, more in wanted:
+                try:
+                    candidates.append(self.make(name, chosen, more))
+                except (ModelError, WeightsError) as error:
+                    lacking = kind.prior is not None  # weights without a last layer, for one
+                    if not optional or not (lacking or isinstance(error, BudgetError)):
+                        raise
+                    log.warning("left out: %s%s", f"{title}: " * (title != name), error)
+                    if title == name:
+                        break  # what reads more takes more
         return candidates
 
     def make(self, name: str, options: HeadOptions, views: Sequence[Features] = ()) -> Candidate:

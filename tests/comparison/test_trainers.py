@@ -4,13 +4,14 @@ import json
 from dataclasses import replace
 
 import pytest
-from made_features import make_features, write
+from made_features import add_layers, allow, make_features, write
 from shared import PROVENANCE
 
 from featx.comparison.trainers import HeadTrainer, NetworkTrainer, measure_cost
 from featx.config import EPOCH_PASSES
 from featx.data.hashing import hash_images
 from featx.data.sources import read_inventory
+from featx.errors import BudgetError
 from featx.features.file import cost_path, read_features
 from featx.finetuning.recipe import TuneOptions
 from featx.heads.kind import HeadOptions
@@ -33,6 +34,18 @@ def test_a_head_is_trained_once_for_a_recipe(trainer, monkeypatch):
     assert again.model.path == first.model.path == path
     trainer.make("centroid", HeadOptions(scale="standard"))
     assert len(list(trainer.folder.glob("centroid-*.safetensors"))) == 2
+
+
+def test_layers_that_need_more_memory_are_left_out(tmp_path, caplog):
+    features = write(add_layers(make_features(PROVENANCE, dim=512)), tmp_path)
+    options = HeadOptions(C=1.0, choose_on="val", refit=False, layers="all")
+    most = allow(features, "svm", **vars(replace(options, layers="last"))) + 1
+    trainer = HeadTrainer(tmp_path, features, 1, "auto", most)
+    (found,) = trainer.make_each(["svm"], options, optional=True)
+    assert found.name == "svm"
+    assert "left out: svm+layers: svm needs" in caplog.text
+    with pytest.raises(BudgetError):
+        trainer.make_each(["svm"], options)
 
 
 def test_what_is_damaged_is_trained_again(trainer, caplog):
