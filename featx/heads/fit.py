@@ -105,7 +105,7 @@ def fit(
     layers : str
         Which outputs of the network are its columns: "last", the features; of all stages "avg" or
         "max", their means or maxima over places, or "all", both; or some, such as
-        "last,layer3:max". Columns of layers other than the last are each standardised before
+        "last,layer3:max". Where that is more than the last layer each column is standardised before
         `scale`, learned as that is. "auto": what chooses the value chooses among the first four,
         as far as the features have them; of equals the fewer columns.
     views : sequence of Features
