@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from featx.config import LAST_LAYER
+
 from .options import common_options, max_memory_option, num_workers_option, overwrite_option
 from .output import say, start_speaking
 
@@ -17,6 +19,14 @@ from .output import say, start_speaking
     metavar="DIR",
     type=click.Path(path_type=Path),
     help="Where the images are.  [default: a folder of the data's name here or beside F.h5]",
+)
+@click.option(
+    "--layers",
+    default=LAST_LAYER,
+    show_default=True,
+    metavar="auto|SPEC",
+    help="By which of the layers in F.h5 labels are judged: last, avg, max, all, or some, such as "
+    "last,layer3:max; auto: by the best of the first four that F.h5 has.",
 )
 @click.option(
     "--csv", "table", type=click.Path(path_type=Path), metavar="F.csv", help="Also write a CSV."
@@ -37,6 +47,7 @@ from .output import say, start_speaking
 def audit(
     features: Path,
     root: Path | None,
+    layers: str,
     table: Path | None,
     report: Path | None,
     seed: int,
@@ -55,6 +66,7 @@ def audit(
     Examples:
       featx audit F.h5
       featx audit F.h5 --root photos --report audit.html --csv audit.csv
+      featx audit F.h5 --layers auto
     """
     progress = start_speaking(verbose, quiet)
     from featx.auditing.audit import audit
@@ -66,8 +78,8 @@ def audit(
         if output is not None and not overwrite:
             check_replaceable(output, first)
     found = audit(
-        features, root=root, seed=seed, num_workers=num_workers, max_memory=max_memory,
-        progress=progress,
+        features, root=root, layers=layers, seed=seed, num_workers=num_workers,
+        max_memory=max_memory, progress=progress,
     )  # fmt: skip
     if table is not None:
         write_csv(table, COLUMNS, list_rows(found))

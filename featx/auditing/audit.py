@@ -24,6 +24,7 @@ from featx.decoding.pixel_format import read_colours
 from featx.errors import BudgetError, DatasetError
 from featx.features.content import Features
 from featx.features.file import read_features
+from featx.features.outputs import plan_layers, take_rows
 from featx.heads.fit import fit
 from featx.heads.kind import HeadOptions
 from featx.heads.recipe import make_recipe, plan_reading
@@ -82,6 +83,9 @@ class Audit:
         Pictures that were seen.
     judged : int
         Images whose label was judged.
+    layers : str
+        What they were judged by: of the layers that were to be read, those by which the folds'
+        log-loss is lowest; see `featx.fit`.
     findings : tuple of Finding
     leak : Leak or None
         None where nothing can be trained, or there is no test image.
@@ -98,6 +102,7 @@ class Audit:
     root: Path | None
     looked: int
     judged: int
+    layers: str
     findings: tuple[Finding, ...]
     leak: Leak | None
     classes: dict[str, dict[str, int]]
@@ -120,6 +125,7 @@ class Audit:
             "images": len(self.features.targets),
             "looked": self.looked,
             "judged": self.judged,
+            "layers": self.layers,
             "counts": self.counts,
             "leak": self.leak.to_dict() if self.leak else None,
             "classes": self.classes,
@@ -134,6 +140,7 @@ def audit(
     features: Features | str | Path,
     *,
     root: str | Path | None = None,
+    layers: str = LAST_LAYER,
     seed: int = 0,
     num_workers: int | None = None,
     max_memory: int | None = None,
@@ -147,6 +154,9 @@ def audit(
     root : path, optional
         What its paths are relative to. None: a folder of the data's name, or the one that the
         images are in, here or beside the file, where it has the images.
+    layers : str
+        By which of the file's layers labels are judged; see `featx.fit`. Copies are found by the
+        last layer.
     seed : int
         Of the folds.
     num_workers : int, optional
@@ -166,9 +176,12 @@ def audit(
         The file cannot be read.
     DatasetError
         `root` is no folder.
+    LayersError
+        `layers` are none, or the file lacks them.
     """
     started = time.perf_counter()
     held = features if isinstance(features, Features) else read_features(features)
+    sets = plan_layers(held, layers)
     notes: list[str] = []
     place = find_root(held, root)
     looks = None
@@ -190,12 +203,20 @@ def audit(
     everything = Blocks((held.X,), np.arange(len(held.targets)))
     copies = find_copies(everything, held.hashes, looks)
     judged = suspects = None
+    read = LAST_LAYER
     if held.classes:
-        X = _hold(held, everything, max_memory)
         apart = copies.groups
         if held.clusters is not None:  # relatives are in one fold, too
             apart = join_copies(held.clusters, copies.groups)
-        judged = predict_out_of_fold(X, held.targets, apart, len(held.classes), seed)
+        by_layers = {}
+        for one in sets or [{"layers": LAST_LAYER}]:
+            X = _hold(held, one["layers"], max_memory)
+            level = one["layers"] != LAST_LAYER
+            found = predict_out_of_fold(X, held.targets, apart, len(held.classes), seed, level)
+            if found is not None:
+                by_layers[one["layers"]] = found
+        read = min(by_layers, key=lambda name: by_layers[name].loss, default=read)
+        judged = by_layers.get(read)
     if judged is None:
         notes.append("Labels were not judged: fewer than two classes have two different images.")
     else:
@@ -207,6 +228,7 @@ def audit(
         root=place,
         looked=int(looks.table["seen"].sum()) if looks else 0,
         judged=len(judged.rows) if judged else 0,
+        layers=read,
         findings=list_findings(
             held,
             copies,
@@ -245,9 +267,11 @@ def find_root(features: Features, given: str | Path | None = None) -> Path | Non
     return None
 
 
-def _hold(features: Features, X: Blocks, max_memory: int | None) -> Samples:
+def _hold(features: Features, layers: str, max_memory: int | None) -> Samples:
     """All rows in memory where a head of train's size may have them there, too."""
-    recipe = make_recipe(features, "logreg", HeadOptions(C=1.0, layers=LAST_LAYER))
+    recipe = make_recipe(features, "logreg", HeadOptions(C=1.0, layers=layers))
+    rows = take_rows(features, recipe.get("layers", ()))
+    X = Blocks((rows,), np.arange(len(features.targets)))
     try:
         in_blocks = plan_reading(features, recipe, (), max_memory).in_blocks
     except BudgetError:

@@ -17,6 +17,7 @@ from featx.heads.search import span_rows
 from featx.storage.blocks import Samples, gather
 from featx.storage.rows import iterate_slices
 from featx.training.metrics import log_loss
+from featx.training.scaling import fit_scaler
 
 Probabilities = npt.NDArray[np.floating]
 
@@ -38,11 +39,14 @@ class OutOfFold:
     probabilities : ndarray of shape (n_judged, n_classes), float32
     C : float
         The penalty that the folds chose.
+    loss : float
+        Their log-loss with it, in nats.
     """
 
     rows: Labels
     probabilities: Probabilities
     C: float
+    loss: float
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ class Suspect:
 
 
 def predict_out_of_fold(
-    X: Samples, y: Labels, groups: Labels, n_classes: int, seed: int = 0
+    X: Samples, y: Labels, groups: Labels, n_classes: int, seed: int = 0, level: bool = False
 ) -> OutOfFold | None:
     """Probabilities of every row by logistic regression that did not see it, nor a copy of it.
 
@@ -80,6 +84,8 @@ def predict_out_of_fold(
     n_classes : int
     seed : int
         Of the folds.
+    level : bool
+        The columns are of several layers: each fold standardises them; see `Scaler`.
 
     Returns
     -------
@@ -101,17 +107,19 @@ def predict_out_of_fold(
         known, codes = np.unique(y[rows[inside]], return_inverse=True)
         if not len(outside) or len(known) < 2:
             continue
-        span = span_rows(X[rows[inside]])
-        train = span.project(X[rows[inside]])
+        scaler = fit_scaler("none", X[rows[inside]], level)
+        own, others = (scaler.apply(X[rows[some]]) for some in (inside, outside))
+        span = span_rows(own)
+        train = span.project(own)
         fits = fit_penalties(train, codes.astype(np.int64), PENALTIES)
         for i, fit in enumerate(fits):
             decide = span.restore(fit).decide
-            scores = gather(X[rows[outside]], decide)
+            scores = gather(others, decide)
             found[i][outside[:, None], known[None, :]] = softmax(scores, axis=1)
     judged = found[0].sum(axis=1) > 0
     losses = [log_loss(y[rows[judged]], p[judged]) for p in found]
     best = int(np.argmin(losses))
-    return OutOfFold(rows[judged], found[best][judged], PENALTIES[best])
+    return OutOfFold(rows[judged], found[best][judged], PENALTIES[best], losses[best])
 
 
 def find_suspects(y: Labels, probabilities: Probabilities) -> Labels:

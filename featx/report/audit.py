@@ -11,6 +11,7 @@ from tabulate import tabulate
 
 from featx.auditing.audit import Audit
 from featx.auditing.findings import COLUMNS, KINDS, Finding
+from featx.config import LAST_LAYER
 from featx.report.charts import FONT
 from featx.report.gallery import embed_pictures
 from featx.report.page import clean_values, load_environment
@@ -50,9 +51,10 @@ def render_audit(audit: Audit) -> str:
 def say_head(audit: Audit) -> str:
     """What was audited, in a line."""
     n = len(audit.features.targets)
+    how = "" if audit.layers == LAST_LAYER else f" by {audit.layers}"
     return (
         f"{audit.features.dataset}: {n:,} images, {audit.looked:,} pictures looked at, "
-        f"{audit.judged:,} labels judged ({format_seconds(audit.seconds)} s)"
+        f"{audit.judged:,} labels judged{how} ({format_seconds(audit.seconds)} s)"
     )
 
 

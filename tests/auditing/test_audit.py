@@ -4,18 +4,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from made_features import make_features
+from made_features import add_layers, make_features
 from shared import PROVENANCE
 
 import featx
 from featx.auditing.audit import find_root
 from featx.auditing.labels import predict_out_of_fold
-from featx.errors import DatasetError
-from featx.report.audit import say_leak
+from featx.errors import DatasetError, LayersError
+from featx.report.audit import say_head, say_leak
 
 
-def audit(features):
-    return featx.audit(features, num_workers=0)
+def audit(features, **options):
+    return featx.audit(features, num_workers=0, **options)
 
 
 def test_a_leak_is_measured_with_and_without(tmp_path, monkeypatch):
@@ -93,3 +93,29 @@ def test_the_pictures_are_found_by_name(tmp_path, monkeypatch):
     assert find_root(made, away) == away
     with pytest.raises(DatasetError, match="--root names the one with the images"):
         find_root(made, tmp_path / "nowhere")
+
+
+def test_labels_are_judged_by_the_layers_that_tell(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    made = make_features(PROVENANCE, n_per=20, splits=(10, 4))
+    rng = np.random.default_rng(3)
+    blank = replace(made, X=rng.normal(0, 1, (len(made.targets), 512)).astype(np.float32))
+    features = add_layers(blank, [("layer2", "max")])
+    wrong = features.targets.copy()
+    wrong[[3, 25]] = 2, 0
+    features = replace(features, targets=wrong)
+
+    def find(**options):
+        found = audit(features, **options)
+        return found, {one.path for one in found.findings if one.kind == "label"}
+
+    found, named = find(layers="auto")
+    assert {"3.jpg", "25.jpg"} <= named
+    assert len(named) <= 4
+    assert found.layers == found.to_dict()["layers"] == "max"
+    assert "labels judged by max (" in say_head(found)
+    plain, guessed = find()
+    assert plain.layers == "last"
+    assert len(guessed) > 4
+    with pytest.raises(LayersError, match="layer3"):
+        audit(replace(made, path=None), layers="layer3:avg")

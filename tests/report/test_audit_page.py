@@ -38,6 +38,7 @@ def audit():
     )
     return Audit(
         features=make_features(PROVENANCE, classes=("a", "b")), root=None, looked=0, judged=36,
+        layers="last",
         findings=findings,
         leak=Leak("logreg", 1, score(8, 10), score(7, 9)),
         classes={"train": {"a": 9, "b": 2}}, rare=("b",), notes=("A note.",), seconds=1.5,
