@@ -20,6 +20,7 @@ from scipy.stats import betabinom
 
 from featx.arrays import Labels
 from featx.config import SHORTCUT_QUANTILE, SHORTCUT_SHARE, SIGNIFICANT
+from featx.data.folders import as_label
 from featx.explaining.explain import Explanation
 
 Numbers = npt.NDArray[np.float64]
@@ -114,7 +115,7 @@ class EvidenceTally:
 
     def add(self, one: Explanation) -> None:
         """Take one more; that of an image in another folder is passed over."""
-        label = Path(one.prediction.path).absolute().parent.name
+        label = as_label(Path(one.prediction.path).absolute().parent.name)
         if label in one.classes:
             self._classes = one.classes
             self._shares.append(measure_shares(one, label))

@@ -1,5 +1,6 @@
 """Classes that a place at the edge decides, on maps that are made."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -143,6 +144,16 @@ def test_a_folders_name_says_whose_image_it_is(tmp_path, monkeypatch):
     (tmp_path / "fox").mkdir()
     monkeypatch.chdir(tmp_path / "fox")
     assert Path("1.jpg").absolute().parent.name == "fox"
+
+
+def test_a_folders_name_is_compared_whatever_its_form():
+    maps, y = make_maps(n_per=1)
+    tally = EvidenceTally()
+    for one, k in zip(maps, y, strict=True):
+        told = replace(explain(one, k), classes=("b\u00e4r", *CLASSES[1:]), shown="cow")
+        folder = "ba\u0308r" if k == 0 else CLASSES[k]  # as macOS writes it
+        tally.add(replace(told, prediction=replace(told.prediction, path=f"x/{folder}/1.jpg")))
+    assert [one.label for one in tally.sum_up().zones] == ["b\u00e4r", "cow", "fox", ""]
 
 
 def test_places_have_names():
