@@ -1,20 +1,24 @@
 """How well strangers are told, and whether known images are refused and covered as often as asked.
 
     python benchmarks/unknown.py animals.h5 digits.h5 --splits 20 -o unknown.json
+    python benchmarks/unknown.py animals.h5 --cost 3030 101 -o cost.json
 
 Of each feature file the labelled images are dealt anew, half to fit and half to judge, so often;
-the other files' images are strangers to it. Logistic regression at a given C.
+the other files' images are strangers to it. Logistic regression at a given C. `--cost` has
+so many made-up rows of so many classes instead and says what --strangers adds to a fit.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from heads import make_features
 from scipy.stats import binom
 from sklearn.metrics import roc_auc_score
 
@@ -79,18 +83,40 @@ def judge(features: Features, others: list[Features], splits: int, C: float) -> 
     }
 
 
+def time_cost(like: Features, n: int, n_classes: int) -> dict[str, Any]:
+    """Seconds of a processor that a fit takes, C chosen, without strangers and with them."""
+    X, y = make_features(n, n_classes)
+    made = replace(
+        like, X=X, targets=y, splits=np.full(n, "train"), groups=None, layers=None,
+        paths=np.array([f"{i}.jpg" for i in range(n)]),
+        hashes=np.array([f"{i:064x}" for i in range(n)]),
+        classes=tuple(f"{k:03}" for k in range(n_classes)),
+    )  # fmt: skip
+    seconds = {}
+    for strangers in (False, True):
+        begun = time.process_time()
+        featx.fit(made, "logreg", strangers=strangers)
+        seconds["with strangers" if strangers else "without"] = time.process_time() - begun
+    return {"rows": n, "classes": n_classes, "seconds": seconds}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("features", nargs="+", type=Path)
     parser.add_argument("--splits", type=int, default=20)
     parser.add_argument("-C", dest="C", type=float, default=1.0)
+    parser.add_argument("--cost", nargs=2, type=int, metavar=("ROWS", "CLASSES"))
     parser.add_argument("-o", "--output", type=Path, required=True)
     args = parser.parse_args()
     every = [featx.load_features(path) for path in args.features]
-    found = [
-        judge(one, [other for other in every if other is not one], args.splits, args.C)
-        for one in every
-    ]
+    found = (
+        [time_cost(every[0], *args.cost)]
+        if args.cost
+        else [
+            judge(one, [other for other in every if other is not one], args.splits, args.C)
+            for one in every
+        ]
+    )
     told = {"machine": describe_machine(), "C": args.C, "results": found}
     args.output.write_text(json.dumps(told, indent=1) + "\n", "utf-8")
 

@@ -196,7 +196,10 @@ def predict(
         return [
             describe_prediction(str(path), row, trained.classes, top, threshold, doubt)
             for path, row, doubt in zip(
-                batch.paths, probabilities, doubter.judge(batch.rows, probabilities), strict=True
+                batch.paths,
+                probabilities,
+                doubter.judge(classifier.head, batch.rows, probabilities),
+                strict=True,
             )
         ]
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from featx.arrays import Matrix
 from featx.errors import ModelError
-from featx.heads.head import Head, load_head
+from featx.heads.head import Head
 from featx.novelty.detector import Detector, load_detector
 from featx.novelty.sets import Limits, load_calibration
 from featx.training.model import Model
@@ -57,12 +57,10 @@ NO_DOUBT = Doubt()
 
 @dataclass(frozen=True)
 class Doubter:
-    """A head with what else is asked of it.
+    """What else is asked of a model.
 
     Attributes
     ----------
-    head : Head or None
-        None where nothing is asked.
     rate : float or None
         Of images like those that it knows, so many are refused.
     detector : Detector or None
@@ -71,26 +69,23 @@ class Doubter:
         Where sets are asked for.
     """
 
-    head: Head | None = None
     rate: float | None = None
     detector: Detector | None = None
     limits: Limits | None = None
 
-    def judge(self, X: Matrix, probabilities: Matrix) -> list[Doubt]:
-        """What is to be said of each row of features beside its probabilities."""
+    def judge(self, head: Head, X: Matrix, probabilities: Matrix) -> list[Doubt]:
+        """What is to be said of each row of features beside the head's probabilities."""
         n = len(probabilities)
-        if self.head is None:
-            return [NO_DOUBT] * n
         scores: npt.NDArray[np.float64] = np.full(n, np.nan)
         p_values = scores
         if self.detector is not None and self.rate is not None:
-            scores, p_values = self.detector.measure(*self.head.decide(X))
+            scores, p_values = self.detector.measure(*head.decide(X))
         sets: Sequence[tuple[str, ...] | None] = [None] * n
         if self.limits is not None:
             inside = self.limits.find_sets(probabilities)
             order = np.argsort(-probabilities, axis=1, kind="stable")
             sets = [
-                tuple(self.head.classes[k] for k in row if member[k])
+                tuple(head.classes[k] for k in row if member[k])
                 for row, member in zip(order, inside, strict=True)
             ]
         if self.rate is None:
@@ -121,12 +116,10 @@ def make_doubter(model: Model, unknown: float | None = None, sets: float | None 
     for name, share in (("unknown", unknown), ("sets", sets)):
         if share is not None and not 0 < share < 1:
             raise ModelError(f"{name} is {share}: it is a share between 0 and 1, such as 0.05")
-    if unknown is None and sets is None:
-        return Doubter()
     where, detector, limits = model.path or model.name, None, None
     if unknown is not None:
         detector = load_detector(model)
         detector.check_rate(unknown, where)
     if sets is not None:
         limits = load_calibration(model).find_limits(sets, len(model.classes), where)
-    return Doubter(load_head(model), unknown, detector, limits)
+    return Doubter(unknown, detector, limits)

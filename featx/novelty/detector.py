@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from featx.arrays import Matrix
 from featx.errors import ModelError
-from featx.novelty.scores import SCORES, Numbers, Score
+from featx.novelty.scores import SCORES, Numbers, Probability, Score
+from featx.training.calibration import as_scores
 from featx.training.model import Model
 
 Kept = TypeVar("Kept")
@@ -82,11 +83,19 @@ class Detector:
 def load_detector(model: Model) -> Detector:
     """The detector in a model.
 
+    Of a fine-tuned network, which leaves no class out, it is the largest probability, calibrated on
+    val: that chose epoch and learning rate, and nothing of it was learned from.
+
     Raises
     ------
     ModelError
         It has none, or arrays are missing.
     """
+    on_val = model.outcome.probabilities.get("val")
+    if model.kind != "head" and on_val is not None:
+        score = Probability()
+        logits = as_scores(on_val)
+        return Detector("probability", score, np.sort(score.measure(logits, logits)))
     return read_kept(model, lambda told: Detector.from_arrays(told["score"], model.arrays))
 
 
@@ -101,8 +110,8 @@ def read_kept(model: Model, read: Callable[[Mapping[str, Any]], Kept]) -> Kept:
     where, told = model.path or model.name, model.outcome.details.get("strangers")
     if told is None and model.kind != "head":
         raise ModelError(
-            f"{where} is a fine-tuned network, and heads alone learn strangers and sets: fit one "
-            "with featx fit F.h5 --strangers, or take --threshold"
+            f"{where} is a fine-tuned network, and heads alone learn strangers without val, and "
+            "sets: fit one with featx fit F.h5 --strangers"
         )
     if told is None:
         raise ModelError(

@@ -58,6 +58,10 @@ def test_a_fine_tuned_network_predicts(made, photos):
         str(p) for p in sorted((photos / "dog").iterdir())
     ]
     assert len(done.predictions[0].top) == 3
+    told = predict(run, [photos / "dog"], unknown=0.3).predictions  # three images were val
+    assert all(one.doubt.unknown == (one.doubt.p_value <= 0.3) for one in told)
+    with pytest.raises(ModelError, match=r"--unknown 0\.05 needs 19 or more"):
+        predict(run, [photos / "dog"], unknown=0.05)
     assert sum(p for _, p in done.predictions[0].top) == pytest.approx(1)
 
 

@@ -23,7 +23,7 @@ def test_what_is_said_by_hand(head):
     X = np.array([[2.0, 0.0], [0.0, 0.0]], np.float32)
     detector = Detector("energy", Energy(), np.array([-3.0, -2.5, -2.0, -1.0]))
     limits = Limits(np.array([0.6, 0.2]), np.array([True, True]))
-    known, stranger = Doubter(head, 0.3, detector, limits).judge(X, head.predict_proba(X))
+    known, stranger = Doubter(0.3, detector, limits).judge(head, X, head.predict_proba(X))
     assert known.score == pytest.approx(-np.log(np.e**2 + 1))
     assert (known.unknown, known.p_value, known.classes) == (False, 0.6, ("a",))
     assert stranger == Doubt(True, 0.2, pytest.approx(-np.log(2)), ("a",))
@@ -33,11 +33,11 @@ def test_what_is_said_by_hand(head):
 
 
 def test_what_was_not_asked_is_not_said(head):
-    assert [one.to_dict() for one in Doubter().judge(np.zeros((2, 2)), np.zeros((2, 2)))] == [
+    assert [one.to_dict() for one in Doubter().judge(head, np.zeros((2, 2)), np.zeros((2, 2)))] == [
         {}
     ] * 2
     wide = Limits(np.array([1.0, 1.0]), np.array([False, False]))
-    (only,) = Doubter(head, limits=wide).judge(np.zeros((1, 2)), np.array([[0.3, 0.7]]))
+    (only,) = Doubter(limits=wide).judge(head, np.zeros((1, 2)), np.array([[0.3, 0.7]]))
     assert only.to_dict() == {"set": ["b", "a"]}  # the most probable first
 
 

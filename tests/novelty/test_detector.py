@@ -1,8 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from made_features import make_features
 
 from featx.errors import ModelError
-from featx.novelty.detector import Detector, check_enough, find_floor
+from featx.heads.fit import fit
+from featx.novelty.detector import Detector, check_enough, find_floor, load_detector
 from featx.novelty.scores import Probability
 
 
@@ -28,3 +32,14 @@ def test_the_floor_of_images():
         check_enough(0.05, 18, "--unknown 0.05", "m")
     made = Detector("probability", Probability(), np.arange(18.0))
     assert made.find_p_values(np.array([99.0])) > 0.05
+
+
+def test_a_fine_tuned_network_goes_by_its_val(provenance):
+    model = fit(make_features(provenance, dim=12), "centroid", strangers=True)
+    network = replace(model, kind="network")
+    found = load_detector(network)
+    p = model.outcome.probabilities["val"].max(axis=1)
+    assert found.name == "probability"
+    assert found.held == pytest.approx(np.sort(np.log((1 - p) / p)), rel=1e-6)
+    model.outcome.probabilities.pop("val")
+    assert load_detector(model).name == model.outcome.details["strangers"]["score"]

@@ -137,7 +137,7 @@ def test_an_older_model_says_how_to_get_them(provenance):
     model = fit(make_features(provenance, dim=12), "centroid")
     with pytest.raises(ModelError, match=r"featx fit F.h5 --clf centroid --strangers"):
         load_detector(model)
-    with pytest.raises(ModelError, match="fine-tuned network"):
+    with pytest.raises(ModelError, match="is a fine-tuned network, and heads alone"):
         load_calibration(replace(model, kind="network"))
     model.outcome.details["strangers"] = {"score": "knn"}
     with pytest.raises(ModelError, match=r"damaged: it lacks 'rows'"):
