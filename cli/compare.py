@@ -84,6 +84,13 @@ if TYPE_CHECKING:
     show_default=True,
     help="Train the heads on 1, 2, 5, 10 and 20 images per class as well.",
 )
+@click.option(
+    "--maps/--no-maps",
+    default=True,
+    show_default=True,
+    help="Draw on the page where the scores of mistakes, and of one right image a class, come "
+    "from: some seconds of the network.",
+)
 @cv_option
 @click.option(
     "--cv-baselines",
@@ -140,6 +147,7 @@ def run_compare(
     c: float | str,
     clf: tuple[str, ...],
     baseline: tuple[str, ...],
+    maps: bool = True,
     **options: Any,
 ) -> None:
     """What `featx compare` and `featx demo` do once their options are known."""
@@ -160,7 +168,7 @@ def run_compare(
         on_heads=show_heads,
         **options,
     )
-    report = write_report(comparison)
+    report = write_report(comparison, maps=maps)
     files = [path for path in (report.page, report.results, report.settings) if path is not None]
     written = ", ".join(printable(str(path)) for path in files)
     say(as_json, report.values, f"{render_text(comparison)}\n\nwritten: {written}")

@@ -117,6 +117,19 @@ def find_weights(trained: Model, *, progress: bool = False) -> Weights:
         They cannot be fetched.
     """
     name, sha256 = str(trained.provenance["weights"]), str(trained.provenance["weights_sha256"])
+    if (here := find_weights_here(trained)) is not None:
+        return here
+    if name in KNOWN:
+        return fetch_weights(name, progress=progress, backbone=_name_backbone(trained))
+    raise ModelError(
+        f"{trained.path} learned on weights from a local file, {name} ({sha256[:12]}), which is "
+        "neither among the stored ones nor where it was last read: name it with --weights"
+    )
+
+
+def find_weights_here(trained: Model) -> Weights | None:
+    """The same, where they are on this machine; None where they are not."""
+    name, sha256 = str(trained.provenance["weights"]), str(trained.provenance["weights_sha256"])
     backbone = _name_backbone(trained)
     for stored in _list_alike(name, sha256):
         found = fetch_weights(stored, backbone=backbone)
@@ -131,12 +144,7 @@ def find_weights(trained: Model, *, progress: bool = False) -> Weights:
         else:
             if found.sha256 == sha256 and _normalises_alike(found, trained):
                 return found
-    if name in KNOWN:
-        return fetch_weights(name, progress=progress, backbone=backbone)
-    raise ModelError(
-        f"{trained.path} learned on weights from a local file, {name} ({sha256[:12]}), which is "
-        "neither among the stored ones nor where it was last read: name it with --weights"
-    )
+    return None
 
 
 def _name_backbone(trained: Model) -> str:

@@ -13,6 +13,7 @@ from tabulate import tabulate
 from featx.comparison.candidates import Candidate
 from featx.comparison.result import Comparison
 from featx.data.folders import describe_left_out
+from featx.report.explain import map_exhibits
 from featx.report.folds import describe_folds, render_folds
 from featx.report.gallery import embed_pictures, map_test, show_predictions
 from featx.report.page import render_page
@@ -59,13 +60,16 @@ class Report:
     values: dict[str, Any]
 
 
-def write_report(comparison: Comparison) -> Report:
+def write_report(comparison: Comparison, *, maps: bool = True) -> Report:
     """Write results.json, report.html and featx.toml into the comparison's folder.
 
     Parameters
     ----------
     comparison : Comparison
         Of `featx.compare`.
+    maps : bool
+        Draw where the scores of mistakes, and of one right image a class, come from, where the
+        chosen candidate has a map and its network is here: some seconds.
 
     Returns
     -------
@@ -84,13 +88,17 @@ def write_report(comparison: Comparison) -> Report:
         "config": settings and str(settings),
     }
     exhibits, drawn = values["exhibits"], values["map"]
+    mapped: dict[str, str] = {}
+    if maps:
+        chosen = next(c for c in comparison.candidates if c.name == exhibits["candidate"])
+        values["exhibits"], mapped = map_exhibits(comparison.root, chosen.model, exhibits)
     pictures = embed_pictures(
         comparison.root,
         large=[one["path"] for part in ("examples", "mistakes") for one in exhibits[part]],
         small=[point["path"] for point in drawn["points"]] if drawn else [],
         colours=comparison.features.provenance.colours,
     )
-    write_text(page, as_text(render_page(values, pictures)))  # a path may be no UTF-8
+    write_text(page, as_text(render_page(values, pictures, mapped)))  # a path may be no UTF-8
     results = comparison.folder / "results.json"
     write_json(results, values)
     return Report(results, page, settings, values)

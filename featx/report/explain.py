@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 import io
+import logging
 import math
 import re
 import tempfile
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,13 +18,17 @@ import numpy.typing as npt
 from PIL import Image
 
 from featx.data.dataset import Skipped
-from featx.errors import OutputExistsError
-from featx.explaining.explain import Explanation
+from featx.deployment.classifier import find_weights_here
+from featx.errors import FeatxError, OutputExistsError
+from featx.explaining.explain import Explanation, explain
 from featx.explaining.shortcuts import EvidenceTally
 from featx.report.charts import FONT
-from featx.report.overlay import COLOURS, draw_overlay
+from featx.report.overlay import COLOURS, blend_map, draw_overlay
 from featx.report.page import clean_values, load_environment
 from featx.storage.files import write_text, write_whole
+from featx.training.model import Model
+
+log = logging.getLogger(__name__)
 
 PAGE = "index.html"
 _SHOWN = 60  # images on the page; more are neither legible nor light
@@ -140,6 +145,67 @@ def render_maps_page(values: Mapping[str, Any]) -> str:
     gradient = ", ".join(f"rgb({r} {g} {b})" for r, g, b in COLOURS)
     page = template.render(policy=policy, font=FONT, gradient=gradient, **clean_values(values))
     return page.lstrip()
+
+
+def map_exhibits(
+    root: Path, model: Model, exhibits: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Maps of what a comparison shows: of its mistakes, and of one right image a class.
+
+    Of a mistake it is what speaks for the class that it was taken for rather than its own. There
+    are none where the model has no map, and where its network or the pictures are not here.
+
+    Returns
+    -------
+    exhibits : dict
+        The same with a "map" beside each path that has one, as JSON values.
+    pictures : dict of str to str
+        Their drawings by path, as data: URIs.
+    """
+    right = {one["truth"]: one["path"] for one in reversed(exhibits["examples"])}
+    wrong = [one["path"] for one in exhibits["mistakes"]]
+    explained = _explain_here(root, model, [*right.values(), *wrong])
+    added, pictures = dict(exhibits), dict[str, str]()
+    for part in ("examples", "mistakes"):
+        maps = {
+            one["path"]: _take_map(explained[one["path"]], one)
+            for one in exhibits[part]
+            if one["path"] in explained
+        }
+        limit = max((float(np.abs(one.map).max()) for one in maps.values()), default=0.0)
+        for path, one in maps.items():
+            pictures[path] = _embed(blend_map(one.pixels, one.map, limit))
+        added[part] = [
+            {**one, "map": _say_map(maps[one["path"]], limit)} if one["path"] in maps else one
+            for one in exhibits[part]
+        ]
+    return added, pictures
+
+
+def _explain_here(root: Path, model: Model, paths: Iterable[str]) -> dict[str, Explanation]:
+    there = {str(root / path): path for path in paths if (root / path).is_file()}
+    try:
+        if not there or find_weights_here(model) is None:
+            return {}
+        found = list(explain(model, list(there)))
+    except FeatxError as error:
+        log.debug("the page has no maps: %s", error)
+        return {}
+    told = [one for one in found if isinstance(one, Explanation)]
+    return {there[one.prediction.path]: one for one in told}
+
+
+def _take_map(one: Explanation, exhibit: Mapping[str, Any]) -> Explanation:
+    wrong = exhibit["truth"] != exhibit["predicted"]
+    return replace(
+        one, shown=exhibit["predicted"], against=exhibit["truth"] if wrong else None
+    )  # fmt: skip
+
+
+def _say_map(one: Explanation, limit: float) -> dict[str, Any]:
+    values = one.to_dict()
+    kept = {name: values[name] for name in ("shown", "against", "logit", "bias", "map")}
+    return {**kept, "limit": limit}
 
 
 def _embed(picture: Image.Image) -> str:

@@ -31,6 +31,14 @@ def enlarge_map(found: npt.NDArray[np.floating], side: int) -> npt.NDArray[np.fl
     return np.asarray(small.resize((side, side), Image.Resampling.BILINEAR))
 
 
+def blend_map(
+    pixels: npt.NDArray[np.uint8], found: npt.NDArray[np.floating], limit: float
+) -> Image.Image:
+    """A picture in grey under the map's colours; see `draw_overlay`."""
+    colours = Image.fromarray(colour_values(enlarge_map(found, len(pixels)), limit))
+    return Image.blend(Image.fromarray(pixels).convert("L").convert("RGB"), colours, _SHARE)
+
+
 def draw_overlay(
     pixels: npt.NDArray[np.uint8], found: npt.NDArray[np.floating], limit: float
 ) -> Image.Image:
@@ -44,13 +52,10 @@ def draw_overlay(
     limit : float
         Where the scale ends, on both sides of 0.
     """
-    side = len(pixels)
-    colours = Image.fromarray(colour_values(enlarge_map(found, side), limit))
-    picture = Image.fromarray(pixels)
-    over = Image.blend(picture.convert("L").convert("RGB"), colours, _SHARE)
+    side, picture = len(pixels), Image.fromarray(pixels)
     whole = Image.new("RGB", (2 * side + 2 * _GAP + _BAR + _ROOM, side), "white")
     whole.paste(picture, (0, 0))
-    whole.paste(over, (side + _GAP, 0))
+    whole.paste(blend_map(pixels, found, limit), (side + _GAP, 0))
     left = 2 * (side + _GAP)
     scale = np.repeat(np.linspace(limit, -limit, side)[:, None], _BAR, axis=1)
     whole.paste(Image.fromarray(colour_values(scale, limit)), (left, 0))

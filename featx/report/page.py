@@ -42,7 +42,9 @@ _PICTURE = re.compile(r"data:image/(jpeg|png|webp);base64,[A-Za-z0-9+/]+={0,2}")
 _FIRST = 'document.documentElement.classList.add("scripted");'
 
 
-def render_page(results: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
+def render_page(
+    results: Mapping[str, Any], pictures: Mapping[str, str], maps: Mapping[str, str] | None = None
+) -> str:
     """A comparison as one HTML text.
 
     Parameters
@@ -52,16 +54,19 @@ def render_page(results: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
     pictures : mapping of str to str
         Path of an image, as `results` has it, to a data: URI of a small JPEG, PNG or WebP. Of an
         image that is not there the page shows the name.
+    maps : mapping of str to str, optional
+        The same of drawings of where an image's score comes from.
 
     Raises
     ------
     ValueError
         If a picture is no such URI.
     """
-    for path, picture in pictures.items():
+    maps = maps or {}
+    for path, picture in [*pictures.items(), *maps.items()]:
         if not _PICTURE.fullmatch(picture):
             raise ValueError(f"the picture of {path!r} is no data: URI of an image")
-    facts = clean_values(_add_pictures(results, pictures))
+    facts = clean_values(_add_pictures(results, pictures, maps))
     library = load_library()
     script = (_TEMPLATES / "report.js").read_text("utf-8")
     template = load_environment().get_template("report.html")
@@ -179,11 +184,16 @@ def _list_provenance(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     return rows
 
 
-def _add_pictures(results: Mapping[str, Any], pictures: Mapping[str, str]) -> dict[str, Any]:
-    """The results with a "picture" beside each path; None where there is none."""
+def _add_pictures(
+    results: Mapping[str, Any], pictures: Mapping[str, str], maps: Mapping[str, str]
+) -> dict[str, Any]:
+    """The results with a "picture" and a "drawn" map beside each path; None where there is none."""
 
     def look_up(shown: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        return [{**one, "picture": pictures.get(one["path"])} for one in shown]
+        return [
+            {**one, "picture": pictures.get(one["path"]), "drawn": maps.get(one["path"])}
+            for one in shown
+        ]
 
     added = dict(results)
     for section, keys in (("exhibits", ("examples", "mistakes")), ("map", ("points",))):

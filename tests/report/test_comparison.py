@@ -10,6 +10,7 @@ from featx.cli.rendering import render_predictions
 from featx.comparison.compare import compare
 from featx.deployment.predict import Prediction
 from featx.report.comparison import make_results, render_text, write_report
+from featx.report.explain import map_exhibits
 from featx.text import format_interval, format_score, format_seconds, printable
 from featx.training.metrics import score_labels
 
@@ -154,3 +155,40 @@ def test_control_characters_do_not_reach_the_terminal():
     table = "".join(render_predictions([odd]))
     assert "\x1b" not in table
     assert "c\\nat" in table
+
+
+def test_the_page_has_maps_of_mistakes_and_of_a_right_image_a_class(comparison, stored):
+    report = write_report(comparison)
+    shown = report.values["exhibits"]
+    drawn = [one for part in ("examples", "mistakes") for one in shown[part] if "map" in one]
+    right = [one["truth"] for one in drawn if one["truth"] == one["predicted"]]
+    assert sorted(right) == sorted({one["truth"] for one in shown["examples"]})
+    assert all("map" in one for one in shown["mistakes"])
+    for one in drawn:
+        found = one["map"]
+        assert np.mean(found["map"]) + found["bias"] == pytest.approx(found["logit"])
+        assert np.abs(found["map"]).max() <= found["limit"]
+        assert found["shown"] == one["predicted"]
+        assert found["against"] == (None if one["truth"] == one["predicted"] else one["truth"])
+    page = report.page.read_text("utf-8")
+    assert page.count('<img class="drawn"') == len(drawn) > 0
+    assert "yellow speaks for the class" in page
+    assert '<img class="drawn"' not in write_report(comparison, maps=False).page.read_text("utf-8")
+    # The network is not here any more, and is not fetched for a page.
+    (stored / "imagenet1k-v1.safetensors").unlink()
+    again = write_report(comparison)
+    assert not any("map" in one for one in again.values["exhibits"]["examples"])
+    assert '<img class="drawn"' not in again.page.read_text("utf-8")
+
+
+def test_every_candidate_that_has_a_map_is_drawn(comparison):
+    exhibits = make_results(comparison)["exhibits"]
+    paths = {one["path"] for one in exhibits["examples"]}
+    for one in comparison.candidates:
+        _, pictures = map_exhibits(comparison.root, one.model, exhibits)
+        assert pictures.keys() <= paths | {wrong["path"] for wrong in exhibits["mistakes"]}
+        assert pictures, one.name
+    other = replace(comparison.candidates[0].model, name="knn")
+    assert map_exhibits(comparison.root, other, exhibits) == (exhibits, {})
+    gone = comparison.root / "gone"
+    assert map_exhibits(gone, comparison.candidates[0].model, exhibits) == (exhibits, {})
