@@ -42,13 +42,13 @@ if TYPE_CHECKING:
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     metavar="RATE",
     help="Refuse such a share of images like those that MODEL knows, and more of others: they are "
-    "unknown. Of models fitted with --strangers.",
+    "unknown. Of heads fitted with --strangers, and of fine-tuned networks with val.",
 )
 @click.option(
     "--sets",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     metavar="COVERAGE",
-    help="Also give the set of classes that so often holds the true one. Of models fitted with "
+    help="Also give the set of classes that so often holds the true one. Of heads fitted with "
     "--strangers.",
 )
 @click.option(

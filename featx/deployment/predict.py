@@ -143,10 +143,10 @@ def predict(
         Where the most probable class has less, the label is "unknown".
     unknown : float, optional
         Refuse such a share of the images that are like those the model knows, and more of others:
-        their label is "unknown", too. `doubt` of each image has how strange it is. The model must
-        have been fitted with `strangers`.
+        their label is "unknown", too. `doubt` of each image has how strange it is. A head must
+        have been fitted with `strangers`, a fine-tuned network have had val.
     sets : float, optional
-        Give of each image the set of classes that so often holds the true one; fitted so, too.
+        Give of each image the set of classes that so often holds the true one; of heads fitted so.
     weights : str, optional
         Where the model's network is to be had; None: see `find_weights`.
     device : {"auto", "cpu", "cuda"}
