@@ -47,6 +47,11 @@ REAL_WEIGHTS = Path(
 CALTECH_COUNTS = (102, 110, 84, 212, 119, 109, 101, 81, 95, 96)
 
 
+def pytest_make_parametrize_id(config, val, argname):
+    """A file's bytes make no name: it would be long, and another in each worker where they vary."""
+    return argname if isinstance(val, bytes) and len(val) > 40 else None
+
+
 def pytest_addoption(parser):
     parser.addoption(
         "--full-width",

@@ -41,7 +41,7 @@ def pick(values, *channels):
     (write(FIVE, ome=True, metadata={"axes": "CYX"}), FIVE),
     (write(np.stack([FIVE, 255 - FIVE], axis=1), ome=True, metadata={"axes": "CZYX"}), FIVE),
     (write(np.stack([FIVE, 255 - FIVE]), ome=True, metadata={"axes": "TCYX"}), FIVE),
-])  # fmt: skip
+], ids=["imagej", "imagej-heights", "ome", "ome-heights", "ome-times"])  # fmt: skip
 def test_channels_are_picked_from_their_pages(decode, data, first):
     with pytest.raises(ImageError, match="a TIFF of 5 channels, a page each: --channels says"):
         decode(data)
@@ -72,7 +72,7 @@ def test_colours_and_heights_are_no_channels(decode):
 @pytest.mark.parametrize("said", [
     b"ImageJ=1.54\nchannels=3\n",
     b'<OME><Pixels SizeC="3" SizeZ="9" DimensionOrder="XYZCT"></Pixels></OME>',
-])  # fmt: skip
+], ids=["imagej", "ome"])  # fmt: skip
 def test_pages_that_are_not_there_are_missed(decode, said):
     data = make_tiff(make_page(FIVE[0], tags={270: said}))
     with pytest.raises(ImageError, match="3 channels that are not all found in it") as caught:
