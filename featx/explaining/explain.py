@@ -187,6 +187,8 @@ def _check_classes(trained: Model, *named: str | None) -> None:
             raise ModelError(
                 f"{trained.path} has no class {name!r}: say one of {', '.join(trained.classes)}"
             )
+    if named[0] is not None and len({*named}) < 2:
+        raise ModelError(f"{named[0]!r} against itself is nothing: say another class")
 
 
 def _check_model(trained: Model) -> None:

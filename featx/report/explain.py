@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import logging
 import math
 import re
 import tempfile
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
@@ -73,8 +74,7 @@ def record_explanations(
     """
     drawings: list[Drawing] = []
     skipped: list[Skipped] = []
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=folder) as pixels:
+    with _make_folder(folder), tempfile.TemporaryFile(dir=folder) as pixels:
         for one in found:
             if isinstance(one, Explanation):
                 tally.add(one)
@@ -97,6 +97,20 @@ def record_explanations(
         "evidence": evidence.to_dict() if (evidence := tally.sum_up()) else None,
     }
     write_text(folder / PAGE, render_maps_page(values))
+
+
+@contextlib.contextmanager
+def _make_folder(folder: Path) -> Iterator[None]:
+    """A folder; one that was not there and into which nothing came goes again after an error."""
+    made = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        if made:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        raise
 
 
 def _describe(one: Explanation, number: int) -> Drawing:

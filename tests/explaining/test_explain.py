@@ -74,6 +74,8 @@ def test_what_has_no_map_says_so_before_the_network_is_looked_for(
     for words in ({"shown": "cow"}, {"against": "cow"}):
         with pytest.raises(ModelError, match="has no class 'cow': say one of cat, dog, owl"):
             explain(model, photos, **words)
+    with pytest.raises(ModelError, match="'cat' against itself is nothing"):
+        explain(model, photos, shown="cat", against="cat")
     with pytest.raises(DatasetError, match="no such image"):
         explain(model, photos / "gone.jpg")
 

@@ -99,6 +99,19 @@ def test_names_are_text_and_nothing_is_loaded_from_elsewhere(tmp_path):
     assert len(name_picture(0, "a" * 300)) < 80
 
 
+def test_an_error_leaves_no_folder(tmp_path):
+    def fail():
+        yield explanation("a.jpg", np.eye(2))
+        raise ValueError("no more")
+
+    (tmp_path / "mine").mkdir()
+    for folder in (tmp_path / "new", tmp_path / "mine"):
+        with pytest.raises(ValueError, match="no more"):
+            list(record_explanations(fail(), folder, "m", EvidenceTally()))
+    assert not (tmp_path / "new").exists()
+    assert list((tmp_path / "mine").iterdir()) == []
+
+
 def test_a_folder_with_other_files_is_left_alone(tmp_path):
     (tmp_path / "mine.txt").touch()
     with pytest.raises(OutputExistsError, match="a folder with files"):
