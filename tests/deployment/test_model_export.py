@@ -20,6 +20,7 @@ from featx.errors import ExportError, OutputExistsError
 from featx.finetuning.finetune import finetune
 from featx.heads.fit import fit
 from featx.heads.search import LinearFit
+from featx.machine import has_openvino
 from featx.network.engine import TorchEngine
 from featx.network.layers import parse_outputs, spell_outputs
 from featx.training.scaling import Scaler
@@ -92,7 +93,8 @@ def test_every_head_gives_featxs_probabilities(features, tmp_path, clf, scale):
 
 def test_a_model_that_knows_strangers_has_three_outputs(features, tmp_path):
     model = fit(features, "ridge", strangers=True, output=tmp_path / "m.safetensors")
-    done = export_model(model.path, onnx=tmp_path / "m.onnx")
+    openvino = tmp_path / "m.xml" if has_openvino() else None
+    done = export_model(model.path, onnx=tmp_path / "m.onnx", openvino=openvino)  # both checked
     told = done.to_dict()["strangers"]
     assert told["score"] == model.outcome.details["strangers"]["score"]
     assert [one["name"] for one in told["outputs"]] == ["stranger_score", "stranger_p"]
