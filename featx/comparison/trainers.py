@@ -14,6 +14,7 @@ from featx.data.dataset import HashedRows
 from featx.errors import BudgetError, ModelError, WeightsError
 from featx.features.content import Features
 from featx.features.costs import read_cost, read_full_cost
+from featx.features.outputs import plan_layers
 from featx.finetuning.finetune import finetune_rows
 from featx.finetuning.recipe import TuneOptions, list_rates, make_tune_recipe, plan_epochs, run_name
 from featx.heads.fit import fit
@@ -79,7 +80,7 @@ class HeadTrainer:
             wanted: list[tuple[str, HeadOptions, Sequence[Features]]] = [(name, last, ())]
             if views and not kind.untouched:
                 wanted.append((f"{name} with views", last, views))
-            if options.layers != LAST_LAYER and not kind.untouched:
+            if not kind.untouched and plan_layers(self.features, options.layers):
                 wanted.append((f"{name}+layers", its, ()))
             for title, chosen, more in wanted:
                 try:

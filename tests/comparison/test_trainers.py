@@ -48,6 +48,12 @@ def test_layers_that_need_more_memory_are_left_out(tmp_path, caplog):
         trainer.make_each(["svm"], options)
 
 
+@pytest.mark.parametrize("layers", ["layer4:avg", "last,layer4:avg", "auto"])
+def test_the_last_layer_by_another_name_is_no_second_candidate(trainer, layers):
+    (found,) = trainer.make_each(["centroid"], HeadOptions(layers=layers))
+    assert found.name == "centroid"
+
+
 def test_what_is_damaged_is_trained_again(trainer, caplog):
     path = trainer.make("centroid", HeadOptions()).model.path
     path.write_bytes(path.read_bytes()[:50])
