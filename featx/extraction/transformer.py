@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -128,6 +129,11 @@ class ResNet50Features(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.sample_range = sample_range
         self.channels = channels
         self.profiles = profiles
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # One that an older featx pickled lacks the parameters that have come since.
+        known = inspect.signature(type(self)).parameters.values()
+        super().__setstate__({one.name: one.default for one in known} | state)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

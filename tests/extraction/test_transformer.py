@@ -80,6 +80,15 @@ def test_a_grid_search_runs_the_network_once_an_image(photos, stored, images):
     assert sum(images) == 27
 
 
+def test_what_an_older_featx_pickled_has_what_came_since():
+    made = ResNet50Features(backbone="resnet18", cache_dir=False)
+    old = {k: v for k, v in vars(made).items() if k not in ("layers", "depth", "profiles")}
+    back = ResNet50Features.__new__(ResNet50Features)
+    back.__setstate__(old)
+    assert back.get_params() == made.get_params()
+    assert len(back.get_feature_names_out()) == 512
+
+
 def test_equal_pictures_are_computed_once_and_damage_again(photos, stored, images, tmp_path):
     paths = list_photos(photos)[:4]
     cached = ResNet50Features(cache_dir=tmp_path / "kept")
