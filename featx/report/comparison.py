@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +80,8 @@ def write_report(comparison: Comparison, *, maps: bool = True) -> Report:
     OSError
         No room, no permission, ...
     """
+    if not maps:
+        comparison = replace(comparison, options={**comparison.options, "maps": False})
     page = comparison.folder / "report.html"
     settings = _write_settings(comparison)
     values = {

@@ -173,7 +173,10 @@ def test_the_page_has_maps_of_mistakes_and_of_a_right_image_a_class(comparison, 
     page = report.page.read_text("utf-8")
     assert page.count('<img class="drawn"') == len(drawn) > 0
     assert "yellow speaks for the class" in page
-    assert '<img class="drawn"' not in write_report(comparison, maps=False).page.read_text("utf-8")
+    assert "maps = " not in report.settings.read_text("utf-8")
+    without = write_report(comparison, maps=False)
+    assert '<img class="drawn"' not in without.page.read_text("utf-8")
+    assert "maps = false" in without.settings.read_text("utf-8")  # and so it is repeated
     # The network is not here any more, and is not fetched for a page.
     (stored / "imagenet1k-v1.safetensors").unlink()
     again = write_report(comparison)
