@@ -20,6 +20,8 @@ from featx.config import BOOTSTRAPS, CONFIDENCE
 from featx.storage.rows import iterate_slices
 
 _DRAWN = 1 << 22  # groups that are drawn together
+# Draws of two groups know three outcomes, of three ten: no end of an interval is among them.
+_FEWEST_GROUPS = 4
 _ALL_DRAWN, _FEWEST_DRAWS = 20_000_000, 200  # in all; draws at the least
 _FAR = 9.0  # standard deviations: beyond all draws
 
@@ -109,10 +111,11 @@ def bootstrap_ratio(
     Returns
     -------
     (float, float) or None
-        None where every draw gives the same, or there is one group: the groups do not tell then.
+        None where every draw gives the same, or there are fewer than four groups: the groups do not
+        tell then.
     """
     n_groups = sums.shape[0]
-    if n_groups < 2:
+    if n_groups < _FEWEST_GROUPS:
         return None
     if isinstance(sums, np.ndarray):
         sums, sizes = (sparse.csr_array(one.reshape(n_groups, -1)) for one in (sums, sizes))
@@ -140,7 +143,7 @@ def bootstrap_ratio(
     below = ((drawn < found).mean() + (drawn <= found).mean()) / 2
     bias = stats.norm.ppf(np.clip(below, 1 / len(drawn), 1 - 1 / len(drawn)))
     tail = expand_tail(n_groups)
-    # Of two groups the tails are nothing: the ends are then those of the draws.
+    # Of few groups the tails are next to nothing: the ends are then those of the draws.
     ends = bias + np.clip(stats.norm.ppf([tail, 1 - tail]), -_FAR, _FAR)
     places = bias + ends / np.maximum(1 - acceleration * ends, 1 / _FAR)
     low, high = np.quantile(drawn, stats.norm.cdf(places))

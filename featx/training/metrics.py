@@ -29,7 +29,7 @@ class Score:
         Mean of the classes' accuracies, over the classes that the split has.
     method : str
         Of the interval: "wilson", or "cluster-bootstrap" of images in groups, or where groups do
-        not tell, being all right or all wrong, "wilson-of-groups", which takes each for one image.
+        not tell, being few or all right, "wilson-of-groups", which takes each for one image.
     """
 
     correct: int

@@ -64,9 +64,10 @@ def test_one_image_a_group_is_the_usual_bootstrap():
 
 
 def test_the_mean_of_classes_is_that_of_those_there_are():
-    # Both groups have class 0, one alone class 1: in draws of the other it is left out.
+    # All groups have class 0, two alone class 1: in draws of the others it is left out.
     sums, sizes = np.array([[3.0, 0.0], [4.0, 2.0]]), np.array([[4.0, 0.0], [4.0, 2.0]])
-    low, high = bootstrap_ratio(sums, sizes)
+    low, high = bootstrap_ratio(np.tile(sums, (2, 1)), np.tile(sizes, (2, 1)))
+    assert bootstrap_ratio(sums, sizes) is None  # two groups do not tell
     assert low == pytest.approx(0.75)
     assert high == pytest.approx(1.0)
 
