@@ -55,6 +55,7 @@ COMMANDS = """
     finetune {photos} --split first:4,2 --epochs 1 -o tuned
     compare {photos} --split first:4,2 --clf centroid --epochs 1 --engine openvino -o out
     predict m.safetensors {photos}/cat
+    explain m.safetensors {photos}/cat -o maps
     audit F.h5 --report audit.html
     plan {photos} --split first:4,2 -o plan --engine openvino
     extract --plan plan --shard 0
