@@ -56,9 +56,9 @@ def run_alone(drawn_photos, tmp_path):
             env=environment | told, capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
-        assert [str(p.relative_to(home)) for p in home.rglob("*") if p.is_file()] == [
-            "intel/openvino_telemetry"
-        ]
+        left = {str(p.relative_to(home)) for p in home.rglob("*") if p.is_file()}
+        # A cluster of Ray keeps there what its own processes know each other by.
+        assert left - {".ray/auth_token"} == {"intel/openvino_telemetry"}
         return json.loads(done.stdout)
 
     return run
