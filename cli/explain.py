@@ -13,6 +13,7 @@ from .options import (
     device_options,
     engine_options,
     max_skipped_option,
+    network_option,
     overwrite_option,
 )
 from .output import finish_skipped, say, start_speaking
@@ -40,7 +41,7 @@ from .output import finish_skipped, say, start_speaking
     metavar="NAME",
     help="Draw what speaks for the one class rather than for this one.",
 )
-@click.option("--weights", metavar="NAME|FILE", help="The network, where MODEL's is not found.")
+@network_option
 @engine_options
 @batch_size_option
 @device_options

@@ -196,6 +196,10 @@ num_workers_option = click.option(
     help="Decoding threads.  [default: as many as cores]",
 )
 
+network_option = click.option(
+    "--weights", metavar="NAME|FILE", help="The network, where MODEL's is not found."
+)
+
 device_options = stack(device_option, num_workers_option)
 
 batch_size_option = click.option(

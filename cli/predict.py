@@ -15,6 +15,7 @@ from .options import (
     device_options,
     engine_options,
     max_skipped_option,
+    network_option,
     overwrite_option,
 )
 from .output import SHOWN, echo_lines, finish_skipped, read_names, say, start_speaking
@@ -67,7 +68,7 @@ if TYPE_CHECKING:
     metavar="DIR",
     help="Also draw where each score comes from, into a new folder; see featx explain.",
 )
-@click.option("--weights", metavar="NAME|FILE", help="The network, where MODEL's is not found.")
+@network_option
 @engine_options
 @batch_size_option
 @device_options
