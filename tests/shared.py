@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,14 @@ from featx.features.provenance import Provenance
 TINY = Preprocessing(72, 64, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 CLASSES = ("cat", "dog", "owl")
 PER_CLASS = 9
+
+
+def load_script(path: Path):
+    """A program of the repository that no package holds, as a module."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    return script
 
 
 def draw_photo(path: Path, kind: int, seed: int, size=(90, 80)) -> Path:

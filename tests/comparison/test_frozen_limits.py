@@ -1,7 +1,6 @@
 """What the limits of frozen features are measured with: benchmarks/limits.py, on made-up data."""
 
 import csv
-import importlib.util
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 from made_features import add_layers, make_features
 from PIL import Image
+from shared import load_script
 
 from featx.heads.fit import fit
 
@@ -20,10 +20,7 @@ pytestmark = pytest.mark.skipif(not MEASURE.exists(), reason="away from the chec
 
 @pytest.fixture(scope="module")
 def limits():
-    spec = importlib.util.spec_from_file_location("measured_limits", MEASURE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(MEASURE)
 
 
 def test_every_set_of_layers_meets_the_same_folds(limits, provenance):

@@ -7,8 +7,7 @@ import pytest
 import tifffile
 from made_tiffs import make_page, make_tiff
 
-from featx.data.images import open_rgb
-from featx.decoding.pixel_format import Reading, Seen
+from featx.decoding.pixel_format import Seen
 from featx.errors import ImageError
 
 RNG = np.random.default_rng(0)
@@ -19,15 +18,6 @@ def write(values, **options):
     buffer = io.BytesIO()
     tifffile.imwrite(buffer, values, **options)
     return buffer.getvalue()
-
-
-@pytest.fixture
-def decode(tmp_path):
-    def run(data, **options):
-        (tmp_path / "x.tif").write_bytes(data)
-        return np.asarray(open_rgb(tmp_path / "x.tif", reading=Reading(**options)))
-
-    return run
 
 
 def pick(values, *channels):

@@ -6,7 +6,7 @@ from made_tiffs import make_page, make_tiff
 from PIL import Image
 
 from featx.data.images import open_rgb
-from featx.decoding.pixel_format import Reading, Seen
+from featx.decoding.pixel_format import Seen
 from featx.errors import ImageError
 
 RNG = np.random.default_rng(0)
@@ -14,17 +14,6 @@ DEEP = RNG.integers(0, 65_536, (37, 45, 3), np.uint16)
 GREY = DEEP[:, :, 0]
 GREY_LEVELS = np.repeat((GREY // 257).astype(np.uint8)[:, :, None], 3, axis=2)
 LEVELS = (DEEP >> 8).astype(np.uint8)
-
-
-@pytest.fixture
-def decode(tmp_path):
-    """Bytes, decoded from a file."""
-
-    def run(data, **options):
-        (tmp_path / "x.tif").write_bytes(data)
-        return np.asarray(open_rgb(tmp_path / "x.tif", reading=Reading(**options)))
-
-    return run
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """What README and docs point at is there, and nothing in them waits to be filled in."""
 
-import importlib.util
 import os
 import re
 import subprocess
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import click
 import pytest
+from shared import load_script
 
 import featx
 
@@ -56,13 +56,6 @@ def walk_commands(command, words="featx"):
     yield words, command
     for name, below in getattr(command, "commands", {}).items():
         yield from walk_commands(below, f"{words} {name}")
-
-
-def load_script(path):
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-    return script
 
 
 def load_hook():

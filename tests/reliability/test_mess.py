@@ -1,10 +1,9 @@
 """Every file of a folder as people have them is accounted for: benchmarks/mess.py, small."""
 
-import importlib.util
 from pathlib import Path
 
 import pytest
-from shared import CountingEngine
+from shared import CountingEngine, load_script
 
 from featx.data.hashing import hash_images
 from featx.data.sources import read_inventory
@@ -18,10 +17,7 @@ pytestmark = pytest.mark.skipif(not MAKER.exists(), reason="away from the checko
 
 @pytest.fixture(scope="module")
 def mess():
-    spec = importlib.util.spec_from_file_location("mess", MAKER)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(MAKER)
 
 
 def test_every_file_is_accounted_for(mess, provenance, tmp_path):
