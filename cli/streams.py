@@ -37,8 +37,11 @@ class _Stream(io.TextIOWrapper):
     @classmethod
     def take(cls, stream: TextIO) -> _Stream:
         """In the place of another stream, which can no longer be used."""
-        encoding, is_ready = stream.encoding, bool(stream.line_buffering)
-        return cls(stream.detach(), encoding, "backslashreplace", line_buffering=is_ready)  # type: ignore[attr-defined]
+        encoding, by_line, at_once = stream.encoding, stream.line_buffering, stream.write_through  # type: ignore[attr-defined]
+        raw = stream.detach()  # type: ignore[attr-defined]
+        return cls(
+            raw, encoding, "backslashreplace", line_buffering=bool(by_line), write_through=at_once
+        )
 
     @property
     def buffer(self) -> Any:
@@ -47,6 +50,8 @@ class _Stream(io.TextIOWrapper):
 
     def write(self, text: str, /) -> int:
         """As every text stream."""
+        if text == "":  # by which click asks what takes text; unbuffered, it could fail
+            return 0
         try:
             return super().write(text)
         except OSError as error:

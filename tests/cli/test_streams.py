@@ -61,3 +61,17 @@ def test_notes_that_nobody_can_read_stop_no_work(feature_file, tmp_path):
         assert done.returncode == 0
         assert (tmp_path / "m").read_bytes()[8:9] == b"{"  # whole, and nothing of stdout's in it
         (tmp_path / "m").unlink()
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_what_is_said_is_said_at_once(unbuffered):
+    # Python's own streams keep nothing back on stderr, and nothing anywhere where it is told so.
+    program = (
+        "import os, sys; from featx.cli.streams import open_streams; open_streams();"
+        "print('noted', file=sys.stderr); print('done'); os._exit(0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+        capture_output=True, check=True,
+    )  # fmt: skip
+    assert (done.stderr, done.stdout) == (b"noted\n", b"done\n" if unbuffered else b"")
