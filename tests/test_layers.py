@@ -27,7 +27,7 @@ FLOORS = [
     {"features", "novelty"},
     {"doctor", "extraction", "finetuning", "heads"},
     {"auditing", "comparison", "deployment", "scale"},
-    {"explaining"},
+    {"drawing", "explaining"},
     {"report"},
 ]
 FLOOR_OF = {room: i for i, floor in enumerate(FLOORS) for room in floor}

@@ -21,6 +21,7 @@ ROOM, BOX = 172, 46  # a room's box
 # Where a room's middle is, from left to right, and what it is about in a few words.
 PLACES = {
     "report": (560, "one page, charts, text"),
+    "drawing": (250, "charts, maps over pictures"),
     "explaining": (850, "maps of a score, shortcuts"),
     "scale": (140, "plan, shards, merge"),
     "auditing": (340, "copies, leaks, labels"),

@@ -12,7 +12,7 @@ from tabulate import tabulate
 from featx.auditing.audit import Audit
 from featx.auditing.findings import COLUMNS, KINDS, Finding
 from featx.config import LAST_LAYER
-from featx.report.charts import FONT
+from featx.drawing.charts import FONT
 from featx.report.gallery import embed_pictures
 from featx.report.page import clean_values, load_environment
 from featx.storage.files import write_text

@@ -20,11 +20,11 @@ from PIL import Image
 
 from featx.data.dataset import Skipped
 from featx.deployment.classifier import find_weights_here
+from featx.drawing.charts import FONT
+from featx.drawing.overlay import COLOURS, blend_map, draw_overlay
 from featx.errors import FeatxError, OutputExistsError
 from featx.explaining.explain import Explanation, explain
 from featx.explaining.shortcuts import EvidenceTally
-from featx.report.charts import FONT
-from featx.report.overlay import COLOURS, blend_map, draw_overlay
 from featx.report.page import clean_values, load_environment
 from featx.storage.files import write_text, write_whole
 from featx.training.model import Model

@@ -16,7 +16,7 @@ import altair
 import vl_convert
 from jinja2 import ChainableUndefined, Environment, FileSystemLoader
 
-from featx.report.charts import (
+from featx.drawing.charts import (
     CONFIG,
     FONT,
     plot_epochs,
@@ -25,7 +25,7 @@ from featx.report.charts import (
     plot_seconds,
     say_number,
 )
-from featx.report.class_charts import (
+from featx.drawing.class_charts import (
     DRAWN_CLASSES,
     MAP_CLASSES,
     list_confused,

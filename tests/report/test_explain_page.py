@@ -9,11 +9,11 @@ from PIL import Image
 
 from featx.data.dataset import Skipped
 from featx.deployment.predict import Prediction
+from featx.drawing.overlay import COLOURS, colour_values, draw_overlay, enlarge_map
 from featx.errors import OutputExistsError
 from featx.explaining.explain import Explanation
 from featx.explaining.shortcuts import EvidenceTally
 from featx.report.explain import check_map_folder, name_picture, record_explanations
-from featx.report.overlay import COLOURS, colour_values, draw_overlay, enlarge_map
 
 
 def explanation(path, values, label="a"):

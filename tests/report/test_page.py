@@ -10,8 +10,8 @@ from itertools import pairwise
 import pytest
 from made_results import make_hostile, make_least, make_results
 
-from featx.report.charts import plot_epochs, plot_reliability, plot_seconds
-from featx.report.class_charts import list_confused, plot_classes, plot_confusion
+from featx.drawing.charts import plot_epochs, plot_reliability, plot_seconds
+from featx.drawing.class_charts import list_confused, plot_classes, plot_confusion
 from featx.report.page import hash_script, load_library, render_page
 
 

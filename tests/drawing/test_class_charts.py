@@ -2,7 +2,7 @@
 
 import pytest
 
-from featx.report.class_charts import plot_classes, plot_confusion, plot_map
+from featx.drawing.class_charts import plot_classes, plot_confusion, plot_map
 
 
 def values(chart):

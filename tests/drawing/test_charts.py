@@ -2,7 +2,7 @@
 
 import pytest
 
-from featx.report.charts import (
+from featx.drawing.charts import (
     COLOURS,
     map_names,
     plot_epochs,

@@ -7,7 +7,7 @@ from typing import Any
 
 import altair as alt
 
-from featx.report.charts import COLOURS, PALETTE, Chart, Rows, fill_chart, map_names, say_number
+from featx.drawing.charts import COLOURS, PALETTE, Chart, Rows, fill_chart, map_names, say_number
 
 _RIGHT, _WRONG = "#0072B2", "#D55E00"
 MAP_CLASSES = 10  # beyond, colours are no longer told apart

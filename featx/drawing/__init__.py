@@ -1,0 +1,1 @@
+"""Numbers as pictures: charts, and maps over the pictures that they are of."""
