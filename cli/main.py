@@ -18,6 +18,7 @@ from .completion import completion
 from .data import data
 from .demo import demo
 from .doctor import doctor
+from .drift import drift
 from .explain import explain
 from .export import export
 from .extract import extract
@@ -28,6 +29,7 @@ from .limits import check_threads, describe_shortage
 from .merge import merge
 from .plan import plan
 from .predict import predict
+from .similar import similar
 from .streams import open_streams
 from .verify import verify
 from .weights import weights
@@ -94,7 +96,8 @@ def main() -> None:
     featx fit cache/photos-….h5 --clf logreg     a classifier on them
     featx predict MODEL image.jpg                what it says of an image
 
-    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done but too many images skipped, 130 Ctrl-C.
+    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done but too many images skipped or
+    drift found, 130 Ctrl-C.
     """
 
 
@@ -106,7 +109,9 @@ for _command in (
     plan,
     merge,
     predict,
+    drift,
     explain,
+    similar,
     audit,
     info,
     verify,

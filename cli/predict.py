@@ -95,7 +95,8 @@ def predict(
 
     Of a folder, all images in it and in the folders below. - takes a list of paths on stdin, one a
     line. Text, --jsonl and --csv are for any number of images; the one object of --json is held in
-    memory until the end.
+    memory until the end. Where MODEL tells strangers, a last line on stderr says when the images
+    together do not look like those it knows; see featx drift.
 
     \b
     Examples:
@@ -112,6 +113,7 @@ def predict(
         raise click.UsageError("--explain does not go with --unknown and --sets.")
     progress = start_speaking(verbose, quiet)
     from featx.data.dataset import Leftovers
+    from featx.deployment.drift import start_watch
     from featx.deployment.predict import (
         collect_predictions,
         list_columns,
@@ -119,8 +121,9 @@ def predict(
         record_predictions,
     )
     from featx.storage.files import check_replaceable
+    from featx.training.model import read_model
 
-    from .rendering import render_predictions
+    from .rendering import render_predictions, say_drift
 
     if table is not None and not overwrite:
         every = [list_columns(u, s) for u in (None, 0.1) for s in (None, 0.1)]
@@ -130,21 +133,27 @@ def predict(
     left_out = Leftovers()
     options |= {"listed": listed, "left_out": left_out, "progress": progress}
     found: Iterable[Prediction | Skipped]
+    watch = None
     if maps is None:
-        found = predict(model, named, unknown=unknown, sets=sets, **options)
+        trained = read_model(model)
+        watch = start_watch(trained)
+        found = predict(trained, named, watch=watch, unknown=unknown, sets=sets, **options)
     else:
         found = _draw(model, named, maps, overwrite, options)
     tally = _Tally(
         found if table is None else record_predictions(found, table, list_columns(unknown, sets))
     )
     if as_json:
-        say(True, collect_predictions(tally, left_out).to_dict(), "")
+        values = collect_predictions(tally, left_out).to_dict()
+        say(True, values | {"drift": watch and watch.sum_up().to_dict()}, "")
     else:
         lines = map(_to_line, tally) if jsonl else render_predictions(tally.predictions())
         # A reader who has seen enough ends the run, but not the writing of a CSV or of maps.
         lasting = table is not None or maps is not None
         if not echo_lines(lines, lasting=lasting) and not lasting:
             return
+    if watch is not None and (drift := watch.sum_up()).found:
+        click.echo(say_drift(drift), err=True)
     finish_skipped(tally.skipped, tally.total, max_skipped, tally.n_skipped)
 
 

@@ -9,15 +9,24 @@ from typing import TYPE_CHECKING, Any
 
 from tabulate import tabulate
 
-from featx.text import format_bytes, format_interval, format_score, format_seconds, printable
+from featx.text import (
+    format_bytes,
+    format_interval,
+    format_score,
+    format_seconds,
+    list_some,
+    printable,
+)
 
 if TYPE_CHECKING:  # most of them take seconds to import
     from featx.comparison.fold_scores import CrossValidation
     from featx.deployment.predict import Prediction
+    from featx.deployment.similar import Similar
     from featx.explaining.shortcuts import Evidence
     from featx.extraction.result import Extraction
     from featx.features.content import FeatureFile
     from featx.features.housekeeping import Entry
+    from featx.novelty.shift import Drift
     from featx.training.model import Model
 
 _SIZED = 64  # predictions that decide a table's widths
@@ -144,6 +153,53 @@ def _prediction_rows(one: Prediction) -> list[tuple[str, ...]]:
         )
         for rank, name, p in one.to_rows()
     ]  # fmt: skip
+
+
+def say_drift(drift: Drift) -> str:
+    """Whether some images look like those that a model knows, in a line."""
+    images = f"{drift.distinct:,} image{'s' * (drift.distinct != 1)}"
+    if drift.distinct < drift.images:
+        images += f" ({drift.images - drift.distinct:,} more are the same)"
+    p = f"p = {drift.p_value:.2g}"
+    if not drift.enough:
+        return (
+            f"Too few to tell: {images}, of which none could be so strange that it were called "
+            f"drift at a rate of {drift.rate:g} ({p})"
+        )
+    rate = f"{100 * drift.rate:g} % of folders of known images are called so"
+    told = f"an image is stranger than a known one in {100 * drift.auroc:.1f} % of pairs, {p}"
+    if drift.found:
+        unusual = list_some([printable(one.path) for one in drift.unusual], 3)
+        return (
+            f"Drift: {images} together do not look like those the model knows ({told}; {rate}). "
+            f"The most unusual: {unusual}"
+        )
+    return f"No drift: {images} together look like those the model knows ({told}; {rate})"
+
+
+def render_drift(drift: Drift) -> str:
+    """The same, and a table of the most unusual images."""
+    rows = [
+        [printable(one.path), printable(one.label), f"{one.p_value:.3f}", f"{one.score:.3g}"]
+        for one in drift.unusual
+    ]
+    head = ["most unusual", "taken for", "p-value", drift.score]
+    table = tabulate(rows, head, disable_numparse=True, colalign=("left", "left", *2 * ("right",)))
+    return f"{say_drift(drift)}\n\n{table}"
+
+
+def render_similar(found: Iterable[Similar]) -> str:
+    """A table of images and the rows that are nearest to each."""
+    rows = [
+        [
+            printable(one.path) if not rank else "", f"{near.cosine:.4f}", printable(near.label),
+            near.split, printable(near.path), "the same file" if near.same else "",
+        ]
+        for one in found
+        for rank, near in enumerate(one.nearest)
+    ]  # fmt: skip
+    head = ["image", "cosine", "class", "split", "nearest", ""]
+    return tabulate(rows, head, disable_numparse=True)
 
 
 def render_explanations(told: Sequence[Mapping[str, Any]]) -> str:

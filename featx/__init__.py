@@ -27,10 +27,13 @@ if TYPE_CHECKING:
     from featx.data.samples import write_caltech256_animals as write_caltech256_animals
     from featx.data.samples import write_digits as write_digits
     from featx.data.sources import read_dataset as read_dataset
+    from featx.deployment.drift import detect_drift as detect_drift
     from featx.deployment.export import Deployment as Deployment
     from featx.deployment.export import export_model as export_model
     from featx.deployment.predict import Prediction as Prediction
     from featx.deployment.predict import predict as predict
+    from featx.deployment.similar import Similar as Similar
+    from featx.deployment.similar import find_similar as find_similar
     from featx.doctor import Check as Check
     from featx.doctor import examine as examine
     from featx.errors import FeatxError as FeatxError
@@ -47,11 +50,13 @@ if TYPE_CHECKING:
     from featx.features.housekeeping import Entry as Entry
     from featx.features.housekeeping import list_cache as list_cache
     from featx.features.housekeeping import remove_entry as remove_entry
+    from featx.features.nearest import find_nearest as find_nearest
     from featx.features.provenance import Provenance as Provenance
     from featx.finetuning.finetune import finetune as finetune
     from featx.heads.fit import fit as fit
     from featx.network.catalogue import describe_weights as list_weights
     from featx.network.fetch import resolve_weights as fetch_weights
+    from featx.novelty.shift import Drift as Drift
     from featx.report.comparison import Report as Report
     from featx.report.comparison import write_report as write_report
     from featx.scale.distribute import extract_distributed as extract_distributed
@@ -74,6 +79,7 @@ _HOMES = {
     "CrossValidation": ("comparison.fold_scores", "CrossValidation"),
     "Dataset": ("data.dataset", "Dataset"),
     "Deployment": ("deployment.export", "Deployment"),
+    "Drift": ("novelty.shift", "Drift"),
     "Entry": ("features.housekeeping", "Entry"),
     "Epoch": ("training.model", "Epoch"),
     "Explanation": ("explaining.explain", "Explanation"),
@@ -92,11 +98,13 @@ _HOMES = {
     "ResNet50Features": ("extraction.transformer", "ResNet50Features"),
     "Score": ("training.metrics", "Score"),
     "ShardWorker": ("scale.shard", "ShardWorker"),
+    "Similar": ("deployment.similar", "Similar"),
     "Skipped": ("data.dataset", "Skipped"),
     "Verdict": ("comparison.verdict", "Verdict"),
     "audit": ("auditing.audit", "audit"),
     "compare": ("comparison.compare", "compare"),
     "cross_validate": ("comparison.cross_validation", "cross_validate"),
+    "detect_drift": ("deployment.drift", "detect_drift"),
     "examine": ("doctor", "examine"),
     "explain": ("explaining.explain", "explain"),
     "export_features": ("features.export", "export_features"),
@@ -105,6 +113,8 @@ _HOMES = {
     "extract_distributed": ("scale.distribute", "extract_distributed"),
     "extract_views": ("extraction.views", "extract_views"),
     "fetch_weights": ("network.fetch", "resolve_weights"),
+    "find_nearest": ("features.nearest", "find_nearest"),
+    "find_similar": ("deployment.similar", "find_similar"),
     "finetune": ("finetuning.finetune", "finetune"),
     "fit": ("heads.fit", "fit"),
     "list_cache": ("features.housekeeping", "list_cache"),
@@ -129,6 +139,7 @@ __all__ = [
     "CrossValidation",
     "Dataset",
     "Deployment",
+    "Drift",
     "Entry",
     "Epoch",
     "Explanation",
@@ -147,12 +158,14 @@ __all__ = [
     "ResNet50Features",
     "Score",
     "ShardWorker",
+    "Similar",
     "Skipped",
     "Verdict",
     "__version__",
     "audit",
     "compare",
     "cross_validate",
+    "detect_drift",
     "examine",
     "explain",
     "export_features",
@@ -161,6 +174,8 @@ __all__ = [
     "extract_distributed",
     "extract_views",
     "fetch_weights",
+    "find_nearest",
+    "find_similar",
     "finetune",
     "fit",
     "list_cache",

@@ -121,6 +121,11 @@ STRANGER_CLASSES = 20  # that are left out, one after the other, to choose; of m
 STRANGER_FOLDS = 20
 BEYOND = 10  # held images beyond a limit at a rate, for a class to have a limit of its own in sets
 SAME_AUROC = 0.002  # mean areas that differ by less are equal
+DRIFT_RATE = 0.01  # of folders like the known images that are called drift: 4 nights in a year
+DRIFT_CLASS = 5  # held images taken for a class, for new ones to be compared with these alone
+UNUSUAL = 5  # of the strangest images, that are named
+NEAREST_SHOWN = 5  # rows, to an image that is asked about
+NEAREST_TRAIN = 3  # train images beside a mistake
 MAX_SKIPPED = 0.05  # fraction of images that may be skipped before the exit code says so
 
 # Where features are more than memory holds.

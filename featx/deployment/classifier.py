@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Protocol
 
 from featx.config import BACKBONE, LAST_LAYER, Preprocessing
 from featx.data.images import read_decode
@@ -29,31 +30,55 @@ from featx.training.scaling import Scaler
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Classifier:
-    """A network and a head on its features. A fine-tuned network is one, too.
+class Made(Protocol):
+    """What goes by a network: a model, or features."""
+
+    @property
+    def path(self) -> Path | None:
+        """Its file, where there is one."""
+
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        """See `Provenance`; of a fine-tuned network its weights alone."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """A network with all that decides what it gives of an image.
+
+    Attributes
+    ----------
+    weights : Weights
+        With the preprocessing that goes with what was made by it.
+    decode : {"exact", "fast"}
+        How images are decoded.
+    reading : Reading
+        How their pixels are read.
+    provenance : mapping
+        Of what was made by it; see `Made`.
+    layers : str
+        What the network gives beside the features; see `parse_layers`.
+    """
+
+    weights: Weights
+    decode: str
+    reading: Reading
+    provenance: Mapping[str, Any]
+    layers: str = LAST_LAYER
+
+
+@dataclass(frozen=True, kw_only=True)
+class Classifier(Network):
+    """A network, tuned or not, and a head on what it gives.
 
     Attributes
     ----------
     model : Model
-    weights : Weights
-        Of the network as the model has it, tuned or not, with the preprocessing that the model
-        learned on.
     head : Head
-    decode : {"exact", "fast"}
-        How the images were decoded that it learned on.
-    reading : Reading
-        How their pixels were read.
-    layers : str
-        What the network gives beside the features, which the head reads; see `parse_layers`.
     """
 
     model: Model
-    weights: Weights
     head: Head
-    decode: str
-    reading: Reading
-    layers: str = LAST_LAYER
 
 
 def read_classifier(
@@ -78,33 +103,54 @@ def read_classifier(
         They cannot be had.
     """
     trained = model if isinstance(model, Model) else read_model(Path(model))
-    if weights is None:
-        found = find_weights(trained, progress=progress)
-    else:
-        found = resolve_weights(weights, progress=progress, backbone=_name_backbone(trained))
-    learned = trained.provenance
-    if found.sha256 != learned["weights_sha256"]:
-        raise ModelError(
-            f"{trained.path} learned on {learned['weights']} ({learned['weights_sha256'][:12]}), "
-            f"and {found.name} is {found.sha256[:12]}: the numbers would mean nothing"
-        )
-    found = replace(found, preprocessing=Preprocessing.from_dict(learned["preprocessing"]))
-    decode = read_decode(learned.get("decoder") or trained.recipe.get("decoder", ""))
-    colours = learned.get("colours") or trained.recipe.get("colours", FIRST_COLOURS)
-    reading = read_colours(colours)
+    recipe = trained.recipe  # a fine-tuned network's, which had no features
+    network = read_network(
+        trained, weights, recipe.get("decoder", ""), recipe.get("colours", FIRST_COLOURS),
+        progress=progress,
+    )  # fmt: skip
     if trained.kind == "head":
-        layers = add_features(read_layers(trained))
-        return Classifier(trained, found, load_head(trained), decode, reading, layers)
-    tuned = load_tuned(trained, found)
+        network = replace(network, layers=add_features(read_layers(trained)))
+        return Classifier(**vars(network), model=trained, head=load_head(trained))
+    tuned = load_tuned(trained, network.weights)
     last = LinearFit(tuned.head.weight.detach().numpy(), tuned.head.bias.detach().numpy())
     temperature = float(trained.outcome.details.get("temperature", 1.0))
     head = Head(trained.name, trained.classes, Scaler("none"), last, temperature)
-    tuned_weights = replace(found, state=tuned.network.state_dict())
-    return Classifier(trained, tuned_weights, head, decode, reading)
+    tuned_weights = replace(network.weights, state=tuned.network.state_dict())
+    return Classifier(**vars(replace(network, weights=tuned_weights)), model=trained, head=head)
 
 
-def find_weights(trained: Model, *, progress: bool = False) -> Weights:
-    """The weights that a model learned on, wherever they are.
+def read_network(
+    made: Made,
+    weights: str | None = None,
+    decoder: str = "",
+    colours: str = FIRST_COLOURS,
+    *,
+    progress: bool = False,
+) -> Network:
+    """The network that something was made by; see `read_classifier`.
+
+    `decoder` and `colours` are for what has none in its provenance.
+    """
+    learned = made.provenance
+    if weights is None:
+        found = find_weights(made, progress=progress)
+    else:
+        found = resolve_weights(weights, progress=progress, backbone=_name_backbone(made))
+    if found.sha256 != learned["weights_sha256"]:
+        raise ModelError(
+            f"{made.path} was made with {learned['weights']} ({learned['weights_sha256'][:12]}), "
+            f"and {found.name} is {found.sha256[:12]}: the numbers would mean nothing"
+        )
+    return Network(
+        weights=replace(found, preprocessing=Preprocessing.from_dict(learned["preprocessing"])),
+        decode=read_decode(learned.get("decoder") or decoder),
+        reading=read_colours(learned.get("colours") or colours),
+        provenance=learned,
+    )
+
+
+def find_weights(made: Made, *, progress: bool = False) -> Weights:
+    """The weights that something was made with, wherever they are.
 
     Looked for among the stored ones, first by name, then by hash; in the file that they were last
     read from; and where weights of their name are fetched from.
@@ -116,39 +162,39 @@ def find_weights(trained: Model, *, progress: bool = False) -> Weights:
     WeightsError
         They cannot be fetched.
     """
-    name, sha256 = str(trained.provenance["weights"]), str(trained.provenance["weights_sha256"])
-    if (here := find_weights_here(trained)) is not None:
+    name, sha256 = str(made.provenance["weights"]), str(made.provenance["weights_sha256"])
+    if (here := find_weights_here(made)) is not None:
         return here
     if name in KNOWN:
-        return fetch_weights(name, progress=progress, backbone=_name_backbone(trained))
+        return fetch_weights(name, progress=progress, backbone=_name_backbone(made))
     raise ModelError(
-        f"{trained.path} learned on weights from a local file, {name} ({sha256[:12]}), which is "
+        f"{made.path} was made with weights from a local file, {name} ({sha256[:12]}), which is "
         "neither among the stored ones nor where it was last read: name it with --weights"
     )
 
 
-def find_weights_here(trained: Model) -> Weights | None:
+def find_weights_here(made: Made) -> Weights | None:
     """The same, where they are on this machine; None where they are not."""
-    name, sha256 = str(trained.provenance["weights"]), str(trained.provenance["weights_sha256"])
-    backbone = _name_backbone(trained)
+    name, sha256 = str(made.provenance["weights"]), str(made.provenance["weights_sha256"])
+    backbone = _name_backbone(made)
     for stored in _list_alike(name, sha256):
         found = fetch_weights(stored, backbone=backbone)
-        if found.sha256 == sha256 and _normalises_alike(found, trained):
+        if found.sha256 == sha256 and _normalises_alike(found, made):
             return found
     place = recall_weights(sha256)
     if place is not None:
         try:
             found = fetch_weights(str(place), backbone=backbone)
         except WeightsError as error:
-            log.info("weights: not those of %s any more: %s", trained.path, error)
+            log.info("weights: not those of %s any more: %s", made.path, error)
         else:
-            if found.sha256 == sha256 and _normalises_alike(found, trained):
+            if found.sha256 == sha256 and _normalises_alike(found, made):
                 return found
     return None
 
 
-def _name_backbone(trained: Model) -> str:
-    return str(trained.provenance.get("backbone", BACKBONE))
+def _name_backbone(made: Made) -> str:
+    return str(made.provenance.get("backbone", BACKBONE))
 
 
 def _list_alike(name: str, sha256: str) -> Iterator[str]:
@@ -158,8 +204,8 @@ def _list_alike(name: str, sha256: str) -> Iterator[str]:
             yield stored
 
 
-def _normalises_alike(weights: Weights, trained: Model) -> bool:
+def _normalises_alike(weights: Weights, made: Made) -> bool:
     """Whether pixels become numbers as they did: the same tensors may stand for two networks."""
-    learned = Preprocessing.from_dict(trained.provenance["preprocessing"])
+    learned = Preprocessing.from_dict(made.provenance["preprocessing"])
     here = weights.preprocessing
     return (here.mean, here.std) == (learned.mean, learned.std)

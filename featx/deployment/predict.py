@@ -20,6 +20,7 @@ from featx.features.content import Features
 from featx.features.outputs import take_engine_rows
 from featx.features.provenance import Provenance
 from featx.heads.head import load_head, read_layers
+from featx.novelty.shift import Watch
 from featx.storage.files import open_csv, write_whole
 from featx.text import as_text
 from featx.training.model import Model, read_model
@@ -107,6 +108,7 @@ def predict(
     *,
     listed: Iterable[str | Path] = (),
     left_out: Leftovers | None = None,
+    watch: Watch | None = None,
     top: int = 1,
     threshold: float = 0.0,
     unknown: float | None = None,
@@ -137,6 +139,8 @@ def predict(
         More files and folders, each taken when its turn comes; one that is not there is skipped.
     left_out : Leftovers, optional
         Is given the files in folders that are no images.
+    watch : Watch, optional
+        Is told how strange each image is; see `start_watch`.
     top : int
         How many classes to give.
     threshold : float
@@ -193,6 +197,8 @@ def predict(
 
     def judge(batch: Judged) -> list[Prediction]:
         probabilities = classifier.head.predict_proba(batch.rows)
+        if watch is not None:
+            watch.look(batch.paths, batch.rows, *classifier.head.decide(batch.rows))
         return [
             describe_prediction(str(path), row, trained.classes, top, threshold, doubt)
             for path, row, doubt in zip(

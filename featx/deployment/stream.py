@@ -19,7 +19,7 @@ from featx.data.folders import describe_left_out
 from featx.data.images import load_image
 from featx.data.loading import decode_some, load_batches
 from featx.decoding.pixel_format import Seen
-from featx.deployment.classifier import Classifier
+from featx.deployment.classifier import Network
 from featx.deployment.listing import find_images, list_paths
 from featx.errors import DatasetError, ImageError
 from featx.features.provenance import Choice, Provenance
@@ -103,7 +103,7 @@ def name_sources(
 
 
 def stream_images(
-    classifier: Classifier,
+    network: Network,
     sources: Sources,
     judge: Judge[T],
     how: RunOptions,
@@ -114,7 +114,7 @@ def stream_images(
 
     Parameters
     ----------
-    classifier : Classifier
+    network : Network
     sources : Sources
     judge : callable
     how : RunOptions
@@ -136,10 +136,10 @@ def stream_images(
         At the end: not one of the files is an image.
     DeviceError
     """
-    preprocessing = classifier.weights.preprocessing
+    preprocessing = network.weights.preprocessing
     place = choose_device(how.device).type
     wanted = how.batch_size or (CUDA_BATCH_SIZE if place == "cuda" else BATCH_SIZE)
-    choice = _choose(classifier, how)
+    choice = _choose(network, how)
     workers = count_cores() if how.num_workers is None else how.num_workers
 
     def run() -> Generator[T | Skipped]:
@@ -153,33 +153,33 @@ def stream_images(
             if not first:
                 raise DatasetError("no images: the list is empty")
             runner = make_engine(
-                classifier.weights,
+                network.weights,
                 lambda most: decode_some(
-                    first, preprocessing, most, classifier.decode, classifier.reading
+                    first, preprocessing, most, network.decode, network.reading
                 ),
                 engine=choice.engine,
                 precision=choice.precision,
                 device=how.device,
                 batch_size=min(wanted, len(first)),
-                layers=classifier.layers,
+                layers=network.layers,
                 places=places,
             )
             every = itertools.chain(first, paths)
-            yield from _run(every, classifier, runner, workers, judge, meter.update)
+            yield from _run(every, network, runner, workers, judge, meter.update)
             for line in describe_left_out(sources.left_out.list()):
                 log.warning("%s", line)
 
     return run()
 
 
-def _choose(classifier: Classifier, how: RunOptions) -> Choice:
+def _choose(network: Network, how: RunOptions) -> Choice:
     """An engine's choice; what it leaves open is what a head's features were computed by."""
     choice = Choice(
-        engine=how.engine, precision=how.precision, decode=classifier.decode,
-        backbone=classifier.weights.backbone,
+        engine=how.engine, precision=how.precision, decode=network.decode,
+        backbone=network.weights.backbone,
     )  # fmt: skip
     try:
-        made = Provenance(**classifier.model.provenance)
+        made = Provenance(**network.provenance)
     except TypeError:  # a fine-tuned network's, which had no features
         return choice
     return replace(choice, storage=made.storage).settle(made)
@@ -187,16 +187,16 @@ def _choose(classifier: Classifier, how: RunOptions) -> Choice:
 
 def _run(
     paths: Iterable[Path],
-    classifier: Classifier,
+    network: Network,
     engine: Engine,
     num_workers: int,
     judge: Judge[T],
     count: Callable[[int], object],
 ) -> Generator[T | Skipped]:
     under_way: dict[int, Path] = {}
-    preprocessing, decode = classifier.weights.preprocessing, classifier.decode
+    preprocessing, decode = network.weights.preprocessing, network.decode
     seen = Seen()
-    reading = replace(classifier.reading, seen=seen)
+    reading = replace(network.reading, seen=seen)
 
     def list_positions() -> Iterator[int]:
         for position, path in enumerate(paths):

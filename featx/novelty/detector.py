@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from featx.arrays import Matrix
+from featx.arrays import Labels, Matrix
 from featx.errors import ModelError
 from featx.novelty.scores import SCORES, Numbers, Probability, Score
 from featx.training.calibration import as_scores
@@ -19,7 +19,8 @@ from featx.training.model import Model
 Kept = TypeVar("Kept")
 
 _ROUNDING = 1e-5  # of the largest held score
-_HELD, _SCORE = "strangers.held", "strangers.score."  # names of arrays in a model file
+# Names of arrays in a model file.
+_HELD, _LABELS, _SCORE = "strangers.held", "strangers.labels", "strangers.score."
 
 
 @dataclass(frozen=True)
@@ -33,11 +34,14 @@ class Detector:
     score : Score
     held : ndarray of shape (n_held,), float64
         Ascending: scores of known rows by fits that saw neither them nor their relatives.
+    labels : ndarray of shape (n_held,), int64, or None
+        What these fits took them for: codes of the model's classes. None where that was not kept.
     """
 
     name: str
     score: Score
     held: Numbers
+    labels: Labels | None = None
 
     def find_p_values(self, scores: Numbers) -> Numbers:
         """How rarely a known row is as strange: (1 + those at least so strange) / (n + 1).
@@ -56,8 +60,17 @@ class Detector:
         A head of few different scores, such as knn, gives many rows the same one, but for the last
         bits of another runtime.
         """
-        bounds: Numbers = self.held + _ROUNDING * float(np.abs(self.held).max())
+        bounds: Numbers = self.held + self._rounding
         return bounds
+
+    def round_scores(self, scores: Numbers) -> Numbers:
+        """Scores without what rounding may decide."""
+        step = self._rounding
+        return np.round(scores / step) if step else scores
+
+    @property
+    def _rounding(self) -> float:
+        return _ROUNDING * float(np.abs(self.held).max())
 
     def measure(self, X: Matrix, logits: Matrix) -> tuple[Numbers, Numbers]:
         """Scores and p-values of rows, scaled as the head has them, shape (n_samples,) each."""
@@ -71,13 +84,21 @@ class Detector:
     def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
         """What a model file keeps of it."""
         kept = {_SCORE + name: array for name, array in self.score.to_arrays().items()}
+        if self.labels is not None:
+            kept[_LABELS] = self.labels
         return {_HELD: self.held, **kept}
 
     @classmethod
     def from_arrays(cls, name: str, arrays: Mapping[str, npt.NDArray[Any]]) -> Detector:
         """The inverse of `to_arrays`; raises KeyError where one is missing."""
         own = {n.removeprefix(_SCORE): a for n, a in arrays.items() if n.startswith(_SCORE)}
-        return cls(name, SCORES[name].from_arrays(own), arrays[_HELD])
+        return cls(name, SCORES[name].from_arrays(own), arrays[_HELD], arrays.get(_LABELS))
+
+    @classmethod
+    def from_held(cls, name: str, score: Score, held: Numbers, labels: Labels) -> Detector:
+        """Of held rows in any order."""
+        order = np.argsort(held, kind="stable")
+        return cls(name, score, held[order], labels[order])
 
 
 def load_detector(model: Model) -> Detector:
@@ -95,7 +116,9 @@ def load_detector(model: Model) -> Detector:
     if model.kind != "head" and on_val is not None:
         score = Probability()
         logits = as_scores(on_val)
-        return Detector("probability", score, np.sort(score.measure(logits, logits)))
+        return Detector.from_held(
+            "probability", score, score.measure(logits, logits), on_val.argmax(axis=1)
+        )
     return read_kept(model, lambda told: Detector.from_arrays(told["score"], model.arrays))
 
 

@@ -98,10 +98,10 @@ def learn_novelty(
     name, by = _choose(areas)
     score = _fit(name, head, X, pool)
     assert score is not None
-    held, errors, labels = _score_folds(pool, name)
+    held, said, errors, labels = _score_folds(pool, name)
     chosen = areas.get(name, [])
     return Novelty(
-        Detector(name, score, np.sort(held)),
+        Detector.from_held(name, score, held, said),
         Calibration(errors, labels),
         {
             "score": name,
@@ -170,9 +170,9 @@ def _choose(areas: Mapping[str, list[float]]) -> tuple[str, str]:
     ), "classes left out"
 
 
-def _score_folds(pool: _Pool, name: str) -> tuple[Numbers, Numbers, Labels]:
-    """Out-of-fold rows: how strange each is, 1 - its class's probability, and its class."""
-    found: list[tuple[Numbers, Numbers, Labels]] = []
+def _score_folds(pool: _Pool, name: str) -> tuple[Numbers, Labels, Numbers, Labels]:
+    """Out-of-fold rows: how strange, what each is taken for, 1 - its class's probability, class."""
+    found: list[tuple[Numbers, Labels, Numbers, Labels]] = []
     for inside, outside in plan_folds(pool.y, pool.kin, pool.seed, STRANGER_FOLDS):
         classes, codes = np.unique(pool.y[inside], return_inverse=True)
         outside = outside[np.isin(pool.y[outside], classes)]  # to the others it is no stranger
@@ -184,14 +184,15 @@ def _score_folds(pool: _Pool, name: str) -> tuple[Numbers, Numbers, Labels]:
         scaled, logits = head.decide(pool.X[outside])
         y = pool.y[outside]
         own = softmax(logits, axis=1)[np.arange(len(y)), np.searchsorted(classes, y)]
-        found.append((score.measure(scaled, logits), 1 - own, y))
+        said = classes[logits.argmax(axis=1)]
+        found.append((score.measure(scaled, logits), said, 1 - own, y))
     if not found:
         raise ModelError(
             f"{_NO_FOLDS} with images of a class on both sides, since each class is one group: "
             "group by what divides a class, such as the animal or the day"
         )
-    held, errors, labels = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    return held, errors, labels
+    held, taken, errors, labels = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return held, taken, errors, labels
 
 
 def _find_interval(areas: list[float]) -> list[float] | None:

@@ -97,7 +97,10 @@ def write_report(comparison: Comparison, *, maps: bool = True) -> Report:
     pictures = embed_pictures(
         comparison.root,
         large=[one["path"] for part in ("examples", "mistakes") for one in exhibits[part]],
-        small=[point["path"] for point in drawn["points"]] if drawn else [],
+        small=[
+            *(near["path"] for one in exhibits["mistakes"] for near in one["nearest"]),
+            *(point["path"] for point in (drawn["points"] if drawn else [])),
+        ],
         colours=comparison.features.provenance.colours,
     )
     write_text(page, as_text(render_page(values, pictures, mapped)))  # a path may be no UTF-8

@@ -15,12 +15,17 @@ from PIL import Image, ImageOps
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
+from featx.arrays import Labels
 from featx.comparison.candidates import Candidate
 from featx.comparison.result import Comparison
+from featx.config import NEAREST_TRAIN
 from featx.data.images import open_rgb
 from featx.decoding.pixel_format import read_colours
 from featx.errors import ImageError
+from featx.features.content import Features
+from featx.features.nearest import find_nearest
 from featx.machine import count_cores
+from featx.storage.blocks import Blocks
 
 _EXAMPLES = 12
 _MISTAKES = 12
@@ -48,11 +53,34 @@ def show_predictions(comparison: Comparison, candidate: Candidate) -> dict[str, 
             "probability": float(confidence[i]),
         }
 
+    near = _find_train(features, rows[wrong])
     return {
         "candidate": candidate.name,
         "examples": [describe(i) for i in right[spaced].tolist()],
-        "mistakes": [describe(i) for i in wrong.tolist()],
+        "mistakes": [
+            {**describe(i), "nearest": nearest}
+            for i, nearest in zip(wrong.tolist(), near, strict=True)
+        ],
     }
+
+
+def _find_train(features: Features, rows: Labels) -> list[list[dict[str, Any]]]:
+    """Of each row the train images that are nearest in the features, as JSON values."""
+    if not len(rows):
+        return []
+    train = features.rows("train")
+    cosines, found = find_nearest(Blocks((features.X,), train), features.X[rows], NEAREST_TRAIN)
+    return [
+        [
+            {
+                "path": str(features.paths[row]),
+                "class": features.classes[features.targets[row]],
+                "cosine": cosine,
+            }
+            for row, cosine in zip(train[at].tolist(), those, strict=True)
+        ]
+        for at, those in zip(found, cosines.tolist(), strict=True)
+    ]
 
 
 def map_test(comparison: Comparison, candidate: Candidate) -> dict[str, Any] | None:

@@ -187,11 +187,19 @@ def _list_provenance(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _add_pictures(
     results: Mapping[str, Any], pictures: Mapping[str, str], maps: Mapping[str, str]
 ) -> dict[str, Any]:
-    """The results with a "picture" and a "drawn" map beside each path; None where there is none."""
+    """The results with a "picture" and a "drawn" map beside each path; None where there is none.
+
+    So with the train images that are nearest to a mistake.
+    """
 
     def look_up(shown: list[dict[str, Any]]) -> list[dict[str, Any]]:
         return [
-            {**one, "picture": pictures.get(one["path"]), "drawn": maps.get(one["path"])}
+            {
+                **one,
+                "picture": pictures.get(one["path"]),
+                "drawn": maps.get(one["path"]),
+                **({"nearest": look_up(one["nearest"])} if one.get("nearest") else {}),
+            }
             for one in shown
         ]
 

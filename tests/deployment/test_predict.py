@@ -7,6 +7,7 @@ import torch
 from shared import CLASSES, draw_photo
 
 from featx.config import KERAS
+from featx.deployment.drift import detect_drift
 from featx.deployment.predict import collect_predictions, predict_features
 from featx.deployment.predict import predict as stream
 from featx.errors import DatasetError, ImageError, LayersError, ModelError
@@ -63,6 +64,8 @@ def test_a_fine_tuned_network_predicts(made, photos):
     with pytest.raises(ModelError, match=r"--unknown 0\.05 needs 19 or more"):
         predict(run, [photos / "dog"], unknown=0.05)
     assert sum(p for _, p in done.predictions[0].top) == pytest.approx(1)
+    found = detect_drift(run, [photos / "dog"])
+    assert (found.known, found.images, found.score) == (3, 9, "probability")
 
 
 def test_files_that_are_no_images(made, photos, tmp_path):
@@ -100,7 +103,7 @@ def test_a_head_refuses_features_of_other_weights(made, photos, tmp_path, random
     assert predict(local, [photos / "cat"]).predictions  # by the file that was read last
     (tmp_path / "other.pth").rename(tmp_path / "moved.pth")
     with pytest.raises(
-        ModelError, match=r"learned on weights from a local file, file:other .* with --weights"
+        ModelError, match=r"was made with weights from a local file, file:other .* with --weights"
     ):
         predict(local, [photos / "cat"])
     assert predict(local, [photos / "cat"], weights=str(tmp_path / "moved.pth")).predictions

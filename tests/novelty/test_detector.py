@@ -7,13 +7,20 @@ from made_features import make_features
 from featx.errors import ModelError
 from featx.heads.fit import fit
 from featx.novelty.detector import Detector, check_enough, find_floor, load_detector
-from featx.novelty.scores import Probability
+from featx.novelty.scores import Energy, Probability
 
 
 def test_p_values_by_hand():
     made = Detector("probability", Probability(), np.array([1.0, 2.0, 2.0, 5.0]))
     found = made.find_p_values(np.array([0.0, 1.0, 2.0, 3.0, 5.0, 6.0]))
     assert found == pytest.approx([1.0, 1.0, 0.8, 0.4, 0.4, 0.2])
+
+
+def test_held_rows_are_kept_with_what_they_were_taken_for():
+    made = Detector.from_held("energy", Energy(), np.array([3.0, 1.0, 2.0]), np.array([0, 1, 2]))
+    again = Detector.from_arrays("energy", made.to_arrays())
+    for one in (made, again):
+        assert (one.held.tolist(), one.labels.tolist()) == ([1.0, 2.0, 3.0], [1, 2, 0])
 
 
 def test_known_rows_are_refused_as_often_as_asked():
@@ -41,5 +48,7 @@ def test_a_fine_tuned_network_goes_by_its_val(provenance):
     p = model.outcome.probabilities["val"].max(axis=1)
     assert found.name == "probability"
     assert found.held == pytest.approx(np.sort(np.log((1 - p) / p)), rel=1e-6)
+    said = model.outcome.probabilities["val"].argmax(axis=1)
+    assert found.labels.tolist() == said[np.argsort(-p, kind="stable")].tolist()
     model.outcome.probabilities.pop("val")
     assert load_detector(model).name == model.outcome.details["strangers"]["score"]

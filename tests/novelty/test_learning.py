@@ -49,16 +49,18 @@ def test_what_is_held_was_not_seen(rows):
     found = learn_novelty(X, y, know_nothing(60), Centres(X, y), refit)
     folds = plan_folds(y, know_nothing(60), 0, 15)  # as many as a class has images
     assert len(made) == 4 + len(folds)
-    scores, errors = np.empty(60), np.empty(60)
+    scores, errors, said = np.empty(60), np.empty(60), np.empty(60)
     for (_, outside), head in zip(folds, made[4:], strict=True):
         assert not (head.X[:, None] == X[outside]).all(axis=2).any()
         logits = head.decide(X[outside])[1]
         score = SCORES[found.details["score"]].fit(learning.Known(head.X, None))
         scores[outside] = score.measure(X[outside], logits)
+        said[outside] = logits.argmax(axis=1)
         own = np.exp(logits - np.logaddexp.reduce(logits, axis=1)[:, None])
         errors[outside] = 1 - own[np.arange(len(outside)), y[outside]]
     order = np.concatenate([outside for _, outside in folds])
     assert found.detector.held == pytest.approx(np.sort(scores))
+    assert found.detector.labels.tolist() == said[np.argsort(scores)].tolist()
     assert found.sets.scores == pytest.approx(errors[order])
     assert found.sets.labels.tolist() == y[order].tolist()
 

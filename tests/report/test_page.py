@@ -152,6 +152,20 @@ def test_the_numbers_are_in_the_text(full):
     assert "featx compare '/data/animals'" in text.replace("&#39;", "'")
 
 
+def test_nearest_images_are_beside_their_mistake(full):
+    results, pictures = make_results()
+    first, second = results["exhibits"]["examples"][:2]
+    results["exhibits"]["mistakes"][1]["nearest"] = [
+        {"path": first["path"], "class": "<b>otter", "cosine": 0.876},
+        {"path": "gone.jpg", "class": second["truth"], "cosine": 0.5},
+    ]
+    (found,) = re.findall(r'<ul class="nearest">(.*?)</ul>', render_page(results, pictures), re.S)
+    assert f'src="{pictures[first["path"]]}"' in found
+    assert "<bdi>&lt;b&gt;otter</bdi>" in found
+    assert ("0.88" in found, "gone.jpg</span>" in found) == (True, True)
+    assert 'class="nearest"' not in full
+
+
 def test_infinite_and_missing_numbers_leave_gaps():
     results, _ = make_results()
     candidate = results["candidates"][1]
