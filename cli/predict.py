@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     metavar="COVERAGE",
     help="Also give the set of classes that so often holds the true one. Of heads fitted with "
-    "--strangers.",
+    "--strangers, and of fine-tuned networks with val.",
 )
 @click.option(
     "--csv", "table", type=click.Path(path_type=Path), metavar="F", help="Also write a CSV."

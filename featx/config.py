@@ -114,12 +114,18 @@ RANDOM_DRAWS = 5  # of splits that divide groups, beside the one that does not
 # Strangers: what a score of them is fitted from, and how it is chosen.
 NEAREST_STRANGER = 1  # which neighbour's distance counts; of few rows more say less
 NEAREST_KEPT = 5000  # known rows at most that a model file keeps: 20 MB of 2048 float16
+SCALED_SHARE = 0.15  # of a row's activations, the largest: the percentile 85 of Xu et al. 2024
 RESIDUAL_DIMS = 1000  # of the principal space at most: Wang et al. 2022, of 2048 features
 STRANGER_CLASSES = 20  # that are left out, one after the other, to choose; of more, so many drawn
 # That calibrate: what learned from a fifth less is visibly less sure of what it did not see, and
 # known images would be refused and covered otherwise than asked (docs/unknown.md).
 STRANGER_FOLDS = 20
 BEYOND = 10  # held images beyond a limit at a rate, for a class to have a limit of its own in sets
+# What a comparison says of the head that it chooses.
+UNKNOWN_RATES = (0.01, 0.05)  # of known images that are refused
+SET_COVERAGES = (0.8, 0.9, 0.95)
+SAID_RATE, SAID_COVERAGE = 0.05, 0.9  # of these, what sentences are about
+COVERAGE_POINTS = 100  # of the curve of accuracy against coverage, at most
 SAME_AUROC = 0.002  # mean areas that differ by less are equal
 DRIFT_RATE = 0.01  # of folders like the known images that are called drift: 4 nights in a year
 DRIFT_CLASS = 5  # held images taken for a class, for new ones to be compared with these alone

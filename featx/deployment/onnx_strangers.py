@@ -8,7 +8,14 @@ from featx.deployment.onnx_nodes import Graph
 from featx.heads.head import Head
 from featx.heads.search import LinearFit
 from featx.novelty.detector import Detector
-from featx.novelty.scores import Neighbour, Probability, Residual
+from featx.novelty.scores import (
+    LEAST_SUM,
+    Neighbour,
+    Probability,
+    Residual,
+    Scaled,
+    count_largest,
+)
 
 STRANGER = ("stranger_score", "stranger_p")  # the outputs' names
 
@@ -21,10 +28,11 @@ def add_detector(graph: Graph, head: Head, detector: Detector, x: str, logits: s
     elif isinstance(score, Neighbour):
         found = _add_neighbour(graph, score, _add_standard(graph, head, x))
     else:
-        energy = graph.add(
-            "Neg", [_add_log_sum(graph, _add_shift(graph, head, x, logits))], "energy"
-        )
-        found = energy
+        logits = _add_shift(graph, head, x, logits)
+        if isinstance(score, Scaled) and isinstance(head.fit, LinearFit):
+            rows, n_features = _add_standard(graph, head, x), head.fit.coef.shape[1]
+            logits = _add_scaled(graph, score, rows, logits, n_features)
+        found = energy = graph.add("Neg", [_add_log_sum(graph, logits)], "energy")
         if isinstance(score, Residual):
             found = _add_residual(graph, score, _add_standard(graph, head, x), energy)
     axis = graph.hold([1], "stranger.axis", np.int64)
@@ -87,6 +95,26 @@ def _add_odds(graph: Graph, logits: str, n_classes: int) -> str:
         parts.append(graph.add("Slice", ["odds.sorted", *bounds], f"odds.{name}"))
     rest = _add_log_sum(graph, parts[1], "odds.sum")
     return graph.add("Sub", [rest, parts[0]], "odds")
+
+
+def _add_scaled(graph: Graph, score: Scaled, x: str, logits: str, n_features: int) -> str:
+    """Logits of rows whose activations are scaled; see `Scaled`."""
+    from onnx import helper
+
+    k = graph.hold([count_largest(n_features)], "scale.k", np.int64)
+    graph.nodes.append(
+        helper.make_node("TopK", [x, k], ["scale.kept", "scale.order"], "scale.topk", axis=1)
+    )
+    axis = graph.hold([1], "scale.axis", np.int64)
+    whole = graph.add("ReduceSum", [x, axis], "scale.whole", keepdims=1)
+    largest = graph.add("ReduceSum", ["scale.kept", axis], "scale.largest", keepdims=1)
+    largest = graph.add("Max", [largest, graph.hold(LEAST_SUM, "scale.least")], "scale.divisor")
+    ratio = graph.add("Div", [whole, largest], "scale.ratio")
+    factor = graph.add("Exp", [ratio], "scale.factor")
+    intercept = graph.hold(score.intercept[None], "scale.intercept")
+    without = graph.add("Sub", [logits, intercept], "scale.without")
+    scaled = graph.add("Mul", [without, factor], "scale.scaled")
+    return graph.add("Add", [scaled, intercept], "scale.logits")
 
 
 def _add_neighbour(graph: Graph, score: Neighbour, x: str) -> str:

@@ -150,7 +150,8 @@ def predict(
         their label is "unknown", too. `doubt` of each image has how strange it is. A head must
         have been fitted with `strangers`, a fine-tuned network have had val.
     sets : float, optional
-        Give of each image the set of classes that so often holds the true one; of heads fitted so.
+        Give of each image the set of classes that so often holds the true one; of heads fitted so,
+        and of fine-tuned networks that had val.
     weights : str, optional
         Where the model's network is to be had; None: see `find_weights`.
     device : {"auto", "cpu", "cuda"}

@@ -36,6 +36,7 @@ from featx.network.backbone import flush_denormals
 from featx.network.engine import choose_device, full_float32, limit_threads
 from featx.network.fetch import resolve_weights
 from featx.network.weights import Weights
+from featx.novelty.sets import Calibration
 from featx.storage.files import check_own_folder, check_space, explain_full, write_json
 from featx.text import format_bytes, printable
 from featx.timing import Stages
@@ -278,6 +279,10 @@ def finetune_rows(
     if recipe["calibrate"]:
         temperature = fit_temperature(as_scores(probabilities["val"]), images["val"].y.numpy())
         probabilities = {name: temper(p, temperature) for name, p in probabilities.items()}
+    sets = {}
+    if "val" in probabilities:
+        y_val = images["val"].y.numpy()
+        sets = Calibration.judge(probabilities["val"], y_val).to_arrays()
     model = Model(
         kind="network",
         name=train,
@@ -306,7 +311,7 @@ def finetune_rows(
                 "scoring": stages.take(),
             },
         ),
-        arrays={name: tensor.numpy() for name, tensor in training.state.items()},
+        arrays={**{name: tensor.numpy() for name, tensor in training.state.items()}, **sets},
     )
     written = write_model(model, folder / "model.safetensors")
     write_json(folder / "history.json", written.to_dict())

@@ -27,6 +27,7 @@ from featx.network.backbone import (
     name_layers,
 )
 from featx.network.weights import Weights
+from featx.novelty.detector import drop_kept
 from featx.training.epochs import make_linear
 from featx.training.learner import Learner
 from featx.training.model import Model
@@ -188,7 +189,7 @@ def load_tuned(model: Model, weights: Weights) -> TunedNetwork:
     """
     network = TunedNetwork(weights, len(model.classes), model.recipe["train"], model.recipe["seed"])
     needed = network.copy_state()
-    arrays = model.arrays
+    arrays = drop_kept(model.arrays)
     if arrays.keys() != needed.keys() or any(arrays[n].shape != t.shape for n, t in needed.items()):
         raise ModelError(f"{model.path} is damaged: its tensors do not fit --train {model.name}")
     network.load_state_dict({n: torch.from_numpy(a) for n, a in arrays.items()}, strict=False)

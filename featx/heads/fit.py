@@ -17,12 +17,12 @@ from featx.data.splits import find_untrainable, promote_val
 from featx.errors import FeatureFileError, ModelError
 from featx.features.content import Features
 from featx.features.file import read_features
+from featx.features.outputs import find_columns
 from featx.features.selection import stack_views, take_kin, take_splits
-from featx.heads.head import Head
+from featx.heads.head import Head, load_head
 from featx.heads.kind import HeadOptions, find_kind
-from featx.heads.memory import describe_reading
+from featx.heads.memory import Reading, describe_reading
 from featx.heads.recipe import (
-    Pool,
     Trained,
     join_pool,
     make_recipe,
@@ -33,7 +33,7 @@ from featx.heads.recipe import (
 )
 from featx.heads.search import Task
 from featx.machine import describe_machine
-from featx.novelty.learning import Novelty, learn_novelty
+from featx.novelty.learning import learn_novelty
 from featx.storage.blocks import take_columns
 from featx.training.metrics import score_labels
 from featx.training.model import Model, Outcome, check_place, write_model
@@ -175,11 +175,8 @@ def fit(
     data = take_splits(held, reading.in_blocks, sets)
     if recipe["calibrate"] and kind.grid is None and "val" not in data:
         raise ModelError(f"{where} has no val images, and calibrate needs them: give a split")
-    if strangers and reading.in_blocks:
-        raise ModelError(
-            f"{where} is more than memory holds, and strangers are learned from rows in memory: "
-            "give more by max_memory, or leave strangers out"
-        )
+    if strangers:
+        _check_in_memory(reading, where)
     if output is not None:
         check_place(Path(output), recipe, overwrite)
     prior = None if kind.prior is None else kind.prior(held, weights)
@@ -189,9 +186,6 @@ def fit(
     trained = train_head(data, recipe, prior, more, kin)
     seconds = time.perf_counter() - started
     head = Head(clf, held.classes, trained.scaler, trained.search.fit, trained.search.temperature)
-    novelty = None
-    if strangers:
-        novelty = _learn_novelty(join_pool(data, more, kin), recipe, trained, prior, head)
     found = {s: head.predict_proba(X) for s, (X, _) in data.items() if s != "train"}
     if trained.held is not None:  # val belongs to what it learned from, or to what chose
         found["val"] = trained.held
@@ -218,33 +212,66 @@ def fit(
                 **trained.learned.details,
                 "val_is_test": promoted is not None,
                 "alike": alike,
-                **({} if novelty is None else {"strangers": novelty.details}),
             },
         ),
-        arrays={**head.to_arrays(), **({} if novelty is None else novelty.to_arrays())},
+        arrays=head.to_arrays(),
     )
+    if strangers:
+        model = learn_strangers(model, held, views=views, weights=weights, max_memory=max_memory)
     return model if output is None else write_model(model, Path(output))
 
 
-def _learn_novelty(
-    pool: Pool, recipe: Mapping[str, Any], trained: Trained, prior: Any, head: Head
-) -> Novelty:
-    """Learn strangers and sets of what the head learned from, its choices being made."""
-    kind, learned, scaler = find_kind(recipe["clf"]), trained.learned, trained.scaler
+def learn_strangers(
+    model: Model,
+    features: Features,
+    *,
+    views: Sequence[Features] = (),
+    weights: str | None = None,
+    max_memory: int | None = None,
+) -> Model:
+    """A head that also has what `featx.predict` needs for `unknown` and `sets`.
+
+    Its recipe is the same, and so is all that it had; see `learn_novelty`.
+
+    Parameters
+    ----------
+    model : Model
+        A head.
+    features : Features
+        What it was fitted on.
+    views : sequence of Features
+        And these, where its recipe has some.
+    weights, max_memory
+        See `fit`.
+
+    Raises
+    ------
+    ModelError
+        There are no folds, or too little memory.
+    """
+    recipe, details, kind = model.recipe, model.outcome.details, find_kind(model.name)
+    where = features.path or Path(features.dataset)
+    _check_in_memory(plan_reading(features, recipe, views, max_memory), where)
+    sets = recipe.get("layers", ())
+    more = stack_views(features, views if recipe["views"] else (), False, sets)
+    pool = join_pool(take_splits(features, False, sets), more, take_kin(features))
+    taken = next((one for one in sets if one["layers"] == details["layers"]), None)
+    X = pool.X if taken is None else take_columns(pool.X, find_columns(taken, sets))
+    head = load_head(model)
+    head = replace(head, scaler=replace(head.scaler, columns=None))  # these are X's own
     settings = dict(recipe)
-    if learned.best_epoch is not None:  # without val the last epoch is kept, and nothing chosen
-        rate = learned.details["chosen"]["value"]
-        settings |= {"epochs": learned.best_epoch, "learning_rate": rate}
+    if model.outcome.best_epoch is not None:  # without val the last one is kept, and none chosen
+        rate = details["chosen"]["value"]
+        settings |= {"epochs": model.outcome.best_epoch, "learning_rate": rate}
+    prior = None if kind.prior is None else kind.prior(features, weights)
 
     def refit(X: Matrix, y: Labels) -> Head:
-        rows = take_columns(X, scaler.columns)
-        fresh = fit_scaler(scaler.kind, rows, scaler.level is not None)
-        fresh = replace(fresh, columns=scaler.columns)
+        fresh = fit_scaler(head.scaler.kind, X, head.scaler.level is not None)
         scaled = fresh.apply(X)
         task = Task(
             X=scaled,
             y=y,
-            grid=() if kind.grid is None else [learned.search.value],
+            grid=() if kind.grid is None else [details["chosen"]["value"]],
             trial=None if kind.grid is None else Trial(scaled, y, (), "nothing", "nothing"),
             seed=recipe["seed"],
             class_weight=None if recipe["class_weight"] == "none" else recipe["class_weight"],
@@ -252,12 +279,22 @@ def _learn_novelty(
             prior=prior,
             rough=True,
         )
-        fit = train_quietly(kind, task).search.fit
-        return Head(recipe["clf"], (), fresh, fit, learned.search.temperature)
+        learned = train_quietly(kind, task).search.fit
+        return Head(model.name, (), fresh, learned, head.temperature)
 
     n = len(pool.y) if recipe["refit"] else pool.n_train
-    rows, kin = np.asarray(pool.X)[:n], pool.kin.take(np.arange(n))
-    return learn_novelty(rows, pool.y[:n], kin, head, refit, recipe["seed"])
+    rows, kin = np.asarray(X)[:n], pool.kin.take(np.arange(n))
+    found = learn_novelty(rows, pool.y[:n], kin, head, refit, recipe["seed"])
+    outcome = replace(model.outcome, details={**details, "strangers": found.details})
+    return replace(model, outcome=outcome, arrays={**model.arrays, **found.to_arrays()})
+
+
+def _check_in_memory(reading: Reading, where: Path) -> None:
+    if reading.in_blocks:
+        raise ModelError(
+            f"{where} is more than memory holds, and strangers are learned from rows in memory: "
+            "give more by max_memory, or leave strangers out"
+        )
 
 
 def _describe(recipe: Mapping[str, Any], trained: Trained) -> dict[str, Any]:

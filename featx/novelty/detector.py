@@ -21,6 +21,7 @@ Kept = TypeVar("Kept")
 _ROUNDING = 1e-5  # of the largest held score
 # Names of arrays in a model file.
 _HELD, _LABELS, _SCORE = "strangers.held", "strangers.labels", "strangers.score."
+_KEPT = ("strangers.", "sets.")  # what these and those of `Calibration` begin with
 
 
 @dataclass(frozen=True)
@@ -132,10 +133,7 @@ def read_kept(model: Model, read: Callable[[Mapping[str, Any]], Kept]) -> Kept:
     """
     where, told = model.path or model.name, model.outcome.details.get("strangers")
     if told is None and model.kind != "head":
-        raise ModelError(
-            f"{where} is a fine-tuned network, and heads alone learn strangers without val, and "
-            "sets: fit one with featx fit F.h5 --strangers"
-        )
+        raise ModelError(_say_network(model))
     if told is None:
         raise ModelError(
             f"{where} was fitted without strangers and sets: fit it again with featx fit F.h5 "
@@ -145,6 +143,25 @@ def read_kept(model: Model, read: Callable[[Mapping[str, Any]], Kept]) -> Kept:
         return read(told)
     except (KeyError, TypeError) as error:
         raise ModelError(f"{where} is damaged: it lacks {error}") from error
+
+
+def _say_network(model: Model) -> str:
+    """Why a fine-tuned network has no strangers or no sets."""
+    where = model.path or model.name
+    if "val" not in model.outcome.probabilities:
+        return (
+            f"{where} was fine-tuned without val, which its strangers and sets are calibrated on: "
+            "train it again with val images, such as by --split 0.7,0.1,0.2"
+        )
+    return (
+        f"{where} was fine-tuned before sets were kept: train it again with featx finetune "
+        f"--train {model.name} --overwrite"
+    )
+
+
+def drop_kept(arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+    """A model's arrays without those of strangers and sets: what it predicts with."""
+    return {name: array for name, array in arrays.items() if not name.startswith(_KEPT)}
 
 
 def find_floor(rate: float) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -16,7 +16,7 @@ from featx.arrays import Labels, Matrix
 from featx.config import CONFIDENCE, SAME_AUROC, STRANGER_CLASSES, STRANGER_FOLDS
 from featx.errors import ModelError
 from featx.novelty.detector import Detector
-from featx.novelty.scores import SCORES, Known, Numbers, Score
+from featx.novelty.scores import SCORES, Known, Numbers
 from featx.novelty.sets import Calibration
 from featx.training.trials import Folds, Kin, plan_folds
 
@@ -47,7 +47,8 @@ class Novelty:
     sets : Calibration
     details : mapping
         JSON values: "score", "images" it is calibrated on, "classes" that were left out, "auroc",
-        the mean of each candidate, "auroc_ci95" of the chosen one, and what chose, "by".
+        the mean of each candidate, "auroc_ci95" of the chosen one with "auroc_ci95_method", and
+        what chose, "by".
     """
 
     detector: Detector
@@ -94,14 +95,13 @@ def learn_novelty(
             f"{_NO_FOLDS}, since a class has one image or all images are one group: add images, or "
             "leave the class out"
         )
-    areas = _leave_classes_out(pool)
+    known = pool.show(head, X)
+    areas = _leave_classes_out(pool, [n for n, score in SCORES.items() if score.suits(known)])
     name, by = _choose(areas)
-    score = _fit(name, head, X, pool)
-    assert score is not None
     held, said, errors, labels = _score_folds(pool, name)
     chosen = areas.get(name, [])
     return Novelty(
-        Detector.from_held(name, score, held, said),
+        Detector.from_held(name, SCORES[name].fit(known), held, said),
         Calibration(errors, labels),
         {
             "score": name,
@@ -110,6 +110,7 @@ def learn_novelty(
             "classes": len(chosen),
             "auroc": {one: float(np.mean(found)) for one, found in areas.items()},
             "auroc_ci95": _find_interval(chosen),
+            "auroc_ci95_method": "student-of-classes",
         },
     )
 
@@ -125,21 +126,20 @@ class _Pool:
     seed: int
     folds: Folds
 
+    def show(self, head: Head, X: Matrix) -> Known:
+        """What a score is fitted from, by a head that learned from X."""
+        scaled, logits = head.decide(X)
+        return Known(scaled, logits, head.layer, self.seed, len(self.y))
 
-def _fit(name: str, head: Head, X: Matrix, pool: _Pool) -> Score | None:
-    scaled, logits = head.decide(X)
-    return SCORES[name].fit(Known(scaled, logits, head.layer, pool.seed, len(pool.y)))
 
-
-def _leave_classes_out(pool: _Pool) -> dict[str, list[float]]:
-    """Areas by score, one for each class; only of scores that every fit could have."""
+def _leave_classes_out(pool: _Pool, names: Sequence[str]) -> dict[str, list[float]]:
+    """Areas by score, one for each class."""
     n_classes = int(pool.y.max()) + 1
     left_out = np.arange(n_classes)
     if n_classes > STRANGER_CLASSES:
         rng = np.random.default_rng(pool.seed)
         left_out = np.sort(rng.choice(n_classes, STRANGER_CLASSES, replace=False))
-    areas: dict[str, list[float]] = {name: [] for name in SCORES}
-    tried = 0
+    areas: dict[str, list[float]] = {name: [] for name in names}
     for i, stranger in enumerate(left_out):
         inside, outside = pool.folds[i % len(pool.folds)]
         inside, known = (rows[pool.y[rows] != stranger] for rows in (inside, outside))
@@ -148,21 +148,20 @@ def _leave_classes_out(pool: _Pool) -> dict[str, list[float]]:
         known = known[np.isin(pool.y[known], classes)]
         if len(classes) < 2 or not len(known):
             continue
-        tried += 1
         head = pool.refit(pool.X[inside], codes.astype(np.int64))
         scaled, logits = head.decide(pool.X[np.concatenate([known, strange])])
         truth = np.repeat([0, 1], [len(known), len(strange)])
-        for name in SCORES:
-            score = _fit(name, head, pool.X[inside], pool)
-            if score is not None:
-                areas[name].append(float(roc_auc_score(truth, score.measure(scaled, logits))))
-    return {name: found for name, found in areas.items() if tried and len(found) == tried}
+        learned = pool.show(head, pool.X[inside])
+        for name, found in areas.items():
+            strangeness = SCORES[name].fit(learned).measure(scaled, logits)
+            found.append(float(roc_auc_score(truth, strangeness)))
+    return {name: found for name, found in areas.items() if found}
 
 
 def _choose(areas: Mapping[str, list[float]]) -> tuple[str, str]:
     """The score of the highest mean area, of equals the simpler, and what chose it."""
     if not areas:
-        return next(iter(SCORES)), "default: of two classes none can be left out"
+        return next(iter(SCORES)), "default: no class could be left out"
     means = {name: float(np.mean(found)) for name, found in areas.items()}
     best = max(means.values())
     return next(
@@ -179,13 +178,12 @@ def _score_folds(pool: _Pool, name: str) -> tuple[Numbers, Labels, Numbers, Labe
         if len(classes) < 2 or not len(outside):
             continue
         head = pool.refit(pool.X[inside], codes.astype(np.int64))
-        score = _fit(name, head, pool.X[inside], pool)
-        assert score is not None
+        score = SCORES[name].fit(pool.show(head, pool.X[inside]))
         scaled, logits = head.decide(pool.X[outside])
         y = pool.y[outside]
-        own = softmax(logits, axis=1)[np.arange(len(y)), np.searchsorted(classes, y)]
+        own = Calibration.judge(softmax(logits, axis=1), np.searchsorted(classes, y))
         said = classes[logits.argmax(axis=1)]
-        found.append((score.measure(scaled, logits), said, 1 - own, y))
+        found.append((score.measure(scaled, logits), said, own.scores, y))
     if not found:
         raise ModelError(
             f"{_NO_FOLDS} with images of a class on both sides, since each class is one group: "
@@ -196,7 +194,11 @@ def _score_folds(pool: _Pool, name: str) -> tuple[Numbers, Labels, Numbers, Labe
 
 
 def _find_interval(areas: list[float]) -> list[float] | None:
-    """Student's interval of a mean over classes, within [0, 1]; None of fewer than two."""
+    """Student's interval of a mean over classes, within [0, 1]; None of fewer than two.
+
+    One observation is a class, as it is a class that will be new: its images, and what groups
+    these come in, are within it.
+    """
     n = len(areas)
     if n < 2:
         return None

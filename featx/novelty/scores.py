@@ -1,18 +1,12 @@
 """How strange a row of features is to a head: one number, larger for what it has not met.
 
 Each is fitted from the rows that a head learned from, scaled as it has them, and from its logits.
-
-SCALE (Xu et al. 2024) is not among them. It enlarges all of a row's activations by exp(sum of all /
-sum of the largest 15 %) before the last layer of the network that was trained on them; ahead of a
-head on frozen features that measures how a picture's activations are spread, which differs more
-between the known classes than from the unknown ones, and scaled features may be negative. Leaving
-out a class at a time it fell behind the plain energy on every data set it was tried on.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,11 +15,13 @@ from scipy.special import logsumexp
 from sklearn.preprocessing import normalize
 
 from featx.arrays import Matrix
-from featx.config import NEAREST_KEPT, NEAREST_STRANGER, RESIDUAL_DIMS
+from featx.config import NEAREST_KEPT, NEAREST_STRANGER, RESIDUAL_DIMS, SCALED_SHARE
 from featx.storage.rows import iterate_slices
 
 Numbers = npt.NDArray[np.float64]
 _QUERIES = 1024  # rows whose distances are held together
+LEAST_SUM = 1e-30  # that is divided by
+_ROUNDING = 1e-5  # of a row's length, in float32
 
 
 @dataclass(frozen=True)
@@ -64,8 +60,12 @@ class Score(Protocol):
         """What a model file keeps of it."""
 
     @classmethod
-    def fit(cls, known: Known) -> Score | None:
-        """Learn it; None where it cannot be had of such rows or of such a head."""
+    def suits(cls, known: Known) -> bool:
+        """Whether it can be had of such rows and such a head; if of a whole, of its parts, too."""
+
+    @classmethod
+    def fit(cls, known: Known) -> Score:
+        """Learn it from what it suits."""
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> Score:
@@ -88,6 +88,11 @@ class Probability:
     def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
         """See `Score`."""
         return {}
+
+    @classmethod
+    def suits(cls, known: Known) -> bool:
+        """See `Score`."""
+        return True
 
     @classmethod
     def fit(cls, known: Known) -> Probability:
@@ -114,6 +119,11 @@ class Energy:
         return {}
 
     @classmethod
+    def suits(cls, known: Known) -> bool:
+        """See `Score`."""
+        return True
+
+    @classmethod
     def fit(cls, known: Known) -> Energy:
         """See `Score`."""
         return cls()
@@ -122,6 +132,57 @@ class Energy:
     def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> Energy:
         """See `Score`."""
         return cls()
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """The free energy once a row's activations are scaled, SCALE (Xu et al. 2024).
+
+    r = sum of all of a row / sum of its largest `SCALED_SHARE`, and the linear head reads exp(r) x:
+    s = -log sum exp(exp(r) (z - b) + b), z being the logits and b the intercepts. The paper scales
+    what a network's last layer was trained on, which is nowhere negative, and so has to be what a
+    head reads here.
+
+    Attributes
+    ----------
+    intercept : ndarray of shape (n_classes,), float32
+    """
+
+    intercept: npt.NDArray[np.float32]
+
+    def measure(self, X: Matrix, logits: Matrix) -> Numbers:
+        """See `Score`."""
+        n = count_largest(X.shape[1])
+        largest = np.partition(X, -n, axis=1)[:, -n:].sum(axis=1, dtype=np.float64)
+        ratio = X.sum(axis=1, dtype=np.float64) / np.maximum(largest, LEAST_SUM)
+        scaled = np.exp(ratio)[:, None] * (logits - self.intercept) + self.intercept
+        found: Numbers = -logsumexp(scaled, axis=1)
+        return found
+
+    def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """See `Score`."""
+        return {"intercept": self.intercept}
+
+    @classmethod
+    def suits(cls, known: Known) -> bool:
+        """See `Score`."""
+        return known.layer is not None and bool((known.X >= 0).all())
+
+    @classmethod
+    def fit(cls, known: Known) -> Scaled:
+        """See `Score`."""
+        assert known.layer is not None
+        return cls(known.layer[1].astype(np.float32))
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> Scaled:
+        """See `Score`."""
+        return cls(arrays["intercept"])
+
+
+def count_largest(n_features: int) -> int:
+    """How many of a row's activations are the largest ones of SCALE."""
+    return max(1, round(SCALED_SHARE * n_features))
 
 
 @dataclass(frozen=True)
@@ -156,6 +217,11 @@ class Neighbour:
     def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
         """See `Score`."""
         return {"rows": self.rows}
+
+    @classmethod
+    def suits(cls, known: Known) -> bool:
+        """See `Score`."""
+        return True
 
     @classmethod
     def fit(cls, known: Known) -> Neighbour:
@@ -209,25 +275,34 @@ class Residual:
         return {"origin": self.origin, "basis": self.basis, "scale": np.array(self.scale)}
 
     @classmethod
-    def fit(cls, known: Known) -> Residual | None:
+    def suits(cls, known: Known) -> bool:
         """See `Score`."""
-        dims = min(RESIDUAL_DIMS, known.X.shape[1] // 2, (known.size or len(known.X)) // 10)
-        if known.layer is None or not 1 <= dims < len(known.X):
-            return None
+        return known.layer is not None and _count_dims(known) >= 1
+
+    @classmethod
+    def fit(cls, known: Known) -> Residual:
+        """See `Score`."""
+        assert known.layer is not None
         coef, intercept = known.layer
         origin = -np.linalg.pinv(coef) @ intercept
         centred = (known.X - origin).astype(np.float32)
-        basis = _find_directions(centred, dims)
-        found = cls(origin.astype(np.float32), basis, 1.0)
+        basis = _find_directions(centred, min(_count_dims(known), len(known.X)))
+        found = cls(origin.astype(np.float32), basis, 0.0)
         left = found._leave_over(known.X).mean()
-        if not left > 0:
-            return None
-        return cls(found.origin, basis, float(known.logits.max(axis=1).mean() / left))
+        if left <= _ROUNDING * np.linalg.norm(centred, axis=1).mean():
+            return found  # nothing is left over but rounding: the energy alone says something
+        return replace(found, scale=float(known.logits.max(axis=1).mean() / left))
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> Residual:
         """See `Score`."""
         return cls(arrays["origin"], arrays["basis"], float(arrays["scale"]))
+
+
+def _count_dims(known: Known) -> int:
+    """D of `Residual`."""
+    n_rows, n_features = known.X.shape
+    return min(RESIDUAL_DIMS, n_features // 2, (known.size or n_rows) // 10)
 
 
 def _find_directions(centred: npt.NDArray[np.float32], dims: int) -> npt.NDArray[np.float32]:
@@ -245,6 +320,7 @@ def _find_directions(centred: npt.NDArray[np.float32], dims: int) -> npt.NDArray
 SCORES: dict[str, type[Score]] = {
     "probability": Probability,
     "energy": Energy,
+    "scale": Scaled,
     "knn": Neighbour,
     "vim": Residual,
 }

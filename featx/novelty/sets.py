@@ -16,6 +16,7 @@ from featx.novelty.detector import check_enough, find_floor, read_kept
 from featx.novelty.scores import Numbers
 from featx.training.model import Model
 
+_ROUNDING = 1e-6  # of a probability, in float32 or by another runtime: it decides no set
 _SCORES, _LABELS = "sets.scores", "sets.labels"  # names of arrays in a model file
 
 
@@ -53,11 +54,16 @@ class Calibration:
         check_enough(rate, len(self.scores), f"--sets {coverage:g}", where)
         pooled = _find_limit(self.scores, coverage)
         counts = np.bincount(self.labels, minlength=n_classes)
-        own = counts >= find_floor(rate / BEYOND)
+        own = counts >= find_own_floor(coverage)
         limits = np.full(n_classes, pooled)
         for k in np.flatnonzero(own):
             limits[k] = _find_limit(self.scores[self.labels == k], coverage)
         return Limits(limits, own)
+
+    @classmethod
+    def judge(cls, probabilities: Matrix, y: Labels) -> Calibration:
+        """What rows say by their probabilities, shape (n_held, n_classes), and true classes."""
+        return cls(1 - probabilities[np.arange(len(y)), y].astype(np.float64), y)
 
     def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
         """What a model file keeps of it."""
@@ -69,8 +75,19 @@ class Calibration:
         return cls(arrays[_SCORES], arrays[_LABELS])
 
 
+def find_own_floor(coverage: float) -> int:
+    """How many held rows a class needs for a limit of its own; see `Calibration.find_limits`."""
+    return find_floor((1 - coverage) / BEYOND)
+
+
 def load_calibration(model: Model) -> Calibration:
-    """What sets go by, in a model; see `read_kept`."""
+    """What sets go by, in a model; see `read_kept`.
+
+    Of a fine-tuned network it is val, which chose epoch and learning rate, and nothing of it was
+    learned from.
+    """
+    if model.kind != "head" and _SCORES in model.arrays:
+        return Calibration.from_arrays(model.arrays)
     return read_kept(model, lambda told: Calibration.from_arrays(model.arrays))
 
 
@@ -90,7 +107,7 @@ class Limits:
 
     def find_sets(self, probabilities: Matrix) -> npt.NDArray[np.bool_]:
         """Which classes are in each row's set, shape (n_samples, n_classes); it may be empty."""
-        found: npt.NDArray[np.bool_] = 1 - probabilities <= self.limits
+        found: npt.NDArray[np.bool_] = 1 - probabilities <= self.limits + _ROUNDING
         return found
 
 

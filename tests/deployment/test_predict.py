@@ -17,7 +17,7 @@ from featx.finetuning.finetune import finetune
 from featx.heads.fit import fit
 from featx.network.backbone import empty_state
 from featx.network.weights import load_weights, save_weights
-from featx.training.model import write_model
+from featx.training.model import read_model, write_model
 
 
 def predict(*words, **options):
@@ -63,6 +63,14 @@ def test_a_fine_tuned_network_predicts(made, photos):
     assert all(one.doubt.unknown == (one.doubt.p_value <= 0.3) for one in told)
     with pytest.raises(ModelError, match=r"--unknown 0\.05 needs 19 or more"):
         predict(run, [photos / "dog"], unknown=0.05)
+    told = predict(run, [photos / "dog"], sets=0.5).predictions  # of three the second
+    trained = read_model(run)
+    y_val, p = trained.arrays["sets.labels"], trained.outcome.probabilities["val"]
+    limit = np.sort(1 - p[np.arange(len(y_val)), y_val])[1]
+    for one in predict(run, [photos / "dog"], top=3).predictions:
+        inside = tuple(name for name, share in one.top if 1 - share <= limit + 1e-6)
+        (found,) = [other.doubt.classes for other in told if other.path == one.path]
+        assert found == inside
     assert sum(p for _, p in done.predictions[0].top) == pytest.approx(1)
     found = detect_drift(run, [photos / "dog"])
     assert (found.known, found.images, found.score) == (3, 9, "probability")

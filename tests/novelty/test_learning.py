@@ -2,12 +2,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from made_features import make_features
+from made_features import add_layers, make_features
 from sklearn.metrics import roc_auc_score
 
 from featx.errors import ModelError
-from featx.heads.fit import fit
-from featx.heads.head import load_head
+from featx.features.outputs import take_rows
+from featx.heads.fit import fit, learn_strangers
+from featx.heads.head import load_head, read_layers
 from featx.heads.recipe import plan_reading
 from featx.novelty import learning
 from featx.novelty.detector import load_detector
@@ -100,6 +101,7 @@ def test_two_classes_leave_none_to_leave_out(rows):
     X, y = rows[0][:30], rows[1][:30]
     details = learn_novelty(X, y, know_nothing(30), Centres(X, y), Centres).details
     assert (details["score"], details["auroc"], details["auroc_ci95"]) == ("probability", {}, None)
+    assert details["by"] == "default: no class could be left out"
 
 
 def test_a_class_of_one_image_is_said(rows):
@@ -127,6 +129,7 @@ def test_a_head_keeps_them_in_its_file_and_is_the_same_head(clf, provenance, tmp
     told = back.outcome.details["strangers"]
     assert told["score"] in told["auroc"]
     assert ("vim" in told["auroc"]) == (clf != "knn")
+    assert "scale" not in told["auroc"]  # of standardised features
     detector, sets = load_detector(back), load_calibration(back)
     n = 18 if clf == "linear" else 24  # train, or train and val
     assert (len(detector.held), len(sets.scores), told["images"]) == (n, n, n)
@@ -135,12 +138,35 @@ def test_a_head_keeps_them_in_its_file_and_is_the_same_head(clf, provenance, tmp
     assert ((p > 0) & (p <= 1)).all()
 
 
+@pytest.mark.parametrize("layers", ["layer2:max", "auto"])
+def test_they_are_learned_of_the_layers_that_a_head_reads(layers, provenance):
+    features = add_layers(make_features(provenance, dim=512), [("layer2", "max")])
+    model = fit(features, "centroid", layers=layers)
+    assert read_layers(model) != "last"
+    # Columns of layers are standardised: the same as features that are.
+    X = take_rows(features, [{"layers": read_layers(model)}])[:]
+    alone = replace(make_features(provenance), X=X)
+    told = [
+        learn_strangers(model, features),
+        learn_strangers(fit(alone, "centroid", scale="standard"), alone),
+    ]
+    held, own = (load_detector(one).held for one in told)
+    areas, expected = (one.outcome.details["strangers"]["auroc"] for one in told)
+    assert areas == pytest.approx(expected, abs=1e-3)
+    assert held == pytest.approx(own, rel=1e-3)
+
+
 def test_an_older_model_says_how_to_get_them(provenance):
     model = fit(make_features(provenance, dim=12), "centroid")
     with pytest.raises(ModelError, match=r"featx fit F.h5 --clf centroid --strangers"):
         load_detector(model)
-    with pytest.raises(ModelError, match="is a fine-tuned network, and heads alone"):
-        load_calibration(replace(model, kind="network"))
+    network = replace(model, kind="network")
+    with pytest.raises(ModelError, match=r"before sets were kept: .* --train centroid --overwrite"):
+        load_calibration(network)
+    without = replace(network, outcome=replace(network.outcome, probabilities={}))
+    for load in (load_detector, load_calibration):
+        with pytest.raises(ModelError, match="without val, which its strangers and sets are cal"):
+            load(without)
     model.outcome.details["strangers"] = {"score": "knn"}
     with pytest.raises(ModelError, match=r"damaged: it lacks 'rows'"):
         load_detector(model)

@@ -4,7 +4,7 @@ from scipy.spatial.distance import cdist
 from sklearn.decomposition import PCA
 
 from featx.novelty import scores
-from featx.novelty.scores import SCORES, Energy, Known, Neighbour, Probability, Residual
+from featx.novelty.scores import SCORES, Energy, Known, Neighbour, Probability, Residual, Scaled
 
 
 @pytest.fixture
@@ -68,16 +68,40 @@ def test_few_rows_and_many_have_the_same_directions(known, n):
     assert np.linalg.norm(top @ other[:12]) == pytest.approx(np.sqrt(2), abs=1e-4)
 
 
-def test_what_cannot_be_had_is_none(known):
-    assert Residual.fit(Known(known.X, known.logits)) is None  # no linear head
-    assert Residual.fit(Known(known.X[:3], known.logits[:3], known.layer)) is None
+def test_the_scaled_energy_by_hand(known, monkeypatch):
+    monkeypatch.setattr(scores, "SCALED_SHARE", 0.5)
+    # Of the first row all is in its two largest of four, of the second half, the third has nothing.
+    X = np.array([[3, 0, 1, 0], [2, 2, 2, 2], [0, 0, 0, 0]], np.float32)
+    layer = np.array([[1.0, 0, 0, 0], [0, 0, 1.0, 0]]), np.array([0.5, 0.25])
+    logits = X @ layer[0].T + layer[1]
+    scaled = np.exp([1, 2, 0])[:, None] * (X @ layer[0].T) + layer[1]
+    found = Scaled.fit(Known(X, logits, layer)).measure(X, logits)
+    assert found == pytest.approx(-np.log(np.exp(scaled).sum(axis=1)))
+
+
+def test_what_a_score_suits(known):
+    knn = Known(known.X, known.logits)  # no linear head
+    few = Known(known.X[:9], known.logits[:9], known.layer)  # of which a tenth is none
+    positive = Known(np.abs(known.X), known.logits, known.layer)
+    found = {name: [one.suits(k) for k in (known, knn, few, positive)]
+             for name, one in SCORES.items()}  # fmt: skip
+    assert found == {
+        "probability": [True] * 4, "energy": [True] * 4, "scale": [False, False, False, True],
+        "knn": [True] * 4, "vim": [True, False, False, True],
+    }  # fmt: skip
+
+
+def test_where_nothing_is_left_over_vim_is_the_energy(known):
     same = np.repeat(known.X[:1], 60, axis=0)
     kept = Residual.fit(Known(same, known.logits, known.layer))
-    assert kept is None or np.isfinite(kept.measure(known.X, known.logits)).all()
+    found = kept.measure(known.X, known.logits)
+    assert found == pytest.approx(Energy().measure(known.X, known.logits))
 
 
 @pytest.mark.parametrize("name", SCORES)
 def test_what_is_far_off_is_a_stranger_and_survives_a_file(known, name):
+    if name == "scale":  # which knows no negative activations
+        known = Known(np.abs(known.X), np.abs(known.X) @ known.layer[0].T, known.layer)
     score = SCORES[name].fit(known)
     back = SCORES[name].from_arrays(score.to_arrays())
     logits = known.logits
