@@ -1,86 +1,136 @@
 """How well strangers are told, and whether known images are refused and covered as often as asked.
 
-    python benchmarks/unknown.py animals.h5 digits.h5 --splits 20 -o unknown.json
+    python benchmarks/unknown.py animals.h5 digits.h5 --noise 100 --splits 20 -o unknown.json
+    python benchmarks/unknown.py animals.h5 digits.h5 --share 0.8 --splits 20 -o more.json
     python benchmarks/unknown.py animals.h5 --cost 3030 101 -o cost.json
 
-Of each feature file the labelled images are dealt anew, half to fit and half to judge, so often;
-the other files' images are strangers to it. Logistic regression at a given C. `--cost` has
-so many made-up rows of so many classes instead and says what --strangers adds to a fit.
+Of each feature file the labelled images are dealt anew, a share of each class to fit and the others
+to judge, so often; the other files' images are strangers to it, and so are pictures of noise, which
+the network of the first file sees. Logistic regression at a given C. `--cost` has so many made-up
+rows of so many classes instead and says what --strangers adds to a fit.
+
+A rate refuses k = floor(rate (n + 1)) of n + 1 known images, of which n are held out to calibrate:
+of m new ones as many as a beta-binomial draw with k and n + 1 - k says (Vovk 2012), if the held
+ones are to the fits that scored them what the new ones are to the model. It is wider than the
+binomial of m images at the rate itself, since n images do not know where the rate lies; `expected`
+is how often the one lies within the other's 99 %.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from heads import make_features
-from scipy.stats import binom
+from PIL import Image
+from scipy.stats import betabinom, binom
 from sklearn.metrics import roc_auc_score
 
 import featx
-from featx.deployment.refusal import make_doubter
 from featx.features.content import Features
 from featx.heads.head import load_head
 from featx.machine import describe_machine
-from featx.novelty.detector import load_detector
+from featx.novelty.detector import Detector, load_detector
+from featx.novelty.measures import Unseen, measure_sets
+from featx.novelty.sets import load_calibration
 
-RATES, COVERAGE = (0.05, 0.01), 0.9
+RATES, COVERAGE, BAND = (0.05, 0.01), 0.9, 0.99
+_SIDE = 256  # pixels of a picture of noise
 
 
-def deal(features: Features, seed: int) -> Features:
-    """Half of each class for train, half for test."""
+def deal(features: Features, seed: int, share: float) -> Features:
+    """A share of each class for train, the rest for test."""
     rng, splits = np.random.default_rng(seed), np.full(len(features.targets), "test", "<U5")
     for k in range(len(features.classes)):
         rows = rng.permutation(np.flatnonzero(features.targets == k))
-        splits[rows[: len(rows) // 2]] = "train"
+        splits[rows[: round(share * len(rows))]] = "train"
     return replace(features, splits=splits)
 
 
-def judge(features: Features, others: list[Features], splits: int, C: float) -> dict[str, Any]:
-    """Means over the splits, and how many test images were refused and covered."""
-    refused: dict[float, list[int]] = {rate: [] for rate in RATES}
-    covered, sizes, areas, scores, total, within = [], [], [], [], 0, dict.fromkeys(RATES, 0)
+def count_refused(detector: Detector, p_values: Any, rate: float) -> dict[str, Any]:
+    """How many known images are refused, and within which bands of counts that is."""
+    m, n, count = len(p_values), len(detector.held), int((p_values <= rate).sum())
+    k = int(np.floor(round(rate * (n + 1), 9)))
+    exact = betabinom(m, k, n + 1 - k)
+    low, high = binom.interval(BAND, m, rate)
+    first, last = exact.interval(BAND)
+    return {
+        "share": count / m,
+        "aimed": k / (n + 1),
+        "within_binomial": bool(low <= count <= high),
+        "within_beta_binomial": bool(first <= count <= last),
+        "expected": float(exact.cdf(high) - exact.cdf(low - 1)),
+    }
+
+
+def judge(
+    features: Features, others: Mapping[str, Any], splits: int, share: float, C: float
+) -> Any:
+    """Means over the splits; bands are counts of splits."""
+    refused: dict[float, list[dict[str, Any]]] = {rate: [] for rate in RATES}
+    sets, told, areas = [], [], {name: [] for name in others}
     for seed in range(splits):
-        held = deal(features, seed)
+        held = deal(features, seed, share)
         model = featx.fit(held, "logreg", C=C, seed=seed, strangers=True)
         head, detector = load_head(model), load_detector(model)
         X, y = held.split("test")
-        total = len(y)
-        probabilities = head.predict_proba(X)
-        score, p = detector.measure(*head.decide(X))
+        strangeness, p_values = detector.measure(*head.decide(X))
         for rate in RATES:
-            count = int((p <= rate).sum())
-            refused[rate].append(count)
-            low, high = binom.interval(0.99, total, rate)
-            within[rate] += low <= count <= high
-        inside = make_doubter(model, sets=COVERAGE).limits
-        assert inside is not None
-        members = inside.find_sets(probabilities)
-        covered.append(float(members[np.arange(total), y].mean()))
-        sizes.append(float(members.sum(axis=1).mean()))
-        scores.append(model.outcome.details["strangers"])
-        for other in others:
-            far, _ = detector.measure(*head.decide(other.X[:]))
-            truth = np.repeat([0, 1], [total, len(far)])
-            areas.append(float(roc_auc_score(truth, np.concatenate([score, far]))))
-    names = scores[0]["auroc"]
+            refused[rate].append(count_refused(detector, p_values, rate))
+        unseen = Unseen(y, head.predict_proba(X), strangeness)
+        sets += [
+            one for one in measure_sets(load_calibration(model), unseen) if one.coverage == COVERAGE
+        ]
+        told.append(model.outcome.details["strangers"])
+        for name, strangers in others.items():
+            far, _ = detector.measure(*head.decide(strangers))
+            truth = np.repeat([0, 1], [len(y), len(far)])
+            areas[name].append(float(roc_auc_score(truth, np.concatenate([strangeness, far]))))
     return {
         "data": features.dataset,
         "splits": splits,
-        "test_images": total,
-        "score": [one["score"] for one in scores],
-        "auroc": {n: float(np.mean([one["auroc"][n] for one in scores])) for n in names},
-        "refused": {str(r): float(np.mean(refused[r])) / total for r in RATES},
-        "within_binomial_99": {str(r): int(within[r]) for r in RATES},
-        "covered": float(np.mean(covered)),
-        "set_size": float(np.mean(sizes)),
-        "auroc_of_other_data": float(np.mean(areas)) if areas else None,
+        "images": {"fit": told[-1]["images"], "test": len(y)},
+        "score": [one["score"] for one in told],
+        "auroc": {n: _average(one["auroc"][n] for one in told) for n in told[0]["auroc"]},
+        "refused": {
+            str(rate): {
+                name: (sum if name.startswith("within") else _average)(one[name] for one in found)
+                for name in found[0]
+            }
+            for rate, found in refused.items()
+        },
+        "covered": _average(one.covered.accuracy for one in sets),
+        "covered_least_most": [f(one.covered.accuracy for one in sets) for f in (min, max)],
+        "set_size": _average(one.size for one in sets),
+        "auroc_of_other_data": {name: [min(of), _average(of)] for name, of in areas.items()},
     }
+
+
+def _average(values: Any) -> float:
+    return float(np.mean([*values]))
+
+
+def see_noise(like: Features, n: int) -> Any:
+    """Features of n pictures of uniform noise, by the network that made others."""
+    made, rng = like.provenance, np.random.default_rng(0)
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place, "noise")
+        folder.mkdir()
+        for i in range(n):
+            pixels = rng.integers(0, 256, (_SIDE, _SIDE, 3), np.uint8)
+            Image.fromarray(pixels).save(folder / f"{i:04}.png")
+        done = featx.extract(
+            folder, backbone=made.backbone, weights=made.weights, engine=made.engine.split()[0],
+            cache_dir=place, output=Path(place, "noise.h5"),
+        )  # fmt: skip
+        return featx.load_features(done.features).X[:]
 
 
 def time_cost(like: Features, n: int, n_classes: int) -> dict[str, Any]:
@@ -104,20 +154,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("features", nargs="+", type=Path)
     parser.add_argument("--splits", type=int, default=20)
+    parser.add_argument("--share", type=float, default=0.5)
+    parser.add_argument("--noise", type=int, default=0, metavar="PICTURES")
     parser.add_argument("-C", dest="C", type=float, default=1.0)
     parser.add_argument("--cost", nargs=2, type=int, metavar=("ROWS", "CLASSES"))
     parser.add_argument("-o", "--output", type=Path, required=True)
     args = parser.parse_args()
     every = [featx.load_features(path) for path in args.features]
-    found = (
-        [time_cost(every[0], *args.cost)]
-        if args.cost
-        else [
-            judge(one, [other for other in every if other is not one], args.splits, args.C)
+    if args.cost:
+        found = [time_cost(every[0], *args.cost)]
+    else:
+        strangers = {one.dataset: one.X[:] for one in every}
+        if args.noise:
+            strangers["noise"] = see_noise(every[0], args.noise)
+        found = [
+            judge(
+                one, {name: X for name, X in strangers.items() if name != one.dataset},
+                args.splits, args.share, args.C,
+            )
             for one in every
-        ]
-    )
-    told = {"machine": describe_machine(), "C": args.C, "results": found}
+        ]  # fmt: skip
+    told = {"machine": describe_machine(), "C": args.C, "share": args.share, "results": found}
     args.output.write_text(json.dumps(told, indent=1) + "\n", "utf-8")
 
 

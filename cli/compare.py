@@ -85,6 +85,13 @@ if TYPE_CHECKING:
     help="Train the heads on 1, 2, 5, 10 and 20 images per class as well.",
 )
 @click.option(
+    "--strangers/--no-strangers",
+    default=True,
+    show_default=True,
+    help="Have the head that is chosen learn strangers and sets as well, as featx fit --strangers "
+    "does, and show how well it tells what it does not know: some thirty fits of it.",
+)
+@click.option(
     "--maps/--no-maps",
     default=True,
     show_default=True,

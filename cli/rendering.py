@@ -77,11 +77,13 @@ def render_model(
     facts.append(f"{format_seconds(outcome.seconds)} s in all{stages}")
     parts = [f"{model.name}: {', '.join(facts)}", table]
     if outcome.details.get("layers_tried"):
-        from featx.report.layers import say_read
+        from featx.report.choices import say_read
 
         parts.append(f"{say_read(model)}.")
     if outcome.details.get("strangers"):
-        parts.append(_say_strangers(outcome.details["strangers"]))
+        from featx.report.strangers import say_learned
+
+        parts.append(say_learned(outcome.details["strangers"]))
     if outcome.details.get("val_is_test"):
         parts.append("There is no test: val is the test here, and folds of train chose.")
     if crossed is not None:
@@ -94,21 +96,6 @@ def render_model(
 
         parts += say_few(labelled)
     return "\n\n".join([*parts, f"model: {printable(str(model.path))}"])
-
-
-def _say_strangers(told: Mapping[str, Any]) -> str:
-    """Which score tells strangers, how well it told classes that were left out, and the others."""
-    begun = f"strangers: {told['score']}"
-    if told["auroc"]:
-        areas = {name: f"{100 * area:.1f} %" for name, area in told["auroc"].items()}
-        interval = told["auroc_ci95"]
-        within = "" if interval is None else f", 95 % interval {format_interval(interval)}"
-        others = ", ".join(f"{n} {area}" for n, area in areas.items() if n != told["score"])
-        begun += (
-            f" tells a class that was left out with an AUROC of {areas[told['score']]} (mean of "
-            f"{told['classes']}{within}; {others})"
-        )
-    return f"{begun}; calibrated on {told['images']} out-of-fold images"
 
 
 def render_predictions(predictions: Iterable[Prediction]) -> Iterator[str]:

@@ -13,7 +13,19 @@ import numpy.typing as npt
 from featx.comparison.shares import order_shares
 from featx.config import MARGIN
 from featx.features.content import Features
+from featx.features.outputs import take_engine_rows
+from featx.heads.head import load_head, read_layers
+from featx.novelty.detector import drop_kept, load_detector
+from featx.novelty.measures import (
+    NoveltyScores,
+    Unseen,
+    measure_curves,
+    measure_refusals,
+    measure_sets,
+)
+from featx.novelty.sets import load_calibration
 from featx.timing import add_seconds
+from featx.training.calibration import as_scores
 from featx.training.evaluation import Evaluation, evaluate
 from featx.training.metrics import score_labels
 from featx.training.model import Model, Outcome
@@ -126,7 +138,7 @@ class Candidate:
     @property
     def kept_bytes(self) -> int:
         """What must be kept to predict, beside the pretrained network."""
-        return sum(array.nbytes for array in self.model.arrays.values())
+        return sum(array.nbytes for array in drop_kept(self.model.arrays).values())
 
     @property
     def spread(self) -> dict[str, Spread]:
@@ -186,6 +198,35 @@ def evaluate_candidates(
         replace(c.score_groups(features), evaluations={s: measure(c, s) for s in there})
         for c in candidates
     ]
+
+
+def evaluate_strangers(candidate: Candidate, features: Features) -> NoveltyScores:
+    """What a candidate knows of what it does not know, and what test says of it.
+
+    Raises
+    ------
+    ModelError
+        It keeps neither strangers nor sets.
+    """
+    model, rows = candidate.model, features.rows("test")
+    probabilities = candidate.outcome.probabilities["test"]
+    detector, calibration = load_detector(model), load_calibration(model)
+    if candidate.kind == "frozen":
+        X = take_engine_rows(features, read_layers(model))[rows]
+        strangeness, _ = detector.measure(*load_head(model).decide(X))
+    else:
+        logits = as_scores(probabilities)
+        strangeness, _ = detector.measure(logits, logits)
+    clusters = features.split_clusters("test")
+    unseen = Unseen(features.targets[rows], probabilities, strangeness, clusters)
+    told = {"score": detector.name, "images": len(detector.held)}
+    return NoveltyScores(
+        candidate=candidate.name,
+        details=told | candidate.outcome.details.get("strangers", {}),
+        curves=measure_curves(detector, unseen),
+        refusals=measure_refusals(detector, unseen),
+        sets=measure_sets(calibration, unseen),
+    )
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from featx.comparison.shares import (
     read_prevalence,
     write_prevalence,
 )
-from featx.comparison.trainers import HeadTrainer, NetworkTrainer
+from featx.comparison.trainers import HeadTrainer, NetworkTrainer, judge_strangers
 from featx.comparison.verdict import judge, rank_on_val
 from featx.config import ALL_LAYERS, AUTO_LAYERS, BACKBONE, EPOCHS, LAST_LAYER, MARGIN
 from featx.data.dataset import Dataset, HashedRows
@@ -81,6 +81,7 @@ def compare(
     margin: float = MARGIN,
     prevalence: str | Path | Mapping[str, float] | None = None,
     learning_curves: bool = True,
+    strangers: bool = True,
     cv: str | None = None,
     cv_baselines: bool = False,
     backbone: str = BACKBONE,
@@ -155,6 +156,9 @@ def compare(
         Test is scored at these shares as well.
     learning_curves : bool
         Train the heads on 1, 2, 5, 10 and 20 images per class as well.
+    strangers : bool
+        Have the chosen head learn strangers and sets as well, which its file keeps, and say what
+        test says of them; see `featx.fit`.
     cv : str, optional
         REPEATSxFOLDS, such as "5x5": cross-validate the heads on all labelled images as well; see
         `featx.cross_validate`.
@@ -307,6 +311,11 @@ def compare(
             kept = folder / "cv-baselines.json"
             more = (cross_tune(tuner, one, tuning, dealt, plan, kept) for one in tuned)
             crossed = replace(crossed, candidates=(*crossed.candidates, *more))
+    verdict = judge(candidates, paired, rank_on_val(candidates, truth["val"]), margin)
+    doubts = None
+    if strangers:
+        place = [c.name for c in candidates].index(verdict.choose)
+        candidates[place], doubts = judge_strangers(trainer, candidates[place], seen)
     return Comparison(
         folder=folder,
         root=dataset.root,
@@ -314,7 +323,8 @@ def compare(
         extraction=extraction,
         candidates=tuple(candidates),
         paired=paired,
-        verdict=judge(candidates, paired, rank_on_val(candidates, truth["val"]), margin),
+        verdict=verdict,
+        strangers=doubts,
         known=find_known(features.classes) if features.provenance.weights in KNOWN else {},
         learning=keep_curves(
             folder / "learning.json", features, plain, seed, weights, max_memory
@@ -328,7 +338,8 @@ def compare(
             "calibrate": calibrate, "views": len(seen),
             "group": None if features.groups is None else GROUP_COLUMN,
             "seeds": seeds, "margin": margin, "protocol": protocol,
-            "learning_curves": learning_curves, "cv": cv, "cv_baselines": cv_baselines,
+            "learning_curves": learning_curves, "strangers": strangers,
+            "cv": cv, "cv_baselines": cv_baselines,
             "prevalence": str((folder / PREVALENCE_NAME).resolve()) if expected else None,
             **settled, "depth": depth, **reading.to_options(),
         },

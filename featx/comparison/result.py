@@ -18,6 +18,7 @@ from featx.config import CURVE_DRAWS, SPLITS
 from featx.data.dataset import describe_scan
 from featx.extraction.result import Extraction
 from featx.features.content import Features
+from featx.novelty.measures import NoveltyScores
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ class Comparison:
         The classes' shares in the field, where they were given.
     inflation : tuple of Inflation
         What random splits would have said of heads, where test has groups of its own.
+    strangers : NoveltyScores or None
+        What the chosen candidate knows of what it does not know; None where nobody asked.
     """
 
     folder: Path
@@ -66,6 +69,7 @@ class Comparison:
     val_is_test: bool = False
     prevalence: Mapping[str, float] = field(default_factory=dict)
     inflation: tuple[Inflation, ...] = ()
+    strangers: NoveltyScores | None = None
 
     @property
     def in_train(self) -> dict[str, int]:
@@ -113,6 +117,7 @@ class Comparison:
             }
             if self.learning
             else None,
+            "strangers": self.strangers.to_dict() if self.strangers is not None else None,
             "cv": self.cv.to_dict() if self.cv is not None else None,
             "groups": self._describe_groups(),
             "machine": self.machine,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from featx.comparison.candidates import Candidate, ExtractionCost
+from featx.comparison.candidates import Candidate, ExtractionCost, evaluate_strangers
 from featx.config import EPOCH_PASSES, LAST_LAYER
 from featx.data.dataset import HashedRows
 from featx.errors import BudgetError, ModelError, WeightsError
@@ -17,12 +17,13 @@ from featx.features.costs import read_cost, read_full_cost
 from featx.features.outputs import plan_layers
 from featx.finetuning.finetune import finetune_rows
 from featx.finetuning.recipe import TuneOptions, list_rates, make_tune_recipe, plan_epochs, run_name
-from featx.heads.fit import fit
+from featx.heads.fit import fit, learn_strangers
 from featx.heads.kind import HeadOptions, find_kind
 from featx.heads.recipe import make_recipe
 from featx.network.weights import Weights
+from featx.novelty.measures import NoveltyScores
 from featx.storage.files import hash_json
-from featx.training.model import Model, read_model
+from featx.training.model import Model, read_model, write_model
 
 log = logging.getLogger(__name__)
 
@@ -106,6 +107,22 @@ class HeadTrainer:
         cost = measure_cost([self.features, *views])
         return Candidate(model, cost, others=others, views=len(views))
 
+    def add_strangers(self, candidate: Candidate, views: Sequence[Features] = ()) -> Candidate:
+        """The same, what `--strangers` of `featx fit` learns being in its file as well.
+
+        Raises
+        ------
+        ModelError
+            See `learn_strangers`.
+        """
+        model = candidate.model
+        if model.path is None or "strangers" in model.outcome.details:
+            return candidate
+        model = learn_strangers(
+            model, self.features, views=views, weights=self.weights, max_memory=self.max_memory
+        )
+        return replace(candidate, model=write_model(model, model.path))
+
     def _train(self, name: str, options: HeadOptions, views: Sequence[Features]) -> Model:
         recipe = make_recipe(self.features, name, options, views=views, max_memory=self.max_memory)
         path = self.folder / f"{name}-{hash_json(recipe)[:8]}.safetensors"
@@ -113,6 +130,18 @@ class HeadTrainer:
             self.features, name, views=views, weights=self.weights, max_memory=self.max_memory,
             output=path, overwrite=True, **vars(options),
         )  # fmt: skip
+
+
+def judge_strangers(
+    trainer: HeadTrainer, candidate: Candidate, views: Sequence[Features] = ()
+) -> tuple[Candidate, NoveltyScores]:
+    """A candidate that knows strangers, where it can, and what test says of that, or why not."""
+    try:
+        if candidate.kind == "frozen":
+            candidate = trainer.add_strangers(candidate, views if candidate.views else ())
+        return candidate, evaluate_strangers(candidate, trainer.features)
+    except ModelError as error:
+        return candidate, NoveltyScores(candidate.name, lacking=str(error))
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,7 @@
-"""The charts by class, as Vega-Lite specifications: confusion, accuracy, map of the features."""
+"""The charts of test images, as Vega-Lite specifications.
+
+Confusion, accuracy per class and against coverage, map of the features.
+"""
 
 from __future__ import annotations
 
@@ -156,6 +159,38 @@ def plot_classes(name: str, per_class: Rows, classes: Sequence[str]) -> Chart:
     head = ("class", "right", "accuracy, %", "low, %", "high, %")
     chart = Chart(label, few, {}, head, rows, most=640)
     return fill_chart(chart, layers, drawn, max(60, 21 * len(drawn)))
+
+
+def plot_coverage(curves: Rows) -> Chart:
+    """Accuracy on the images that are answered against their share, a line for each score."""
+    names = [one["by"] for one in curves]
+    values = [
+        {"by": one["by"], **{key: 100 * point[key] for key in ("coverage", "accuracy")}}
+        for one in curves
+        for point in one["points"]
+    ]
+    lines = (
+        alt.Chart()
+        .mark_line(strokeWidth=1.75)
+        .encode(
+            x=alt.X(
+                "coverage:Q",
+                title="test images that are answered (%)",
+                scale=alt.Scale(domain=[0, 100]),
+            ),
+            y=alt.Y("accuracy:Q", title="of these right (%)", scale=alt.Scale(zero=False)),
+            color=alt.Color("by:N", scale=map_names(names, PALETTE)),
+            strokeDash=alt.StrokeDash("by:N", scale=map_names(names, ([1, 0], [6, 3]))),
+            tooltip=[
+                "by:N",
+                *(alt.Tooltip(f"{k}:Q", format=".1f") for k in ("coverage", "accuracy")),
+            ],
+        )
+    )
+    rows = [(v["by"], say_number(v["coverage"], 1), say_number(v["accuracy"], 1)) for v in values]
+    label = f"Accuracy against coverage, the strangest by {' and by '.join(names)} left out first"
+    head = ("refused by", "answered, %", "right, %")
+    return fill_chart(Chart(label, "", {}, head, rows, most=620), lines, values, 260)
 
 
 def plot_map(points: Rows, classes: Sequence[str]) -> Chart:

@@ -26,6 +26,7 @@ from featx.report.sentences import (
     say_head,
     say_learning,
 )
+from featx.report.strangers import say_strangers
 from featx.report.verdict import say_pair, say_verdict
 from featx.storage.files import write_json, write_text
 from featx.text import (
@@ -140,6 +141,8 @@ def make_results(comparison: Comparison) -> dict[str, Any]:
         )
     if comparison.cv is not None:
         values["cv"] = describe_folds(comparison.cv, total, comparison.not_crossed)
+    if comparison.strangers is not None:
+        values["strangers"]["sentences"] = say_strangers(comparison.strangers)
     values["exhibits"] = show_predictions(comparison, chosen)
     values["map"] = map_test(comparison, chosen)
     values["command"] = [say_command(comparison)]
@@ -167,6 +170,7 @@ def render_text(comparison: Comparison) -> str:
             if comparison.learning
             else []
         ),
+        *(say_strangers(comparison.strangers) if comparison.strangers is not None else []),
         *list_notes(comparison),
         "",
         *(say_pair(pair, total, verdict.margin) for pair in about_best),

@@ -31,8 +31,10 @@ from featx.drawing.class_charts import (
     list_confused,
     plot_classes,
     plot_confusion,
+    plot_coverage,
     plot_map,
 )
+from featx.report.strangers import list_refusals, list_sets
 from featx.text import format_bytes, format_seconds, printable
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -79,6 +81,8 @@ def render_page(
         font=FONT,
         provenance=_list_provenance(facts),
         epochs=_list_epochs(facts),
+        refusals=list_refusals((facts.get("strangers") or {}).get("refused") or ()),
+        sets=list_sets((facts.get("strangers") or {}).get("sets") or ()),
         map_by_class=len(facts["classes"]) <= MAP_CLASSES,
         policy=f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
         f"script-src {' '.join(map(hash_script, (_FIRST, library, script)))}; "
@@ -117,6 +121,7 @@ def _plot(facts: Mapping[str, Any]) -> dict[str, Any]:
     """Every chart of the page; a section whose charts are none or empty is left out."""
     candidates, classes = facts["candidates"], facts["classes"]
     learning, places = facts.get("learning") or {}, facts.get("map") or {}
+    curves = (facts.get("strangers") or {}).get("coverage")
     cost = plot_seconds(candidates)
     return {
         "loss": plot_epochs(candidates, "loss"),
@@ -126,6 +131,7 @@ def _plot(facts: Mapping[str, Any]) -> dict[str, Any]:
             panel for panel in (_plot_panel(one, classes) for one in candidates) if panel["has"]
         ],
         "reliability": [chart for chart in map(plot_reliability, candidates) if chart],
+        "coverage": [plot_coverage(curves)] if curves else [],
         "map": [plot_map(places["points"], classes)] if places.get("points") else [],
         "cost": [cost] if cost else [],
     }

@@ -15,8 +15,8 @@ SETTINGS_NAME = "featx.toml"  # in the comparison's folder
 _USUAL: dict[str, Any] = {
     "C": "auto", "scale": "none", "class_weight": "none", "calibrate": False, "views": 0,
     "seeds": 1, "margin": MARGIN, "protocol": "none", "augment": False, "prefix_cache": True,
-    "learning_curves": True, "cv": None, "cv_baselines": False, "decode": "exact",
-    "backbone": BACKBONE, "weights": "auto", "learning_rate": "auto",
+    "learning_curves": True, "strangers": True, "cv": None, "cv_baselines": False,
+    "decode": "exact", "backbone": BACKBONE, "weights": "auto", "learning_rate": "auto",
     "engine": "auto", "precision": "fp32", "seed": 0, "prevalence": None, "group": None,
     "choose_on": "folds", "refit": True, "layers": LAST_LAYER,
     "depth": "auto", "range": None, "channels": None, "profiles": "srgb",

@@ -15,6 +15,7 @@ from featx.report.comparison import make_results
 from featx.report.rerun import list_settings
 from featx.report.sentences import list_notes, say_costs
 from featx.text import format_seconds
+from featx.training.model import read_model
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def do(stored, photos, tmp_path):
         defaults = {
             "split": "first:4,2", "epochs": 2, "cache_dir": tmp_path / "cache",
             "output": tmp_path / "out", "batch_size": 16, "clf": ("logreg", "linear"),
-            "learning_curves": False,
+            "learning_curves": False, "strangers": False,
         }  # fmt: skip
         return compare(data, **(defaults | options))
 
@@ -118,23 +119,48 @@ def test_heads_are_shown_before_the_baselines(do, monkeypatch, tmp_path):
 
 
 def test_what_is_there_is_reused(do, monkeypatch):
-    first = do(learning_curves=True)
+    first = do(learning_curves=True, strangers=True)
 
     def never(*_, **__):
         raise AssertionError("done again")
 
     for name in (
         "featx.comparison.trainers.fit",
+        "featx.comparison.trainers.learn_strangers",
         "featx.comparison.curves.draw_curves",
         "featx.comparison.trainers.finetune_rows",
         "featx.network.engine_choice.make_engine",
     ):
         monkeypatch.setattr(name, never)
-    again = do(learning_curves=True)
+    again = do(learning_curves=True, strangers=True)
     assert again.to_dict() == first.to_dict()
     assert again.extraction.extracted == 0
     with pytest.raises(AssertionError, match="done again"):
         do(epochs=3)
+
+
+def test_the_chosen_head_knows_strangers(do):
+    plain = do(clf=("ridge", "centroid"), baseline=())
+    assert plain.to_dict()["strangers"] is None
+    assert list_settings(plain)["strangers"] is False
+    found = do(clf=("ridge", "centroid"), baseline=(), strangers=True)
+    assert "strangers" not in list_settings(found)
+    assert (found.verdict, found.paired) == (plain.verdict, plain.paired)
+    chosen = next(c for c in found.candidates if c.name == found.verdict.choose)
+    told = make_results(found)["strangers"]
+    assert (told["candidate"], told["images"], told["classes"]) == (chosen.name, 18, 3)
+    assert told["auroc"].keys() >= {"probability", "energy", "knn"}
+    curve = told["coverage"][0]
+    assert curve["by"] == told["score"]
+    test = chosen.outcome.scores["test"]
+    assert curve["points"][-1] == {"coverage": 1.0, "accuracy": test.accuracy}
+    assert [one["coverage"] for one in told["sets"]] == [0.8, 0.9]  # 0.95 needs 19 images
+    assert told["refused"] == []
+    assert "18 images that it was not fitted on are too few" in told["sentences"][-1]
+    for before, after in zip(plain.candidates, found.candidates, strict=True):
+        assert after.kept_bytes == before.kept_bytes
+        kept = read_model(after.model.path).outcome.details
+        assert ("strangers" in kept) == (after.name == chosen.name)
 
 
 def test_frozen_split_repeats_the_run(do, photos, tmp_path):

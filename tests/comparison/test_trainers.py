@@ -7,7 +7,12 @@ import pytest
 from made_features import add_layers, allow, make_features, write
 from shared import PROVENANCE
 
-from featx.comparison.trainers import HeadTrainer, NetworkTrainer, measure_cost
+from featx.comparison.trainers import (
+    HeadTrainer,
+    NetworkTrainer,
+    judge_strangers,
+    measure_cost,
+)
 from featx.config import EPOCH_PASSES
 from featx.data.hashing import hash_images
 from featx.data.sources import read_inventory
@@ -15,6 +20,7 @@ from featx.errors import BudgetError
 from featx.features.file import cost_path, read_features
 from featx.finetuning.recipe import TuneOptions
 from featx.heads.kind import HeadOptions
+from featx.novelty.sets import Calibration
 from featx.training.model import read_model
 
 
@@ -52,6 +58,28 @@ def test_layers_that_need_more_memory_are_left_out(tmp_path, caplog):
 def test_the_last_layer_by_another_name_is_no_second_candidate(trainer, layers):
     (found,) = trainer.make_each(["centroid"], HeadOptions(layers=layers))
     assert found.name == "centroid"
+
+
+def test_what_knows_no_strangers_says_why(trainer):
+    one = trainer.make("centroid", HeadOptions())
+    known, told = judge_strangers(trainer, one)
+    assert (told.candidate, told.lacking) == ("centroid", "")
+    assert read_model(one.model.path).outcome.details == known.outcome.details
+    narrow = replace(trainer, max_memory=allow(trainer.features, "ridge"))
+    same, told = judge_strangers(narrow, trainer.make("ridge", HeadOptions()))
+    assert "ridge needs" in told.lacking
+    assert "strangers" not in same.outcome.details
+    # A fine-tuned network has what val says.
+    network = replace(one, model=replace(one.model, kind="network"))
+    assert "was fine-tuned before sets were kept" in judge_strangers(trainer, network)[1].lacking
+    y, p = trainer.features.split("val")[1], one.outcome.probabilities["val"]
+    arrays = {**one.model.arrays, **Calibration.judge(p, y).to_arrays()}
+    plain = replace(one.outcome, details={})
+    network = replace(one, model=replace(network.model, arrays=arrays, outcome=plain))
+    _, told = judge_strangers(trainer, network)
+    assert told.details == {"score": "probability", "images": 6}
+    assert [curve.by for curve in told.curves] == ["probability"]
+    assert [one.coverage for one in told.sets] == [0.8]
 
 
 def test_what_is_damaged_is_trained_again(trainer, caplog):

@@ -1,8 +1,8 @@
-"""Charts by class: cells, the worst classes first, and the map."""
+"""Charts of test images: cells, the worst classes first, coverage, and the map."""
 
 import pytest
 
-from featx.drawing.class_charts import plot_classes, plot_confusion, plot_map
+from featx.drawing.class_charts import plot_classes, plot_confusion, plot_coverage, plot_map
 
 
 def values(chart):
@@ -35,6 +35,18 @@ def test_of_many_classes_the_lowest_are_drawn_and_all_are_listed():
     assert len(values(chart)) == 40
     assert len(chart.rows) == 50
     assert chart.title == "the 40 lowest of 50 classes"
+
+
+def test_coverage_has_a_line_for_each_score():
+    curves = [
+        {"by": by, "points": [{"coverage": 0.5, "accuracy": a}, {"coverage": 1.0, "accuracy": 0.9}]}
+        for by, a in (("vim", 1.0), ("probability", 0.95))
+    ]
+    chart = plot_coverage(curves)
+    assert chart.spec["encoding"]["color"]["scale"]["domain"] == ["vim", "probability"]
+    assert chart.rows[:2] == [("vim", "50.0", "100.0"), ("vim", "100.0", "90.0")]
+    assert values(chart)[2] == {"by": "probability", "coverage": 50.0, "accuracy": 95.0}
+    assert "the strangest by vim and by probability left out first" in chart.label
 
 
 def make_point(k, said="a", **more):

@@ -134,6 +134,29 @@ def make_candidate(rng, name, kind, accuracy, fit, n):
     }
 
 
+def make_strangers():
+    def count(right, total):
+        return {"count": right, "total": total, "ci95": [right / total - 0.03, right / total]}
+
+    return {
+        "candidate": "logreg",
+        "coverage": [
+            {
+                "by": by,
+                "points": [{"coverage": k / 20, "accuracy": 1 - lost * k * k / 9000}
+                           for k in range(1, 21)],
+            }
+            for by, lost in (("vim", 1.1), ("probability", 0.6))
+        ],
+        "refused": [{"rate": 0.05, "refused": count(14, 283), "answered": count(264, 269)}],
+        "sets": [
+            {"coverage": 0.9, "covered": count(258, 283), "size": 1.02, "single": 200, "empty": 3,
+             "own": 7, "floor": 99}
+        ],
+        "sentences": ["logreg, strangers: vim tells a class that was left out."],
+    }  # fmt: skip
+
+
 def make_results(classes=CLASSES, dataset="Caltech-256 animals", points=120, prefix="", seed=1):
     """Results and pictures; every third class' pictures are missing."""
     rng = random.Random(seed)
@@ -230,6 +253,7 @@ def make_results(classes=CLASSES, dataset="Caltech-256 animals", points=120, pre
                 for per_class in (1, 2, 5, 10, 20, 60)
             ],
         },
+        "strangers": make_strangers(),
         "exhibits": {"candidate": "logreg", "examples": examples, "mistakes": mistakes},
         "map": {"method": "t-SNE", "candidate": "logreg", "points": places},
         "known": {"classes": {"zebra": "zebra", "otter": "otter"}},
@@ -260,6 +284,7 @@ def make_least(classes=("no", "yes")):
         "paired": [],
         "learning": None,
         "exhibits": None,
+        "strangers": None,
         "map": None,
         "best": "logreg",
     }
@@ -273,6 +298,7 @@ def make_hostile():
     results |= {"best": HOSTILE[0], "notes": HOSTILE, "command": HOSTILE}
     results["verdict"] = {"choose": HOSTILE[1], "sentences": HOSTILE}
     results["exhibits"]["candidate"] = HOSTILE[2]
+    results["strangers"] |= {"candidate": HOSTILE[0], "sentences": HOSTILE}
     results["paired"][0]["text"] = HOSTILE[0]
     for point in results["learning"]["points"]:
         point["name"] = HOSTILE[2]

@@ -6,7 +6,7 @@ from made_candidates import make
 
 from featx.comparison.curves import CurvePoint
 from featx.report import sentences
-from featx.report.rates import say_rates
+from featx.report.choices import say_rates
 from featx.report.sentences import say_classes, say_costs, say_learning
 from featx.training.evaluation import PerClass
 
