@@ -115,13 +115,13 @@ class HeadTrainer:
         ModelError
             See `learn_strangers`.
         """
-        model = candidate.model
-        if model.path is None or "strangers" in model.outcome.details:
+        model, path = candidate.model, candidate.model.path
+        if path is None or "strangers" in model.outcome.details:
             return candidate
         model = learn_strangers(
             model, self.features, views=views, weights=self.weights, max_memory=self.max_memory
         )
-        return replace(candidate, model=write_model(model, model.path))
+        return replace(candidate, model=write_model(model, path))
 
     def _train(self, name: str, options: HeadOptions, views: Sequence[Features]) -> Model:
         recipe = make_recipe(self.features, name, options, views=views, max_memory=self.max_memory)

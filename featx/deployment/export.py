@@ -28,7 +28,7 @@ from featx.machine import has_openvino
 from featx.network.backbone import FrozenBackbone, build_network, flush_denormals
 from featx.network.layers import parse_layers
 from featx.network.openvino_engine import import_openvino
-from featx.novelty.detector import Detector, load_detector
+from featx.novelty.detector import Detector, load_detector, tells_strangers
 from featx.storage.files import (
     as_path,
     check_space,
@@ -164,7 +164,7 @@ def export_model(
     classifier = read_classifier(trained, weights)
     about = describe_model(classifier)
     _claim(onnx, openvino, about["identity"], overwrite)
-    detector = load_detector(trained) if "strangers" in trained.outcome.details else None
+    detector = load_detector(trained) if tells_strangers(trained) else None
     expected = ask_featx(classifier, detector)
     data = _serialise(classifier, about, detector)
     differences: list[float] = []

@@ -169,6 +169,7 @@ def plot_coverage(curves: Rows) -> Chart:
         for one in curves
         for point in one["points"]
     ]
+    legend = alt.Legend(symbolType="stroke", symbolStrokeWidth=1.75)
     lines = (
         alt.Chart()
         .mark_line(strokeWidth=1.75)
@@ -179,8 +180,10 @@ def plot_coverage(curves: Rows) -> Chart:
                 scale=alt.Scale(domain=[0, 100]),
             ),
             y=alt.Y("accuracy:Q", title="of these right (%)", scale=alt.Scale(zero=False)),
-            color=alt.Color("by:N", scale=map_names(names, PALETTE)),
-            strokeDash=alt.StrokeDash("by:N", scale=map_names(names, ([1, 0], [6, 3]))),
+            color=alt.Color("by:N", scale=map_names(names, PALETTE), legend=legend),
+            strokeDash=alt.StrokeDash(
+                "by:N", scale=map_names(names, ([1, 0], [6, 3])), legend=legend
+            ),
             tooltip=[
                 "by:N",
                 *(alt.Tooltip(f"{k}:Q", format=".1f") for k in ("coverage", "accuracy")),

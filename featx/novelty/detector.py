@@ -102,6 +102,12 @@ class Detector:
         return cls(name, score, held[order], labels[order])
 
 
+def tells_strangers(model: Model) -> bool:
+    """Whether a model has a detector; see `load_detector`."""
+    tuned = model.kind != "head" and "val" in model.outcome.probabilities
+    return tuned or "strangers" in model.outcome.details
+
+
 def load_detector(model: Model) -> Detector:
     """The detector in a model.
 

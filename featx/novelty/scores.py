@@ -301,8 +301,8 @@ class Residual:
 
 def _count_dims(known: Known) -> int:
     """D of `Residual`."""
-    n_rows, n_features = known.X.shape
-    return min(RESIDUAL_DIMS, n_features // 2, (known.size or n_rows) // 10)
+    n_features: int = known.X.shape[1]
+    return min(RESIDUAL_DIMS, n_features // 2, (known.size or len(known.X)) // 10)
 
 
 def _find_directions(centred: npt.NDArray[np.float32], dims: int) -> npt.NDArray[np.float32]:

@@ -58,28 +58,26 @@ def _say_areas(found: NoveltyScores) -> str:
 
 
 def _say_refusals(one: Refusals) -> str:
-    said = f"--unknown {one.rate:g} refuses {_say_share(one.refused)} of the test images"
+    said = f"--unknown {one.rate:g} refuses {_say_share(one.refused, 'of the test images')}"
     if one.answered is not None:
-        said += f", and of the others {_say_share(one.answered)} are right"
+        said += f", and {_say_share(one.answered, 'of the others are right')}"
     return f"{said}; strangers are refused more often."
 
 
 def _say_sets(one: SetScores) -> str:
-    limits = (
-        "all classes share one limit"
-        if not one.own
-        else f"{one.own} classes have a limit of their own"
-    )
+    whole = f"all classes share one limit, as none has {one.floor} calibration images"
+    some = f"{one.own} classes have a limit of their own, from {one.floor} calibration images on"
     return (
-        f"--sets {one.coverage:g}: {_say_share(one.covered)} of the test images' sets hold the "
-        f"true class, {one.size:.2f} classes on average; {limits} (from {one.floor} calibration "
-        "images on)."
+        f"--sets {one.coverage:g}: "
+        f"{_say_share(one.covered, 'of the sets hold the true class')}, {one.size:.2f} classes on "
+        f"average; {some if one.own else whole}."
     )
 
 
-def _say_share(score: Score) -> str:
+def _say_share(score: Score, of: str) -> str:
+    """How many of what, with the 95 % interval."""
     count = format_score(score.correct, score.total)
-    return f"{count}, {format_interval(score.interval)}"
+    return f"{count} {of} ({format_interval(score.interval)})"
 
 
 def list_refusals(refusals: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:

@@ -161,6 +161,7 @@ def test_a_fine_tuned_network(stored, photos, tmp_path):
     )
     done = export_model(tmp_path / "run", onnx=tmp_path / "m.onnx")
     assert (done.kind, done.name, done.difference <= 1e-4) == ("network", "last3", True)
+    assert done.strangers == "probability"  # by val, and checked as a head's is
     pixels = make_pictures(3, 64)
     expected = featx_says(tuned.path, pixels)
     assert np.abs(run_onnx(tmp_path / "m.onnx", pixels) - expected).max() <= 1e-4

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 from featx.novelty.measures import NoveltyScores, Refusals, SetScores
 from featx.report.strangers import list_refusals, list_sets, say_learned, say_strangers
 from featx.training.metrics import Score
@@ -22,14 +24,15 @@ def test_what_test_says():
     areas, refused, sets = say_strangers(found)
     assert areas.startswith("logreg, strangers: vim tells a class")
     assert refused == (
-        "--unknown 0.05 refuses 4.9 % (14/283), 3.0 to 8.1 of the test images, and of the others "
-        "98.1 % (264/269), 95.7 to 99.2 are right; strangers are refused more often."
+        "--unknown 0.05 refuses 4.9 % (14/283) of the test images (3.0 to 8.1), and 98.1 % "
+        "(264/269) of the others are right (95.7 to 99.2); strangers are refused more often."
     )
     assert sets == (
-        "--sets 0.9: 91.2 % (258/283), 87.3 to 94.0 of the test images' sets hold the true class, "
-        "1.02 classes on average; 7 classes have a limit of their own (from 99 calibration images "
-        "on)."
+        "--sets 0.9: 91.2 % (258/283) of the sets hold the true class (87.3 to 94.0), 1.02 classes "
+        "on average; 7 classes have a limit of their own, from 99 calibration images on."
     )
+    (shared,) = say_strangers(replace(found, refusals=(), sets=(replace(SETS, own=0),)))[1:-1]
+    assert shared.endswith("all classes share one limit, as none has 99 calibration images.")
     assert list_refusals([REFUSED.to_dict()]) == [
         ("0.05", "4.9 % (14/283), 3.0 to 8.1", "98.1 % (264/269), 95.7 to 99.2")
     ]
