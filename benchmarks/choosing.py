@@ -2,7 +2,7 @@
 
     python benchmarks/choosing.py rules F.h5 --train 30 --val 6 [--splits 15]
     python benchmarks/choosing.py ways F.h5 --train 30 --val 6 [--splits 15] [--from 0]
-    python benchmarks/choosing.py cost [--samples 3030] [--classes 101]
+    python benchmarks/choosing.py cost [--samples 3030] [--classes 101] [--columns 2048] [--clf …]
 
 `rules` deals all labelled images of a feature file into random splits, so many train and val images
 of each class and the rest test, and fits logistic regression on each: with C chosen by the log-loss
@@ -12,13 +12,15 @@ what else could make the log-loss smaller, on the same splits, and as a bound wh
 temperature would give if test itself chose them. `cost` has made-up features and gives, for
 logistic regression and the support vector machine, what one path over C takes (fitted on the
 samples, judged by a fifth as many), what five folds of the samples take, and one fit at the
-chosen C; each with the last fit. Prints one JSON object.
+chosen C; each with the last fit; and how far memory grew, beside what featx says that the head
+needs. Prints one JSON object.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import resource
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -30,9 +32,11 @@ from heads import make_features
 from scipy.special import softmax
 
 from featx.arrays import Labels, Matrix
-from featx.config import C_GRID, SCALINGS, SVM_GRID
+from featx.config import C_GRID, FEATURE_DIM, FOLDS, SCALINGS, SVM_GRID
 from featx.features.file import read_features
+from featx.heads.kind import Size, find_kind
 from featx.heads.logreg import fit_penalties, search_logreg
+from featx.heads.memory import estimate_whole
 from featx.heads.search import LinearFit, Search, Task, span_rows
 from featx.heads.svm import search_svm
 from featx.machine import describe_machine
@@ -42,6 +46,7 @@ from featx.training.scaling import Scaler, fit_scaler
 from featx.training.trials import Trial, know_nothing, plan_folds
 
 Split = dict[str, tuple[Matrix, Labels]]
+SEARCHES = {"logreg": (search_logreg, C_GRID), "svm": (search_svm, SVM_GRID)}
 
 
 def deal(X: Matrix, y: Labels, counts: tuple[int, int], seed: int) -> Split:
@@ -195,23 +200,34 @@ def measure_ways(
     return told
 
 
-def measure_cost(n_samples: int, n_classes: int) -> dict[str, Any]:
-    """Seconds of one path over C, of choosing by five folds, and of one fit, for each head."""
-    X, y = make_features(n_samples * 6 // 5, n_classes)
+def measure_cost(
+    n_samples: int, n_classes: int, columns: int, heads: Sequence[str]
+) -> dict[str, Any]:
+    """Seconds of one path over C, of choosing by five folds, and of one fit, and their memory."""
+    before = measure_peak()
+    X, y = make_features(n_samples * 6 // 5, n_classes, columns)
     X, y, held = X[:n_samples], y[:n_samples], (X[n_samples:], y[n_samples:])
-    heads: dict[str, Any] = {}
-    for clf, search, grid in (("logreg", search_logreg, C_GRID), ("svm", search_svm, SVM_GRID)):
+    found_by: dict[str, Any] = {}
+    for clf in heads:
+        search, grid = SEARCHES[clf]
         path, walked = clock(search, Task(X, y, held, grid))
         folds, found = clock(search, Task(X, y, None, grid))
         single, _ = clock(search, Task(X, y, None, [found.value]))
         assert walked.choice is not None
         assert found.choice is not None
-        heads[clf] = {
+        size = Size(n_samples, len(held[1]), 0, columns, n_classes, len(grid), folds=FOLDS)
+        found_by[clf] = {
             "C": found.value, "single": single, "path": path, "five folds": folds,
             "tried": [walked.choice.tried, found.choice.tried],
             "path in single fits": path / single, "five folds in single fits": folds / single,
+            "bytes": measure_peak() - before, "said": estimate_whole(find_kind(clf), size),
         }  # fmt: skip
-    return {"samples": n_samples, "classes": n_classes, "heads": heads}
+    return {"samples": n_samples, "classes": n_classes, "columns": columns, "heads": found_by}
+
+
+def measure_peak() -> int:
+    """Bytes that this process has had in memory at the most."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def clock(search: Callable[[Task], Search], task: Task) -> tuple[float, Search]:
@@ -234,6 +250,8 @@ def main() -> None:
     cost = commands.add_parser("cost")
     cost.add_argument("--samples", type=int, default=3030)
     cost.add_argument("--classes", type=int, default=101)
+    cost.add_argument("--columns", type=int, default=FEATURE_DIM)
+    cost.add_argument("--clf", nargs="*", default=list(SEARCHES), choices=list(SEARCHES))
     asked = parser.parse_args()
     if asked.what == "rules":
         found = measure_rules(asked.features, (asked.train, asked.val), asked.splits)
@@ -245,7 +263,7 @@ def main() -> None:
         }
         found = {"features": asked.features.name, "splits": asked.splits, "ways": means}
     else:
-        found = measure_cost(asked.samples, asked.classes)
+        found = measure_cost(asked.samples, asked.classes, asked.columns, asked.clf)
     print(json.dumps(found | {"machine": describe_machine()}))  # noqa: T201
 
 

@@ -30,15 +30,17 @@ from featx.heads.search import Task
 Matrix = npt.NDArray[np.floating]
 
 
-def make_features(n_samples: int, n_classes: int) -> tuple[Matrix, npt.NDArray[np.int64]]:
-    """Features of shape (n_samples, 2048), float32, and their classes."""
+def make_features(
+    n_samples: int, n_classes: int, columns: int = FEATURE_DIM
+) -> tuple[Matrix, npt.NDArray[np.int64]]:
+    """Features of shape (n_samples, columns), float32, and their classes."""
     rng = np.random.default_rng(0)
     hidden = 64
     y = np.arange(n_samples) % n_classes
     Z = 0.5 * rng.standard_normal((n_classes, hidden))[y]
     Z = Z + rng.standard_normal((n_samples, hidden))
-    X = Z @ rng.standard_normal((hidden, FEATURE_DIM)) / np.sqrt(hidden)
-    X = X + 0.5 * rng.standard_normal((n_samples, FEATURE_DIM))
+    X = Z @ rng.standard_normal((hidden, columns)) / np.sqrt(hidden)
+    X = X + 0.5 * rng.standard_normal((n_samples, columns))
     return 0.6 * np.maximum(X, 0).astype(np.float32), y
 
 

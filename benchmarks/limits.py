@@ -1,6 +1,7 @@
 """Three questions about the same pictures, and which of them frozen features can answer.
 
     python benchmarks/limits.py DIR [--epochs 10] [--clf logreg …] [--baseline layer4 …]
+    python benchmarks/limits.py cells [--drawn 1000] [--epochs 10] [--clf …] [--baseline …]
     python benchmarks/limits.py DIR --layers [--seeds 5] [--draws 10]
     python benchmarks/limits.py cells --layers
 
@@ -9,13 +10,15 @@ a coin, and then with a Landolt ring (an optician's: black on a white disc, as t
 wide, five times as wide as that) somewhere on it, its gap to the right, below, to the left or
 above. The questions are: which class, which way the gap is, mirrored or not. Files, features and
 splits (half train, a fifth val, the rest test, at random) are the same for all three, so that what
-differs is the question. Each is put to `featx.compare`.
+differs is the question. Each is put to `featx.compare`, whose heads may read all stages, too;
+`--questions` asks some of them alone.
 
 --layers puts the first two to logistic regression alone, on each set of what the network's stages
 gave in one pass and on the set that held-out rows choose: the gap of `--seeds` drawings of the
 rings, the class in `--draws` random splits of the first. "cells" are solar cells of PyPI's
 elpv-dataset (the extra `limits`; the pictures are CC BY-NC-SA 4.0) that are sound or defect without
-doubt; each fold of five is predicted by the other four. Prints one JSON object.
+doubt; each fold of five is predicted by the other four. Without --layers `--drawn` of them, split
+as the photographs are, are put to `featx.compare`. Prints one JSON object.
 """
 
 from __future__ import annotations
@@ -71,9 +74,7 @@ def make_pictures(data: Path, folder: Path, width: int, seed: int) -> dict[str, 
     """Write the pictures and a manifest for each question; returns the manifests."""
     rng = np.random.default_rng(seed)
     paths = sorted(path for path in data.glob("*/*") if path.is_file())
-    ends = np.round(np.cumsum(SHARES) * len(paths)).astype(int)
-    place = rng.permutation(len(paths))
-    rows = []
+    splits, rows = deal_splits(len(paths), rng), []
     (folder / "pictures").mkdir()
     for i, path in enumerate(paths):
         image = ImageOps.fit(Image.open(path).convert("RGB"), (SIDE, SIDE))
@@ -83,10 +84,9 @@ def make_pictures(data: Path, folder: Path, width: int, seed: int) -> dict[str, 
         draw_ring(image, gap, width, rng)
         name = f"pictures/{i:05d}.png"
         image.save(folder / name)
-        split = SPLITS[int(np.searchsorted(ends, place[i], side="right"))]
         labels = {"class": path.parent.name, "gap": GAPS[gap]}
         labels["mirrored"] = "mirrored" if mirrored else "as taken"
-        rows.append((name, split, labels))
+        rows.append((name, splits[i], labels))
     manifests = {}
     for question in ("class", "gap", "mirrored"):
         listed = ((name, labels[question], split) for name, split, labels in rows)
@@ -94,14 +94,30 @@ def make_pictures(data: Path, folder: Path, width: int, seed: int) -> dict[str, 
     return manifests
 
 
-def make_cells(folder: Path) -> Path:
-    """Write the solar cells that are sound or defect without doubt, and their manifest."""
+def deal_splits(n: int, rng: np.random.Generator) -> list[str]:
+    """A split for each of n pictures, at random."""
+    ends = np.round(np.cumsum(SHARES) * n).astype(int)
+    place = rng.permutation(n)
+    return [SPLITS[i] for i in np.searchsorted(ends, place, side="right").tolist()]
+
+
+def make_cells(folder: Path, drawn: int | None = None, seed: int = 0) -> Path:
+    """Write the solar cells that are sound or defect without doubt, and their manifest.
+
+    Of all the splits are empty; some that are drawn are dealt into them.
+    """
     from elpv_dataset.utils import load_dataset
 
     pictures, probabilities, _ = load_dataset()
+    taken = np.flatnonzero(np.isin(probabilities, (0, 1)))
+    splits = [""] * len(taken)
+    if drawn is not None:
+        rng = np.random.default_rng(seed)
+        taken = np.sort(rng.permutation(taken)[:drawn])
+        splits = deal_splits(len(taken), rng)
     rows = []
-    for i in np.flatnonzero(np.isin(probabilities, (0, 1))).tolist():
-        rows.append((f"{i:04d}.png", "defect" if probabilities[i] else "sound", ""))
+    for i, split in zip(taken.tolist(), splits, strict=True):
+        rows.append((f"{i:04d}.png", "defect" if probabilities[i] else "sound", split))
         Image.fromarray(pictures[i]).save(folder / rows[-1][0])
     return write_manifest(folder / "cells.csv", rows)
 
@@ -194,26 +210,37 @@ def measure_layers(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 def tell(comparison: Comparison) -> dict[str, Any]:
     """What of a comparison is reported."""
     values = comparison.to_dict()
-    kept = ("name", "kind", "accuracy", "counts", "ci95", "seconds", "seconds_per_epoch")
+    kept = ("name", "kind", "accuracy", "counts", "ci95", "mean_per_class", "chosen", "seconds")
     return {
-        "candidates": [{key: one[key] for key in kept} for one in values["candidates"]],
+        "candidates": [
+            {key: one[key] for key in (*kept, "seconds_per_epoch")}
+            | {"layers": one.get("layers"), "log_loss": one["evaluation"]["test"]["log_loss"]}
+            for one in values["candidates"]
+        ],
         "paired": values["paired"],
         "verdict": say_verdict(comparison),
     }
 
 
 def compare_questions(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Each of the three questions put to `featx.compare`."""
-    manifests, found = make_pictures(options.data, folder, options.gap, options.seed), {}
-    for question, manifest in manifests.items():
+    """Each question that the data have, or that is asked for, put to `featx.compare`."""
+    if options.data == Path(CELLS):
+        manifests = {"defect": make_cells(folder, options.drawn, options.seed)}
+    else:
+        manifests = make_pictures(options.data, folder, options.gap, options.seed)
+    found = {}
+    for question in options.questions or manifests:
         comparison = compare(
-            manifest,
+            manifests[question],
             clf=options.clf,
             baseline=options.baseline,
+            layers=AUTO_LAYERS,
             epochs=options.epochs,
+            seed=options.seed,
             learning_curves=False,
-            cache_dir=folder / "cache",
+            cache_dir=options.cache_dir or folder / "cache",
             output=folder / question,
+            progress=True,
         )
         found[question] = tell(comparison)
     return found
@@ -227,10 +254,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--clf", nargs="*", default=["logreg", "linear", "svm", "knn"])
     parser.add_argument("--baseline", nargs="*", default=["last3", "layer4"])
+    parser.add_argument("--questions", nargs="*", help="some alone: class, gap, mirrored")
+    parser.add_argument("--drawn", type=int, default=1000, help="cells, without --layers")
     parser.add_argument("--layers", action="store_true", help="sets of stages, instead")
     parser.add_argument("--seeds", type=int, default=5, help="drawings of rings, of --layers")
     parser.add_argument("--draws", type=int, default=10, help="splits by class, of --layers")
-    parser.add_argument("--cache-dir", type=Path, help="of features, of --layers, for another run")
+    parser.add_argument("--cache-dir", type=Path, help="of features, for another run")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=".") as place:
         measure = measure_layers if options.layers else compare_questions

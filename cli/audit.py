@@ -8,6 +8,7 @@ import click
 
 from featx.config import LAST_LAYER
 
+from .head_options import read_layers_option
 from .options import common_options, max_memory_option, num_workers_option, overwrite_option
 from .output import say, start_speaking
 
@@ -20,14 +21,7 @@ from .output import say, start_speaking
     type=click.Path(path_type=Path),
     help="Where the images are.  [default: a folder of the data's name here or beside F.h5]",
 )
-@click.option(
-    "--layers",
-    default=LAST_LAYER,
-    show_default=True,
-    metavar="auto|SPEC",
-    help="By which of the layers in F.h5 labels are judged: last, avg, max, all, or some, such as "
-    "last,layer3:max; auto: by the best of the first four that F.h5 has.",
-)
+@read_layers_option(LAST_LAYER, "By which of the layers in F.h5 labels are judged")
 @click.option(
     "--csv", "table", type=click.Path(path_type=Path), metavar="F.csv", help="Also write a CSV."
 )

@@ -10,7 +10,7 @@ import click
 from featx.config import CLASSIFIERS, LAST_LAYER, MARGIN, PROTOCOLS, TRAINED
 from featx.text import printable
 
-from .head_options import head_options
+from .head_options import head_options, read_layers_option
 from .options import (
     common_options,
     cv_option,
@@ -47,13 +47,8 @@ if TYPE_CHECKING:
 @head_options
 @train_options
 @max_memory_option
-@click.option(
-    "--layers",
-    default=LAST_LAYER,
-    show_default=True,
-    metavar="auto|SPEC",
-    help="Beside each head on the last layer one that reads others of the same pass, as in "
-    "featx fit: auto, avg, max, all, or some, such as last,layer3:max.",
+@read_layers_option(
+    LAST_LAYER, "Beside each head on the last layer one that reads others of the same pass"
 )
 @click.option(
     "--seeds",

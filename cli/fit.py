@@ -9,7 +9,7 @@ import click
 
 from featx.config import AUTO_LAYERS, CLASSIFIERS
 
-from .head_options import head_options
+from .head_options import head_options, read_layers_option
 from .options import (
     common_options,
     cv_option,
@@ -31,14 +31,7 @@ from .output import say, start_speaking
     "nearest neighbours (cosine), nearest centroid, or ImageNet's own last layer.",
 )
 @head_options
-@click.option(
-    "--layers",
-    default=AUTO_LAYERS,
-    show_default=True,
-    metavar="auto|SPEC",
-    help="Which of the layers in F.h5 are read: last, avg, max, all, or some, such as "
-    "last,layer3:max; auto: chosen as C is, among the first four that F.h5 has.",
-)
+@read_layers_option(AUTO_LAYERS, "Which of the layers in F.h5 are read")
 @click.option(
     "--weights",
     metavar="NAME|FILE",

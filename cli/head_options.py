@@ -1,12 +1,27 @@
-"""Options of heads, which `fit` and `compare` share."""
+"""Options of heads, which `fit`, `compare` and `audit` share."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import click
 
 from featx.config import CHOOSE_ON, SCALES
 
-from .options import calibrate_option, check_positive, class_weight_option, stack, views_option
+from .options import F, calibrate_option, check_positive, class_weight_option, stack, views_option
+
+
+def read_layers_option(default: str, what: str) -> Callable[[F], F]:
+    """Which of the layers that features keep are read, and what by."""
+    return click.option(
+        "--layers",
+        default=default,
+        show_default=True,
+        metavar="auto|SPEC",
+        help=f"{what}: last, avg, max, all, or some, such as last,layer3:max; auto: chosen as C "
+        "is, among the first four that are there.",
+    )
+
 
 head_options = stack(
     class_weight_option,

@@ -8,7 +8,8 @@ from featx.config import CLASSIFIERS
 from featx.features.content import Features
 from featx.features.file import read_features, write_features
 from featx.heads.kind import HeadOptions, find_kind
-from featx.heads.recipe import make_recipe, plan_reading
+from featx.heads.memory import plan_reading
+from featx.heads.recipe import make_recipe
 from featx.network.layers import list_columns
 
 TRAINABLE = [clf for clf in CLASSIFIERS if clf != "imagenet"]

@@ -27,7 +27,8 @@ from featx.features.file import read_features
 from featx.features.outputs import plan_layers, take_rows
 from featx.heads.fit import fit
 from featx.heads.kind import HeadOptions
-from featx.heads.recipe import make_recipe, plan_reading
+from featx.heads.memory import plan_reading
+from featx.heads.recipe import make_recipe
 from featx.machine import count_cores
 from featx.storage.blocks import Blocks, Samples
 from featx.timing import Meter

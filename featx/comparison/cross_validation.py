@@ -23,7 +23,8 @@ from featx.features.content import Features
 from featx.features.outputs import take_rows
 from featx.heads.head import Head
 from featx.heads.kind import find_kind
-from featx.heads.recipe import Trained, plan_reading, train_head
+from featx.heads.memory import plan_reading
+from featx.heads.recipe import Trained, train_head
 from featx.machine import count_cores
 from featx.storage.blocks import Blocks, Samples
 from featx.timing import Meter

@@ -16,7 +16,8 @@ from featx.errors import BudgetError
 from featx.features.content import Features
 from featx.features.selection import take_splits
 from featx.heads.kind import find_kind
-from featx.heads.recipe import plan_reading, train_head
+from featx.heads.memory import plan_reading
+from featx.heads.recipe import train_head
 from featx.storage.blocks import Samples, gather
 from featx.storage.files import hash_json, write_json
 from featx.training.model import Model

@@ -166,8 +166,11 @@ def _say_missing(features: Features, layers: str, missing: Iterable[Output]) -> 
     needed = spell_layers({*parse_layers(made.layers), *parse_layers(layers)})
     lacking = ", ".join(f"{layer}:{pool}" for layer, pool in sort_outputs(missing))
     where = features.path or features.dataset
+    output, views = features.path or "F.h5", ""
+    if view := made.preprocessing.get("view"):
+        output, views = "F.h5", f" --views {view}"  # of the file that it is a view of
     return (
         f"{where} has no {lacking}, which --layers {layers} asks for (it keeps {made.layers}): "
-        f"featx extract DATA -o {features.path or 'F.h5'} --layers {needed} adds what is missing; "
+        f"featx extract DATA -o {output} --layers {needed}{views} adds what is missing; "
         "the network runs again, the rest is kept"
     )

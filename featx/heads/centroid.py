@@ -11,7 +11,7 @@ from sklearn.neighbors import NearestCentroid
 from featx.arrays import Labels
 from featx.config import CENTROID_GRID
 from featx.heads.kind import Grid, Kind, Learned, Memory
-from featx.heads.search import LinearFit, Search, Task, Way, search_grid
+from featx.heads.search import LinearFit, Search, Task, Way, choose, search_grid
 from featx.storage.blocks import Blocks, Samples, average_classes
 
 
@@ -26,6 +26,11 @@ def search_centroid(task: Task) -> Search:
     task : Task
         With thresholds of shrinking (Tibshirani et al. 2002), 0 for none; descending.
     """
+    return search_grid(find_way(task), task)
+
+
+def find_way(task: Task) -> Way:
+    """How it goes through its grid; see `search_centroid`."""
 
     def fit_path(X: Samples, y: Labels, grid: Sequence[float]) -> Iterator[LinearFit]:
         if isinstance(X, Blocks):
@@ -43,7 +48,7 @@ def search_centroid(task: Task) -> Search:
                 means[:, varies] = shrunk.centroids_
             yield LinearFit(2 * means, -(means**2).sum(axis=1))
 
-    return search_grid(Way(fit_path=fit_path, default=0.0, tempered=True), task)
+    return Way(fit_path=fit_path, default=0.0, tempered=True)
 
 
 def shrink_centroids(
@@ -96,6 +101,7 @@ def shrink_centroids(
 KIND = Kind(
     name="centroid",
     train=lambda task: Learned(search_centroid(task)),
+    choose=lambda task: choose(find_way(task), task),
     grid=Grid("shrink", CENTROID_GRID),
     memory=Memory(copies=41, tried=12),
 )

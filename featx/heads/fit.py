@@ -20,25 +20,19 @@ from featx.features.file import read_features
 from featx.features.outputs import find_columns
 from featx.features.selection import stack_views, take_kin, take_splits
 from featx.heads.head import Head, load_head
-from featx.heads.kind import HeadOptions, find_kind
-from featx.heads.memory import Reading, describe_reading
-from featx.heads.recipe import (
-    Trained,
-    join_pool,
-    make_recipe,
-    plan_reading,
-    read_grid,
-    train_head,
-    train_quietly,
-)
+from featx.heads.kind import HeadOptions, find_kind, read_grid
+from featx.heads.memory import Reading, describe_reading, plan_reading
+from featx.heads.recipe import Trained, make_recipe, train_head, train_quietly
 from featx.heads.search import Task
 from featx.machine import describe_machine
 from featx.novelty.learning import learn_novelty
 from featx.storage.blocks import take_columns
+from featx.text import format_bytes
+from featx.training.choice import Choice
 from featx.training.metrics import score_labels
 from featx.training.model import Model, Outcome, check_place, write_model
 from featx.training.scaling import fit_scaler
-from featx.training.trials import Trial
+from featx.training.trials import Pool, join_pool
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +74,7 @@ def fit(
         A path over C ends where it leads away from the best: see `PATH_MARGIN`.
     scale : {"none", "standard", "l2", "center-l2", "auto"}
         Learned from what the head learns from. "auto": what chooses the value chooses among the
-        others, too; for linear val does.
+        others, too; for linear val does, where there is none folds of train.
     epochs : int
         Of linear.
     seed : int
@@ -169,14 +163,14 @@ def fit(
     )  # fmt: skip
     kind = find_kind(clf)
     recipe = make_recipe(held, clf, options, views=views, max_memory=max_memory)
-    reading = plan_reading(held, recipe, views, max_memory)
+    reading = plan_reading(held, recipe, views, max_memory, strangers=strangers)
     log.debug("%s", describe_reading(reading, max_memory is not None))
     sets = recipe.get("layers", ())
     data = take_splits(held, reading.in_blocks, sets)
     if recipe["calibrate"] and kind.grid is None and "val" not in data:
         raise ModelError(f"{where} has no val images, and calibrate needs them: give a split")
     if strangers:
-        _check_in_memory(reading, where)
+        _check_in_memory(reading, clf, where)
     if output is not None:
         check_place(Path(output), recipe, overwrite)
     prior = None if kind.prior is None else kind.prior(held, weights)
@@ -251,7 +245,8 @@ def learn_strangers(
     """
     recipe, details, kind = model.recipe, model.outcome.details, find_kind(model.name)
     where = features.path or Path(features.dataset)
-    _check_in_memory(plan_reading(features, recipe, views, max_memory), where)
+    reading = plan_reading(features, recipe, views, max_memory, strangers=True)
+    _check_in_memory(reading, model.name, where)
     sets = recipe.get("layers", ())
     more = stack_views(features, views if recipe["views"] else (), False, sets)
     pool = join_pool(take_splits(features, False, sets), more, take_kin(features))
@@ -271,8 +266,7 @@ def learn_strangers(
         task = Task(
             X=scaled,
             y=y,
-            grid=() if kind.grid is None else [details["chosen"]["value"]],
-            trial=None if kind.grid is None else Trial(scaled, y, (), "nothing", "nothing"),
+            choice=None if kind.grid is None else Choice(details["chosen"]["value"], "given"),
             seed=recipe["seed"],
             class_weight=None if recipe["class_weight"] == "none" else recipe["class_weight"],
             settings=settings,
@@ -289,11 +283,12 @@ def learn_strangers(
     return replace(model, outcome=outcome, arrays={**model.arrays, **found.to_arrays()})
 
 
-def _check_in_memory(reading: Reading, where: Path) -> None:
+def _check_in_memory(reading: Reading, clf: str, where: Path) -> None:
     if reading.in_blocks:
+        needed, allowed = format_bytes(reading.needed), format_bytes(reading.allowed)
         raise ModelError(
-            f"{where} is more than memory holds, and strangers are learned from rows in memory: "
-            "give more by max_memory, or leave strangers out"
+            f"{where}: {clf} with strangers needs {needed} and may have {allowed}, and strangers "
+            "are learned from rows in memory: give more by max_memory, or leave strangers out"
         )
 
 

@@ -5,7 +5,7 @@ A new head is a module here whose last line is its row, `KIND`, and its name amo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
@@ -16,6 +16,7 @@ from featx.config import AUTO_LAYERS, CLASSIFIERS, EPOCHS
 from featx.errors import ModelError
 from featx.features.content import Features
 from featx.heads.search import Fit, LinearFit, Search, Task
+from featx.training.choice import Choice
 from featx.training.model import Epoch
 
 
@@ -149,6 +150,9 @@ class Kind:
         That of its module, and a word of `CLASSIFIERS`.
     train : callable
         From a `Task` to what was learned.
+    choose : callable or None
+        From a `Task` with a trial to what that chooses, of whose fits none is kept; None where it
+        has nothing to judge. None: nothing is chosen.
     memory : Memory
     grid : Grid or None
         None: nothing is chosen.
@@ -176,6 +180,7 @@ class Kind:
 
     name: str
     train: Callable[[Task], Learned]
+    choose: Callable[[Task], Choice | None] | None = None
     memory: Memory
     grid: Grid | None = None
     weighed: bool = False
@@ -189,6 +194,13 @@ class Kind:
     load: Callable[[Mapping[str, npt.NDArray[Any]], float, int], Fit] = field(
         default=LinearFit.from_arrays
     )
+
+
+def read_grid(recipe: Mapping[str, Any]) -> Sequence[float]:
+    """The values that a recipe has its head choose from; () where it chooses nothing."""
+    grid = find_kind(recipe["clf"]).grid
+    values: Sequence[float] = () if grid is None else recipe[grid.name]
+    return values
 
 
 def find_kind(clf: str) -> Kind:

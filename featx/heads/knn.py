@@ -14,7 +14,7 @@ from featx import config
 from featx.arrays import Labels, Matrix
 from featx.config import NEIGHBOURS_GRID
 from featx.heads.kind import Grid, Kind, Learned, Memory, Size
-from featx.heads.search import Search, Task, Way, search_grid
+from featx.heads.search import Search, Task, Way, choose, search_grid
 from featx.storage.blocks import Blocks, Samples, iterate_blocks
 
 
@@ -135,6 +135,11 @@ def search_neighbours(task: Task) -> Search:
     task : Task
         With descending values of k: from the smoothest. More neighbours than rows are all rows.
     """
+    return search_grid(find_way(task), task)
+
+
+def find_way(task: Task) -> Way:
+    """How it goes through its grid; see `search_neighbours`."""
     n_classes = int(task.y.max()) + 1
 
     def fit_path(X: Samples, y: Labels, grid: Sequence[float]) -> Iterator[NeighboursFit]:
@@ -142,8 +147,7 @@ def search_neighbours(task: Task) -> Search:
         for k in grid:
             yield NeighboursFit(held, y, int(k), n_classes)
 
-    way = Way(fit_path=fit_path, default=1.0, tempered=True, decide=decide_neighbours)
-    return search_grid(way, task)
+    return Way(fit_path=fit_path, default=1.0, tempered=True, decide=decide_neighbours)
 
 
 def _estimate_distances(size: Size) -> int:
@@ -163,6 +167,7 @@ def _estimate_blocks(size: Size) -> int:
 KIND = Kind(
     name="knn",
     train=lambda task: Learned(search_neighbours(task)),
+    choose=lambda task: choose(find_way(task), task),
     grid=Grid("k", NEIGHBOURS_GRID),
     load=NeighboursFit.from_arrays,
     memory=Memory(

@@ -23,6 +23,7 @@ from featx.heads.search import LinearFit, Search, Task
 from featx.storage.blocks import Blocks, Samples, gather
 from featx.storage.rows import iterate_slices
 from featx.training.calibration import fit_temperature
+from featx.training.choice import Choice
 from featx.training.epochs import (
     Batches,
     FeatureBatches,
@@ -269,15 +270,25 @@ def _try_on_folds(task: Task, trial: Trial, rates: Sequence[float]) -> list[Atte
     ]
 
 
+def _choose_rate(task: Task) -> Choice | None:
+    """The rate that folds find best, where there is no val; None where there are no folds."""
+    assert task.trial is not None
+    asked, by = task.settings["learning_rate"], task.trial.name
+    attempts = _try_on_folds(task, task.trial, asked if isinstance(asked, Sequence) else [asked])
+    if not attempts:
+        return None
+    best = min(attempts, key=lambda one: rank_loss(one.loss))
+    details = describe_rates(best.learning_rate, attempts, by)
+    return Choice(best.learning_rate, by, loss=best.loss, tried=len(attempts), details=details)
+
+
 def _train(task: Task) -> Learned:
     others = {} if task.val is None else {"val": task.val}
-    rates, attempts, by = task.settings["learning_rate"], None, "val"
-    if task.val is None and isinstance(rates, Sequence):
-        if task.trial is None:
-            rates = HEAD_LEARNING_RATE
-        else:
-            attempts, by = _try_on_folds(task, task.trial, rates), task.trial.name
-            rates = min(attempts, key=lambda one: rank_loss(one.loss)).learning_rate
+    rates, choice = task.settings["learning_rate"], task.choice
+    if choice is not None:
+        rates = choice.value
+    elif task.val is None and isinstance(rates, Sequence):
+        rates = HEAD_LEARNING_RATE
     linear = _make(task, rates).fit(task.X, task.y, {**others, **task.others})
     fitted, temperature = LinearFit(linear.coef_, linear.intercept_), 1.0
     if task.calibrate and task.val is not None:
@@ -285,7 +296,9 @@ def _train(task: Task) -> Learned:
         temperature = fit_temperature(gather(X_val, fitted.decide), y_val)
     chosen_by = "the last epoch" if task.val is None else "val"
     search = Search(fitted, float(linear.best_epoch_), chosen_by, temperature)
-    details = describe_rates(linear.learning_rate_, attempts or linear.attempts_, by)
+    details = describe_rates(linear.learning_rate_, linear.attempts_)
+    if choice is not None:
+        details = dict(choice.details)
     return Learned(search, linear.history_, linear.best_epoch_, details)
 
 
@@ -297,6 +310,7 @@ def _estimate_blocks(size: Size) -> int:
 KIND = Kind(
     name="linear",
     train=_train,
+    choose=_choose_rate,
     weighed=True,
     logits=True,
     drawn=True,

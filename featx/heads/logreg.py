@@ -13,7 +13,16 @@ from featx.arrays import Labels, Matrix
 from featx.config import C_GRID, MAX_ITER, TOLERANCE, TRIAL_C
 from featx.heads.kind import Grid, Kind, Learned, Memory, Size
 from featx.heads.logreg_blocks import fit_blocks, limit_scipy
-from featx.heads.search import LinearFit, Search, Task, Way, search_in_span, spread_classes
+from featx.heads.search import (
+    LinearFit,
+    Search,
+    Task,
+    Way,
+    choose,
+    search_grid,
+    spread_classes,
+    stay_in_span,
+)
 from featx.storage.blocks import Blocks, Samples
 
 
@@ -36,6 +45,11 @@ def search_logreg(task: Task) -> Search:
     Search
         Its fit is a `LinearFit` of X's own columns.
     """
+    return search_grid(find_way(task), task)
+
+
+def find_way(task: Task) -> Way:
+    """How it goes through its grid; see `search_logreg`."""
 
     def fit_path(X: Samples, y: Labels, grid: Sequence[float]) -> Iterator[LinearFit]:
         yield from fit_penalties(X, y, grid, task.class_weight)
@@ -46,7 +60,7 @@ def search_logreg(task: Task) -> Search:
         else:
             yield from _try_path(X, y, grid, task.class_weight)
 
-    return search_in_span(Way(fit_path=fit_path, try_path=try_path, default=1.0, ends=True), task)
+    return stay_in_span(Way(fit_path=fit_path, try_path=try_path, default=1.0, ends=True))
 
 
 def fit_penalties(
@@ -132,6 +146,7 @@ def _estimate_blocks(size: Size) -> int:
 KIND = Kind(
     name="logreg",
     train=lambda task: Learned(search_logreg(task)),
+    choose=lambda task: choose(find_way(task), task),
     grid=Grid("C", C_GRID, thinned=4, ends=True),
     weighed=True,
     logits=True,

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from featx import config
 from featx.errors import BudgetError
 from featx.features.content import Features
 from featx.features.outputs import LayerSets, count_width
-from featx.heads.kind import Kind, Size
+from featx.heads.kind import Kind, Size, find_kind, read_grid
 from featx.machine import measure_memory
 from featx.text import format_bytes
 
 log = logging.getLogger(__name__)
 
+_SCORED = 32  # bytes for each number of the known rows while a score of strangers is fitted
 _SCALED = {"none": 0, "standard": 8, "l2": 4, "center-l2": 8, "auto": 8}
 
 
@@ -48,6 +50,7 @@ def choose_reading(
     views: Sequence[Features] = (),
     max_memory: int | None = None,
     layers: LayerSets = (),
+    strangers: bool = False,
 ) -> Reading:
     """Decide whether a head's features fit in memory.
 
@@ -63,6 +66,8 @@ def choose_reading(
         Bytes; None: `MEMORY_SHARE` of what the process may use.
     layers : sequence of mapping
         A recipe's, of which the widest set is what takes most.
+    strangers : bool
+        Whether these are learned, too: from rows in memory, once the head is there.
 
     Raises
     ------
@@ -80,13 +85,38 @@ def choose_reading(
         joined=bool(views) or (val > 0 and (refit or folds)), folds=config.FOLDS * folds,
     )  # fmt: skip
     # Columns of layers are standardised first, at that scaling's price.
-    needed = estimate_whole(kind, size, "standard" if layers and scale == "none" else scale)
-    if needed <= allowed:
-        return Reading(False, needed, allowed)
+    scaled = "standard" if layers and scale == "none" else scale
+    needed = estimate_whole(kind, size, scaled)
+    if strangers:
+        needed = max(needed, estimate_strangers(kind, size, scaled))
+    if needed <= allowed or strangers:
+        return Reading(needed > allowed, needed, allowed)
     least = needed if kind.memory.blocks is None else estimate_blocks(kind, size)
     if least > allowed:
         raise BudgetError(_explain(kind, size, needed, least, allowed))
     return Reading(True, needed, allowed)
+
+
+def plan_reading(
+    features: Features,
+    recipe: Mapping[str, Any],
+    views: Sequence[Features] = (),
+    max_memory: int | None = None,
+    strangers: bool = False,
+) -> Reading:
+    """`choose_reading` for a recipe."""
+    return choose_reading(
+        features,
+        find_kind(recipe["clf"]),
+        scale=recipe["scale"],
+        values=len(read_grid(recipe)) or 1,
+        refit=recipe["refit"],
+        choose_on=recipe.get("choose_on", "val"),
+        views=views if recipe["views"] else (),
+        max_memory=max_memory,
+        layers=recipe.get("layers", ()),
+        strangers=strangers,
+    )
 
 
 def estimate_whole(kind: Kind, size: Size, scale: str = "none") -> int:
@@ -102,6 +132,18 @@ def estimate_whole(kind: Kind, size: Size, scale: str = "none") -> int:
     scores = 24 * size.classes * rows
     more = kind.memory.whole(size) + _estimate_fits(kind, size)
     return numbers * size.features + scores + more
+
+
+def estimate_strangers(kind: Kind, size: Size, scale: str = "none") -> int:
+    """Bytes at the peak of learning strangers by a head that is there, rather too many."""
+    known = size.train + size.val
+    # All rows, those that are known in one piece, those of a fit, and these scaled.
+    numbers = 4 * (known + size.test) + (4 + 4 + _SCALED.get(scale, 0)) * known
+    # Then the head is fitted, or a score: float64, centred, and both once more in float32.
+    numbers += max(kind.memory.copies, _SCORED) * known
+    squares = _SCORED * min(known, size.features) ** 2  # principal directions
+    scores = 24 * size.classes * known
+    return numbers * size.features + squares + scores + kind.memory.whole(size)
 
 
 def estimate_blocks(kind: Kind, size: Size) -> int:

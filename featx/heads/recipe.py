@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,25 +27,23 @@ from featx.config import (
 from featx.data.splits import find_untrainable, promote_val
 from featx.errors import ModelError
 from featx.features.content import Features
-from featx.features.outputs import (
-    count_columns,
-    find_columns,
-    plan_layers,
-)
+from featx.features.outputs import count_columns, find_columns, plan_layers
 from featx.features.selection import hash_groups, take_kin
-from featx.heads.kind import HeadOptions, Kind, Learned, find_kind
-from featx.heads.memory import Reading, choose_reading
+from featx.heads.kind import HeadOptions, Kind, Learned, find_kind, read_grid
+from featx.heads.memory import plan_reading
 from featx.heads.search import Search, Task
-from featx.storage.blocks import Samples, join_rows, take_columns
+from featx.storage.blocks import Samples
+from featx.training.choice import Choice
 from featx.training.metrics import log_loss
 from featx.training.scaling import Scaler, fit_scaler
 from featx.training.trials import (
     Kin,
+    Pool,
     Trial,
     find_few,
     hold_val,
     join_kin,
-    know_nothing,
+    join_pool,
     plan_folds,
     say_folds,
 )
@@ -119,33 +118,6 @@ def make_recipe(
     return recipe
 
 
-def read_grid(recipe: Mapping[str, Any]) -> Sequence[float]:
-    """The values that a recipe has its head choose from; () where it chooses nothing."""
-    grid = find_kind(recipe["clf"]).grid
-    values: Sequence[float] = () if grid is None else recipe[grid.name]
-    return values
-
-
-def plan_reading(
-    features: Features,
-    recipe: Mapping[str, Any],
-    views: Sequence[Features] = (),
-    max_memory: int | None = None,
-) -> Reading:
-    """`choose_reading` for a recipe."""
-    return choose_reading(
-        features,
-        find_kind(recipe["clf"]),
-        scale=recipe["scale"],
-        values=len(read_grid(recipe)) or 1,
-        refit=recipe["refit"],
-        choose_on=recipe.get("choose_on", "val"),
-        views=views if recipe["views"] else (),
-        max_memory=max_memory,
-        layers=recipe.get("layers", ()),
-    )
-
-
 def warn_few(features: Features, names: Iterable[str]) -> str | None:
     """Say, and return, that classes have too few images for all folds that choose for heads."""
     promoted = promote_val(features.targets, features.splits)
@@ -213,10 +185,8 @@ def train_head(
     recipe : mapping
     prior : object
         See `Kind.prior`.
-    more : (X, origin), optional
-        Rows that show train's images in other ways, and which of train's rows each shows.
-    kin : mapping of str to Kin, optional
-        Which rows of "train" and "val" are related; None: none are.
+    more, kin
+        See `join_pool`.
     """
     pool = join_pool(data, more, kin)
     task = Task(
@@ -231,166 +201,171 @@ def train_head(
         prior=prior,
     )
     sets = recipe.get("layers", ())
-    if not sets:
-        return _choose_scaling(data, pool, {**recipe, "level": False}, task)[1]
-    found = []
-    for one in sets:
-        columns, layers = find_columns(one, sets), one["layers"]
-        some = {split: (take_columns(X, columns), y) for split, (X, y) in data.items()}
-        narrow = replace(pool, X=take_columns(pool.X, columns))
-        levelled = {**recipe, "level": layers != LAST_LAYER}
-        loss, trained = _choose_scaling(some, narrow, levelled, task)
-        scaler = replace(trained.scaler, columns=columns)
-        found.append((loss, replace(trained, scaler=scaler, layers=layers)))
+    each = [_judge_layers(pool, recipe, task, one) for one in sets or [{"layers": LAST_LAYER}]]
+    best = _take_best(each)
+    trained = best.trained or _fit(best, pool.take_columns(best.columns), task)
     tried = tuple(
-        {"layers": one.layers, "columns": count_columns(each), "log_loss": loss}
-        for each, (loss, one) in zip(sets, found, strict=True)
+        {"layers": candidate.layers, "columns": count_columns(one), "log_loss": candidate.loss}
+        for one, candidate in zip(sets, each, strict=False)  # of none, one candidate
     )
-    return replace(_take_best(found)[1], tried=tried)
+    scaler = replace(trained.scaler, columns=best.columns)
+    return replace(trained, scaler=scaler, layers=best.layers, tried=tried)
 
 
-def _choose_scaling(
-    data: Mapping[str, tuple[Samples, Labels]],
-    pool: Pool,
-    recipe: Mapping[str, Any],
-    task: Task,
-) -> _Found:
-    """Train by each scaling that is to be tried; the best, with the log-loss that chose."""
-    train = _train_by_epochs if find_kind(recipe["clf"]).grid is None else _train_by_grid
-    scales = recipe.get("scales", [recipe["scale"]])
-    return _take_best([train(data, pool, {**recipe, "scale": one}, task) for one in scales])
+@dataclass(frozen=True)
+class _Candidate:
+    """Some columns, scaled in some way: as what chooses judges them.
+
+    Attributes
+    ----------
+    recipe : mapping
+        With the "scale" that it is, and whether columns are to "level".
+    layers : str
+    columns : ndarray of int64, or None
+    loss : float or None
+        By which it was judged; None where nothing could.
+    choice : Choice or None
+    judged : str
+        Which images were judged, as a trial's `of`.
+    trained : Trained or None
+        What was judged itself, where that is kept.
+    """
+
+    recipe: Mapping[str, Any]
+    layers: str
+    columns: Labels | None
+    loss: float | None = None
+    choice: Choice | None = None
+    judged: str = ""
+    trained: Trained | None = None
 
 
-_Found = tuple[float | None, Trained]  # with the log-loss that chose; None where nothing did
+def _judge_layers(
+    pool: Pool, recipe: Mapping[str, Any], task: Task, one: Mapping[str, Any]
+) -> _Candidate:
+    """A set of layers by each scaling that is to be tried: the best."""
+    sets, layers = recipe.get("layers", ()), one["layers"]
+    columns = find_columns(one, sets) if sets else None
+    some, scales = pool.take_columns(columns), recipe.get("scales", [recipe["scale"]])
+    its = {**recipe, "level": layers != LAST_LAYER}
+    return _take_best(
+        [
+            _judge(_Candidate({**its, "scale": scale}, layers, columns), some, task)
+            for scale in scales
+        ]
+    )
 
 
-def _take_best(found: Sequence[_Found]) -> _Found:
+def _take_best(found: Sequence[_Candidate]) -> _Candidate:
     """That of the lowest log-loss; of equals, and where nothing chose, the first."""
     best = found[0]
     for one in found[1:]:
-        if one[0] is not None and best[0] is not None and one[0] < best[0] - SAME_LOSS:
+        if one.loss is not None and best.loss is not None and one.loss < best.loss - SAME_LOSS:
             best = one
     return best
 
 
-@dataclass(frozen=True)
-class Pool:
-    """Train's rows, views of them, and after these val's; not scaled."""
-
-    X: Samples
-    y: Labels
-    kin: Kin
-    n_train: int
-
-    @property
-    def has_val(self) -> bool:
-        return len(self.y) > self.n_train
-
-
-def join_pool(
-    data: Mapping[str, tuple[Samples, Labels]],
-    more: tuple[Samples, Labels] | None,
-    kin: Mapping[str, Kin] | None,
-) -> Pool:
-    """One after the other what a head learns from and what chooses; see `train_head`."""
-    X, y = data["train"]
-    X_val, y_val = data.get("val", (None, y[:0]))
-    if kin is None:
-        n, every = len(y), know_nothing(len(y) + len(y_val))
-        kin = {"train": every.take(np.arange(n)), "val": every.take(np.arange(n, len(every.view)))}
-    rows, labels, kins = [X], [y], [kin["train"]]
-    if more is not None:
-        seen = kin["train"].take(more[1])
-        rows, labels = [X, more[0]], [y, y[more[1]]]
-        kins.append(replace(seen, view=np.ones(len(more[1]), bool)))
-    n_train = sum(len(one) for one in labels)
-    if X_val is not None:
-        rows, labels, kins = [*rows, X_val], [*labels, y_val], [*kins, kin["val"]]
-    joined = X if len(rows) == 1 else join_rows(rows)
-    return Pool(joined, np.concatenate(labels), join_kin(kins), n_train)
+def _judge(candidate: _Candidate, pool: Pool, task: Task) -> _Candidate:
+    """Let a trial choose for these columns; epochs that val looks at are trained for good."""
+    kind = find_kind(candidate.recipe["clf"])
+    loss: float | None = None
+    if kind.choose is None or (kind.grid is None and pool.has_val):
+        trained = _train_by_epochs(candidate, pool, task)
+        if pool.val is not None:
+            X_val, y_val = pool.val
+            loss = log_loss(y_val, trained.search.predict_proba(trained.scaler.apply(X_val)))
+        return replace(candidate, loss=loss, trained=trained)
+    trial = _plan_trial(pool, candidate.recipe)
+    with _quietly():
+        choice = kind.choose(replace(task, X=pool.X, trial=trial))
+    loss = None if choice is None else choice.loss
+    return replace(candidate, loss=loss, choice=choice, judged=trial.of)
 
 
-def _train_by_grid(
-    data: Mapping[str, tuple[Samples, Labels]],
-    pool: Pool,
-    recipe: Mapping[str, Any],
-    task: Task,
-) -> _Found:
-    """Let a trial choose, then fit train, or train and val; with the log-loss that chose."""
-    trial = _plan_trial(pool, recipe)
-    n = len(pool.y) if recipe["refit"] else pool.n_train
-    X = pool.X if n == len(pool.y) else pool.X[:n]
-    scaler = fit_scaler(recipe["scale"], X, recipe["level"])
-    task = replace(task, X=scaler.apply(X), y=pool.y[:n], trial=trial)
-    learned = train_quietly(find_kind(recipe["clf"]), task)
-    found, choice = learned.search, learned.search.choice
-    assert choice is not None
-    if recipe["refit"] and pool.has_val and found.chosen_by != "given":
-        found = replace(found, chosen_by=f"{found.chosen_by}, then refitted")
-    learned = replace(learned, search=replace(found, choice=replace(choice, held=None)))
-    if not pool.has_val or choice.held is None or trial is None:
-        return choice.loss, Trained(learned, scaler)
-    if trial.of == "val" and not recipe["refit"]:
-        return choice.loss, Trained(learned, scaler)
-    held = softmax(choice.held[pool.n_train :] / choice.temperature, axis=1)
-    val_is = "held out, before refitting" if trial.of == "val" else "out of fold"
-    return choice.loss, Trained(learned, scaler, held, val_is)
-
-
-def _plan_trial(pool: Pool, recipe: Mapping[str, Any]) -> Trial | None:
-    """What chooses; None where nothing can, or need."""
-    tells = pool.has_val and (recipe["refit"] or recipe["choose_on"] == "folds")
+def _plan_trial(pool: Pool, recipe: Mapping[str, Any]) -> Trial:
+    """What chooses; it has no folds where nothing can, or need."""
+    scaled = {"scale": recipe["scale"], "level": recipe["level"]}
+    nothing = Trial(pool.X, pool.y, (), "nothing", "nothing", **scaled)
+    on_folds = recipe.get("choose_on") == "folds"
+    tells = pool.has_val and (recipe["refit"] or on_folds)
     tempered = not find_kind(recipe["clf"]).logits or recipe["calibrate"]
-    if len(read_grid(recipe)) == 1 and not (tells or tempered or "scales" in recipe):
-        return None
+    if _is_settled(recipe) and not (tells or tempered):
+        return nothing
     name = "val"
-    if recipe["choose_on"] == "folds" or not pool.has_val:
+    if on_folds or not pool.has_val:
         of = "train and val" if pool.has_val else "train"
         folds = plan_folds(pool.y, pool.kin, recipe["seed"])
         if folds:
-            return Trial(
-                pool.X, pool.y, folds, say_folds(folds, of, pool.kin), of, recipe["scale"],
-                independent=pool.kin.independent, level=recipe["level"],
-            )  # fmt: skip
+            name, alone = say_folds(folds, of, pool.kin), pool.kin.independent
+            return Trial(pool.X, pool.y, folds, name, of, independent=alone, **scaled)
         why = "a class has one image" if pool.kin.group is None else "all images are one group"
         name = f"val, since {why}, which leaves no folds"
     if not pool.has_val:
-        return None
+        return nothing
     held = hold_val(pool.n_train, len(pool.y) - pool.n_train)
-    return Trial(pool.X, pool.y, held, name, "val", recipe["scale"], level=recipe["level"])
+    return Trial(pool.X, pool.y, held, name, "val", **scaled)
 
 
-def _train_by_epochs(
-    data: Mapping[str, tuple[Samples, Labels]],
-    pool: Pool,
-    recipe: Mapping[str, Any],
-    task: Task,
-) -> _Found:
-    """Train on train, while val and the others are looked at; with val's log-loss."""
-    X, y = pool.X[: pool.n_train] if pool.has_val else pool.X, pool.y[: pool.n_train]
+def _is_settled(recipe: Mapping[str, Any]) -> bool:
+    """Whether it leaves one value, one scaling and one set of layers: nothing to choose from."""
+    values = read_grid(recipe) or recipe["learning_rate"]
+    single = isinstance(values, (int, float)) or len(values) == 1
+    return single and "scales" not in recipe and len(recipe.get("layers", ())) < 2
+
+
+def _fit(candidate: _Candidate, pool: Pool, task: Task) -> Trained:
+    """Fit what was chosen: on train, or where the recipe says so on train and val."""
+    recipe, choice = candidate.recipe, candidate.choice
+    kind = find_kind(recipe["clf"])
+    if kind.grid is None:
+        return _train_by_epochs(candidate, pool, task)
+    assert choice is not None
+    n = len(pool.y) if recipe["refit"] else pool.n_train
+    X = pool.X if n == len(pool.y) else pool.X[:n]
     scaler = fit_scaler(recipe["scale"], X, recipe["level"])
-    scaled = {split: (scaler.apply(X_), y_) for split, (X_, y_) in data.items() if split != "train"}
-    val = scaled.pop("val", None)
-    calibrate = task.calibrate and val is not None
-    task = replace(task, X=scaler.apply(X), y=y, val=val, calibrate=calibrate, others=scaled)
-    if val is None and (folds := plan_folds(pool.y, pool.kin, recipe["seed"])):
-        name = say_folds(folds, "train", pool.kin)
-        scale, level = recipe["scale"], recipe["level"]
-        trial = Trial(pool.X, pool.y, folds, name, "train", scale, level=level)
-        task = replace(task, trial=trial)
-    learned = train_quietly(find_kind(recipe["clf"]), task)
-    loss = None
-    if val is not None:
-        loss = log_loss(val[1], learned.search.predict_proba(val[0]))
-    return loss, Trained(learned, scaler)
+    learned = train_quietly(kind, replace(task, X=scaler.apply(X), y=pool.y[:n], choice=choice))
+    found = replace(learned.search, choice=replace(choice, held=None))
+    if recipe["refit"] and pool.has_val and found.chosen_by != "given":
+        found = replace(found, chosen_by=f"{found.chosen_by}, then refitted")
+    learned = replace(learned, search=found)
+    on_val = candidate.judged == "val"
+    if not pool.has_val or choice.held is None or (on_val and not recipe["refit"]):
+        return Trained(learned, scaler)
+    held = softmax(choice.held[pool.n_train :] / choice.temperature, axis=1)
+    return Trained(learned, scaler, held, "held out, before refitting" if on_val else "out of fold")
+
+
+def _train_by_epochs(candidate: _Candidate, pool: Pool, task: Task) -> Trained:
+    """Train on train, while val, which chooses the epoch, and the others are looked at."""
+    recipe = candidate.recipe
+    X = pool.X[: pool.n_train] if pool.has_val else pool.X
+    scaler = fit_scaler(recipe["scale"], X, recipe["level"])
+    val = None if pool.val is None else (scaler.apply(pool.val[0]), pool.val[1])
+    task = replace(
+        task,
+        X=scaler.apply(X),
+        y=pool.y[: pool.n_train],
+        val=val,
+        others={split: (scaler.apply(rows), y) for split, (rows, y) in pool.others.items()},
+        choice=candidate.choice,
+        calibrate=task.calibrate and val is not None,
+    )
+    return Trained(train_quietly(find_kind(recipe["clf"]), task), scaler)
 
 
 def train_quietly(kind: Kind, task: Task) -> Learned:
-    """Train one head; what libraries remark is left to what is said of the fit itself.
+    """Train one head; what libraries remark is left to what is said of the fit itself."""
+    with _quietly():
+        return kind.train(task)
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep to itself what libraries remark.
 
     Of few images of many classes, constant columns and scales far apart they speak in their own
     words, once for each value of the grid; that a fit did not converge stands in its search.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return kind.train(task)
+        yield

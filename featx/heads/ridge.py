@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -18,10 +18,11 @@ from featx.heads.search import (
     Search,
     Task,
     Way,
-    find_trial,
-    search_in_span,
+    choose,
+    search_grid,
     span_rows,
     spread_classes,
+    stay_in_span,
 )
 from featx.storage.blocks import Samples, average_classes, iterate_blocks
 from featx.training.choice import Choice, Judge
@@ -130,17 +131,21 @@ def search_ridge(task: Task) -> Search:
     task : Task
         With descending values of alpha: from the simplest.
     """
+    return search_grid(find_way(task), task)
+
+
+def find_way(task: Task) -> Way:
+    """How it goes through its grid; see `search_ridge`."""
 
     def fit_path(X: Samples, y: Labels, grid: Sequence[float]) -> Iterator[LinearFit]:
         path = sum_rows(X, y, task.class_weight)
         for alpha in grid:
             yield path.solve(alpha)
 
-    way = Way(fit_path=fit_path, default=1000.0, tempered=True)
-    trial, choice = task.trial or find_trial(task, way.tempered), None
-    if trial is not None and trial.independent:
-        choice = _leave_each_out(trial, task)
-    return search_in_span(way, replace(task, trial=trial), choice)
+    def leave_out(trial: Trial) -> Choice:
+        return _leave_each_out(trial, task)
+
+    return stay_in_span(Way(fit_path=fit_path, default=1000.0, tempered=True, leave_out=leave_out))
 
 
 def _leave_each_out(trial: Trial, task: Task) -> Choice:
@@ -157,6 +162,7 @@ def _leave_each_out(trial: Trial, task: Task) -> Choice:
 KIND = Kind(
     name="ridge",
     train=lambda task: Learned(search_ridge(task)),
+    choose=lambda task: choose(find_way(task), task),
     grid=Grid("alpha", RIDGE_GRID, thinned=2),
     exact=True,
     weighed=True,

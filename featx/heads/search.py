@@ -111,6 +111,8 @@ class Task:
     trial : Trial or None
         What chooses. None: val, or stratified folds of X, y; with a class of one sample there are
         no folds, and the head's default is taken.
+    choice : Choice or None
+        What was chosen before; nothing chooses then.
     groups : ndarray of shape (n_samples,), int64, or None
         Where there is no trial: rows of one number stay on one side of a fold.
     others : mapping of str to (X, y)
@@ -131,6 +133,7 @@ class Task:
     class_weight: str | None = None
     calibrate: bool = False
     trial: Trial | None = None
+    choice: Choice | None = None
     groups: Labels | None = None
     others: Mapping[str, tuple[Samples, Labels]] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -250,6 +253,9 @@ class Way:
         `fit_path` for fits that only choose, where those may be rougher: of float32.
     decide : callable
         See `decide_each`, for heads whose fits share some of that work.
+    leave_out : callable or None
+        From a trial of rows without relatives to what is chosen where each is left out alone, for
+        heads that need no folds for that.
     """
 
     fit_path: FitPath
@@ -258,19 +264,18 @@ class Way:
     ends: bool = False
     try_path: FitPath | None = None
     decide: Callable[[Iterable[Any], Samples], Iterator[Matrix]] = decide_each
+    leave_out: Callable[[Trial], Choice] | None = None
 
 
-def search_grid(way: Way, task: Task, choice: Choice | None = None) -> Search:
+def search_grid(way: Way, task: Task) -> Search:
     """Choose a value by the log-loss of rows that were held out, and fit the task's rows with it.
 
     Parameters
     ----------
     way : Way
     task : Task
-    choice : Choice, optional
-        Where the head has a way of its own to choose.
     """
-    choice = choice or choose(way, task)
+    choice = task.choice or choose(way, task)
     path = (way.try_path if task.rough else None) or way.fit_path
     (fit,) = path(task.X, task.y, [choice.value])
     return Search(fit, choice.value, choice.by, choice.temperature, choice)
@@ -283,6 +288,8 @@ def choose(way: Way, task: Task) -> Choice:
     together and one value's fits are all that is held.
     """
     grid, trial = task.grid, task.trial or find_trial(task, way.tempered)
+    if trial is not None and trial.independent and way.leave_out is not None:
+        return way.leave_out(trial)
     parts = [] if trial is None else list(trial.cut())
     if trial is None or not parts:
         if len(grid) == 1:
@@ -320,8 +327,8 @@ def find_trial(task: Task, tempered: bool) -> Trial | None:
     )
 
 
-def search_in_span(way: Way, task: Task, choice: Choice | None = None) -> Search:
-    """`search_grid` on centred columns and in the rows' own span; see `span_rows`.
+def stay_in_span(way: Way) -> Way:
+    """The same on centred columns and in the rows' own span; see `span_rows`.
 
     Its fits are `LinearFit`s of X's own columns.
     """
@@ -336,5 +343,4 @@ def search_in_span(way: Way, task: Task, choice: Choice | None = None) -> Search
         return fit_path
 
     try_path = None if way.try_path is None else wrap(way.try_path, np.float32)
-    way = replace(way, fit_path=wrap(way.fit_path), try_path=try_path)
-    return search_grid(way, task, choice)
+    return replace(way, fit_path=wrap(way.fit_path), try_path=try_path)

@@ -21,7 +21,16 @@ from featx.config import MAX_ITER, SVM_GRID, TOLERANCE, TRIAL_TOLERANCE
 from featx.errors import BudgetError
 from featx.heads.kind import Grid, Kind, Learned, Memory
 from featx.heads.logreg_blocks import limit_scipy
-from featx.heads.search import LinearFit, Search, Task, Way, search_in_span, spread_classes
+from featx.heads.search import (
+    LinearFit,
+    Search,
+    Task,
+    Way,
+    choose,
+    search_grid,
+    spread_classes,
+    stay_in_span,
+)
 from featx.storage.blocks import Blocks
 
 
@@ -122,6 +131,11 @@ def search_svm(task: Task) -> Search:
     BudgetError
         X is Blocks: all rows are needed at hand.
     """
+    return search_grid(find_way(task), task)
+
+
+def find_way(task: Task) -> Way:
+    """How it goes through its grid; see `search_svm`."""
     if isinstance(task.X, Blocks):
         raise BudgetError("svm cannot read its features in blocks: take logreg or ridge")
 
@@ -134,12 +148,13 @@ def search_svm(task: Task) -> Search:
         )
 
     way = Way(fit_path=fit_path, try_path=try_path, default=0.01, tempered=True, ends=True)
-    return search_in_span(way, task)
+    return stay_in_span(way)
 
 
 KIND = Kind(
     name="svm",
     train=lambda task: Learned(search_svm(task)),
+    choose=lambda task: choose(find_way(task), task),
     grid=Grid("C", SVM_GRID, thinned=4, ends=True),
     weighed=True,
     memory=Memory(copies=24, tried=4, blocks=None),

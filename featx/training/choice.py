@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -29,6 +30,8 @@ class Choice:
         only learned from.
     tried : int
         Values that were judged before the path ended.
+    details : mapping
+        What else a head says of its choice, as JSON values.
     """
 
     value: float
@@ -37,6 +40,7 @@ class Choice:
     loss: float | None = None
     held: Matrix | None = None
     tried: int = 0
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Judge:

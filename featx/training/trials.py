@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,7 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from featx.arrays import Labels
 from featx.config import FOLDS
-from featx.storage.blocks import Samples
+from featx.storage.blocks import Samples, join_rows, take_columns
 from featx.training.scaling import Scaler, fit_scaler
 
 _SHOWN = 3  # classes that are named
@@ -70,6 +70,77 @@ def join_kin(parts: list[Kin]) -> Kin:
         np.concatenate([part.view for part in parts]),
         np.concatenate(groups) if len(groups) == len(parts) else None,
     )
+
+
+@dataclass(frozen=True)
+class Pool:
+    """All rows that a head is made of, not scaled.
+
+    Attributes
+    ----------
+    X : ndarray or Blocks of shape (n_samples, n_features)
+        Train's rows, views of them, and after these val's.
+    y : ndarray of shape (n_samples,), int64
+    kin : Kin
+    n_train : int
+        How many rows are learned from: those that are not val's.
+    others : mapping of str to (X, y)
+        More splits, which decide nothing.
+    """
+
+    X: Samples
+    y: Labels
+    kin: Kin
+    n_train: int
+    others: Mapping[str, tuple[Samples, Labels]] = field(default_factory=dict)
+
+    @property
+    def has_val(self) -> bool:
+        return len(self.y) > self.n_train
+
+    @property
+    def val(self) -> tuple[Samples, Labels] | None:
+        """Val's rows; None where there are none."""
+        return (self.X[self.n_train :], self.y[self.n_train :]) if self.has_val else None
+
+    def take_columns(self, columns: Labels | None) -> Pool:
+        """The same rows with some of their columns; None: all."""
+        others = {split: (take_columns(X, columns), y) for split, (X, y) in self.others.items()}
+        return replace(self, X=take_columns(self.X, columns), others=others)
+
+
+def join_pool(
+    data: Mapping[str, tuple[Samples, Labels]],
+    more: tuple[Samples, Labels] | None = None,
+    kin: Mapping[str, Kin] | None = None,
+) -> Pool:
+    """Put one after the other what a head learns from and what chooses.
+
+    Parameters
+    ----------
+    data : mapping of str to (X, y)
+        "train", and "val" where there is one; others are left as they are.
+    more : (X, origin), optional
+        Rows that show train's images in other ways, and which of train's rows each shows.
+    kin : mapping of str to Kin, optional
+        Which rows of "train" and "val" are related; None: none are.
+    """
+    X, y = data["train"]
+    X_val, y_val = data.get("val", (None, y[:0]))
+    if kin is None:
+        n, every = len(y), know_nothing(len(y) + len(y_val))
+        kin = {"train": every.take(np.arange(n)), "val": every.take(np.arange(n, len(every.view)))}
+    rows, labels, kins = [X], [y], [kin["train"]]
+    if more is not None:
+        seen = kin["train"].take(more[1])
+        rows, labels = [X, more[0]], [y, y[more[1]]]
+        kins.append(replace(seen, view=np.ones(len(more[1]), bool)))
+    n_train = sum(len(one) for one in labels)
+    if X_val is not None:
+        rows, labels, kins = [*rows, X_val], [*labels, y_val], [*kins, kin["val"]]
+    joined = X if len(rows) == 1 else join_rows(rows)
+    others = {split: part for split, part in data.items() if split not in ("train", "val")}
+    return Pool(joined, np.concatenate(labels), join_kin(kins), n_train, others)
 
 
 def plan_folds(y: Labels, kin: Kin, seed: int = 0, most: int = FOLDS) -> Folds:

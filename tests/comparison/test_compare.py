@@ -447,13 +447,17 @@ def test_the_papers_protocol(do):
 def test_layers_are_candidates_of_their_own(do, tmp_path):
     found = do(
         clf=("logreg", "imagenet", "centroid"), baseline=(), layers="max", C=0.01, cv="1x2",
-        learning_curves=True,
+        learning_curves=True, views=1,
     )  # fmt: skip
     names = ["logreg", "logreg+layers", "imagenet", "centroid", "centroid+layers"]
-    assert [c.name for c in found.candidates] == names
+    # Views are of the last layer: a third candidate, which is neither in curves nor in folds.
+    seen = [c for c in found.candidates if c.views]
+    assert [c.name for c in seen] == ["logreg+1view", "centroid+1view"]
+    assert {c.outcome.details["layers"] for c in seen} == {"last"}
+    assert [c.name for c in found.candidates if not c.views] == names
     assert ("logreg", "logreg+layers") in {(pair.a, pair.b) for pair in found.paired}
     assert found.features.provenance.layers == "max"
-    last, wide = found.candidates[:2]
+    last, _, wide = found.candidates[:3]
     assert last.outcome.details["layers"] == "last"
     assert wide.outcome.details["layers"] == "max"
     assert wide.outcome.trainable_parameters == 3 * (3840 + 1)

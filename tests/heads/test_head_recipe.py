@@ -10,8 +10,8 @@ from shared import PROVENANCE
 
 from featx.errors import ModelError
 from featx.features.selection import stack_views, take_splits
-from featx.heads.kind import HeadOptions, find_kind
-from featx.heads.recipe import make_recipe, read_grid
+from featx.heads.kind import HeadOptions, find_kind, read_grid
+from featx.heads.recipe import make_recipe
 from featx.storage.blocks import Blocks
 from featx.storage.files import hash_json
 

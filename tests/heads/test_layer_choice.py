@@ -9,7 +9,7 @@ from made_features import TRAINABLE, add_layers, make_features, thin_grids, writ
 from featx.deployment.predict import predict_features
 from featx.errors import LayersError
 from featx.heads.fit import fit
-from featx.heads.kind import HeadOptions
+from featx.heads.kind import HeadOptions, find_kind
 from featx.heads.recipe import make_recipe
 from featx.training.model import read_model, write_model
 
@@ -45,6 +45,56 @@ def test_maxima_are_chosen_where_they_alone_tell(blank, thin):
     assert details["choice"]["log_loss"] == losses["max"]
     assert found.outcome.scores["test"].accuracy > 0.9
     assert fit(features, layers="last").outcome.scores["test"].accuracy < 0.7
+
+
+def test_the_best_alone_is_fitted(blank, thin, monkeypatch):
+    features = add_layers(blank, [("layer2", "max")])
+    kind, widths = find_kind("ridge"), []
+
+    def train(task):
+        widths.append(task.X.shape[1])
+        return kind.train(task)
+
+    monkeypatch.setattr("featx.heads.ridge.KIND", replace(kind, train=train))
+    found = fit(features, "ridge", scale="auto")
+    assert widths == [960]
+    alone = fit(features, "ridge", layers="max", scale=found.outcome.details["scale"])
+    assert found.arrays.keys() == alone.arrays.keys()
+    assert all(np.array_equal(found.arrays[k], alone.arrays[k]) for k in alone.arrays)
+    assert found.outcome.details["choice"] == alone.outcome.details["choice"]
+
+
+def leave_val_out(features):
+    """The same, with val's images among train's."""
+    return replace(features, splits=np.where(features.splits == "val", "train", features.splits))
+
+
+@pytest.mark.parametrize(
+    ("clf", "options"),
+    [
+        ("linear", {"epochs": 10, "learning_rate": 0.01}),
+        ("linear", {"epochs": 10}),
+        ("logreg", {"C": 0.01}),
+    ],
+)
+def test_without_val_folds_of_train_choose_them(blank, clf, options):
+    features = leave_val_out(add_layers(blank, [("layer2", "max")]))
+    found = fit(features, clf, **options)
+    details = found.outcome.details
+    losses = {one["layers"]: one["log_loss"] for one in details["layers_tried"]}
+    assert details["layers"] == min(losses, key=losses.get) != "last"
+    assert found.outcome.scores["test"].accuracy > 0.8
+    if clf == "linear":  # of the rates on the chosen layers, and the fit on all of train
+        assert losses[details["layers"]] == min(one["loss"] for one in details["rates"])
+        rate = details["chosen"]["value"]
+        alone = fit(features, clf, epochs=10, layers=details["layers"], learning_rate=rate)
+        assert np.array_equal(found.arrays["coef"], alone.arrays["coef"])
+
+
+def test_a_given_C_leaves_layers_to_val(blank):
+    features = add_layers(blank, [("layer2", "max")])
+    found = fit(features, C=0.01, choose_on="val", refit=False)
+    assert found.outcome.details["layers"] == "max"
 
 
 def test_the_last_layer_stays_where_it_tells(told, thin):
@@ -130,5 +180,8 @@ def test_layers_that_are_missing_are_said_with_what_adds_them(told, tmp_path):
     assert said in str(error.value)
     with pytest.raises(LayersError, match="none"):
         fit(features, layers="layer5")
+    made = replace(told.provenance, preprocessing={**told.provenance.preprocessing, "view": 2})
+    with pytest.raises(LayersError, match=r"extract DATA -o F.h5 --layers max --views 2 adds"):
+        fit(features, layers="max", views=[replace(told, provenance=made)])
     recipe = make_recipe(features, "logreg", HeadOptions())
     assert [one["layers"] for one in recipe["layers"]] == ["last", "max"]

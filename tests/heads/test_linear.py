@@ -158,6 +158,15 @@ def test_a_class_of_one_image_leaves_the_usual_rate(learned):
     assert model.outcome.details["chosen"]["value"] == HEAD_LEARNING_RATE
 
 
+def test_a_group_for_each_class_leaves_the_usual_rate(learned):
+    splits = np.where(learned.splits == "test", "test", "train")
+    splits[learned.targets == 2] = ""
+    two = replace(learned, splits=splits, groups=np.array(list("abc"))[learned.targets])
+    kept = replace(two, targets=np.minimum(two.targets, 1), classes=("a", "b"))
+    model = fit(kept, "linear", epochs=1)  # each fold would learn from a single class
+    assert model.outcome.details["chosen"]["value"] == HEAD_LEARNING_RATE
+
+
 def test_several_rates_need_a_val():
     X, y = make_blobs(30, 5, centers=3, random_state=0)
     with pytest.raises(ValueError, match="several learning rates need a val"):

@@ -9,9 +9,10 @@ from made_features import TRAINABLE, add_layers, allow, make_features, thin_grid
 
 from featx import config
 from featx.config import CLASSIFIERS
+from featx.errors import ModelError
 from featx.heads.fit import fit
 from featx.heads.kind import Size, find_kind
-from featx.heads.memory import estimate_blocks, estimate_whole
+from featx.heads.memory import estimate_blocks, estimate_strangers, estimate_whole
 
 DIM, PER_CLASS = 256, 800
 
@@ -58,6 +59,23 @@ def test_a_fit_in_blocks_stays_below_what_is_said(features, clf):
     peak = measure(features, clf, **options, max_memory=budget, epochs=1)
     said = estimate_blocks(find_kind(clf), size_of(clf))
     assert peak < said < budget
+
+
+@pytest.mark.parametrize("clf", ["logreg", "knn", "centroid"])
+def test_strangers_take_what_is_said(provenance, clf, monkeypatch):
+    thin_grids(monkeypatch, slice(-3, None, 2), [clf])
+    made = make_features(provenance, 200, tuple("abc"), DIM, splits=(150, 25))
+    options = {"scale": "standard", "choose_on": "val", "refit": False}
+    peak = measure(made, clf, **options, strangers=True)
+    size = Size(450, 75, 75, DIM, 3)
+    said = estimate_strangers(find_kind(clf), size, "standard")
+    assert 0.3 * said < peak < said
+    # It is held against what may be taken before the head is fitted.
+    monkeypatch.setattr("featx.heads.fit.train_head", None)
+    head = estimate_whole(find_kind(clf), replace(size, values=2), "standard")
+    assert head < said - 1
+    with pytest.raises(ModelError, match="strangers are learned from rows in memory"):
+        fit(made, clf, **options, strangers=True, max_memory=said - 1)
 
 
 @pytest.mark.parametrize("blocks", [False, True])

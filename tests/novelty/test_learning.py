@@ -9,7 +9,7 @@ from featx.errors import ModelError
 from featx.features.outputs import take_rows
 from featx.heads.fit import fit, learn_strangers
 from featx.heads.head import load_head, read_layers
-from featx.heads.recipe import plan_reading
+from featx.heads.memory import plan_reading
 from featx.novelty import learning
 from featx.novelty.detector import load_detector
 from featx.novelty.learning import learn_novelty
@@ -173,8 +173,8 @@ def test_an_older_model_says_how_to_get_them(provenance):
 
 
 def test_rows_in_blocks_have_none(provenance, monkeypatch):
-    def plan(*args):
-        return replace(plan_reading(*args), in_blocks=True)
+    def plan(*args, **options):
+        return replace(plan_reading(*args, **options), in_blocks=True)
 
     monkeypatch.setattr("featx.heads.fit.plan_reading", plan)
     with pytest.raises(ModelError, match="strangers are learned from rows in memory"):
