@@ -12,8 +12,8 @@ what else could make the log-loss smaller, on the same splits, and as a bound wh
 temperature would give if test itself chose them. `cost` has made-up features and gives, for
 logistic regression and the support vector machine, what one path over C takes (fitted on the
 samples, judged by a fifth as many), what five folds of the samples take, and one fit at the
-chosen C; each with the last fit; and how far memory grew, beside what featx says that the head
-needs. Prints one JSON object.
+chosen C; each with the last fit, in seconds of the processor; and how far memory grew, beside what
+featx says that the head needs. Prints one JSON object.
 """
 
 from __future__ import annotations
@@ -231,10 +231,10 @@ def measure_peak() -> int:
 
 
 def clock(search: Callable[[Task], Search], task: Task) -> tuple[float, Search]:
-    """Seconds that a search takes, and what it finds."""
-    begun = time.perf_counter()
+    """Seconds of the processor that a search takes, and what it finds."""
+    begun = time.process_time()
     found = search(task)
-    return time.perf_counter() - begun, found
+    return time.process_time() - begun, found
 
 
 def main() -> None:

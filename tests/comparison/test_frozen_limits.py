@@ -55,3 +55,11 @@ def test_cells_are_those_labelled_without_doubt(limits, monkeypatch, tmp_path):
         rows = [(row["label"], row["path"]) for row in csv.DictReader(file)]
     assert [label for label, _ in rows] == ["sound", "defect", "sound"]
     assert [np.asarray(Image.open(tmp_path / path))[0, 0] for _, path in rows] == [0, 2, 3]
+    # Some that are drawn are dealt into splits, at random, by the shares.
+    with limits.make_cells(tmp_path, drawn=2, seed=1).open(encoding="utf-8", newline="") as file:
+        drawn = list(csv.DictReader(file))
+    assert {(row["label"], row["path"]) for row in drawn} < set(rows)
+    assert sorted(row["split"] for row in drawn) == ["test", "train"]
+    dealt = limits.deal_splits(10, np.random.default_rng(0))
+    assert [dealt.count(split) for split in ("train", "val", "test")] == [5, 2, 3]
+    assert dealt != sorted(dealt, key=("train", "val", "test").index)
