@@ -32,7 +32,7 @@ from featx.training.choice import Choice
 from featx.training.metrics import score_labels
 from featx.training.model import Model, Outcome, check_place, write_model
 from featx.training.scaling import fit_scaler
-from featx.training.trials import Pool, join_pool
+from featx.training.trials import join_pool
 
 log = logging.getLogger(__name__)
 
