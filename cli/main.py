@@ -27,6 +27,7 @@ from .fit import fit
 from .info import info
 from .limits import check_threads, describe_shortage
 from .merge import merge
+from .next import next_
 from .plan import plan
 from .predict import predict
 from .similar import similar
@@ -113,6 +114,7 @@ for _command in (
     explain,
     similar,
     audit,
+    next_,
     info,
     verify,
     export,

@@ -54,6 +54,9 @@ if TYPE_CHECKING:
     from featx.features.provenance import Provenance as Provenance
     from featx.finetuning.finetune import finetune as finetune
     from featx.heads.fit import fit as fit
+    from featx.labelling.choosing import choose_next as choose_next
+    from featx.labelling.next import NextImages as NextImages
+    from featx.labelling.next import find_next as find_next
     from featx.network.catalogue import describe_weights as list_weights
     from featx.network.fetch import resolve_weights as fetch_weights
     from featx.novelty.shift import Drift as Drift
@@ -89,6 +92,7 @@ _HOMES = {
     "FeatxError": ("errors", "FeatxError"),
     "Finding": ("auditing.findings", "Finding"),
     "Model": ("training.model", "Model"),
+    "NextImages": ("labelling.next", "NextImages"),
     "Outcome": ("training.model", "Outcome"),
     "Pair": ("comparison.candidates", "Pair"),
     "Plan": ("scale.plan_file", "Plan"),
@@ -102,6 +106,7 @@ _HOMES = {
     "Skipped": ("data.dataset", "Skipped"),
     "Verdict": ("comparison.verdict", "Verdict"),
     "audit": ("auditing.audit", "audit"),
+    "choose_next": ("labelling.choosing", "choose_next"),
     "compare": ("comparison.compare", "compare"),
     "cross_validate": ("comparison.cross_validation", "cross_validate"),
     "detect_drift": ("deployment.drift", "detect_drift"),
@@ -114,6 +119,7 @@ _HOMES = {
     "extract_views": ("extraction.views", "extract_views"),
     "fetch_weights": ("network.fetch", "resolve_weights"),
     "find_nearest": ("features.nearest", "find_nearest"),
+    "find_next": ("labelling.next", "find_next"),
     "find_similar": ("deployment.similar", "find_similar"),
     "finetune": ("finetuning.finetune", "finetune"),
     "fit": ("heads.fit", "fit"),
@@ -149,6 +155,7 @@ __all__ = [
     "FeatxError",
     "Finding",
     "Model",
+    "NextImages",
     "Outcome",
     "Pair",
     "Plan",
@@ -163,6 +170,7 @@ __all__ = [
     "Verdict",
     "__version__",
     "audit",
+    "choose_next",
     "compare",
     "cross_validate",
     "detect_drift",
@@ -175,6 +183,7 @@ __all__ = [
     "extract_views",
     "fetch_weights",
     "find_nearest",
+    "find_next",
     "find_similar",
     "finetune",
     "fit",

@@ -110,6 +110,14 @@ SHORTCUT_SHARE = 0.25
 CALIBRATION_BINS = 15  # Guo et al. 2017
 CURVE_SIZES = (1, 2, 5, 10, 20)  # train images per class
 CURVE_DRAWS = 5
+# What to label next, and what it would bring.
+NEXT_IMAGES = 50  # that are proposed at once
+FORECAST_SHARES = (0.125, 0.25, 0.5, 0.75, 1.0)  # of the labels, that a curve is measured at
+FORECAST_DRAWS = 10  # of labels of each size, over all folds
+FORECAST_REACH = (
+    4  # times the labels that were measured: beyond, a law through few points is a guess
+)
+FORECAST_GAIN = 0.005  # of accuracy, a fraction: a round of labels that adds less does not pay
 RANDOM_DRAWS = 5  # of splits that divide groups, beside the one that does not
 # Strangers: what a score of them is fitted from, and how it is chosen.
 NEAREST_STRANGER = 1  # which neighbour's distance counts; of few rows more say less
@@ -183,6 +191,9 @@ SPLIT_SPELLINGS = {
     }.items()
     for spelling in spellings
 }
+
+# What a folder of images is called, in any case, whose classes nobody has said yet.
+UNLABELLED_FOLDERS = frozenset({"unlabelled", "unlabeled"})
 
 # What systems and programs leave in folders, without regard to case: nobody's images. So is what
 # begins with ".trash" (bins of disks) and "._" (AppleDouble).

@@ -26,7 +26,7 @@ FLOORS = [
     {"data", "network", "training"},
     {"features", "novelty"},
     {"doctor", "extraction", "finetuning", "heads"},
-    {"auditing", "comparison", "deployment", "scale"},
+    {"auditing", "comparison", "deployment", "labelling", "scale"},
     {"drawing", "explaining"},
     {"report"},
 ]
@@ -222,6 +222,7 @@ TESTS_OF = {
     "heads.recipe": "test_head_recipe",
     "report.audit": "test_audit_page",
     "report.explain": "test_explain_page",
+    "report.next": "test_next_page",
     "report.verdict": "test_verdict_sentences",
 }
 

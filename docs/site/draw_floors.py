@@ -26,6 +26,7 @@ PLACES = {
     "scale": (140, "plan, shards, merge"),
     "auditing": (340, "copies, leaks, labels"),
     "comparison": (560, "same images, paired tests"),
+    "labelling": (705, "what to label next"),
     "deployment": (850, "predict, ONNX, OpenVINO"),
     "extraction": (250, "images through the network"),
     "heads": (560, "logreg, svm, ridge, knn …"),
@@ -40,7 +41,7 @@ PLACES = {
     "storage": (500, "files, locks, rows, blocks, sealed HDF5"),
     "timing": (790, "stages, bars, lines of a log"),
 }
-NARROW = {"doctor": 96}
+NARROW = {"doctor": 96, "labelling": 108}
 WIDE = {"storage": 300}
 # What becomes of a photograph.
 WAYS = (

@@ -15,6 +15,7 @@ from featx.config import (
     SPLIT_SPELLINGS,
     SYSTEM_FILES,
     SYSTEM_FOLDERS,
+    UNLABELLED_FOLDERS,
 )
 from featx.data.dataset import LeftOut, Leftovers, Skipped
 from featx.data.inventory import Inventory
@@ -72,6 +73,8 @@ def scan_folder(root: Path, recursive: bool = False) -> Inventory:
         for name in folders:
             if name in splits:
                 scan.add_split(splits[name], name)
+            elif is_unlabelled(name):
+                scan.add_class("", name, name)
             elif scan.enters(name, name):
                 scan.leave_out(name, BESIDE_SPLITS)
         scan.leave_beside("", BESIDE_SPLITS)
@@ -95,6 +98,11 @@ def scan_folder(root: Path, recursive: bool = False) -> Inventory:
 def name_split(word: str) -> str | None:
     """The split that a folder's or a manifest's word stands for; None where it stands for none."""
     return SPLIT_SPELLINGS.get(as_label(word).casefold())
+
+
+def is_unlabelled(folder: str) -> bool:
+    """Whether the images of a folder of that name have no class yet."""
+    return folder.casefold() in UNLABELLED_FOLDERS
 
 
 def as_label(name: str) -> str:
@@ -259,10 +267,25 @@ class _Scan:
     def add_classes(self, split: str, home: str, folders: Sequence[str]) -> None:
         """The images of class folders, or where these have none those beside them."""
         entered = [(_join(home, name), name) for name in folders]
-        if sum([self._add_class(split, folder, name) for folder, name in entered]):
+        if sum([self.add_class(split, folder, name) for folder, name in entered]):
             self.leave_beside(home, BESIDE_CLASSES)
         else:
             self._found.add((split, "", name, 0) for name in self._read(home, []))
+
+    def add_class(self, split: str, folder: str, name: str) -> int:
+        """The images of one class folder, or of one without labels; a link to one is followed."""
+        if kind := name_unwanted(name):
+            count_files(self._found.root / folder, folder, kind, self._found.left_out)
+            return 0
+        label = "" if is_unlabelled(name) else as_label(name)
+        n_images = self._found.add((split, label, image, 0) for image in self._read_class(folder))
+        if not label:
+            return n_images
+        if not n_images:
+            self._found.empty.append(folder)
+        elif self._names.setdefault(label, name) != name:
+            self.joined[label] = None
+        return n_images
 
     def leave_beside(self, home: str, kind: str) -> None:
         """Leave out the images directly in a folder."""
@@ -286,19 +309,6 @@ class _Scan:
         else:
             return True
         return False
-
-    def _add_class(self, split: str, folder: str, name: str) -> int:
-        """The images of one class folder; a link to one is followed."""
-        if kind := name_unwanted(name):
-            count_files(self._found.root / folder, folder, kind, self._found.left_out)
-            return 0
-        label = as_label(name)
-        n_images = self._found.add((split, label, image, 0) for image in self._read_class(folder))
-        if not n_images:
-            self._found.empty.append(folder)
-        elif self._names.setdefault(label, name) != name:
-            self.joined[label] = None
-        return n_images
 
     def _read_class(self, folder: str) -> Iterator[str]:
         folders: list[str] = []

@@ -85,6 +85,30 @@ def test_a_split_without_classes_is_unlabelled(root, caplog):
     assert count(found) == {"tables (.csv)": 1}
 
 
+def test_a_folder_of_unlabelled_images_is_no_class(root):
+    found = read_dataset(lay(root, "a/1.jpg", "b/1.jpg", "Unlabelled/1.jpg", "Unlabelled/x/2.jpg"))
+    assert found.classes == ("a", "b")
+    targets = dict(zip(found.paths, found.targets.tolist(), strict=True))
+    assert targets == {"Unlabelled/1.jpg": -1, "a/1.jpg": 0, "b/1.jpg": 1}
+    assert count(found) == {NESTED: 1}
+    beside = read_dataset(
+        lay(root.parent / "split", *CLEAN, "unlabeled/1.jpg", "train/unlabelled/2.jpg")
+    )
+    waiting = {
+        p: s for p, s, k in zip(beside.paths, beside.splits, beside.targets, strict=True) if k < 0
+    }
+    assert waiting == {"unlabeled/1.jpg": "", "train/unlabelled/2.jpg": "train"}
+    assert beside.classes == ("a", "b")
+
+
+def test_an_empty_folder_of_unlabelled_images_is_no_empty_class(root):
+    lay(root, "a/1.jpg", "a/2.jpg", "b/1.jpg", "b/2.jpg")
+    (root / "unlabelled").mkdir()
+    found = read_dataset(root, "first:1,0")
+    assert found.counts() == {"train": 2, "test": 2}
+    assert found.ignored == ()
+
+
 def test_a_stray_image_does_not_make_classes_of_splits(root):
     found = read_dataset(lay(root, *CLEAN, "train/all.jpg", "test/all.jpg"))
     assert found.classes == ("a", "b")

@@ -9,6 +9,7 @@ import click
 import pytest
 import torchvision
 from command_lines import collect_lines, parse, split_words
+from shared import draw_photo
 
 REAL_MODEL = torchvision.models.get_model
 ROOT = Path(__file__).parents[2]
@@ -99,13 +100,20 @@ def strip(line):
 
 @pytest.fixture
 def desk(photos, stored, monkeypatch):
-    """What pages take for granted: photos/, the same by split and burst, new/, CSVs, weights."""
+    """What pages take for granted: photos/, the same by split and burst, new/, CSVs, weights.
+
+    growing/ has pictures in unlabelled/, and waiting/ has others of no class.
+    """
     folder = photos.parent / "desk"
     folder.mkdir()
     shutil.move(photos, folder / "photos")
     (folder / "new").mkdir()
     for name in ("cat", "owl"):
         shutil.copy(folder / "photos" / name / "00.jpg", folder / "new" / f"{name}.jpg")
+    shutil.copytree(folder / "photos", folder / "growing")
+    for i in range(4):
+        draw_photo(folder / "growing" / "unlabelled" / f"{i}.jpg", i % 3, 50 + i)
+        draw_photo(folder / "waiting" / f"{i}.jpg", i % 3, 60 + i)
     (folder / "field.csv").write_text("class,share\ncat,0.1\ndog,0.2\nowl,0.7\n")
     with (folder / "images.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)

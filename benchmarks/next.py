@@ -1,0 +1,177 @@
+"""How many labels `featx next` saves against random ones, and whether its forecast holds.
+
+    python benchmarks/next.py animals.h5 digits.h5 --seeds 20 -o next.json
+    python benchmarks/next.py --time 100000 200 10 -o time.json
+
+Of each feature file a third of every class is test, another third for each seed; the rest is the
+pool, from which labels are taken in rounds, from none on: as `choose_next` has them, and at random.
+Both are judged by logistic regression whose C folds of the labels choose. `--time` has so many
+made-up rows as a pool, so many labels and classes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from heads import make_features
+
+import featx
+from featx.config import SIGNIFICANT
+from featx.labelling.forecast import forecast_gain, measure_curve
+from featx.labelling.opinion import form_opinion
+from featx.machine import describe_machine
+from featx.training.pairs import compare_paired
+
+Rows = npt.NDArray[np.int64]
+FORECAST_FROM, FORECAST_MORE = 100, 50
+FORECAST_DRAWN = 5  # labels of which the accuracy is that are then really added
+
+
+def deal(y: Rows, seed: int) -> tuple[Rows, Rows]:
+    """A third of each class, and all other rows."""
+    rng = np.random.default_rng([seed, 1])
+    parts = [rng.permutation(np.flatnonzero(y == k)) for k in range(int(y.max()) + 1)]
+    test = np.sort(np.concatenate([rows[: round(len(rows) / 3)] for rows in parts]))
+    return test, np.setdiff1d(np.arange(len(y)), test)
+
+
+def label(X: Any, y: Rows, pool: Rows, way: str, sizes: list[int], seed: int) -> list[Rows]:
+    """Which rows have a label after each round."""
+    order = np.random.default_rng([seed, 2]).permutation(pool)
+    labelled = np.empty(0, np.int64)
+    rounds = []
+    for size in sizes:
+        if way == "random":
+            labelled = order[:size]
+        else:
+            rest = np.setdiff1d(pool, labelled)
+            some = featx.choose_next(
+                X[rest], X[labelled], y[labelled], n=size - len(labelled), seed=seed
+            )
+            labelled = np.concatenate([labelled, rest[some]])
+        rounds.append(labelled)
+    return rounds
+
+
+def judge(X: Any, y: Rows, rows: Rows, test: Rows) -> npt.NDArray[np.bool_]:
+    """Which test images a head gets right that learned from these rows."""
+    right: npt.NDArray[np.bool_] = form_opinion(X[rows], y[rows]).predict(X[test]) == y[test]
+    return right
+
+
+def compare_ways(path: Path, seeds: int, n: int, budget: int) -> dict[str, Any]:
+    """Mean accuracies after each round, and what tests say seed by seed."""
+    features = featx.load_features(path)
+    X, y = np.asarray(features.X[:]), features.targets
+    sizes = list(range(n, budget + 1, n))
+    scores: dict[str, list[list[float]]] = {"next": [], "random": []}
+    p_values, seconds = [], []
+    for seed in range(seeds):
+        test, pool = deal(y, seed)
+        rights = {}
+        for way, curves in scores.items():
+            begun = time.perf_counter()
+            rounds = label(X, y, pool, way, sizes, seed)
+            if way == "next":
+                seconds.append((time.perf_counter() - begun) / len(sizes))
+            rights[way] = [judge(X, y, rows, test) for rows in rounds]
+            curves.append([float(right.mean()) for right in rights[way]])
+        pairs = [compare_paired(a, b) for a, b in zip(*rights.values(), strict=True)]
+        p_values.append([(pair.p_value, pair.difference) for pair in pairs])
+    means = {way: np.mean(curves, axis=0).tolist() for way, curves in scores.items()}
+    target = means["random"][-1]
+    needed = next((s for s, mean in zip(sizes, means["next"], strict=True) if mean >= target), None)
+    worse = [[p < SIGNIFICANT and d < 0 for p, d in rounds] for rounds in p_values]
+    better = [[p < SIGNIFICANT and d > 0 for p, d in rounds] for rounds in p_values]
+    return {
+        "data": features.dataset,
+        "seeds": seeds,
+        "a_round": n,
+        "sizes": sizes,
+        "accuracy": means,
+        "random_at_the_end": target,
+        "labels_needed": needed,
+        "share_of_random": needed / budget if needed else None,
+        "significantly_worse_at_the_end": sum(one[-1] for one in worse),
+        "significantly_better_at_the_end": sum(one[-1] for one in better),
+        "significantly_worse_after_each_round": np.sum(worse, axis=0).tolist(),
+        "significantly_better_after_each_round": np.sum(better, axis=0).tolist(),
+        "seconds_a_round": float(np.mean(seconds)),
+    }
+
+
+def check_forecast(path: Path, seeds: int) -> dict[str, Any]:
+    """How often the band holds what random labels then really bring, on all other images."""
+    features = featx.load_features(path)
+    X, y = np.asarray(features.X[:]), features.targets
+    told = []
+    for seed in range(seeds):
+        test, pool = deal(y, seed)
+        rows = np.random.default_rng([seed, 3]).permutation(pool)
+        now, rest = rows[:FORECAST_FROM], rows[FORECAST_FROM:]
+        opinion = form_opinion(X[now], y[now], seed=seed)
+        both = np.concatenate([now, test])
+        folds = ((np.arange(len(now)), len(now) + np.arange(len(test))),)
+        curve = measure_curve(X[both], y[both], folds, np.arange(len(both)), opinion.C, seed)
+        assert curve is not None
+        found = forecast_gain(curve, len(now), FORECAST_MORE, seed)
+        before = float((opinion.predict(X[test]) == y[test]).mean())
+        gains = []
+        for draw in range(FORECAST_DRAWN):
+            more = np.random.default_rng([seed, 4, draw]).permutation(rest)[:FORECAST_MORE]
+            grown = np.concatenate([now, more])
+            after = form_opinion(X[grown], y[grown], opinion.C).predict(X[test]) == y[test]
+            gains.append(float(after.mean()) - before)
+        told.append((found.gain, found.interval, float(np.mean(gains))))
+    inside = [band[0] <= real <= band[1] for _, band, real in told if band is not None]
+    return {
+        "data": features.dataset,
+        "from": FORECAST_FROM,
+        "more": FORECAST_MORE,
+        "seeds": seeds,
+        "told": float(np.mean([gain for gain, _, _ in told if gain is not None])),
+        "band": [float(np.mean([band[k] for _, band, _ in told if band])) for k in (0, 1)],
+        "real": float(np.mean([real for _, _, real in told])),
+        "inside": sum(inside),
+    }
+
+
+def time_round(n_pool: int, n_labels: int, n_classes: int) -> dict[str, Any]:
+    """Seconds of one round, the fit included, the rows being in memory."""
+    X, y = make_features(n_pool + n_labels, n_classes)
+    seconds = {}
+    for name, known in (("first, of no labels", 0), ("later", n_labels)):
+        taken = []
+        for _ in range(3):
+            begun = time.perf_counter()
+            featx.choose_next(X[n_labels:], X[:known], y[:known])
+            taken.append(time.perf_counter() - begun)
+        seconds[name] = min(taken)
+    return {"pool": n_pool, "labels": n_labels, "classes": n_classes, "seconds": seconds}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("features", nargs="*", type=Path)
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("-n", type=int, default=20)
+    parser.add_argument("--budget", type=int, default=200)
+    parser.add_argument("--time", nargs=3, type=int, metavar=("ROWS", "LABELS", "CLASSES"))
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    args = parser.parse_args()
+    told: dict[str, Any] = {"machine": describe_machine()}
+    if args.time:
+        told["round"] = time_round(*args.time)
+    told["results"] = [compare_ways(one, args.seeds, args.n, args.budget) for one in args.features]
+    told["forecasts"] = [check_forecast(one, args.seeds) for one in args.features]
+    args.output.write_text(json.dumps(told, indent=1) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What to label next: the images that teach most, and what more labels would bring."""

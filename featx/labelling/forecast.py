@@ -1,0 +1,240 @@
+"""What more labels would bring: a power law through a learning curve, with its band."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from featx.arrays import Labels
+from featx.config import (
+    CONFIDENCE,
+    FORECAST_DRAWS,
+    FORECAST_GAIN,
+    FORECAST_REACH,
+    FORECAST_SHARES,
+)
+from featx.labelling.opinion import form_opinion
+from featx.training.clusters import draw_groups, sum_groups
+from featx.training.trials import Folds
+
+Vector = npt.NDArray[np.float64]
+
+# Exponents that are tried: of learning curves they are mostly between 0.2 and 1.5 (Figueroa et al.
+# 2012, BMC Medical Informatics and Decision Making 12:8).
+_EXPONENTS = np.geomspace(0.1, 2.0, 25)
+
+_FEWEST, _POINTS = 4, 3  # labels of a curve's first point, and points that a law needs
+
+
+@dataclass(frozen=True)
+class Laws:
+    """Curves of error against the number of labels, e(m) = floor + scale · m ** -exponent.
+
+    Attributes
+    ----------
+    scale, exponent, floor : ndarray of shape (n_curves,), float64
+        None of them negative: more labels never harm.
+    """
+
+    scale: Vector
+    exponent: Vector
+    floor: Vector
+
+    def predict(self, labels: float) -> Vector:
+        """Errors of every curve at a number of labels, fractions."""
+        error: Vector = self.floor + self.scale * labels**-self.exponent
+        return error
+
+
+def fit_laws(sizes: Labels, errors: Vector) -> Laws:
+    """Fit an inverse power law to each of some curves (Cortes et al. 1993).
+
+    Of each exponent scale and floor are a least-squares fit in closed form, held at zero where
+    they would be negative; the exponent with the least squares is taken. A point counts in
+    proportion to its place in the curve, as in Figueroa et al. 2012: what lies ahead is more like
+    the last ones.
+
+    Parameters
+    ----------
+    sizes : ndarray of shape (n_sizes,), int64
+        Numbers of labels, ascending, each at least 1.
+    errors : ndarray of shape (n_curves, n_sizes), float64
+    """
+    weight = np.arange(1, len(sizes) + 1) / (len(sizes) * (len(sizes) + 1) / 2)  # sum to 1
+    mean = errors @ weight
+    best: tuple[Vector, ...] | None = None
+    for exponent in _EXPONENTS:
+        x = sizes.astype(np.float64) ** -exponent
+        middle = x @ weight
+        slope = (errors @ (weight * (x - middle))) / (weight @ (x - middle) ** 2)
+        through = (errors @ (weight * x)) / (weight @ x**2)  # without a floor
+        falls = slope > 0
+        scale = np.where(falls, np.minimum(slope, through), 0.0)
+        floor = np.where(falls, np.maximum(mean - scale * middle, 0.0), mean)
+        squares = ((errors - floor[:, None] - scale[:, None] * x) ** 2) @ weight
+        found = squares, scale, np.full(len(errors), exponent), floor
+        if best is None:
+            best = found
+        else:
+            better = squares < best[0]
+            best = tuple(np.where(better, a, b) for a, b in zip(found, best, strict=True))
+    assert best is not None
+    return Laws(*best[1:])
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Which images heads got right that learned from so many of the labels.
+
+    Attributes
+    ----------
+    sizes : ndarray of shape (n_sizes,), int64
+        Numbers of labels, ascending.
+    right : ndarray of shape (n_sizes, n_images), float64
+        Of each held-out image the share of draws that got it right.
+    units : ndarray of shape (n_images,), int64
+        Images of one number are no independent observations.
+    """
+
+    sizes: Labels
+    right: Vector
+    units: Labels
+
+    @property
+    def accuracies(self) -> Vector:
+        """Means over the images, shape (n_sizes,)."""
+        mean: Vector = self.right.mean(axis=1)
+        return mean
+
+
+def measure_curve(
+    X: npt.NDArray[np.float32], y: Labels, folds: Folds, units: Labels, C: float, seed: int = 0
+) -> Curve | None:
+    """Learn from ever larger random parts of the labels; judge by rows that are held out.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features), float32
+    y : ndarray of shape (n_samples,), int64
+    folds : Folds
+        Which rows are learned from and which are judged by them; each is judged at most once.
+    units : ndarray of shape (n_samples,), int64
+        See `Curve`.
+    C : float
+        Of every fit.
+    seed : int
+
+    Returns
+    -------
+    Curve or None
+        None where there are too few labels for three sizes.
+    """
+    most = min((len(inside) for inside, _ in folds), default=0)
+    sizes = np.unique([round(share * most) for share in FORECAST_SHARES])
+    sizes = sizes[sizes >= _FEWEST]
+    if len(sizes) < _POINTS:
+        return None
+    rng = np.random.default_rng(seed)
+    judged = np.concatenate([outside for _, outside in folds])
+    right = np.zeros((len(sizes), len(judged)))
+    draws, start = max(1, FORECAST_DRAWS // len(folds)), 0
+    for inside, outside in folds:
+        here = slice(start, start := start + len(outside))
+        for draw in range(draws):
+            order = rng.permutation(inside)
+            for k, size in enumerate(sizes.tolist()):
+                if size < len(inside) or not draw:  # all of them are one draw
+                    rows = order[:size]
+                    said = form_opinion(X[rows], y[rows], C).predict(X[outside])
+                    right[k, here] += said == y[outside]
+        right[:, here] /= np.where(sizes < len(inside), draws, 1)[:, None]
+    return Curve(sizes, right, units[judged])
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What more labels would bring to logistic regression on the features.
+
+    Attributes
+    ----------
+    labels : int
+        From which it could learn now.
+    more : int
+        Labels that are asked about.
+    points : tuple of (int, float)
+        Number of labels, and accuracy on held-out images: what was measured.
+    reach : int
+        Of how many labels it says something at the most: `FORECAST_REACH` times what was measured.
+    gain : float or None
+        Accuracy that `more` labels would add, a fraction; None beyond the reach.
+    interval : (float, float) or None
+        Of the gain, at 95 %.
+    enough : int or None
+        Labels from which on `more` labels add less than `FORECAST_GAIN`; None where that is not
+        within reach.
+    """
+
+    labels: int
+    more: int
+    points: tuple[tuple[int, float], ...]
+    reach: int
+    gain: float | None
+    interval: tuple[float, float] | None
+    enough: int | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        points = [{"labels": labels, "accuracy": accuracy} for labels, accuracy in self.points]
+        interval = None if self.interval is None else list(self.interval)
+        return {**vars(self), "points": points, "interval": interval}
+
+
+def forecast_gain(curve: Curve, labels: int, more: int, seed: int = 0) -> Forecast:
+    """Say what more labels would bring, from a law through a curve and through its bootstrap.
+
+    Held-out images are drawn again, whole groups where there are any, and each draw has a law of
+    its own.
+
+    Parameters
+    ----------
+    curve : Curve
+    labels : int
+        From which a head could learn now.
+    more : int
+    seed : int
+    """
+    reach = FORECAST_REACH * int(curve.sizes[-1])
+    law = fit_laws(curve.sizes, 1 - curve.accuracies[None])
+
+    def add(found: Laws, there: float) -> Vector:
+        return found.predict(there) - found.predict(there + more)
+
+    gain = interval = None
+    if labels + more <= reach:
+        drawn = fit_laws(curve.sizes, np.concatenate(list(_draw_errors(curve, seed))))
+        tails = (1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2
+        low, high = np.quantile(add(drawn, labels), tails).tolist()
+        gain, interval = float(add(law, labels)[0]), (low, high)
+    ahead = range(labels, reach - more + 1)
+    little = (there for there in ahead if add(law, there)[0] < FORECAST_GAIN)
+    return Forecast(
+        labels=labels,
+        more=more,
+        points=tuple(zip(curve.sizes.tolist(), curve.accuracies.tolist(), strict=True)),
+        reach=reach,
+        gain=gain,
+        interval=interval,
+        enough=next(little, None),
+    )
+
+
+def _draw_errors(curve: Curve, seed: int) -> Iterator[Vector]:
+    """Errors at each size of images that are drawn again, some draws at a time."""
+    sums = np.stack([sum_groups(1 - right, curve.units) for right in curve.right], axis=1)
+    counts = sum_groups(np.ones(len(curve.units)), curve.units)
+    for times in draw_groups(len(counts), np.random.default_rng(seed)):
+        yield (times @ sums) / (times @ counts)[:, None]

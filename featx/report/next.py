@@ -1,0 +1,146 @@
+"""What to label next for people: text for a terminal, a CSV to fill in, and a page of pictures."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+from tabulate import tabulate
+
+from featx.auditing.audit import find_root
+from featx.config import FORECAST_GAIN
+from featx.drawing.charts import FONT
+from featx.errors import OutputExistsError
+from featx.labelling.forecast import Forecast
+from featx.labelling.next import WAYS, NextImages
+from featx.report.gallery import embed_pictures
+from featx.report.page import clean_values, load_environment
+from featx.storage.files import check_replaceable, write_text
+from featx.text import format_difference, format_points, format_seconds, printable
+
+COLUMNS = ("path", "sha256", "label")  # a manifest that lacks its labels
+PAGE_START = "<!-- featx next -->"  # the page's first line: what may be written over
+_NAMED = 10  # images in the text
+
+
+def check_unfilled(path: Path) -> None:
+    """Raise OutputExistsError where a CSV of ours would be written over that someone filled in."""
+    check_replaceable(path, ",".join(COLUMNS))
+    if path.exists():
+        with path.open(encoding="utf-8", newline="") as file:
+            filled = sum(1 for row in csv.DictReader(file) if (row["label"] or "").strip())
+        if filled:
+            raise OutputExistsError(path, (f"{filled} labels that someone filled in",))
+
+
+def list_rows(found: NextImages) -> Iterator[list[str]]:
+    """Rows of the CSV, in the order of `COLUMNS`: the labels are for a person to fill in."""
+    for one in found.images:
+        yield [one.path, one.sha256, ""]
+
+
+def render_next(found: NextImages) -> str:
+    """All that a terminal shows of what to label next."""
+    rows = [
+        [printable(one.path), printable(one.guess), _say_share(one.probability)]
+        for one in found.images[:_NAMED]
+    ]
+    lines = [
+        say_head(found), "",
+        tabulate(rows, ["image", "perhaps", "probability"], disable_numparse=True),
+    ]  # fmt: skip
+    if len(found.images) > _NAMED:
+        lines.append(
+            f"… and {len(found.images) - _NAMED} more: --csv, --report and --json have all."
+        )
+    return "\n".join([*lines, "", *say_forecast(found), *map(printable, found.notes)]).rstrip()
+
+
+def say_head(found: NextImages) -> str:
+    """What was chosen, from what and how, in a line."""
+    return (
+        f"{printable(found.pool.dataset)}: {found.labelled:,} labels, "
+        f"{found.unlabelled - found.copies:,} images without one; to label next: "
+        f"{len(found.images):,}, {WAYS[found.by]} ({format_seconds(found.seconds)} s)"
+    )
+
+
+def say_forecast(found: NextImages) -> list[str]:
+    """What more labels would bring, in sentences; [] where nothing was measured."""
+    told = found.forecast
+    if told is None:
+        return []
+    measured = ", ".join(f"{100 * accuracy:.1f} % of {n:,}" for n, accuracy in told.points)
+    lines = [f"Accuracy of logreg by number of labels, on {found.held_out}: {measured}."]
+    return [*lines, _say_gain(told), *_say_enough(told)]
+
+
+def _say_gain(told: Forecast) -> str:
+    if told.gain is None or told.interval is None:
+        return (
+            f"Nothing is said of {told.more:,} more labels: that is more than {told.reach:,} in "
+            "all, four times what was measured."
+        )
+    return (
+        f"Another {told.more:,} would bring {format_difference(told.gain, told.interval)}, as a "
+        "power law through these has it."
+    )
+
+
+def _say_enough(told: Forecast) -> list[str]:
+    least = format_points(100 * FORECAST_GAIN)
+    if told.gain is None or told.interval is None:
+        return []
+    if told.interval[1] < FORECAST_GAIN:
+        return [f"More labels would not pay: that is less than {least} at best."]
+    if told.enough is None:
+        return [f"Up to {told.reach:,} labels, {told.more:,} more bring {least} or more."]
+    if told.enough <= told.labels:
+        return [f"More labels would probably not pay: {told.more:,} bring less than {least}."]
+    return [f"From about {told.enough:,} labels on {told.more:,} more bring less than {least}."]
+
+
+def _say_share(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.0f} %"
+
+
+def write_next_page(found: NextImages, path: Path, root: str | Path | None = None) -> Path:
+    """Write one HTML page that needs no network and runs no script.
+
+    Parameters
+    ----------
+    found : NextImages
+    path : Path
+    root : path, optional
+        See `find_root`; where no pictures are found the page shows their names.
+    """
+    place = find_root(found.pool, root)
+    names = [one.path for one in found.images]
+    colours = found.pool.provenance.colours
+    pictures = {} if place is None else embed_pictures(place, names, (), colours)
+    write_text(path, render_next_page(found, pictures))
+    return path
+
+
+def render_next_page(found: NextImages, pictures: dict[str, str]) -> str:
+    """The page's text; pictures are data: URIs by path."""
+    told = found.forecast
+    values = {
+        "dataset": found.pool.dataset,
+        "lead": [say_head(found), *say_forecast(found)],
+        "notes": list(found.notes),
+        "points": [] if told is None else [list(point) for point in told.points],
+        "held_out": found.held_out,
+        "images": [
+            {**dataclasses.asdict(one), "picture": pictures.get(one.path)} for one in found.images
+        ],
+    }
+    policy = (
+        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; "
+        "form-action 'none'"
+    )
+    template = load_environment().get_template("next.html")
+    page = template.render(policy=policy, font=FONT, **clean_values(values))
+    return f"{PAGE_START}\n{page.lstrip()}"

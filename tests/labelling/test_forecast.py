@@ -1,0 +1,114 @@
+"""What more labels would bring: the law, its band, and how far it is believed."""
+
+import numpy as np
+import pytest
+from scipy.optimize import nnls
+
+from featx.config import FORECAST_GAIN, FORECAST_REACH
+from featx.labelling.forecast import (
+    _EXPONENTS,
+    Curve,
+    fit_laws,
+    forecast_gain,
+    measure_curve,
+)
+
+SIZES = np.array([10, 20, 40, 60, 80])
+
+
+def make_curve(errors, n_images=400, units=None):
+    """Held-out images of which such shares are wrong, the same ones longest."""
+    places = (np.arange(n_images) + 0.5) / n_images
+    right = np.array([places > error for error in errors], np.float64)
+    return Curve(SIZES, right, np.arange(n_images) if units is None else units)
+
+
+@pytest.mark.parametrize(("scale", "k", "floor"), [(0.8, 9, 0.05), (2.0, 24, 0.0), (0.3, 0, 0.0)])
+def test_a_law_is_found_again(scale, k, floor):
+    errors = floor + scale * SIZES ** -_EXPONENTS[k]
+    found = fit_laws(SIZES, errors[None])
+    assert found.scale[0] == pytest.approx(scale)
+    assert found.exponent[0] == _EXPONENTS[k]
+    assert found.floor[0] == pytest.approx(floor, abs=1e-12)
+    assert found.predict(160)[0] == pytest.approx(floor + scale * 160.0 ** -_EXPONENTS[k])
+
+
+def test_it_is_the_least_squares_of_non_negative_parts():
+    errors = np.random.default_rng(0).uniform(0, 1, (30, len(SIZES)))
+    found = fit_laws(SIZES, errors)
+    root = np.sqrt(np.arange(1, 6) / 15)
+    for i, curve in enumerate(errors):
+        designs = [np.stack([SIZES**-b, np.ones(5)], axis=1) for b in _EXPONENTS]
+        best = min(nnls(root[:, None] * one, root * curve)[1] for one in designs)
+        told = found.floor[i] + found.scale[i] * SIZES ** -found.exponent[i]
+        assert np.linalg.norm(root * (told - curve)) == pytest.approx(best)
+
+
+def test_more_labels_never_harm():
+    found = fit_laws(SIZES, np.linspace(0.1, 0.3, 5)[None])
+    assert found.scale[0] == 0
+    assert found.floor[0] == pytest.approx(
+        np.average(np.linspace(0.1, 0.3, 5), weights=range(1, 6))
+    )
+
+
+def test_the_gain_has_a_band_that_more_images_make_narrower():
+    errors = 0.05 + 2.0 * SIZES ** -_EXPONENTS[18]
+    few, many = (forecast_gain(make_curve(errors, n), 80, 40) for n in (100, 4000))
+    for one in (few, many):
+        low, high = one.interval
+        assert 0 <= low <= one.gain <= high
+    assert np.diff(many.interval) < np.diff(few.interval) / 3
+    law = fit_laws(SIZES, 1 - make_curve(errors, 4000).accuracies[None])
+    assert many.gain == pytest.approx(float(law.predict(80)[0] - law.predict(120)[0]))
+
+
+def test_images_of_one_group_are_one_observation():
+    errors = 0.05 + 2.0 * SIZES ** -_EXPONENTS[18]
+    alone = forecast_gain(make_curve(errors), 80, 40)
+    rows = np.tile(make_curve(errors).right, 5)
+    copied = forecast_gain(Curve(SIZES, rows, np.tile(np.arange(400), 5)), 80, 40)
+    assert copied.gain == pytest.approx(alone.gain)
+    assert copied.interval == pytest.approx(alone.interval)
+
+
+def test_nothing_is_said_beyond_four_times_what_was_measured():
+    errors = 0.05 + 2.0 * SIZES ** -_EXPONENTS[18]
+    last = forecast_gain(make_curve(errors), 100, FORECAST_REACH * 80 - 100)
+    assert last.reach == 320
+    assert last.gain is not None
+    beyond = forecast_gain(make_curve(errors), 100, FORECAST_REACH * 80 - 99)
+    assert beyond.gain is beyond.interval is beyond.enough is None
+    assert beyond.to_dict()["points"][0]["labels"] == 10
+
+
+def test_where_labels_stop_to_pay():
+    errors = 4.0 * SIZES**-1.0
+    found = forecast_gain(make_curve(errors, 4000), 80, 20)
+    law = fit_laws(SIZES, 1 - make_curve(errors, 4000).accuracies[None])
+    gains = {m: float((law.predict(m) - law.predict(m + 20))[0]) for m in range(80, 301)}
+    assert gains[80] > FORECAST_GAIN > gains[300]
+    assert found.enough == next(m for m in gains if gains[m] < FORECAST_GAIN)
+    flat = forecast_gain(make_curve([0.2] * 5), 80, 20)
+    assert (flat.gain, flat.enough) == (0.0, 80)
+    assert forecast_gain(make_curve(1.0 * SIZES**-0.1, 4000), 80, 200).enough is None
+
+
+def test_a_curve_is_measured_on_what_is_held_out():
+    rng = np.random.default_rng(0)
+    y = np.arange(60) % 2
+    X = (np.where(y, 3.0, -3.0)[:, None] + rng.normal(0, 0.1, (60, 3))).astype(np.float32)
+    y[50:] = 1 - y[50:]  # judged alone, and all wrong
+    folds = ((np.arange(40), np.arange(40, 60)),)
+    curve = measure_curve(X, y, folds, np.arange(60), C=1.0)
+    assert curve.sizes.tolist() == [5, 10, 20, 30, 40]
+    assert curve.units.tolist() == list(range(40, 60))
+    assert curve.accuracies[-1] == 0.5
+    assert (curve.right[2, :10] == 1).all()
+    assert (curve.right[:, 10:] == 0)[2:].all()
+
+
+def test_a_few_labels_are_no_curve():
+    X, y = np.eye(12, dtype=np.float32), np.arange(12) % 2
+    assert measure_curve(X, y, (), np.arange(12), 1.0) is None
+    assert measure_curve(X, y, ((np.arange(6), np.arange(6, 12)),), np.arange(12), 1.0) is None
