@@ -9,7 +9,13 @@ import click
 from featx.config import LAST_LAYER
 
 from .head_options import read_layers_option
-from .options import common_options, max_memory_option, num_workers_option, overwrite_option
+from .options import (
+    common_options,
+    labels_option,
+    max_memory_option,
+    num_workers_option,
+    overwrite_option,
+)
 from .output import say, start_speaking
 
 
@@ -29,11 +35,13 @@ from .output import say, start_speaking
     "--report",
     type=click.Path(path_type=Path),
     metavar="F.html",
-    help="Also write one page with the pictures side by side.",
+    help="Also write a page with the pictures side by side, on which labels are reviewed one by "
+    "one and corrections.csv is saved.",
 )
 @click.option(
     "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of the folds."
 )
+@labels_option
 @num_workers_option
 @max_memory_option
 @overwrite_option
@@ -45,6 +53,7 @@ def audit(
     table: Path | None,
     report: Path | None,
     seed: int,
+    labels: str | None,
     num_workers: int | None,
     max_memory: int | None,
     overwrite: bool,
@@ -61,24 +70,31 @@ def audit(
       featx audit F.h5
       featx audit F.h5 --root photos --report audit.html --csv audit.csv
       featx audit F.h5 --layers auto
+      featx audit F.h5 --labels corrections.csv --report audit.html
     """
     progress = start_speaking(verbose, quiet)
     from featx.auditing.audit import audit
     from featx.auditing.findings import COLUMNS
+    from featx.features.corrections import correct_labels, read_corrections
+    from featx.features.file import read_features
     from featx.report.audit import PAGE_START, list_rows, render_audit, write_audit_page
     from featx.storage.files import check_replaceable, write_csv
 
     for output, first in ((table, ",".join(COLUMNS)), (report, PAGE_START)):
         if output is not None and not overwrite:
             check_replaceable(output, first)
+    corrections = None if labels is None else read_corrections(labels)
+    held = read_features(features)
+    if corrections is not None:
+        held = correct_labels(held, corrections)
     found = audit(
-        features, root=root, layers=layers, seed=seed, num_workers=num_workers,
+        held, root=root, layers=layers, seed=seed, num_workers=num_workers,
         max_memory=max_memory, progress=progress,
     )  # fmt: skip
     if table is not None:
         write_csv(table, COLUMNS, list_rows(found))
     if report is not None:
-        write_audit_page(found, report)
+        write_audit_page(found, report, corrections)
     values = {**found.to_dict(), "csv": table and str(table), "report": report and str(report)}
     written = [str(path) for path in (table, report) if path is not None]
     tail = f"\n\nwritten: {', '.join(written)}" if written else ""

@@ -17,6 +17,7 @@ from .options import (
     data_options,
     device_options,
     extract_options,
+    labels_option,
     max_memory_option,
     overwrite_option,
     prefix_cache_option,
@@ -73,6 +74,7 @@ if TYPE_CHECKING:
     help="A CSV with the columns class,share: how frequent each class is in the field. Scores at "
     "these shares stand beside the others.",
 )
+@labels_option
 @click.option(
     "--learning-curves/--no-learning-curves",
     default=True,
@@ -133,6 +135,7 @@ def compare(**options: Any) -> None:
       featx compare photos --split 0.7,0.1,0.2 --baseline none
       featx compare photos --split 0.7,0.1,0.2 --baseline none --cv 5x5
       featx compare photos --split 0.7,0.1,0.2 --clf logreg --layers auto
+      featx compare photos --split 0.7,0.1,0.2 --baseline none --labels corrections.csv
       featx compare photos.csv --clf logreg --clf svm --baseline layer4 --seeds 3 -o out
       featx compare --config out/featx.toml
     """

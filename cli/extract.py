@@ -17,6 +17,7 @@ from .options import (
     extract_options,
     features_output_option,
     framing_option,
+    labels_option,
     layers_option,
     overwrite_option,
     source_options,
@@ -88,6 +89,7 @@ def _check_shard(ctx: click.Context, param: click.Parameter, value: str | None) 
 @views_option
 @framing_option
 @extract_options
+@labels_option
 @layers_option
 @storage_option
 @device_options
@@ -112,6 +114,7 @@ def extract(
       featx extract photos --split 0.7,0.1,0.2
       featx extract photos.csv --root /data/photos -o F.h5
       featx extract photos --backbone resnet18 --precision auto -v
+      featx extract photos --split 0.7,0.1,0.2 --labels corrections.csv -o corrected.h5
       featx extract --plan plan --shard 7
     """
     if plan is None:
@@ -153,6 +156,8 @@ def _extract_data(
     from .rendering import describe_extraction
 
     if runner == "ray":
+        if options.pop("labels") is not None:
+            raise click.UsageError("--labels goes with --runner local.")
         from featx.scale.distribute import extract_distributed
 
         done = extract_distributed(
@@ -167,6 +172,7 @@ def _extract_data(
         done = extract(data, progress=progress, **options)
     seen: list[str] = []
     if views:
+        options.pop("labels", None)  # views are found by content, whatever its label
         from featx.features.file import read_provenance
 
         options |= {"weights": done.weights} if options["weights"] == "auto" else {}

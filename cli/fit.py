@@ -13,6 +13,7 @@ from .head_options import head_options, read_layers_option
 from .options import (
     common_options,
     cv_option,
+    labels_option,
     max_memory_option,
     overwrite_option,
     train_options,
@@ -43,6 +44,7 @@ from .output import say, start_speaking
     help="Also learn what predict needs for --unknown and --sets: a fit for each class, twenty at "
     "most, and one for each of twenty folds.",
 )
+@labels_option
 @train_options
 @cv_option
 @max_memory_option
@@ -60,6 +62,7 @@ def fit(
     clf: str,
     c: float | str,
     views: int,
+    labels: str | None,
     cv: str | None,
     output: Path | None,
     overwrite: bool,
@@ -77,11 +80,13 @@ def fit(
       featx fit F.h5 --clf ridge --cv 5x5
       featx fit F.h5 --layers last
       featx fit F.h5 --strangers
+      featx fit F.h5 --labels corrections.csv
       featx fit F.h5 --clf linear --epochs 30 --max-memory 3GB
     """
     progress = start_speaking(verbose, quiet)
     from featx.comparison.cross_validation import check_foldable, cross_validate
     from featx.extraction.views import read_views
+    from featx.features.corrections import correct_labels
     from featx.features.file import read_features
     from featx.heads.fit import fit
     from featx.heads.recipe import warn_few
@@ -90,6 +95,8 @@ def fit(
     from .rendering import render_model
 
     held = read_features(features)
+    if labels is not None:
+        held = correct_labels(held, labels)
     if options["choose_on"] == "folds":
         warn_few(held, [clf])
     if cv is not None:

@@ -357,6 +357,14 @@ train_options = stack(
     ),
 )
 
+labels_option = click.option(
+    "--labels",
+    type=click.Path(dir_okay=False),
+    metavar="C.csv",
+    help="Corrected labels, as the review page of featx audit saves them: they are applied by the "
+    "images' content, and no image or feature file is changed.",
+)
+
 # Of every command.
 common_options = stack(
     config_option,

@@ -80,6 +80,8 @@ def render_model(
         from featx.report.choices import say_read
 
         parts.append(f"{say_read(model)}.")
+    if outcome.details.get("labels"):
+        parts.append(outcome.details["labels"]["notes"][0])
     if outcome.details.get("strangers"):
         from featx.report.strangers import say_learned
 

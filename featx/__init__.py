@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from featx.extraction.transformer import ResNet50Features as ResNet50Features
     from featx.extraction.views import extract_views as extract_views
     from featx.features.content import Features as Features
+    from featx.features.corrections import correct_labels as correct_labels
     from featx.features.export import Export as Export
     from featx.features.export import export_features as export_features
     from featx.features.file import read_features as load_features
@@ -108,6 +109,7 @@ _HOMES = {
     "audit": ("auditing.audit", "audit"),
     "choose_next": ("labelling.choosing", "choose_next"),
     "compare": ("comparison.compare", "compare"),
+    "correct_labels": ("features.corrections", "correct_labels"),
     "cross_validate": ("comparison.cross_validation", "cross_validate"),
     "detect_drift": ("deployment.drift", "detect_drift"),
     "examine": ("doctor", "examine"),
@@ -172,6 +174,7 @@ __all__ = [
     "audit",
     "choose_next",
     "compare",
+    "correct_labels",
     "cross_validate",
     "detect_drift",
     "examine",

@@ -50,6 +50,9 @@ PROFILES = ("auto", "srgb", "ignore")  # of colours
 FRAMINGS = ("none", "linear-eval")  # of the pixels
 PROTOCOLS = (*FRAMINGS, "paper")  # of a comparison
 ON_ERROR = ("skip", "fail")
+# What a row of corrected labels says of a picture: its label is right, it is of another class, that
+# cannot be told, it is not to be used.
+ANSWERS = ("right", "is", "unsure", "leave out")
 # Images per forward pass in extraction. The last one is padded: on a CPU, where 4, 8, 16 and 32 are
 # equally fast (docs/benchmarks.md), fewer waste less.
 BATCH_SIZE = 16
@@ -158,6 +161,8 @@ PLAN_SHARD_IMAGES = 10_000  # of a shard that one machine computes
 
 # Between two lines of the log that say how far a long run is, where no bar says so.
 PROGRESS_SECONDS = 30.0
+
+PAGE_BYTES = 50_000_000  # of an audit's page, beyond which its pictures lie in a folder beside it
 
 CONNECT_SECONDS = 8.0  # before a host counts as out of reach
 

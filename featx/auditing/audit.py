@@ -133,6 +133,7 @@ class Audit:
             "rare": list(self.rare),
             "findings": [dataclasses.asdict(one) for one in self.findings],
             "notes": list(self.notes),
+            "labels": None if (done := self.features.corrected) is None else done.to_dict(),
             "seconds": self.seconds,
         }
 

@@ -297,14 +297,25 @@ def pair_candidates(
     clusters : ndarray of shape (n_samples,), int64, optional
         Of the test images; see `compare_paired`.
     """
-    pairs = list(itertools.combinations(candidates, 2))
-    right = {c.name: c.outcome.probabilities["test"].argmax(axis=1) == y for c in candidates}
-    found = [compare_paired(right[a.name], right[b.name], clusters) for a, b in pairs]
+    right = [(c.name, c.outcome.probabilities["test"].argmax(axis=1) == y) for c in candidates]
+    return make_pairs(list(itertools.combinations(right, 2)), margin, clusters)
+
+
+Side = tuple[str, npt.NDArray[np.bool_]]  # who, and which of the images were told right
+
+
+def make_pairs(
+    sides: Sequence[tuple[Side, Side]],
+    margin: float = MARGIN,
+    clusters: npt.NDArray[np.int64] | None = None,
+) -> list[Pair]:
+    """Compare two and two on the same images, with p-values that are Holm-corrected for all."""
+    found = [compare_paired(a, b, clusters) for (_, a), (_, b) in sides]
     adjusted = holm([one.p_value for one in found])
     return [
         Pair(
-            a=a.name,
-            b=b.name,
+            a=a,
+            b=b,
             only_a=one.only_a,
             only_b=one.only_b,
             p_value_raw=one.p_value,
@@ -315,5 +326,5 @@ def pair_candidates(
             judgement=judge_difference(one.interval, margin),
             worth=one.worth,
         )
-        for (a, b), one, p_holm in zip(pairs, found, adjusted, strict=True)
+        for ((a, _), (b, _)), one, p_holm in zip(sides, found, adjusted, strict=True)
     ]

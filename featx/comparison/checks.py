@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from featx.config import CLASSIFIERS, SPLITS, TRAINED
 from featx.data.dataset import Dataset, check_trainable
 from featx.errors import DatasetError, ModelError
+from featx.extraction.result import Extraction
+from featx.features.content import Features
 from featx.heads.kind import find_kind
+from featx.network.fetch import resolve_weights
+from featx.network.weights import Weights
 from featx.training.resampling import Resampling, find_unfoldable, parse_resampling
 
 log = logging.getLogger(__name__)
@@ -85,3 +90,14 @@ def check_cross_validation(
     if reason := find_unfoldable(dataset.classes, y, np.arange(len(y)), spec):
         raise ModelError(reason)
     return spec
+
+
+def resolve_same(weights: str, features: Features, extraction: Extraction, framing: str) -> Weights:
+    """The weights that made the features, framed as the features' images were."""
+    network = resolve_weights(weights, backbone=features.provenance.backbone)
+    if network.sha256 != features.provenance.weights_sha256:
+        raise ModelError(
+            f"{extraction.features} was made by other weights than {network.name} holds now: "
+            "the candidates would not be comparable"
+        )
+    return replace(network, preprocessing=network.preprocessing.frame(framing))

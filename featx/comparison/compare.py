@@ -17,11 +17,12 @@ from featx.comparison.checks import (
     check_margin,
     check_names,
     find_uncalibrated,
+    resolve_same,
 )
 from featx.comparison.cross_tuning import cross_tune
 from featx.comparison.cross_validation import cross_validate, gather_rows
 from featx.comparison.curves import keep_curves
-from featx.comparison.folder import claim_folder
+from featx.comparison.folder import claim_folder, keep_corrections
 from featx.comparison.protocols import find_protocol
 from featx.comparison.relatives import keep_inflation, keeps_groups_whole
 from featx.comparison.result import Comparison
@@ -31,7 +32,12 @@ from featx.comparison.shares import (
     read_prevalence,
     write_prevalence,
 )
-from featx.comparison.trainers import HeadTrainer, NetworkTrainer, judge_strangers
+from featx.comparison.trainers import (
+    HeadTrainer,
+    NetworkTrainer,
+    judge_strangers,
+    pair_with_before,
+)
 from featx.comparison.verdict import judge, rank_on_val
 from featx.config import ALL_LAYERS, AUTO_LAYERS, BACKBONE, EPOCHS, LAST_LAYER, MARGIN
 from featx.data.dataset import Dataset, HashedRows
@@ -43,9 +49,9 @@ from featx.decoding.pixel_format import read_colours
 from featx.errors import ModelError, OutputExistsError
 from featx.extraction.extract import extract_request
 from featx.extraction.request import Request
-from featx.extraction.result import Extraction
 from featx.extraction.views import check_view, extract_each_view
 from featx.features.content import Features
+from featx.features.corrections import CORRECTIONS_NAME, correct_labels, read_corrections
 from featx.features.costs import read_full_cost
 from featx.features.file import read_features
 from featx.features.outputs import add_features
@@ -56,8 +62,6 @@ from featx.heads.kind import HeadOptions, find_kind
 from featx.heads.recipe import warn_few
 from featx.machine import describe_machine
 from featx.network.catalogue import KNOWN
-from featx.network.fetch import resolve_weights
-from featx.network.weights import Weights
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +84,7 @@ def compare(
     seeds: int = 1,
     margin: float = MARGIN,
     prevalence: str | Path | Mapping[str, float] | None = None,
+    labels: str | Path | None = None,
     learning_curves: bool = True,
     strangers: bool = True,
     cv: str | None = None,
@@ -154,6 +159,9 @@ def compare(
     prevalence : path or mapping of str to float, optional
         How frequent each class is in the field: a CSV with the columns class,share, or a mapping.
         Test is scored at these shares as well.
+    labels : path, optional
+        Corrected labels; see `featx.correct_labels`. Everything is trained and tested on them, and
+        each head is also trained on the labels as they were, to be tested on the corrected ones.
     learning_curves : bool
         Train the heads on 1, 2, 5, 10 and 20 images per class as well.
     strangers : bool
@@ -209,8 +217,10 @@ def compare(
     check_comparable(dataset, needs_val=f"the protocol {protocol}" if rule.refit else "")
     uncalibrated = find_uncalibrated(dataset, heads, networks) if calibrate else frozenset()
     plan = check_cross_validation(dataset, cv, cv_baselines)
-    expected = {} if prevalence is None else read_prevalence(prevalence, dataset.classes)
-    if expected:
+    corrections = None if labels is None else read_corrections(labels)
+    expected: dict[str, float] = {}
+    if prevalence is not None and corrections is None:
+        expected = read_prevalence(prevalence, dataset.classes)
         order_shares(expected, dataset.classes, dataset.targets[dataset.splits == "test"])
     folder = Path(output) if output is not None else Path("results") / dataset.name
     if not isinstance(data, Dataset) and Path(data).resolve() == (folder / "split.csv").resolve():
@@ -236,13 +246,18 @@ def compare(
     )
     extraction = extract_request(request)
     log.info("features: %s", extraction.features)
-    features = read_features(extraction.features)
+    features = made = read_features(extraction.features)
+    found = _rows_of(dataset, made)
+    if corrections is not None:
+        features = correct_labels(made, corrections)
+        if prevalence is not None:
+            expected = read_prevalence(prevalence, features.classes)
     if (rule.choose_on or choose_on) == "folds" and (few := warn_few(features, heads)):
         extraction = replace(extraction, notes=(*extraction.notes, few))
     rows = _rows_of(dataset, features)
     check_comparable(rows.dataset)  # again, now that some images may have been skipped
     dealt = None if plan is None else gather_rows(features, plan)  # again, and without copies
-    write_manifest(rows.dataset, folder / "split.csv", overwrite)
+    write_manifest(found.dataset, folder / "split.csv", overwrite)
     # What auto has become, for all that follows and for whoever repeats it.
     settled = _settle(features, weights)
     weights, reading = settled["weights"], read_colours(features.provenance.colours)
@@ -258,7 +273,7 @@ def compare(
     request = replace(request, weights=weights, choice=choice)
     seen = []
     if not all(find_kind(name).untouched for name in heads):
-        paths = extract_each_view(request, rows.dataset, views)
+        paths = extract_each_view(request, found.dataset, views)
         seen = [read_features(path) for path in paths]
     for number, view in enumerate(seen, 1):
         check_view(features, view, number)
@@ -278,8 +293,9 @@ def compare(
     if not candidates and not networks:
         raise ModelError("nothing is left to compare: every head was left out")
     candidates = evaluate_candidates(candidates, features, expected)
+    relabelled = pair_with_before(trainer, made, candidates, fitting, uncalibrated, margin)
     if networks:
-        network = _resolve_same(weights, features, extraction, rule.framing)
+        network = resolve_same(weights, features, extraction, rule.framing)
         tuner = NetworkTrainer(
             folder, rows, network, seeds, device, request.count_workers(), progress
         )
@@ -297,6 +313,8 @@ def compare(
     truth = {split: features.targets[features.rows(split)] for split in ("val", "test")}
     if expected:
         write_prevalence(expected, folder / PREVALENCE_NAME)
+    if corrections is not None:
+        keep_corrections(corrections, folder)
     paired = tuple(
         pair_candidates(candidates, truth["test"], margin, features.split_clusters("test"))
     )
@@ -341,10 +359,12 @@ def compare(
             "learning_curves": learning_curves, "strangers": strangers,
             "cv": cv, "cv_baselines": cv_baselines,
             "prevalence": str((folder / PREVALENCE_NAME).resolve()) if expected else None,
+            "labels": str((folder / CORRECTIONS_NAME).resolve()) if corrections else None,
             **settled, "depth": depth, **reading.to_options(),
         },
         machine=describe_machine(),
         prevalence=expected,
+        relabelled=relabelled,
         inflation=keep_inflation(
             folder / "relatives.json", features, plain, seed, weights, max_memory
         )
@@ -370,21 +390,9 @@ def _settle(features: Features, weights: str) -> dict[str, str]:
     }
 
 
-def _resolve_same(
-    weights: str, features: Features, extraction: Extraction, framing: str
-) -> Weights:
-    """The weights that made the features, framed as the features' images were."""
-    network = resolve_weights(weights, backbone=features.provenance.backbone)
-    if network.sha256 != features.provenance.weights_sha256:
-        raise ModelError(
-            f"{extraction.features} was made by other weights than {network.name} holds now: "
-            "the candidates would not be comparable"
-        )
-    return replace(network, preprocessing=network.preprocessing.frame(framing))
-
-
 def _rows_of(dataset: Dataset, features: Features) -> HashedRows:
-    """The dataset's rows that the feature file holds: what could be decoded."""
+    """The dataset's rows that features hold, which could be decoded, by the labels they have."""
     held = set(features.paths.tolist())
     keep = np.array([path in held for path in dataset.paths], dtype=bool)
-    return HashedRows(dataset.select(keep), features.hashes)
+    here = replace(dataset.select(keep), targets=features.targets, classes=features.classes)
+    return HashedRows(here, features.hashes)

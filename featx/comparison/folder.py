@@ -9,7 +9,8 @@ from typing import Any
 from featx.data.dataset import Dataset
 from featx.data.manifest import MANIFEST_STARTS
 from featx.errors import OutputExistsError
-from featx.storage.files import check_own_folder, check_replaceable, check_writable
+from featx.features.corrections import CORRECTIONS_NAME, Corrections
+from featx.storage.files import check_own_folder, check_replaceable, check_writable, write_whole
 
 
 def claim_folder(folder: Path, dataset: Dataset, named: bool, overwrite: bool) -> None:
@@ -46,3 +47,12 @@ def _read_dataset_facts(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return facts if isinstance(facts, dict) else None
+
+
+def keep_corrections(corrections: Corrections, folder: Path) -> Path:
+    """Keep a copy where the comparison's command finds it again."""
+    path = folder / CORRECTIONS_NAME
+    if path.resolve() != corrections.path.resolve():  # else it is that copy
+        with write_whole(path) as temporary:
+            temporary.write_bytes(corrections.path.read_bytes())
+    return path.resolve()

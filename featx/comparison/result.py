@@ -52,6 +52,8 @@ class Comparison:
         What random splits would have said of heads, where test has groups of its own.
     strangers : NoveltyScores or None
         What the chosen candidate knows of what it does not know; None where nobody asked.
+    relabelled : tuple of Pair
+        Of corrected labels: each head with itself, trained on the labels as they were.
     """
 
     folder: Path
@@ -70,6 +72,7 @@ class Comparison:
     prevalence: Mapping[str, float] = field(default_factory=dict)
     inflation: tuple[Inflation, ...] = ()
     strangers: NoveltyScores | None = None
+    relabelled: tuple[Pair, ...] = ()
 
     @property
     def in_train(self) -> dict[str, int]:
@@ -120,6 +123,9 @@ class Comparison:
             "strangers": self.strangers.to_dict() if self.strangers is not None else None,
             "cv": self.cv.to_dict() if self.cv is not None else None,
             "groups": self._describe_groups(),
+            "labels": None
+            if (corrected := self.features.corrected) is None
+            else {**corrected.to_dict(), "paired": [pair.to_dict() for pair in self.relabelled]},
             "machine": self.machine,
             "versions": self.features.versions,
         }

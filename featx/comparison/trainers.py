@@ -8,25 +8,36 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from featx.comparison.candidates import Candidate, ExtractionCost, evaluate_strangers
-from featx.config import EPOCH_PASSES, LAST_LAYER
+import numpy as np
+
+from featx.comparison.candidates import (
+    Candidate,
+    ExtractionCost,
+    Pair,
+    evaluate_strangers,
+    make_pairs,
+)
+from featx.config import EPOCH_PASSES, LAST_LAYER, MARGIN
 from featx.data.dataset import HashedRows
 from featx.errors import BudgetError, ModelError, WeightsError
 from featx.features.content import Features
 from featx.features.costs import read_cost, read_full_cost
-from featx.features.outputs import plan_layers
+from featx.features.outputs import plan_layers, take_engine_rows
 from featx.finetuning.finetune import finetune_rows
 from featx.finetuning.recipe import TuneOptions, list_rates, make_tune_recipe, plan_epochs, run_name
 from featx.heads.fit import fit, learn_strangers
+from featx.heads.head import load_head, read_layers
 from featx.heads.kind import HeadOptions, find_kind
 from featx.heads.recipe import make_recipe
 from featx.network.weights import Weights
 from featx.novelty.measures import NoveltyScores
+from featx.storage.blocks import Blocks
 from featx.storage.files import hash_json
 from featx.training.model import Model, read_model, write_model
 
 log = logging.getLogger(__name__)
 
+BEFORE = "on the labels as they were"  # what such a head is called, after its name
 _MODEL = "model.safetensors"  # in a run's folder
 
 
@@ -142,6 +153,52 @@ def judge_strangers(
         return candidate, evaluate_strangers(candidate, trainer.features)
     except ModelError as error:
         return candidate, NoveltyScores(candidate.name, lacking=str(error))
+
+
+def pair_with_before(
+    trainer: HeadTrainer,
+    made: Features,
+    after: Sequence[Candidate],
+    options: HeadOptions,
+    uncalibrated: Container[str] = (),
+    margin: float = MARGIN,
+) -> tuple[Pair, ...]:
+    """Each head with itself, before labels were corrected: both on the same corrected test labels.
+
+    Parameters
+    ----------
+    trainer : HeadTrainer
+        Of features with corrected labels; of others there are no pairs.
+    made : Features
+        The same with the labels as they were, on which the heads are trained, or taken from the
+        folder where they are there.
+    after : sequence of Candidate
+        Heads that learned from the corrected labels; those on the last layer alone are paired.
+    options, uncalibrated
+        See `HeadTrainer.make_each`.
+    margin : float
+        See `pair_candidates`.
+
+    Returns
+    -------
+    tuple of Pair
+        Of those of now less those of before, p-values corrected for all of them.
+    """
+    features = trainer.features
+    if features.corrected is None:
+        return ()
+    now = {c.name: c for c in after if c.name == c.model.name}
+    once, last = replace(trainer, features=made, seeds=1), replace(options, layers=LAST_LAYER)
+    before = once.make_each(now, last, optional=True, uncalibrated=uncalibrated)
+    rows, names = features.rows("test"), np.array(features.classes)
+    truth, sides = features.targets[rows], []
+    for old in before:
+        X = Blocks((take_engine_rows(features, read_layers(old.model)),), rows)
+        # By names: a class may be new or gone, and others have other numbers then.
+        said = np.array(old.model.classes)[load_head(old.model).predict(X)] == names[truth]
+        label = now[old.name].outcome.probabilities["test"].argmax(axis=1)
+        sides.append(((old.name, label == truth), (f"{old.name} {BEFORE}", said)))
+    return tuple(make_pairs(sides, margin, features.split_clusters("test")))
 
 
 @dataclass(frozen=True)

@@ -54,8 +54,8 @@ def read_manifest(path: Path, root: Path, group: str | None = None) -> Inventory
         raise DatasetError(f"no such folder: {root}")
     asked = group
     try:
-        with path.open(encoding=_find_encoding(path), newline="") as file:
-            reader = csv.DictReader(file, strict=True, delimiter=_find_delimiter(file))
+        with path.open(encoding=find_encoding(path), newline="") as file:
+            reader = csv.DictReader(file, strict=True, delimiter=find_delimiter(file))
             columns = list(reader.fieldnames or [])
             named = {column.strip().casefold(): column for column in columns if column}
             if "path" not in named or "label" not in named:
@@ -94,7 +94,7 @@ def read_manifest(path: Path, root: Path, group: str | None = None) -> Inventory
     return found
 
 
-def _find_encoding(path: Path) -> str:
+def find_encoding(path: Path) -> str:
     """UTF-8, with a mark at its beginning or without, or UTF-16, which needs the mark."""
     with path.open("rb") as file:
         return (
@@ -102,7 +102,7 @@ def _find_encoding(path: Path) -> str:
         )
 
 
-def _find_delimiter(file: TextIO) -> str:
+def find_delimiter(file: TextIO) -> str:
     """What parts the columns: spreadsheets write semicolons or tabs where commas are decimal."""
     first = file.readline(_PATH_BYTES)
     if match := re.fullmatch(r"sep=(.)\s*", first):  # Excel's own word on it, a line by itself

@@ -88,6 +88,7 @@ def extract(
     overwrite: bool = False,
     rehash: bool = False,
     lock: bool = True,
+    labels: str | Path | None = None,
     progress: bool = False,
 ) -> Extraction:
     """Run the frozen network once over a folder of images and keep its features: 2048 numbers each.
@@ -149,6 +150,8 @@ def extract(
         Read every image again instead of trusting sizes and times of those that were read before.
     lock : bool
         False: the caller sees to it that nothing else writes the same file.
+    labels : path, optional
+        Corrected labels, for a file of its own; see `featx.correct_labels`.
     progress : bool
         Show a bar on stderr.
 
@@ -208,6 +211,7 @@ def extract(
             overwrite=overwrite,
             rehash=rehash,
             lock=lock,
+            labels=labels,
             progress=progress,
         )
     )

@@ -15,10 +15,12 @@ from featx.data.loading import find_depth
 from featx.data.sources import read_inventory
 from featx.decoding.picture import pixel_limit
 from featx.errors import FeatureFileError, FeatxError, ImageError
+from featx.extraction.relabelling import correct_inventory
 from featx.extraction.result import Extraction, summarise_found
 from featx.features.cache import OpenFiles, find_cache_dir, find_finished, list_same_data
 from featx.features.checkpoints import Checkpoints, open_checkpoints
 from featx.features.content import FeatureFile
+from featx.features.corrections import read_corrections
 from featx.features.file import parts_folder
 from featx.features.ledger import count_held
 from featx.features.provenance import Choice
@@ -59,6 +61,7 @@ class Request:
     rehash: bool = False
     lock: bool = True
     progress: bool = False
+    labels: str | Path | None = None
 
     @property
     def guarded(self) -> bool:
@@ -118,6 +121,7 @@ class Lookup:
 
 def look_up(request: Request) -> Lookup:
     """Find and hash the images, and a file that holds just them."""
+    corrections = None if request.labels is None else read_corrections(request.labels)
     inventory = request.read_images()
     pixel_limit()  # what it says of a wrong setting is better said now
     target = None if request.output is None else resolve_output(Path(request.output))
@@ -129,6 +133,8 @@ def look_up(request: Request) -> Lookup:
         hash_images(
             inventory, request.on_error, () if request.rehash else same_data, request.progress
         )
+        if corrections is not None:
+            correct_inventory(inventory, corrections)
         usable = same_data if target is None else [path for path in same_data if path == target]
         found = find_finished(inventory, usable, request.weights, request.choice, opened)
     lookup = Lookup(request, inventory, home, same_data, opened, stages)

@@ -16,7 +16,7 @@ from featx.config import SCHEMA
 from featx.data.dataset import Skipped, fingerprint_rows, join_copies
 from featx.features.provenance import Provenance
 from featx.storage.blocks import Blocks
-from featx.storage.rows import State, StoredRows, decode_text, iterate_slices
+from featx.storage.rows import Picked, State, StoredRows, decode_text, iterate_slices
 
 log = logging.getLogger(__name__)
 
@@ -27,12 +27,66 @@ _COUNTED = 1 << 14  # rows at a time
 
 
 @dataclass(frozen=True)
+class Corrected:
+    """What corrections of labels did to features; see `correct_labels`.
+
+    Attributes
+    ----------
+    path : Path
+        The corrections.
+    sha256 : str
+        Of that file's bytes, in hex.
+    fingerprint : str
+        `Features.fingerprint` as it was before.
+    changed, left_out, unsure, unknown : int
+        Images that have another label now; that were left out; that stay as they are, since nobody
+        could tell; and answers whose content is not among the images.
+    test, test_by_model : int
+        Of the test images with a label before or after: how many have another one now or were left
+        out, and of these how many a model had been suspicious of.
+    new, gone : tuple of str
+        Classes that no image had before, and that no image has any more.
+    notes : tuple of str
+        The same in sentences.
+    """
+
+    path: Path
+    sha256: str
+    fingerprint: str
+    changed: int
+    left_out: int
+    unsure: int
+    unknown: int
+    test: int
+    test_by_model: int
+    new: tuple[str, ...]
+    gone: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values: what a model's and a result's provenance says of it."""
+        return {
+            "file": str(self.path),
+            "sha256": self.sha256,
+            "fingerprint_before": self.fingerprint,
+            "changed": self.changed,
+            "left_out": self.left_out,
+            "unsure": self.unsure,
+            "unknown": self.unknown,
+            "test": {"changed": self.test, "by_model": self.test_by_model},
+            "new_classes": list(self.new),
+            "gone_classes": list(self.gone),
+            "notes": list(self.notes),
+        }
+
+
+@dataclass(frozen=True)
 class Features:
     """What a feature file holds.
 
     Attributes
     ----------
-    X : ndarray or StoredRows of shape (n_samples, n_features), float32
+    X : ndarray, StoredRows or Picked of shape (n_samples, n_features), float32
         The features; those of a file are read from it when they are asked for.
     targets : ndarray of shape (n_samples,), int64
         Index into `classes`; -1 means no label.
@@ -51,12 +105,14 @@ class Features:
         Where it was read from.
     groups : ndarray of shape (n_samples,), str, or None
         See `Dataset.groups`; they decide no feature, and no hash.
-    layers : ndarray or StoredRows of shape (n_samples, n_columns), float32, or None
+    layers : ndarray, StoredRows or Picked of shape (n_samples, n_columns), float32, or None
         What stages of the network gave beside the features, as `list_columns` of the provenance's
         layers says.
+    corrected : Corrected or None
+        What corrections have done to the labels that the file has.
     """
 
-    X: npt.NDArray[np.float32] | StoredRows
+    X: npt.NDArray[np.float32] | StoredRows | Picked
     targets: npt.NDArray[np.int64]
     splits: npt.NDArray[np.str_]
     paths: npt.NDArray[np.str_]
@@ -69,7 +125,8 @@ class Features:
     versions: dict[str, str] = field(default_factory=dict)
     path: Path | None = None
     groups: npt.NDArray[np.str_] | None = None
-    layers: npt.NDArray[np.float32] | StoredRows | None = None
+    layers: npt.NDArray[np.float32] | StoredRows | Picked | None = None
+    corrected: Corrected | None = None
 
     @cached_property
     def fingerprint(self) -> str:

@@ -109,4 +109,6 @@ def read_cost(features: Features | FeatureFile) -> dict[str, Any]:
         ours = "seconds" in parts and min(parts.values()) >= 0 and cost["images"] > 0
     except (OSError, OverflowError, RecursionError, ValueError, KeyError, TypeError):
         return {}
-    return cost if ours and cost.get("fingerprint") == features.fingerprint else {}
+    corrected = features.corrected if isinstance(features, Features) else None
+    made = features.fingerprint if corrected is None else corrected.fingerprint
+    return cost if ours and cost.get("fingerprint") == made else {}

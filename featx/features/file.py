@@ -29,6 +29,7 @@ from featx.storage.hdf5 import (
 )
 from featx.storage.hdf5_layout import USER_BLOCK
 from featx.storage.rows import (
+    Picked,
     Rows,
     StoredRows,
     all_finite,
@@ -232,7 +233,7 @@ def _existing(path: Path) -> Path:
     raise FeatureFileError(path, "no such feature file; featx extract makes one")
 
 
-def _stored_as(X: npt.NDArray[np.float32] | StoredRows, provenance: Provenance) -> Rows:
+def _stored_as(X: npt.NDArray[np.float32] | StoredRows | Picked, provenance: Provenance) -> Rows:
     """Features in the type that a provenance says is stored."""
     wanted = np.dtype(provenance.storage)
     return X if X.dtype == wanted else X.astype(wanted)

@@ -206,6 +206,7 @@ def fit(
                 **trained.learned.details,
                 "val_is_test": promoted is not None,
                 "alike": alike,
+                **({} if held.corrected is None else {"labels": held.corrected.to_dict()}),
             },
         ),
         arrays=head.to_arrays(),

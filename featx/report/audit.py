@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from tabulate import tabulate
 
 from featx.auditing.audit import Audit
 from featx.auditing.findings import COLUMNS, KINDS, Finding
-from featx.config import LAST_LAYER
+from featx.config import ANSWERS, LAST_LAYER, PAGE_BYTES
 from featx.drawing.charts import FONT
-from featx.report.gallery import embed_pictures
-from featx.report.page import clean_values, load_environment
-from featx.storage.files import write_text
-from featx.text import format_interval, format_score, format_seconds, printable
+from featx.features.corrections import CORRECTION_COLUMNS, CORRECTIONS_NAME, Corrections
+from featx.report.gallery import LARGE, embed_jpeg, iterate_thumbnails
+from featx.report.page import clean_values, hash_script, load_environment, load_script
+from featx.storage.files import check_own_folder, hash_json, write_text
+from featx.text import as_text, format_interval, format_score, format_seconds, printable
 
 _NAMED = 10  # findings of a kind in the text
 _SHOWN = 60  # of a kind with pictures on the page
+_SPARED = ("leak", "copy")  # of which one picture is enough
+_UNASKED = ("unseen", "skipped")  # of which there is nothing to look at
+_MARK = "featx-audit.txt"  # in the folder of a large page's pictures
 _PAIRS = ("leak", "divided", "conflict", "copy", "unconfirmed", "relative")
 PAGE_START = "<!-- featx audit -->"  # the page's first line: what may be written over
 
@@ -30,7 +37,9 @@ def render_audit(audit: Audit) -> str:
         [[kind, n, KINDS[kind]] for kind, n in audit.counts.items()],
         ["kind", "found", "what"], disable_numparse=True, colalign=("left", "right", "left"),
     )  # fmt: skip
-    lines = [say_head(audit), "", table, "", *say_leak(audit), *say_classes(audit), *audit.notes]
+    corrected = audit.features.corrected
+    lines = [say_head(audit), *(corrected.notes[:1] if corrected else ()), "", table, ""]
+    lines += [*say_leak(audit), *say_classes(audit), *audit.notes]
     for kind, found in _by_kind(audit):
         rows = [
             [
@@ -100,21 +109,113 @@ def list_rows(audit: Audit) -> Iterator[list[Any]]:
         yield ["" if values[name] is None else values[name] for name in COLUMNS]
 
 
-def write_audit_page(audit: Audit, path: Path) -> Path:
-    """Write the audit as one HTML page that needs no network and runs no script."""
-    shown = [one for _, found in _by_kind(audit) for one in found[:_SHOWN]]
-    names = [name for one in shown for name in (one.path, one.other) if name]
-    pictures = (
-        embed_pictures(audit.root, names, (), audit.features.provenance.colours)
-        if audit.root
-        else {}
-    )
-    write_text(path, render_audit_page(audit, pictures))
+def write_audit_page(
+    audit: Audit, path: Path, corrections: Corrections | None = None, most: int = PAGE_BYTES
+) -> Path:
+    """Write the audit as an HTML page that needs no network, on which findings are answered, too.
+
+    Parameters
+    ----------
+    audit : Audit
+    path : Path
+        Where it would be larger than `most`, its pictures lie in the folder beside it that
+        `pictures_folder` says.
+    corrections : Corrections, optional
+        Earlier answers, which the page goes on with.
+    most : int
+        Bytes.
+
+    Raises
+    ------
+    OutputExistsError
+        That folder holds something else.
+    """
+    pictures = {} if audit.root is None else _place_pictures(audit, audit.root, path, most)
+    write_text(path, as_text(render_audit_page(audit, pictures, corrections)))
     return path
 
 
-def render_audit_page(audit: Audit, pictures: dict[str, str]) -> str:
-    """The page's text; pictures are data: URIs by path."""
+def pictures_folder(page: Path) -> Path:
+    """Where the pictures of a large page lie."""
+    return page.with_name(f"{page.stem}-pictures")
+
+
+def _place_pictures(audit: Audit, root: Path, page: Path, most: int) -> dict[str, str]:
+    """Small pictures by path: data: URIs, or where these are too large, addresses of files."""
+    shown = Counter(
+        name
+        for _, found in _by_kind(audit)
+        for one in found[:_SHOWN]
+        for name in (one.path, one.other)
+    )
+    names = [name for one in audit.findings for name in (one.path, one.other) if name]
+    folder, held, size = pictures_folder(page), dict[str, bytes](), 0
+    placed: dict[str, str] = {}
+
+    def put(name: str, jpeg: bytes) -> None:
+        file = f"{hashlib.sha256(name.encode('utf-8', 'surrogateescape')).hexdigest()[:24]}.jpg"
+        (folder / file).write_bytes(jpeg)
+        placed[name] = f"{quote(folder.name)}/{file}"
+
+    colours = audit.features.provenance.colours
+    for name, jpeg in iterate_thumbnails(root, dict.fromkeys(names, LARGE), colours):
+        held[name] = jpeg
+        size += 4 * len(jpeg) // 3 * (1 + shown[name])
+        if size > most:
+            if not placed:
+                check_own_folder(folder, _MARK)
+                folder.mkdir(parents=True, exist_ok=True)
+                (folder / _MARK).write_text(f"Pictures of {page.name}, written by featx audit.\n")
+            for one in held.items():
+                put(*one)
+            held.clear()
+    return placed | {name: embed_jpeg(jpeg) for name, jpeg in held.items()}
+
+
+def describe_review(
+    audit: Audit, pictures: Mapping[str, str], corrections: Corrections | None = None
+) -> dict[str, Any] | None:
+    """What the page's script asks about, as JSON values; None where there is nothing to ask."""
+    features = audit.features
+    row_of = {path: row for row, path in enumerate(features.paths.tolist())}
+    asked = [one for one in audit.findings if one.path in row_of and one.kind not in _UNASKED]
+    if not asked:
+        return None
+    place: dict[str, int] = {}
+    for name in (name for one in asked for name in (one.path, one.other) if name):
+        place.setdefault(name, len(place))
+
+    def describe(path: str) -> list[str]:
+        row = row_of[path]
+        label = features.classes[k] if (k := features.targets[row]) >= 0 else ""
+        split = str(features.splits[row])
+        return [str(features.hashes[row]), path, split, label, pictures.get(path, "")]
+
+    def ask(one: Finding) -> list[Any]:
+        offer = "leave out" if one.kind in _SPARED else "is" if one.suggested else ""
+        score = "" if one.score is None else f" (score {one.score:.3g})"
+        other = place.get(one.other, -1)
+        return [one.kind, place[one.path], other, offer, one.suggested, one.detail + score]
+
+    kinds = {one.kind for one in asked}
+    of = hash_json([features.fingerprint, [[one.kind, one.path, one.other] for one in asked]])
+    return {
+        "key": f"featx-review-{of[:32]}",
+        "saves": CORRECTIONS_NAME,
+        "columns": list(CORRECTION_COLUMNS),
+        "answers": list(ANSWERS),
+        "kinds": {kind: what for kind, what in KINDS.items() if kind in kinds},
+        "classes": list(features.classes),
+        "images": [describe(path) for path in place],
+        "items": [ask(one) for one in asked],
+        "earlier": [one.to_row() for one in corrections.rows] if corrections else [],
+    }
+
+
+def render_audit_page(
+    audit: Audit, pictures: Mapping[str, str], corrections: Corrections | None = None
+) -> str:
+    """The page's text; pictures are data: URIs, or addresses of files beside it, by path."""
 
     def show(one: Finding) -> dict[str, Any]:
         found = dataclasses.asdict(one)
@@ -122,11 +223,11 @@ def render_audit_page(audit: Audit, pictures: dict[str, str]) -> str:
             **found, "picture": pictures.get(one.path), "other_picture": pictures.get(one.other)
         }  # fmt: skip
 
-    made = audit.features.provenance
+    made, corrected = audit.features.provenance, audit.features.corrected
     values = {
         "dataset": audit.features.dataset,
         "lead": [*say_leak(audit), *say_classes(audit)],
-        "notes": list(audit.notes),
+        "notes": [*(corrected.notes if corrected else ()), *audit.notes],
         "facts": [
             ("Images", f"{len(audit.features.targets):,}"),
             ("Pictures looked at", f"{audit.looked:,}"),
@@ -157,12 +258,22 @@ def render_audit_page(audit: Audit, pictures: dict[str, str]) -> str:
         else [],
         "splits": [split or "no split" for split in audit.classes],
     }
-    policy = (
-        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; "
-        "form-action 'none'"
-    )
+    review = describe_review(audit, pictures, corrections)
+    script = load_script("review.js")
+    beside = any(not source.startswith("data:") for source in pictures.values())
+    rules = [
+        "default-src 'none'",
+        "img-src data:" + " 'self' file:" * beside,
+        "style-src 'unsafe-inline'",
+        *([] if review is None else [f"script-src {hash_script(script)}"]),
+        "base-uri 'none'",
+        "form-action 'none'",
+    ]
     template = load_environment().get_template("audit.html")
-    page = template.render(policy=policy, font=FONT, **clean_values(values))
+    page = template.render(
+        policy="; ".join(rules), font=FONT, review=review, script=script, saves=CORRECTIONS_NAME,
+        answers=ANSWERS, **clean_values(values),
+    )  # fmt: skip
     return f"{PAGE_START}\n{page.lstrip()}"
 
 

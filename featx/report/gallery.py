@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,13 @@ from featx.features.content import Features
 from featx.features.nearest import find_nearest
 from featx.machine import count_cores
 from featx.storage.blocks import Blocks
+from featx.storage.rows import iterate_slices
 
 _EXAMPLES = 12
 _MISTAKES = 12
 _MAPPED = 600  # images of the map: more are neither legible nor light
-_LARGE, _SMALL = 320, 112  # pixels of a picture's long side
+_TOGETHER = 512  # pictures that are in memory at once
+LARGE, SMALL = 320, 112  # pixels of a picture's long side
 
 
 def show_predictions(comparison: Comparison, candidate: Candidate) -> dict[str, Any]:
@@ -122,27 +124,44 @@ def embed_pictures(
 
     `colours` is what their features' provenance says of how pixels are read.
     """
-    reading = read_colours(colours)
-    sizes = dict.fromkeys(small, _SMALL) | dict.fromkeys(large, _LARGE)
+    sizes = dict.fromkeys(small, SMALL) | dict.fromkeys(large, LARGE)
+    return {path: embed_jpeg(jpeg) for path, jpeg in iterate_thumbnails(root, sizes, colours)}
 
-    def embed(path: str, size: int) -> tuple[str, str | None]:
+
+def iterate_thumbnails(
+    root: Path, sizes: Mapping[str, int], colours: str
+) -> Iterator[tuple[str, bytes]]:
+    """Small JPEGs of images, by path, as they come; see `embed_pictures`.
+
+    `sizes` are the pixels of each one's long side.
+    """
+    reading = read_colours(colours)
+
+    def shrink(path: str, size: int) -> tuple[str, bytes]:
         try:
             image = open_rgb(root / path, reading=reading)
         except ImageError:
-            return path, None
+            return path, b""
         return path, _encode(image, size)
 
-    done = joblib.Parallel(n_jobs=count_cores(), prefer="threads", batch_size=16)(
-        joblib.delayed(embed)(path, size) for path, size in sizes.items()
-    )
-    return {path: uri for path, uri in done if uri is not None}
+    work = joblib.Parallel(n_jobs=count_cores(), prefer="threads", batch_size=16)
+    todo = list(sizes.items())
+    for some in iterate_slices(len(todo), _TOGETHER):
+        yield from (
+            one for one in work(joblib.delayed(shrink)(*one) for one in todo[some]) if one[1]
+        )
 
 
-def _encode(image: Image.Image, size: int) -> str:
+def embed_jpeg(jpeg: bytes) -> str:
+    """A JPEG as a data: URI."""
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii")
+
+
+def _encode(image: Image.Image, size: int) -> bytes:
     small = ImageOps.contain(image, (size, size))
     buffer = io.BytesIO()
     small.save(buffer, "JPEG", quality=72, optimize=True)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    return buffer.getvalue()
 
 
 _FEW = 12  # images, below which neighbourhoods mean nothing

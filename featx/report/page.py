@@ -70,7 +70,7 @@ def render_page(
             raise ValueError(f"the picture of {path!r} is no data: URI of an image")
     facts = clean_values(_add_pictures(results, pictures, maps))
     library = load_library()
-    script = (_TEMPLATES / "report.js").read_text("utf-8")
+    script = load_script("report.js")
     template = load_environment().get_template("report.html")
     page = template.render(
         results=facts,
@@ -109,6 +109,11 @@ def load_library() -> str:
     if re.search(r"</script|<!--|\r", library, re.IGNORECASE):
         raise ValueError("Vega's script cannot stand in a page")
     return library
+
+
+def load_script(name: str) -> str:
+    """A script of the pages' own."""
+    return (_TEMPLATES / name).read_text("utf-8")
 
 
 def hash_script(text: str) -> str:

@@ -18,7 +18,7 @@ _USUAL: dict[str, Any] = {
     "learning_curves": True, "strangers": True, "cv": None, "cv_baselines": False,
     "decode": "exact", "backbone": BACKBONE, "weights": "auto", "learning_rate": "auto",
     "engine": "auto", "precision": "fp32", "seed": 0, "prevalence": None, "group": None,
-    "choose_on": "folds", "refit": True, "layers": LAST_LAYER,
+    "labels": None, "choose_on": "folds", "refit": True, "layers": LAST_LAYER,
     "depth": "auto", "range": None, "channels": None, "profiles": "srgb",
 }  # fmt: skip
 

@@ -14,6 +14,7 @@ from featx.config import CLASSIFIERS, SPLITS
 from featx.heads.kind import find_kind
 from featx.report.choices import say_layers, say_rates
 from featx.report.folds import say_few
+from featx.report.verdict import say_relabelled
 from featx.text import format_interval, format_score, format_seconds, printable
 
 _LOWEST = 3  # classes that are named
@@ -107,6 +108,7 @@ def list_notes(comparison: Comparison) -> list[str]:
             f"The network was trained on ImageNet's own images of classes of these names: {names}; "
             "others may be in ImageNet under other names."
         )
+    lines += say_relabelled(comparison)
     lines += say_rates(candidates)
     lines += say_layers(comparison)
     if options["protocol"] == "paper":

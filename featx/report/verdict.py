@@ -7,7 +7,13 @@ from collections.abc import Sequence
 from featx.comparison.candidates import Candidate, Pair
 from featx.comparison.result import Comparison
 from featx.config import MARGIN, POWER, SIGNIFICANT
-from featx.text import format_difference, format_points, format_score, format_seconds
+from featx.text import (
+    format_difference,
+    format_points,
+    format_score,
+    format_seconds,
+    printable,
+)
 
 _FEW_VAL = 100  # images, below which val is said to be small
 
@@ -38,6 +44,28 @@ def say_difference(pair: Pair, margin: float = MARGIN) -> str:
     }
     difference = format_difference(pair.difference, pair.ci95)
     return f"{pair.a} minus {pair.b}: {difference}, {said[pair.judgement]}"
+
+
+def say_relabelled(comparison: Comparison) -> list[str]:
+    """What corrections of labels did: to the labels, and to each head."""
+    corrected = comparison.features.corrected
+    if corrected is None:
+        return []
+    named = {candidate.name: candidate for candidate in comparison.candidates}
+    lines = [
+        printable(f"{note[0].upper()}{note[1:]}.").replace("..", ".") for note in corrected.notes
+    ]
+    for pair in comparison.relabelled:
+        test = named[pair.a].outcome.scores["test"]
+        before = test.correct - pair.only_a + pair.only_b
+        lines.append(
+            f"On the corrected test labels {pair.a} is right on "
+            f"{format_score(test.correct, test.total)}, and {pair.b} on "
+            f"{format_score(before, test.total)}: {say_pair(pair, test.total)}"
+        )
+    if comparison.relabelled and any(c.kind == "finetuned" for c in comparison.candidates):
+        lines.append("Fine-tuned networks were trained on the corrected labels alone.")
+    return lines
 
 
 def say_verdict(comparison: Comparison) -> list[str]:

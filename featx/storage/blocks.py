@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from featx import config
 from featx.arrays import Labels, Matrix
-from featx.storage.rows import StoredRows, iterate_slices
+from featx.storage.rows import Picked, StoredRows, iterate_slices
 
 
 @dataclass(frozen=True)
@@ -23,11 +23,11 @@ class Beside:
 
     Attributes
     ----------
-    parts : tuple of (StoredRows or ndarray, ndarray of int64)
+    parts : tuple of (StoredRows, Picked or ndarray, ndarray of int64)
         Of as many rows each, with which of its columns are taken.
     """
 
-    parts: tuple[tuple[npt.NDArray[np.float32] | StoredRows, Labels], ...]
+    parts: tuple[tuple[npt.NDArray[np.float32] | StoredRows | Picked, Labels], ...]
 
     def __len__(self) -> int:
         return len(self.parts[0][0])
@@ -43,7 +43,7 @@ class Beside:
         )
 
 
-RowSource = npt.NDArray[np.float32] | StoredRows | Beside
+RowSource = npt.NDArray[np.float32] | StoredRows | Picked | Beside
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Blocks:
 
     Attributes
     ----------
-    sources : tuple of StoredRows, Beside or ndarray
+    sources : tuple of StoredRows, Picked, Beside or ndarray
         Their rows are counted through, one source after the other.
     rows : ndarray of shape (n_samples,), int64
         Which of them, in which order.

@@ -162,6 +162,45 @@ class StoredRows:
                 yield found.astype(self.dtype, copy=False)
 
 
+@dataclass(frozen=True)
+class Picked:
+    """Some rows of an array in a file, in any order, read when they are asked for.
+
+    Attributes
+    ----------
+    source : StoredRows
+    rows : ndarray of shape (n_samples,), int64
+    """
+
+    source: StoredRows
+    rows: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """That of the source, with as many rows as are picked."""
+        return len(self.rows), *self.source.shape[1:]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The source's."""
+        return self.source.dtype
+
+    def astype(self, dtype: npt.DTypeLike) -> Picked:
+        """The same rows, given as another type."""
+        return Picked(self.source.astype(dtype), self.rows)
+
+    def __getitem__(self, key: Any) -> npt.NDArray[Any]:
+        return self.source[self.rows[key]]
+
+    def __array__(
+        self, dtype: npt.DTypeLike | None = None, copy: bool | None = None
+    ) -> npt.NDArray[Any]:
+        return self.source[self.rows].astype(dtype or self.dtype, copy=False)
+
+
 def _ask_ahead(
     handle: int, row_bytes: int, offset: int, ranges: Sequence[tuple[int, int]]
 ) -> Iterator[None]:

@@ -1,4 +1,5 @@
 import csv
+import hashlib
 import html
 import json
 import shutil
@@ -46,8 +47,9 @@ def test_what_was_planted_is_found(run, audited, photos, tmp_path):
     text = html.unescape(page.read_text("utf-8"))
     assert text.startswith("<!-- featx audit -->\n<!DOCTYPE html>")
     assert "data:image/jpeg;base64," in text
-    assert "<script" not in text
-    assert "default-src 'none'; img-src data:; style-src 'unsafe-inline'" in text
+    assert (
+        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-" in text
+    )
     again = run("audit", audited, "--root", photos, "--csv", table, "--report", page, "-q")
     assert again.exit_code == 0, again.stderr
     assert again.stdout.endswith(f"written: {table}, {page}\n")
@@ -107,5 +109,27 @@ def test_names_are_no_html(run, photos, stored, tmp_path):
     run("extract", photos, "--split", "first:4,2", "-o", tmp_path / "F.h5", "-q")
     page = tmp_path / "F.html"
     assert run("audit", tmp_path / "F.h5", "--root", photos, "--report", page).exit_code == 0
-    assert "<script" not in page.read_text("utf-8")
+    assert "<script>alert" not in page.read_text("utf-8")
     assert "&lt;script&gt;alert(1)&lt;" in page.read_text("utf-8")
+
+
+def test_labels_are_corrected_and_nothing_is_changed(run, audited, photos, tmp_path):
+    before = audited.read_bytes()
+    told = json.loads(run("audit", audited, "--root", photos, "--json").stdout)
+    assert told["labels"] is None
+    conflict = next(one for one in told["findings"] if one["kind"] == "conflict")
+    digest = hashlib.sha256((photos / conflict["path"]).read_bytes()).hexdigest()
+    table, page = tmp_path / "corrections.csv", tmp_path / "F.html"
+    table.write_text(f"\ufeffsha256;was;answer;label\n{digest};;is;sea\n", "utf-8")
+    words = ("audit", audited, "--root", photos, "--labels", table, "--report", page)
+    values = json.loads(run(*words, "--json").stdout)
+    assert values["labels"]["changed"] == 1
+    assert values["labels"]["sha256"] == hashlib.sha256(table.read_bytes()).hexdigest()
+    assert values["counts"]["conflict"] == told["counts"]["conflict"] - 1
+    assert audited.read_bytes() == before
+    assert "Labels corrected by corrections.csv: 1 changed" in run(*words).stdout
+    assert digest in page.read_text("utf-8")
+    table.write_text("sha256,label\n" + "0" * 64 + ",sea\n")
+    done = run(*words)
+    assert done.exit_code == 1
+    assert done.stderr.startswith(f"Error: {table}: none of its 1 contents (sha256) is among")

@@ -3,6 +3,9 @@ import re
 
 import pytest
 
+from featx.features.file import read_features
+from featx.training.model import read_model
+
 
 @pytest.fixture
 def features(feature_file):
@@ -129,3 +132,21 @@ def test_layers_that_are_read_are_said(run, feature_file):
         f"keeps max): featx extract DATA -o {wide} --layers all adds what is missing; the network "
         "runs again, the rest is kept\n"
     )
+
+
+def test_corrected_labels_are_named_and_change_no_file(run, feature_file, tmp_path):
+    features = feature_file("first:4,2")
+    before = features.read_bytes()
+    plain = json.loads(run("fit", features, "--clf", "centroid", "--json").stdout)
+    held = read_features(features)
+    table = tmp_path / "corrections.csv"
+    table.write_text(f"sha256,answer,label\n{held.hashes[0]},is,dog\n{held.hashes[1]},leave out,\n")
+    words = ("fit", features, "--clf", "centroid", "--labels", table)
+    values = json.loads(run(*words, "--json").stdout)
+    assert "labels" not in plain
+    assert (values["labels"]["changed"], values["labels"]["left_out"]) == (1, 1)
+    assert values["labels"]["file"] == str(table)
+    assert values["counts"]["train"]["total"] == plain["counts"]["train"]["total"] - 1
+    assert read_model(values["model"]).outcome.details["labels"] == values["labels"]
+    assert "Labels corrected by corrections.csv: 1 changed, 1 left out" in run(*words).stdout
+    assert features.read_bytes() == before

@@ -1,6 +1,7 @@
 """Every `featx …` line of README and docs is one that the real command line takes, and is run."""
 
 import csv
+import hashlib
 import re
 import shutil
 from pathlib import Path
@@ -114,6 +115,8 @@ def desk(photos, stored, monkeypatch):
     for i in range(4):
         draw_photo(folder / "growing" / "unlabelled" / f"{i}.jpg", i % 3, 50 + i)
         draw_photo(folder / "waiting" / f"{i}.jpg", i % 3, 60 + i)
+    digest = hashlib.sha256((folder / "photos" / "cat" / "00.jpg").read_bytes()).hexdigest()
+    (folder / "corrections.csv").write_text(f"sha256,label\n{digest},dog\n")
     (folder / "field.csv").write_text("class,share\ncat,0.1\ndog,0.2\nowl,0.7\n")
     with (folder / "images.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)

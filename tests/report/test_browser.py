@@ -1,26 +1,19 @@
 """The report page in a real browser, where there is one."""
 
 import re
-from pathlib import Path
 
 import pytest
+from browsing import DRAWN
 from made_results import HOSTILE, make_hostile, make_least, make_picture, make_results
 
 from featx.report.page import render_page
 
 pytestmark = pytest.mark.slow
 
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-    "--disable-background-networking", "--disable-component-update",
-]  # fmt: skip
 SECTIONS = [
     "candidates", "pairs", "epochs", "learning", "examples", "classes", "reliability", "map",
     "cost", "provenance",
 ]  # fmt: skip
-DRAWN = """() => [...document.querySelectorAll(".chart")].every(
-    (box) => box.closest("[hidden]") || ["drawn", "failed"].includes(box.dataset.state))"""
 
 
 @pytest.fixture(scope="module")
@@ -31,55 +24,6 @@ def full():
 @pytest.fixture(scope="module")
 def hostile():
     return render_page(*make_hostile())
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if not CHROMIUM.exists():
-        pytest.skip(f"no {CHROMIUM}")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def show(chromium, tmp_path):
-    """Open a page from disk; at the end nothing may have been said, asked or fetched."""
-    wrong, contexts = [], []
-
-    def open_page(html, width=1280, **options):
-        path = tmp_path / "report.html"
-        path.write_text(html, encoding="utf-8")
-        context = chromium.new_context(viewport={"width": width, "height": 900}, **options)
-        contexts.append(context)
-        context.add_init_script(
-            "addEventListener('securitypolicyviolation',"
-            " (e) => console.error('policy', e.violatedDirective, e.blockedURI));"
-        )
-        page = context.new_page()
-        page.on("console", lambda said: wrong.append(f"{said.type}: {said.text}"))
-        page.on("pageerror", lambda error: wrong.append(f"error: {error}"))
-        page.on("dialog", lambda dialog: (wrong.append("a dialog"), dialog.dismiss()))
-        page.on(
-            "request",
-            lambda request: (
-                wrong.append(request.url)
-                if request.url != path.as_uri() and not request.url.startswith("data:")
-                else None
-            ),
-        )
-        page.goto(path.as_uri())
-        if options.get("java_script_enabled", True):
-            page.wait_for_function(DRAWN)
-        return page
-
-    open_page.wrong = wrong
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert wrong == []
 
 
 def test_every_section_and_every_chart_is_there(show, full):

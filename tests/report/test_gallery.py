@@ -1,10 +1,14 @@
+import base64
+import io
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from made_features import make_features
+from PIL import Image
+from shared import draw_photo
 
-from featx.report.gallery import show_predictions
+from featx.report.gallery import embed_pictures, iterate_thumbnails, show_predictions
 
 
 @pytest.fixture
@@ -45,3 +49,26 @@ def test_beside_a_mistake_are_the_nearest_train_images(said):
         assert [near["cosine"] for near in one["nearest"]] == pytest.approx(
             np.sort(cosines)[:-4:-1].tolist(), abs=1e-6
         )
+
+
+def test_thumbnails_have_a_long_side_and_are_named(tmp_path):
+    draw_photo(tmp_path / "a.png", 0, 0, size=(90, 60))
+    (tmp_path / "b.jpg").write_bytes(b"no image")
+    found = dict(iterate_thumbnails(tmp_path, {"a.png": 30, "b.jpg": 30, "gone.jpg": 30}, "rgb"))
+    assert found.keys() == {"a.png"}
+    assert Image.open(io.BytesIO(found["a.png"])).size == (30, 20)
+
+
+def test_pictures_are_jpegs_in_the_page(tmp_path):
+    draw_photo(tmp_path / "a.png", 0, 0, size=(900, 600))
+    draw_photo(tmp_path / "b.png", 1, 0, size=(600, 900))
+    found = embed_pictures(tmp_path, ["a.png"], ["b.png"], "rgb")
+
+    def measure(uri):
+        head, _, data = uri.partition(",")
+        assert head == "data:image/jpeg;base64"
+        return Image.open(io.BytesIO(base64.b64decode(data))).size
+
+    assert {name: measure(uri) for name, uri in found.items()} == {
+        "a.png": (320, 213), "b.png": (75, 112)
+    }  # fmt: skip
