@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from featx.config import SAID_COVERAGE, SAID_RATE
+from featx.novelty.detector import find_floor
 from featx.novelty.measures import NoveltyScores, Refusals, SetScores
 from featx.text import format_interval, format_score, printable
 from featx.training.metrics import Score
@@ -37,13 +38,10 @@ def say_strangers(found: NoveltyScores) -> list[str]:
     if found.lacking:
         return [f"{found.candidate} knows no strangers: {printable(found.lacking)}."]
     said = [_say_areas(found)]
-    said += [_say_refusals(one) for one in found.refusals if one.rate == SAID_RATE]
-    said += [_say_sets(one) for one in found.sets if one.coverage == SAID_COVERAGE]
-    if not found.refusals or not found.sets:
-        said.append(
-            f"{found.details['images']} images that it was not fitted on are too few to say more."
-        )
-    return said
+    refused = [_say_refusals(one) for one in found.refusals if one.rate == SAID_RATE]
+    sets = [_say_sets(one) for one in found.sets if one.coverage == SAID_COVERAGE]
+    said += refused or [_say_few(found, f"--unknown {SAID_RATE:g}", SAID_RATE)]
+    return said + (sets or [_say_few(found, f"--sets {SAID_COVERAGE:g}", 1 - SAID_COVERAGE)])
 
 
 def _say_areas(found: NoveltyScores) -> str:
@@ -54,6 +52,13 @@ def _say_areas(found: NoveltyScores) -> str:
     return (
         f"{found.candidate}, strangers: {told['score']}, {why}; calibrated on {told['images']} "
         "images that it was not fitted on."
+    )
+
+
+def _say_few(found: NoveltyScores, asked: str, rate: float) -> str:
+    return (
+        f"{asked} needs {find_floor(rate)} or more images that {found.candidate} was not fitted "
+        f"on, and it was calibrated on {found.details['images']}."
     )
 
 

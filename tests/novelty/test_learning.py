@@ -138,6 +138,16 @@ def test_a_head_keeps_them_in_its_file_and_is_the_same_head(clf, provenance, tmp
     assert ((p > 0) & (p <= 1)).all()
 
 
+def test_views_are_learned_from_and_never_judged(provenance):
+    features = make_features(provenance, dim=12)
+    view = replace(features, X=features.X + np.float32(0.1))
+    model = fit(features, "centroid", views=[view])
+    found = learn_strangers(model, features, views=[view])
+    assert found.outcome.details["strangers"]["images"] == 24
+    plain = learn_strangers(fit(features, "centroid"), features)
+    assert (load_detector(found).held != load_detector(plain).held).all()
+
+
 @pytest.mark.parametrize("layers", ["layer2:max", "auto"])
 def test_they_are_learned_of_the_layers_that_a_head_reads(layers, provenance):
     features = add_layers(make_features(provenance, dim=512), [("layer2", "max")])

@@ -31,7 +31,7 @@ def test_what_test_says():
         "--sets 0.9: 91.2 % (258/283) of the sets hold the true class (87.3 to 94.0), 1.02 classes "
         "on average; 7 classes have a limit of their own, from 99 calibration images on."
     )
-    (shared,) = say_strangers(replace(found, refusals=(), sets=(replace(SETS, own=0),)))[1:-1]
+    *_, shared = say_strangers(replace(found, sets=(replace(SETS, own=0),)))
     assert shared.endswith("all classes share one limit, as none has 99 calibration images.")
     assert list_refusals([REFUSED.to_dict()]) == [
         ("0.05", "4.9 % (14/283), 3.0 to 8.1", "98.1 % (264/269), 95.7 to 99.2")
@@ -49,7 +49,9 @@ def test_what_there_is_not_is_said():
     assert say_strangers(network) == [
         "fc, strangers: probability, as it leaves no class out; calibrated on 6 images that it was "
         "not fitted on.",
-        "6 images that it was not fitted on are too few to say more.",
+        "--unknown 0.05 needs 19 or more images that fc was not fitted on, and it was calibrated "
+        "on 6.",
+        "--sets 0.9 needs 9 or more images that fc was not fitted on, and it was calibrated on 6.",
     ]
     two = NoveltyScores(
         "svm", details={"score": "probability", "images": 90, "classes": 0, "auroc": {}},
