@@ -13,6 +13,7 @@ from featx.text import printable
 
 from .options import (
     common_options,
+    decode_processes_option,
     device_options,
     extract_options,
     features_output_option,
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
 
 # What a plan does not decide, and a machine that computes a shard of it does.
 _OF_A_SHARD = {
-    "plan", "shard", "root", "weights", "device", "num_workers", "lock", "max_skipped",
-    "as_json", "verbose", "quiet",
+    "plan", "shard", "root", "weights", "device", "num_workers",
+    "decode_processes", "lock", "max_skipped", "as_json", "verbose", "quiet",
 }  # fmt: skip
 
 _GIVEN = (ParameterSource.COMMANDLINE, ParameterSource.DEFAULT_MAP)
@@ -93,6 +94,7 @@ def _check_shard(ctx: click.Context, param: click.Parameter, value: str | None) 
 @layers_option
 @storage_option
 @device_options
+@decode_processes_option
 @overwrite_option
 @common_options
 @click.pass_context

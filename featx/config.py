@@ -33,9 +33,9 @@ SCALINGS = ("none", "standard", "l2", "center-l2")
 SCALES = (*SCALINGS, "auto")  # auto: what chooses the value chooses the scaling, too
 CHOOSE_ON = ("folds", "val")
 CLASS_WEIGHTS = ("none", "balanced")
-DEVICES = ("auto", "cpu", "cuda")
+DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
 ENGINES = ("auto", "torch", "openvino")
-PRECISIONS = ("fp32", "bf16", "fp16", "auto")
+PRECISIONS = ("fp32", "tf32", "bf16", "fp16", "auto")
 STORAGES = ("float32", "float16")
 DECODES = ("exact", "fast")
 LAYERS = ("layer1", "layer2", "layer3", "layer4")  # a ResNet's stages
@@ -57,6 +57,8 @@ ANSWERS = ("right", "is", "unsure", "leave out")
 # equally fast (docs/benchmarks.md), fewer waste less.
 BATCH_SIZE = 16
 CUDA_BATCH_SIZE = 128
+# What processes that decode must save to be started, in seconds: some three are their imports.
+PROCESSES_SECONDS = 5.0
 MAX_BATCH_SIZE = 1 << 16  # 39 GB of pixels: no forward pass is larger
 EPOCHS = 15  # the paper's
 TRAIN_BATCH_SIZE = 32

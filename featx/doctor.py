@@ -26,8 +26,8 @@ from featx.features.cache import find_cache_dir
 from featx.features.housekeeping import list_cache
 from featx.machine import describe_machine, has_openvino, measure_memory
 from featx.network.catalogue import find_weights_dir, list_stored
-from featx.network.engine import Engine, TorchEngine
-from featx.network.engine_choice import AGREEMENT, compare_rows, try_bf16
+from featx.network.engine import Engine
+from featx.network.engine_choice import AGREEMENT, compare_rows, make_engine, try_faster
 from featx.network.openvino_engine import OpenVinoEngine
 from featx.network.weights import Weights
 from featx.storage.files import existing_folder
@@ -80,7 +80,7 @@ def examine(
     ----------
     cache_dir : path, optional
         None: FEATX_CACHE, else ./cache.
-    device : {"auto", "cpu", "cuda"}
+    device : {"auto", "cpu", "cuda", "mps", "xpu"}
     batch_size : int, optional
     quick : bool
         Run no network: nothing is said of engines, precision and threads.
@@ -113,14 +113,20 @@ def examine(
     if quick:
         return
     weights = _random_weights()
-    engine = TorchEngine(weights, device, batch_size or BATCH_SIZE)
-    side = TORCHVISION_V1.crop
+    side, size = TORCHVISION_V1.crop, batch_size or BATCH_SIZE
+    engine = make_engine(
+        weights,
+        lambda most: _random_pixels(most, side),
+        engine="torch",
+        device=device,
+        batch_size=size,
+    )
     yield _examine_rows(engine, side)
     fastest: Engine = engine
     if engine.device == "cpu" and has_openvino():
         found, fastest = _examine_openvino(weights, engine, side)
         yield found
-    _, why = try_bf16(weights, fastest, lambda _: _random_pixels(fastest, side))
+    _, why = try_faster(weights, fastest, lambda most: _random_pixels(most, side))
     yield Check("precision", None, f"of --precision auto: {why}")
     threads = torch.get_num_threads()
     yield Check(
@@ -145,7 +151,7 @@ def probe_rows(engine: Engine, side: int) -> tuple[str, ...]:
     side : int
         Of the square images, in pixels.
     """
-    pixels = _random_pixels(engine, side)
+    pixels = _random_pixels(engine.batch_size, side)
     features = engine.run(pixels)
     turned = np.roll(np.arange(len(pixels)), len(pixels) // 2 + 1)
     moved = []
@@ -160,7 +166,7 @@ def probe_rows(engine: Engine, side: int) -> tuple[str, ...]:
 
 def depends_on_threads(engine: Engine, side: int) -> bool:
     """Whether features are other bits with a single thread; parameters as for `probe_rows`."""
-    pixels = _random_pixels(engine, side)
+    pixels = _random_pixels(engine.batch_size, side)
     features = engine.run(pixels)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -170,9 +176,8 @@ def depends_on_threads(engine: Engine, side: int) -> bool:
         torch.set_num_threads(threads)
 
 
-def _random_pixels(engine: Engine, side: int) -> npt.NDArray[np.uint8]:
-    shape = (engine.batch_size, side, side, 3)
-    return np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+def _random_pixels(n: int, side: int) -> npt.NDArray[np.uint8]:
+    return np.random.default_rng(0).integers(0, 256, (n, side, side, 3), np.uint8)
 
 
 def _examine_weights() -> Check:
@@ -216,7 +221,7 @@ def _examine_openvino(weights: Weights, exact: Engine, side: int) -> tuple[Check
     """
     try:
         engine = OpenVinoEngine(weights, exact.batch_size)
-        pixels = _random_pixels(exact, side)
+        pixels = _random_pixels(exact.batch_size, side)
         error, _ = compare_rows(engine.run(pixels), exact.run(pixels))
     except (DeviceError, RuntimeError) as problem:
         return Check("openvino", False, f"does not run here: {problem}"), exact

@@ -46,6 +46,10 @@ class ImageError(FeatxError, ValueError):
         self.reason = reason
         self.kind = kind
 
+    def __reduce__(self) -> tuple[type[ImageError], tuple[str, str, str]]:
+        """So that it travels between processes as it is."""
+        return type(self), (self.path, self.reason, self.kind)
+
 
 class WeightsError(FeatxError, RuntimeError):
     """Network parameters that cannot be had, or are not what their name promises."""

@@ -69,9 +69,12 @@ class Stages:
         try:
             yield
         finally:
-            now = time.perf_counter() - begun
-            with self._lock:
-                self.beside[name] = self.beside.get(name, 0.0) + now
+            self.add_beside(name, time.perf_counter() - begun)
+
+    def add_beside(self, name: str, seconds: float) -> None:
+        """Count what another process did beside the run."""
+        with self._lock:
+            self.beside[name] = self.beside.get(name, 0.0) + seconds
 
     def wait(self, name: str, things: Iterable[T]) -> Iterator[T]:
         """The same things, with the time counted that each lets us wait."""

@@ -1,4 +1,4 @@
-"""Many images, decoded ahead in threads and given out in batches, in order."""
+"""Many images, decoded ahead in threads or processes and given out in batches, in order."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -19,6 +20,7 @@ from featx.data.dataset import HashedRows, Skipped
 from featx.data.images import load_image, open_rgb
 from featx.decoding.picture import Source, may_be_deep
 from featx.decoding.pixel_format import Reading, Seen
+from featx.decoding.processes import Decoders, Failures, Job
 from featx.errors import ImageError
 from featx.machine import count_cores
 from featx.timing import Meter
@@ -26,6 +28,9 @@ from featx.timing import Meter
 Item = TypeVar("Item", bound=np.generic)
 
 _LOOKED_AT = 256  # images at a time, of a pass that keeps nothing of them
+# Batches that processes and whoever asks for them share: two in the asker's hands, two ahead.
+SHARED_BATCHES = 4
+_MOST_AT_ONCE = 8  # images that a process is given: a message costs more than it says
 
 
 @dataclass(frozen=True)
@@ -124,6 +129,85 @@ def _decode_ahead(
             yield done, future.result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A batch that processes are at work on: its part of their memory, by first image a piece."""
+
+    slot: int
+    positions: list[int]
+    pieces: list[tuple[int, Future[Failures]]]
+
+
+def load_shared(
+    decoders: Decoders, jobs: Iterable[tuple[int, Job]], batch_size: int
+) -> Generator[Batch[np.uint8]]:
+    """Have processes decode ahead, straight into the batches that are given out: nothing is copied.
+
+    At most two batches are decoded ahead. A batch is of `batch_size` positions, those that fail
+    counted, and stays as it is until the second batch after it is asked for. What ends this before
+    the last batch ends the processes.
+
+    Parameters
+    ----------
+    decoders : Decoders
+        With places for SHARED_BATCHES batches.
+    jobs : iterable of (int, tuple)
+        Positions, in the order wanted, each with what the image is loaded by; taken as they are
+        needed, in the calling thread.
+    batch_size : int
+
+    Yields
+    ------
+    Batch
+
+    Raises
+    ------
+    ExtractionError
+        A process ended over an image.
+    """
+    at_once = min(_MOST_AT_ONCE, max(1, batch_size // (2 * len(decoders))))
+    free, held = deque(range(SHARED_BATCHES)), deque[int]()
+    ahead: deque[_Asked] = deque()
+    left = iter(jobs)
+    try:
+        while True:
+            while free and (some := list(islice(left, batch_size))):
+                slot = free.popleft()
+                told = [job for _, job in some]
+                pieces = [
+                    (i, decoders.submit(slot * batch_size + i, told[i : i + at_once]))
+                    for i in range(0, len(some), at_once)
+                ]
+                ahead.append(_Asked(slot, [position for position, _ in some], pieces))
+            if not ahead:
+                return
+            asked = ahead.popleft()
+            begin = asked.slot * batch_size
+            yield _take_shared(asked, decoders.places[begin : begin + len(asked.positions)])
+            held.append(asked.slot)
+            if len(held) > 1:
+                free.append(held.popleft())
+    except BaseException:  # GeneratorExit and Ctrl-C among them
+        decoders.close()
+        raise
+
+
+def _take_shared(asked: _Asked, pixels: npt.NDArray[np.uint8]) -> Batch[np.uint8]:
+    """A batch when it is there; what was decoded moves up to where something failed."""
+    positions = np.array(asked.positions, dtype=np.int64)
+    good = np.ones(len(positions), dtype=bool)
+    failures: list[tuple[int, ImageError]] = []
+    for first, piece in asked.pieces:
+        for i, error in piece.result():
+            good[first + i] = False
+            failures.append((asked.positions[first + i], error))
+    if failures:
+        kept = pixels[good]
+        pixels = pixels[: len(kept)]
+        pixels[:] = kept
+    return Batch(positions[good], pixels, tuple(failures))
 
 
 def decode_some(

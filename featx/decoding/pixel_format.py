@@ -26,11 +26,34 @@ _DIM_BITS = 2  # highest bits of the type that a picture leaves unused: cameras 
 
 
 class Seen:
-    """What reading has met that a user should know: how deep samples go, profiles that are none."""
+    """What reading has met that a user should know: how deep samples go, profiles that are none.
+
+    In another process it begins anew, and tells by `take` what is for `add` here.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self.deep = self.dim = self.brightest = self.highest = self.ignored = 0
+
+    def __reduce__(self) -> tuple[type[Seen], tuple[()]]:
+        return Seen, ()
+
+    def take(self) -> tuple[int, ...]:
+        """What was met so far; from here on it is counted anew."""
+        with self._lock:
+            taken = self.deep, self.dim, self.brightest, self.highest, self.ignored
+            self.deep = self.dim = self.brightest = self.highest = self.ignored = 0
+        return taken
+
+    def add(self, taken: tuple[int, ...]) -> None:
+        """Count what another one has met."""
+        deep, dim, brightest, highest, ignored = taken
+        with self._lock:
+            self.deep, self.dim, self.ignored = (
+                self.deep + deep, self.dim + dim, self.ignored + ignored,
+            )  # fmt: skip
+            self.brightest = max(self.brightest, brightest)
+            self.highest = max(self.highest, highest)
 
     def note_samples(self, brightest: int) -> None:
         """Count a picture of 16 bits, whose brightest sample is that."""

@@ -13,7 +13,6 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from featx.config import BATCH_SIZE, CUDA_BATCH_SIZE
 from featx.data.dataset import Leftovers, Skipped
 from featx.data.folders import describe_left_out
 from featx.data.images import load_image
@@ -25,7 +24,7 @@ from featx.errors import DatasetError, ImageError
 from featx.features.provenance import Choice, Provenance
 from featx.machine import count_cores
 from featx.network.engine import Engine, choose_device
-from featx.network.engine_choice import make_engine
+from featx.network.engine_choice import make_engine, usual_batch
 from featx.text import as_text
 from featx.timing import Meter
 
@@ -138,7 +137,7 @@ def stream_images(
     """
     preprocessing = network.weights.preprocessing
     place = choose_device(how.device).type
-    wanted = how.batch_size or (CUDA_BATCH_SIZE if place == "cuda" else BATCH_SIZE)
+    wanted = how.batch_size or usual_batch(place)
     choice = _choose(network, how)
     workers = count_cores() if how.num_workers is None else how.num_workers
 

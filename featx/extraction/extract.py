@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-
-from featx.config import BACKBONE, BACKBONES, LAST_LAYER, Preprocessing
+from featx.config import BACKBONE, BACKBONES, LAST_LAYER
 from featx.data.dataset import Dataset
 from featx.data.groups import choose_grouping
-from featx.data.images import load_image, read_decode
-from featx.data.inventory import Image, Inventory
+from featx.data.inventory import Inventory
 from featx.decoding.pixel_format import Seen, read_colours
 from featx.errors import DatasetError, ImageError
+from featx.extraction.feeding import make_decoding, open_feed
 from featx.extraction.parts import Part, estimate_parts, part_features, run_parts
 from featx.extraction.place import examine_place
 from featx.extraction.request import Lookup, Request, drop_held, look_up, note_index, reuse
@@ -83,6 +79,7 @@ def extract(
     layers: str = LAST_LAYER,
     batch_size: int | None = None,
     num_workers: int | None = None,
+    decode_processes: int | None = None,
     on_error: str = "skip",
     cache_dir: str | Path | None = None,
     overwrite: bool = False,
@@ -108,12 +105,13 @@ def extract(
         numbers an image has.
     weights : str
         See `featx.fetch_weights`.
-    device : {"auto", "cpu", "cuda"}
+    device : {"auto", "cpu", "cuda", "mps", "xpu"}
     engine : {"auto", "torch", "openvino"}
         What runs the network; auto: what the same data's file was made with, else the fastest that
         is installed and gives torch's features.
-    precision : {"fp32", "bf16", "fp16", "auto"}
-        Of the computation; auto: bf16 where a probe finds it as good and really faster.
+    precision : {"fp32", "tf32", "bf16", "fp16", "auto"}
+        Of the computation; auto: bf16, on CUDA fp16, where a probe finds it as good and really
+        faster.
     decode : {"exact", "fast"}
         fast: large JPEGs at reduced scale; see `load_image`.
     depth : {"auto", "full", "used"}
@@ -140,6 +138,9 @@ def extract(
         Images of one forward pass; None: 16 on a CPU, 128 on CUDA.
     num_workers : int, optional
         Decoding threads; None: as many as cores.
+    decode_processes : int, optional
+        Processes that decode instead; 0: none. None: as many as threads, where the network is on a
+        GPU that threads cannot feed, by a probe.
     on_error : {"skip", "fail"}
         Skip and list an image that cannot be decoded, or stop.
     cache_dir : path, optional
@@ -171,7 +172,8 @@ def extract(
     ImageError
         An image cannot be decoded and `on_error` is "fail".
     ExtractionError
-        No image could be decoded, or the network gave numbers that are not finite.
+        No image could be decoded, the network gave numbers that are not finite, or a process that
+        decoded was killed.
 
     Examples
     --------
@@ -205,6 +207,7 @@ def extract(
             device=device,
             batch_size=batch_size,
             num_workers=num_workers,
+            decode_processes=decode_processes,
             on_error=on_error,
             output=output,
             cache_dir=cache_dir,
@@ -299,7 +302,6 @@ def extract_inventory(
     started = time.perf_counter() - stages.total
     home = find_cache_dir(request.cache_dir)
     path = Path(request.output or cache_path(inventory, provenance, home))
-    workers = request.count_workers()
     size = check_room(path, inventory, engine.width, provenance.storage)
     if request.output is None:
         prepare_cache(home)
@@ -337,6 +339,15 @@ def extract_inventory(
         if todo:
             log.info("extracting %d images with %s on %s", todo, engine.name, engine.device)
 
+        def refuse(error: ImageError) -> None:
+            if fixed and error.kind == "unreadable":
+                raise DatasetError(
+                    f"{error.path} is not what it was when the plan was made ({error.reason}): "
+                    "featx plan … --overwrite makes it anew"
+                ) from error
+            if request.on_error == "fail":
+                raise error
+
         def keep(part: Part) -> None:
             cost = {
                 "seconds": part.seconds,
@@ -347,16 +358,17 @@ def extract_inventory(
             ledger.take(checkpoints.keep(part_features(part, inventory, provenance), cost))
 
         seen = Seen()
-        done = run_parts(
-            ledger,
+        with open_feed(
+            inventory.root,
+            make_decoding(provenance, seen),
             engine,
-            _make_loader(inventory, provenance, fixed, seen),
-            keep,
+            ledger.iterate_todo(),
+            todo,
+            num_workers=request.count_workers(),
+            processes=request.decode_processes,
             stages=stages,
-            num_workers=workers,
-            on_error=request.on_error,
-            progress=request.progress,
-        )
+        ) as feed:
+            done = run_parts(ledger, engine, feed, keep, refuse=refuse, progress=request.progress)
         if not fixed:
             with stages.time("write"):
                 note_index(inventory, path)
@@ -369,29 +381,6 @@ def extract_inventory(
         checkpoints.discard()
     seen.warn(read_colours(provenance.colours))
     if done.computed:
-        for line in describe_stages(stages, workers):
+        for line in describe_stages(stages, feed.describe()):
             log.debug("%s", line)
     return extraction
-
-
-def _make_loader(
-    inventory: Inventory, provenance: Provenance, fixed: bool, seen: Seen
-) -> Callable[[Image], npt.NDArray[np.uint8]]:
-    """What decodes an image as the provenance says; see `extract_inventory` for `fixed`."""
-    decode = read_decode(provenance.decoder)
-    preprocessing = Preprocessing.from_dict(provenance.preprocessing)
-    reading = replace(read_colours(provenance.colours), seen=seen)
-
-    def load(image: Image) -> npt.NDArray[np.uint8]:
-        where = inventory.root / image.path
-        try:
-            return load_image(where, preprocessing, image.digest, decode, reading)
-        except ImageError as error:
-            if fixed and error.kind == "unreadable":
-                raise DatasetError(
-                    f"{where} is not what it was when the plan was made ({error.reason}): "
-                    "featx plan … --overwrite makes it anew"
-                ) from error
-            raise
-
-    return load

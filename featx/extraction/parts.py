@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,8 +17,9 @@ import numpy.typing as npt
 from featx.config import PART_IMAGES, PART_SECONDS
 from featx.data.dataset import Skipped
 from featx.data.inventory import Image, Inventory
-from featx.data.loading import load_batches
+from featx.data.loading import Batch
 from featx.errors import CONTENT_FAULTS, ExtractionError, ImageError
+from featx.extraction.feeding import Feed
 from featx.extraction.result import make_heading
 from featx.features.content import Features
 from featx.features.file import estimate_file
@@ -64,12 +67,10 @@ class Progress:
 def run_parts(
     ledger: Ledger,
     engine: Engine,
-    load: Callable[[Image], npt.NDArray[np.uint8]],
+    feed: Feed,
     keep: Callable[[Part], None],
     *,
-    stages: Stages,
-    num_workers: int,
-    on_error: str,
+    refuse: Callable[[ImageError], None],
     progress: bool,
 ) -> Progress:
     """Decode and run what is to do, giving every finished part to `keep` before the next begins.
@@ -83,25 +84,21 @@ def run_parts(
     ledger : Ledger
         Says what is to do; is told of images that fail, and by `keep` of the others.
     engine : Engine
-    load : callable
-        Decodes an image; raises ImageError.
+    feed : Feed
+        Its stages count "wait" (for decoded images), "network" and "keep", too.
     keep : callable
-    stages : Stages
-        Counts "wait" (for decoded images), "network" and "keep", and "decode" beside them.
-    num_workers : int
-    on_error : {"skip", "fail"}
+    refuse : callable
+        Is told of every image that cannot be decoded, and raises where that ends the run.
     progress : bool
 
     Raises
     ------
-    ImageError
-        An image cannot be decoded and `on_error` is "fail".
     ExtractionError
-        The network gave numbers that are not finite.
+        The network gave numbers that are not finite, or a process that decoded has ended.
     """
     done = Progress()
     total = left = ledger.list_todo()
-    begun = time.perf_counter()
+    begun, stages = time.perf_counter(), feed.stages
     waiting = _Waiting(engine)
     under_way: dict[int, Image] = {}
 
@@ -109,10 +106,6 @@ def run_parts(
         for image in ledger.iterate_todo():
             under_way[image.position] = image
             yield image.position
-
-    def load_timed(position: int) -> npt.NDArray[np.uint8]:
-        with stages.time_beside("decode"):
-            return load(under_way[position])
 
     def keep_timed(part: Part) -> None:
         with stages.time("keep"):
@@ -125,18 +118,15 @@ def run_parts(
             with (
                 Meter("extract", left, progress) as meter,
                 contextlib.closing(
-                    load_batches(load_timed, list_positions(), engine.batch_size, num_workers)
+                    feed.load_batches(list_positions(), under_way.__getitem__, engine.batch_size)
                 ) as batches,
             ):
-                for batch in stages.wait("wait", batches):
+                for batch, X in _run_batches(engine, batches, stages):
                     for position, error in batch.failures:
-                        if on_error == "fail":
-                            raise error
+                        refuse(error)
                         waiting.failures.append((under_way.pop(position), error))
                     images = [under_way.pop(position) for position in batch.rows.tolist()]
                     if images:
-                        with stages.time("network"):
-                            X = engine.run(batch.pixels)
                         _check_finite(X, images)
                         waiting.add(images, X)
                     meter.update(len(images) + len(batch.failures))
@@ -155,6 +145,32 @@ def run_parts(
         raise
     done.seconds = time.perf_counter() - begun
     return done
+
+
+def _run_batches(
+    engine: Engine, batches: Iterable[Batch[np.uint8]], stages: Stages
+) -> Iterator[tuple[Batch[np.uint8], npt.NDArray[np.float32]]]:
+    """Batches with their features; an engine that can is given the next one meanwhile."""
+    submit = getattr(engine, "submit", None)
+    under_way: deque[tuple[Batch[np.uint8], Callable[[], npt.NDArray[np.float32]]]] = deque()
+
+    def begin(pixels: npt.NDArray[np.uint8]) -> Callable[[], npt.NDArray[np.float32]]:
+        if not len(pixels):
+            return partial(np.empty, (0, engine.width), np.float32)
+        return partial(engine.run, pixels) if submit is None else submit(pixels)
+
+    def take() -> tuple[Batch[np.uint8], npt.NDArray[np.float32]]:
+        batch, wait = under_way.popleft()
+        with stages.time("network"):
+            return batch, wait()
+
+    for batch in stages.wait("wait", batches):
+        with stages.time("network"):
+            under_way.append((batch, begin(batch.pixels)))
+        if submit is None or len(under_way) > 1:
+            yield take()
+    while under_way:
+        yield take()
 
 
 def estimate_parts(n_samples: int, n_numbers: int) -> int:

@@ -17,6 +17,7 @@ from featx.decoding.picture import pixel_limit
 from featx.errors import FeatureFileError, FeatxError, ImageError
 from featx.extraction.relabelling import correct_inventory
 from featx.extraction.result import Extraction, summarise_found
+from featx.extraction.runner import start_network
 from featx.features.cache import OpenFiles, find_cache_dir, find_finished, list_same_data
 from featx.features.checkpoints import Checkpoints, open_checkpoints
 from featx.features.content import FeatureFile
@@ -54,6 +55,7 @@ class Request:
     device: str = "auto"
     batch_size: int | None = None
     num_workers: int | None = None
+    decode_processes: int | None = None
     on_error: str = "skip"
     output: str | Path | None = None
     cache_dir: str | Path | None = None
@@ -130,6 +132,8 @@ def look_up(request: Request) -> Lookup:
     stages, opened = Stages(), OpenFiles()
     with stages.time("find"):
         same_data = list_same_data(inventory, home, target)
+        if not same_data:  # else all may be done, and what finds everything done loads no torch
+            start_network(request.device)
         hash_images(
             inventory, request.on_error, () if request.rehash else same_data, request.progress
         )

@@ -227,11 +227,14 @@ def measure_stages(stages: Stages) -> dict[str, float]:
     }
 
 
-def describe_stages(stages: Stages, num_workers: int) -> tuple[str, str]:
-    """What each stage of an extraction cost, and what bounds it: two lines."""
+def describe_stages(stages: Stages, decoders: str) -> tuple[str, str]:
+    """What each stage of an extraction cost, and what bounds it: two lines.
+
+    `decoders` says what decoded, such as "2 threads".
+    """
     each = ", ".join(f"{name} {seconds:.2f}" for name, seconds in stages.seconds.items())
     decoding = stages.beside.get("decode", 0.0)
-    beside = f"decode {decoding:.2f} in {num_workers} thread{'s' * (num_workers != 1)} beside them"
+    beside = f"decode {decoding:.2f} in {decoders} beside them"
     network, wait = stages.seconds.get("network", 0.0), stages.seconds.get("wait", 0.0)
     computed, waited = (100 * part / max(network + wait, 1e-9) for part in (network, wait))
     if network >= wait:

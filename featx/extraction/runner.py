@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -69,7 +71,7 @@ def build_runner(
         See `featx.fetch_weights`.
     made : Provenance or None
         Of features of the same data; what is left open is taken from it.
-    device : {"auto", "cpu", "cuda"}
+    device : {"auto", "cpu", "cuda", "mps", "xpu"}
     batch_size : int or None
     progress : bool
     stages : Stages
@@ -97,6 +99,20 @@ def build_runner(
         )
     made_with = replace(settled, precision=engine.precision, layers=engine.layers)
     return engine, make_provenance(found, engine.name, made_with)
+
+
+def start_network(device: str) -> threading.Thread:
+    """Import torch, and start CUDA, in a thread: seconds in which files are found and hashed."""
+
+    def start() -> None:
+        with contextlib.suppress(Exception):  # who builds the network meets it again, and says it
+            from featx.network.engine_choice import warm_up
+
+            warm_up(device)
+
+    thread = threading.Thread(target=start, name="featx-start")
+    thread.start()
+    return thread
 
 
 def resolve_framed(

@@ -90,7 +90,7 @@ class Choice:
     Attributes
     ----------
     engine : {"auto", "torch", "openvino"}
-    precision : {"auto", "fp32", "bf16", "fp16"}
+    precision : {"auto", "fp32", "tf32", "bf16", "fp16"}
     decode : {"exact", "fast"}
     protocol : {"none", "linear-eval"}
     view : int

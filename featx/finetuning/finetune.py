@@ -114,7 +114,7 @@ def finetune(
         See `load_image`; augmented images are decoded exactly.
     depth, sample_range, channels, profiles
         See `featx.extract`.
-    device : {"auto", "cpu", "cuda"}
+    device : {"auto", "cpu", "cuda", "mps", "xpu"}
     num_workers : int, optional
         Decoding threads; None: as many as cores.
     on_error : {"skip", "fail"}

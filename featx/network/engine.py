@@ -21,7 +21,15 @@ from featx.network.backbone import (
 from featx.network.layers import count_columns, count_places, parse_layers
 from featx.network.weights import Weights
 
-_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+# Of autocast; fp32 and tf32 are without.
+_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+_ON_A_CPU = ("fp32", "bf16")
+# How torch finds that a device of that name is there.
+_THERE = {
+    "cuda": torch.cuda.is_available,
+    "mps": torch.backends.mps.is_available,
+    "xpu": torch.xpu.is_available,
+}
 
 
 class Engine(Protocol):
@@ -69,19 +77,20 @@ def choose_device(device: str) -> torch.device:
     Raises
     ------
     DeviceError
-        CUDA was asked for and is not there.
+        Another than the CPU was asked for and is not there.
     """
     if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise DeviceError("--device cuda: torch finds no CUDA device here; say auto or cpu")
+        return torch.device("cuda" if _THERE["cuda"]() else "cpu")
+    if device in _THERE and not _THERE[device]():
+        name = device.upper()
+        raise DeviceError(f"--device {device}: torch finds no {name} device here; say auto or cpu")
     return torch.device(device)
 
 
-def full_float32() -> AbstractContextManager[None]:
+def full_float32(tf32: bool = False) -> AbstractContextManager[None]:
     """Keep cuDNN from computing float32 convolutions with 10-bit mantissas (TF32), its default."""
     flags: AbstractContextManager[None] = torch.backends.cudnn.flags(
-        enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+        enabled=True, benchmark=False, deterministic=True, allow_tf32=tf32
     )
     return flags
 
@@ -97,9 +106,9 @@ class TorchEngine:
     Parameters
     ----------
     weights : Weights
-    device : {"auto", "cpu", "cuda"}
+    device : {"auto", "cpu", "cuda", "mps", "xpu"}
     batch_size : int
-    precision : {"fp32", "bf16", "fp16"}
+    precision : {"fp32", "tf32", "bf16", "fp16"}
         Of convolutions and matrix products, by autocast; features come out as float32.
     layers : str
         See `parse_layers`.
@@ -129,29 +138,35 @@ class TorchEngine:
         self.precision = precision
         self._device = choose_device(device)
         self.device = self._device.type
-        if precision == "fp16" and self.device == "cpu":
-            raise DeviceError("--precision fp16 is for CUDA; on a CPU say bf16, fp32 or auto")
+        if self.device == "cpu" and precision not in _ON_A_CPU:
+            raise DeviceError(
+                f"--precision {precision} is for CUDA; on a CPU say bf16, fp32 or auto"
+            )
+        if precision == "tf32" and self.device != "cuda":
+            raise DeviceError(f"--precision tf32 is for CUDA; on {self.device} say fp32 or auto")
         limit_threads()
         network = build_network(weights.state, weights.stride_in_1x1, weights.backbone)
         backbone = FrozenBackbone(network, weights.preprocessing, parse_layers(layers), places)
         self._backbone = backbone.to(self._device)
 
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Pixels to features, float32, where the device has them."""
+        autocast = torch.autocast(
+            self.device,
+            _DTYPES.get(self.precision),
+            enabled=self.precision in _DTYPES,
+            cache_enabled=False,  # of parameters in another type: a CUDA graph must not refer to it
+        )
+        with full_float32(self.precision == "tf32"), flush_denormals(), autocast:
+            found: torch.Tensor = self._backbone(pixels)
+        return found.float()
+
     @torch.inference_mode()
     def run(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """See `Engine.run`; the batch is padded to one shape."""
         try:
-            padded = torch.from_numpy(pad_batch(pixels, self.batch_size))
-            if self.device == "cuda":  # pinned pages are copied while the host goes on
-                padded = padded.pin_memory()
-            with (
-                full_float32(),
-                flush_denormals(),
-                torch.autocast(
-                    self.device, _DTYPES[self.precision], enabled=self.precision != "fp32"
-                ),
-            ):
-                found = self._backbone(padded.to(self._device, non_blocking=True))
-            features: npt.NDArray[np.float32] = found[: len(pixels)].float().cpu().numpy()
+            padded = torch.from_numpy(pad_batch(pixels, self.batch_size)).to(self._device)
+            features: npt.NDArray[np.float32] = self.forward(padded)[: len(pixels)].cpu().numpy()
         except (MemoryError, RuntimeError) as error:
             if "memory" not in f"{type(error).__name__} {error}".lower():
                 raise

@@ -8,10 +8,12 @@ from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from featx.config import BATCH_SIZE, CUDA_BATCH_SIZE, LAST_LAYER, MAX_BATCH_SIZE
 from featx.errors import DeviceError
 from featx.machine import has_openvino
+from featx.network.cuda_engine import CudaEngine
 from featx.network.engine import Engine, TorchEngine, choose_device
 from featx.network.openvino_engine import OpenVinoEngine
 from featx.network.weights import Weights
@@ -20,9 +22,13 @@ log = logging.getLogger(__name__)
 
 # Two engines' float32 features of the same images differ by less, relative to their norm.
 AGREEMENT = 1e-4
-# What bf16 must be to be taken: this close to float32 in direction, and this much faster.
+# What a rougher precision must be to be taken: this close to float32 in direction, and this much
+# faster.
 COSINE = 0.999
 GAIN = 1.2
+# Which --precision auto tries, in this order: fp16 is nearer, and on CUDA faster (docs/gpu.md).
+_ROUGH = {"cuda": ("fp16", "bf16")}
+_UNTRIED = ("mps", "xpu")  # devices whose features are held against the CPU's each time
 
 Sample = Callable[[int], npt.NDArray[np.uint8]]
 Given = tuple[str, bool]  # layers and places: what an engine gives for an image
@@ -53,10 +59,10 @@ def make_engine(
         Gives some real images, shape (n, crop, crop, 3), uint8, n at least 1 and at most what it
         is told; called only where something is to be probed.
     engine : {"auto", "torch", "openvino"}
-    precision : {"auto", "fp32", "bf16", "fp16"}
-    device : {"auto", "cpu", "cuda"}
+    precision : {"auto", "fp32", "tf32", "bf16", "fp16"}
+    device : {"auto", "cpu", "cuda", "mps", "xpu"}
     batch_size : int, optional
-        None: BATCH_SIZE on a CPU, CUDA_BATCH_SIZE on CUDA.
+        None: see `usual_batch`.
     layers : str
         See `parse_layers`.
     places : bool
@@ -65,27 +71,41 @@ def make_engine(
     Raises
     ------
     DeviceError
-        What was asked for is not there.
+        What was asked for is not there, or a device of which nobody knows computes other features
+        than the CPU.
     """
     place = choose_device(device).type
-    batch_size = batch_size or (CUDA_BATCH_SIZE if place == "cuda" else BATCH_SIZE)
+    batch_size = batch_size or usual_batch(place)
     if not 1 <= batch_size <= MAX_BATCH_SIZE:
         raise DeviceError(f"batches of {batch_size} images: say from 1 to {MAX_BATCH_SIZE}")
     if engine == "openvino" and place != "cpu":
         raise DeviceError(f"--engine openvino runs on the CPU, and --device {device} is {place}")
     given = layers, places
     exact = "fp32" if precision == "auto" else precision
-    if engine != "auto":
-        made = _build(engine, weights, place, batch_size, exact, given)
-    elif place == "cpu" and exact != "fp16":
+    if engine == "auto" and place == "cpu" and exact in ("fp32", "bf16"):
         made = _take_fastest(weights, batch_size, exact, sample, given)
     else:
-        made = TorchEngine(weights, place, batch_size, exact, *given)
+        made = _build(
+            "torch" if engine == "auto" else engine, weights, place, batch_size, exact, given
+        )
+    if place in _UNTRIED:
+        _check_device(weights, made, sample)
     if precision != "auto":
         return made
-    made, why = try_bf16(weights, made, sample)
+    made, why = try_faster(weights, made, sample)
     log.info("precision: %s", why)
     return made
+
+
+def warm_up(device: str) -> None:
+    """Have CUDA begin, which takes seconds, where it is what will compute."""
+    if choose_device(device).type == "cuda":
+        torch.zeros(1, device="cuda")
+
+
+def usual_batch(place: str) -> int:
+    """Images of one forward pass on a device of that type, unless told otherwise."""
+    return CUDA_BATCH_SIZE if place == "cuda" else BATCH_SIZE
 
 
 def compare_rows(
@@ -104,6 +124,8 @@ def _build(
 ) -> Engine:
     if name == "openvino":
         return OpenVinoEngine(weights, batch_size, precision, *given)
+    if place == "cuda":
+        return CudaEngine(weights, batch_size, precision, *given)
     return TorchEngine(weights, place, batch_size, precision, *given)
 
 
@@ -133,32 +155,58 @@ def _take_fastest(
     return TorchEngine(weights, "cpu", batch_size, precision, *given)
 
 
-def try_bf16(weights: Weights, exact: Engine, sample: Sample) -> tuple[Engine, str]:
-    """The same engine in bf16, where the processor has it and it is as good and really faster.
+def _check_device(weights: Weights, engine: Engine, sample: Sample) -> None:
+    """Raise DeviceError where a device's features are not those of the CPU."""
+    few = sample(2)
+    given = engine.layers, engine.places
+    expected = TorchEngine(weights, "cpu", len(few), "fp32", *given).run(few)
+    error, cosine = compare_rows(engine.run(few), expected)
+    if not ((error <= AGREEMENT) if engine.precision == "fp32" else (cosine >= COSINE)):
+        raise DeviceError(
+            f"--device {engine.device}: its features differ from the CPU's (relative error "
+            f"{error:.1e}, cosine {cosine:.5f}); say --device cpu"
+        )
+    log.info("device: %s, relative error %.1e to the CPU's features", engine.device, error)
+
+
+def try_faster(weights: Weights, exact: Engine, sample: Sample) -> tuple[Engine, str]:
+    """The same engine in a rougher precision, where one is there, as good and really faster.
 
     Returns
     -------
     Engine
-        `exact` itself, where it is not.
+        `exact` itself, where none is.
     str
         Why, with what was measured.
     """
+    reasons = []
+    for precision in _ROUGH.get(exact.device, ("bf16",)):
+        found, why = _try_precision(precision, weights, exact, sample)
+        reasons.append(why)
+        if found is not None:
+            return found, "; ".join(reasons)
+    return exact, "; ".join(reasons)
+
+
+def _try_precision(
+    precision: str, weights: Weights, exact: Engine, sample: Sample
+) -> tuple[Engine | None, str]:
     name = exact.name.split()[0]
     try:
         given = exact.layers, exact.places
-        rough = _build(name, weights, exact.device, exact.batch_size, "bf16", given)
+        rough = _build(name, weights, exact.device, exact.batch_size, precision, given)
         pixels = sample(exact.batch_size)
         expected, slow = _time(exact, pixels)
         found, fast = _time(rough, pixels)
     except (DeviceError, RuntimeError) as error:
-        return exact, f"bf16 refused, because it does not run here: {error}"
+        return None, f"{precision} refused, because it does not run here: {error}"
     _, cosine = compare_rows(found, expected)
     gain = slow / fast
     if not cosine >= COSINE:
-        return exact, f"bf16 refused, because its features differ: cosine {cosine:.5f}"
+        return None, f"{precision} refused, because its features differ: cosine {cosine:.5f}"
     if gain < GAIN:
-        return exact, f"bf16 refused, because it is no faster: {gain:.2f} times"
-    return rough, f"bf16, {gain:.1f} times as fast, cosine {cosine:.5f}"
+        return None, f"{precision} refused, because it is no faster: {gain:.2f} times"
+    return rough, f"{precision}, {gain:.1f} times as fast, cosine {cosine:.5f}"
 
 
 def _time(engine: Engine, pixels: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float32], float]:

@@ -76,6 +76,10 @@ class OpenVinoEngine:
         self.width = count_width(weights, layers, places)
         self.precision = precision
         core = openvino.Core()
+        if precision not in _PRECISIONS:
+            raise DeviceError(
+                f"--precision {precision} is for CUDA; on a CPU say bf16, fp32 or auto"
+            )
         if precision != "fp32" and not _has_precision(core, precision):
             raise DeviceError(f"--precision {precision}: this processor does not compute in it")
         network = build_network(weights.state, weights.stride_in_1x1, weights.backbone)

@@ -47,6 +47,7 @@ def extract_distributed(
     layers: str = LAST_LAYER,
     batch_size: int | None = None,
     num_workers: int | None = None,
+    decode_processes: int | None = None,
     on_error: str = "skip",
     cache_dir: str | Path | None = None,
     overwrite: bool = False,
@@ -68,8 +69,8 @@ def extract_distributed(
     data, output, backbone, weights, split, root, recursive, group, group_pattern, group_time
     group_folder, device, engine, precision, decode, depth, sample_range, channels, profiles
         See `featx.extract`.
-    protocol, storage, layers, batch_size, num_workers, on_error, cache_dir, overwrite, rehash
-    lock, progress
+    protocol, storage, layers, batch_size, num_workers, decode_processes, on_error, cache_dir
+    overwrite, rehash, lock, progress
         See `featx.extract`.
 
     Returns
@@ -107,6 +108,7 @@ def extract_distributed(
             device=device,
             batch_size=batch_size,
             num_workers=num_workers,
+            decode_processes=decode_processes,
             on_error=on_error,
             output=output,
             cache_dir=cache_dir,
@@ -127,14 +129,9 @@ def extract_distributed(
     )
     begun = time.perf_counter()
     computed = run_with_ray(
-        plan,
-        address=address,
-        workers=workers,
-        device=device,
-        num_workers=num_workers,
-        lock=lock,
-        progress=progress,
-    )
+        plan, address=address, workers=workers, device=device, num_workers=num_workers,
+        decode_processes=decode_processes, lock=lock, progress=progress,
+    )  # fmt: skip
     seconds = time.perf_counter() - begun
     done = merge(folder, request.output, cache_dir=cache_dir, overwrite=overwrite, lock=lock)
     shutil.rmtree(folder)

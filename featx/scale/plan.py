@@ -79,7 +79,7 @@ def make_plan(
     backbone, weights, engine, precision, decode, depth, sample_range, channels, profiles
     protocol, storage, layers, batch_size, on_error, cache_dir, rehash
         See `featx.extract`.
-    device : {"auto", "cpu", "cuda"}
+    device : {"auto", "cpu", "cuda", "mps", "xpu"}
         Where the shards will be computed. "cuda" need not be here: the engine is torch then.
     shard_size : int
         Images of a shard.

@@ -31,6 +31,7 @@ def run_with_ray(
     workers: int | None = None,
     device: str = "auto",
     num_workers: int | None = None,
+    decode_processes: int | None = None,
     lock: bool = True,
     progress: bool = False,
 ) -> int:
@@ -46,7 +47,7 @@ def run_with_ray(
         to); None: RAY_ADDRESS, else a cluster of this machine alone that ends with the call.
     workers : int, optional
         Actors; None: one for each GPU, and where there is none one for each node.
-    device, num_workers, lock
+    device, num_workers, decode_processes, lock
         See `featx.extract`.
     progress : bool
         Show a bar on stderr: of images, over all actors.
@@ -62,7 +63,11 @@ def run_with_ray(
         Ray is not installed, the address does not answer, or a shard failed.
     """
     with _connect(find_address(address)) as ray:
-        actors = _start_actors(ray, plan, workers, device, num_workers, lock)
+        how = {
+            "device": device, "num_workers": num_workers, "decode_processes": decode_processes,
+            "lock": lock,
+        }  # fmt: skip
+        actors = _start_actors(ray, plan, workers, how)
         shards = iter(range(len(plan.shards)))
         under_way: dict[Any, tuple[Any, int]] = {}
         computed = 0
@@ -154,16 +159,13 @@ def _check_answers(address: str) -> None:
         ) from error
 
 
-def _start_actors(
-    ray: Any,
-    plan: Plan,
-    workers: int | None,
-    device: str,
-    num_workers: int | None,
-    lock: bool,
-) -> list[Any]:
+def _start_actors(ray: Any, plan: Plan, workers: int | None, how: dict[str, Any]) -> list[Any]:
     there = ray.cluster_resources()
-    gpus = 0 if device == "cpu" or plan.choice.engine == "openvino" else int(there.get("GPU", 0))
+    gpus = (
+        0
+        if how["device"] == "cpu" or plan.choice.engine == "openvino"
+        else int(there.get("GPU", 0))
+    )
     nodes = sum(node["Alive"] for node in ray.nodes())
     wanted = min(workers or gpus or nodes, len(plan.shards))
     cores = max(1, int(there.get("CPU", 1)) // wanted)
@@ -184,7 +186,7 @@ def _start_actors(
         # The cores that Ray gives to an actor are all that it is to use.
         runtime_env={"env_vars": {"LOKY_MAX_CPU_COUNT": str(cores)}},
     )(_Actor)
-    return [remote.remote(plan, device, num_workers, lock) for _ in range(wanted)]
+    return [remote.remote(plan, how) for _ in range(wanted)]
 
 
 def _say(n: int, what: str) -> str:
@@ -194,8 +196,8 @@ def _say(n: int, what: str) -> str:
 class _Actor:
     """One network on one node."""
 
-    def __init__(self, plan: Plan, device: str, num_workers: int | None, lock: bool) -> None:
-        self._worker = ShardWorker(plan, device=device, num_workers=num_workers, lock=lock)
+    def __init__(self, plan: Plan, how: dict[str, Any]) -> None:
+        self._worker = ShardWorker(plan, **how)
 
     def extract(self, shard: int) -> dict[str, Any]:
         """Compute one shard; an error that featx expects is an answer, and no reason to retry."""

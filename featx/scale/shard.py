@@ -34,7 +34,7 @@ class ShardWorker:
         Where the images are on this machine; None: where they were when the plan was made.
     weights : str, optional
         Where the parameters are on this machine; None: by the plan's own name.
-    device, num_workers, lock, progress
+    device, num_workers, decode_processes, lock, progress
         See `featx.extract`.
 
     Raises
@@ -51,6 +51,7 @@ class ShardWorker:
         weights: str | None = None,
         device: str = "auto",
         num_workers: int | None = None,
+        decode_processes: int | None = None,
         lock: bool = True,
         progress: bool = False,
     ) -> None:
@@ -64,6 +65,7 @@ class ShardWorker:
             device=device,
             batch_size=self.plan.batch_size,
             num_workers=num_workers,
+            decode_processes=decode_processes,
             on_error=self.plan.on_error,
             overwrite=True,  # what an older plan left there is ours, and used where it fits
             lock=lock,

@@ -22,7 +22,7 @@ def test_doctor_looks_at_everything(run, stored, tmp_path):
 
 
 def test_a_quick_look_runs_no_network_and_says_what_gets_weights(run, monkeypatch):
-    monkeypatch.setattr(doctor, "TorchEngine", None)
+    monkeypatch.setattr(doctor, "make_engine", None)
     monkeypatch.setattr(doctor, "_has_module", lambda name: name not in ("ray", "onnx"))
     done = run("doctor", "--quick")
     assert done.exit_code == 1

@@ -12,6 +12,7 @@ from featx.data.images import load_image
 from featx.data.sources import read_inventory
 from featx.errors import ExtractionError, ImageError
 from featx.extraction import parts
+from featx.extraction.feeding import Feed
 from featx.extraction.parts import Part, estimate_parts, part_features, run_parts
 from featx.features.ledger import Ledger
 from featx.timing import Stages
@@ -21,15 +22,16 @@ from featx.timing import Stages
 def run_all(photos):
     """`run_all(...)`: all photographs by the engine that counts; the parts, and what was done."""
 
-    def run(engine=None, load=None, on_error="skip"):
+    def run(engine=None, load=None, refuse=lambda error: None):
         inventory = hash_images(read_inventory(photos), "skip")
         framing = Preprocessing.from_dict(PROVENANCE.preprocessing)
         ledger, kept = Ledger(inventory), []
+        feed = Feed(
+            inventory.root, load or (lambda path, _: load_image(path, framing)), Stages(), 1
+        )
         done = run_parts(
-            ledger, engine or CountingEngine(),
-            load or (lambda image: load_image(inventory.root / image.path, framing)),
-            kept.append, stages=Stages(), num_workers=1, on_error=on_error, progress=False,
-        )  # fmt: skip
+            ledger, engine or CountingEngine(), feed, kept.append, refuse=refuse, progress=False
+        )
         return kept, done, inventory
 
     return run
@@ -62,9 +64,9 @@ def test_a_part_ends_with_the_batch_that_takes_its_time(run_all, monkeypatch, cl
 def test_what_fails_belongs_to_its_part(run_all, monkeypatch):
     monkeypatch.setattr(parts, "PART_IMAGES", 10)
 
-    def load(image):
-        if image.path in ("cat/02.jpg", "owl/08.jpg"):
-            raise ImageError(image.path, "cut short", "damaged")
+    def load(path, digest):
+        if "/".join(path.parts[-2:]) in ("cat/02.jpg", "owl/08.jpg"):
+            raise ImageError(str(path), "cut short", "damaged")
         return np.zeros((8, 8, 3), np.uint8)
 
     kept, done, inventory = run_all(load=load)
@@ -74,8 +76,39 @@ def test_what_fails_belongs_to_its_part(run_all, monkeypatch):
     features = part_features(kept[0], inventory, PROVENANCE)
     (one,) = features.skipped
     assert (one.path, one.kind, len(one.digest)) == ("cat/02.jpg", "damaged", 64)
-    with pytest.raises(ImageError, match="cut short"):
-        run_all(load=load, on_error="fail")
+
+
+def test_whoever_asks_may_refuse_what_fails(run_all):
+    def load(path, digest):
+        raise ImageError(str(path), "cut short", "damaged")
+
+    def refuse(error):
+        raise error
+
+    with pytest.raises(ImageError, match=r"00\.jpg: cut short"):
+        run_all(load=load, refuse=refuse)
+
+
+def test_an_engine_that_can_is_given_the_next_batch_meanwhile(run_all):
+    class Ahead(CountingEngine):
+        under_way = most = 0
+
+        def submit(self, pixels):
+            found = self.run(pixels)
+            self.under_way += 1
+            self.most = max(self.most, self.under_way)
+
+            def wait():
+                self.under_way -= 1
+                return found
+
+            return wait
+
+    engine, plain = Ahead(), CountingEngine()
+    ((part,), _, _), ((expected,), _, _) = run_all(engine), run_all(plain)
+    assert [image.path for image in part.images] == [image.path for image in expected.images]
+    assert np.array_equal(part.X, expected.X)
+    assert (engine.most, engine.under_way) == (2, 0)
 
 
 def test_numbers_that_are_not_finite_are_never_kept(run_all):

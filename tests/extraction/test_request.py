@@ -10,6 +10,7 @@ from featx.data.sources import read_dataset, read_inventory
 from featx.errors import ImageError
 from featx.extraction.extract import extract, extract_inventory
 from featx.extraction.request import Request, look_up
+from featx.extraction.runner import start_network
 from featx.features.checkpoints import Checkpoints
 from featx.features.file import parts_folder, read_features
 
@@ -38,6 +39,24 @@ def test_what_is_finished_is_found_without_a_network(photos, stored, tmp_path, m
     assert look_up(Request(data=photos, output=tmp_path / "G.h5")).found is None
     draw_photo(photos / "cat" / "new.png", 0, 60)
     assert look_up(Request(data=photos, output=path)).found is None
+
+
+def test_the_network_starts_meanwhile_where_it_is_sure_to_run(
+    photos, stored, tmp_path, monkeypatch
+):
+    started = []
+    monkeypatch.setattr("featx.extraction.request.start_network", started.append)
+    path = extract(photos, output=tmp_path / "F.h5", device="cpu").features
+    assert started == ["cpu"]
+    look_up(Request(data=photos, output=path))
+    assert started == ["cpu"]
+
+
+def test_a_network_that_cannot_start_is_said_by_who_builds_it(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    thread = start_network("cuda")
+    thread.join(60)
+    assert not thread.is_alive()
 
 
 def test_who_wants_no_skipped_image_hears_of_those_that_were(photos, stored, tmp_path):

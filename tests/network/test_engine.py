@@ -4,6 +4,7 @@ import torch
 
 from featx.doctor import probe_rows
 from featx.errors import DeviceError
+from featx.network import engine
 from featx.network.engine import TorchEngine, choose_device
 
 pytestmark = pytest.mark.full_width
@@ -41,3 +42,13 @@ def test_no_cuda_is_said():
     assert choose_device("auto").type == "cpu"
     with pytest.raises(DeviceError, match="torch finds no CUDA device here"):
         choose_device("cuda")
+
+
+@pytest.mark.parametrize("device", ["mps", "xpu"])
+def test_devices_that_are_not_there_are_said(monkeypatch, device):
+    monkeypatch.setitem(engine._THERE, device, lambda: False)
+    with pytest.raises(DeviceError, match=f"torch finds no {device.upper()} device here"):
+        choose_device(device)
+    monkeypatch.setitem(engine._THERE, device, lambda: True)
+    assert choose_device(device).type == device
+    assert choose_device("auto").type in ("cpu", "cuda")  # they are taken where they are named

@@ -3,6 +3,7 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from shared import CountingEngine, draw_photo
 
 from featx.doctor import probe_rows
@@ -129,9 +130,55 @@ def test_bf16_is_taken_where_it_is_good_and_faster(
     assert caplog.messages[-1].removeprefix("precision: ").startswith(said)
 
 
+@pytest.mark.parametrize(
+    ("fp16", "bf16", "taken", "said"),
+    [
+        ((0.2, 1.0), (0.2, 1.0), "fp16", "fp16, 5.0 times as fast"),
+        ((0.2, 3.0), (0.5, 1.0), "bf16", "fp16 refused, because its features differ"),
+        ((0.9, 1.0), (0.9, 1.0), "fp32", "fp16 refused, because it is no faster: 1.11 times; bf16"),
+    ],
+)
+def test_cuda_tries_fp16_first(tiny_weights, pixels, monkeypatch, fp16, bf16, taken, said):
+    made = {"fp16": Pretender("fp16", *fp16), "bf16": Pretender("bf16", *bf16)}
+    monkeypatch.setattr(engine_choice, "_build", lambda *told: made[told[4]])
+    monkeypatch.setattr(engine_choice, "_time", lambda engine, x: (engine.run(x), engine.seconds))
+    exact = Pretender("fp32", 1.0)
+    exact.device = "cuda"
+    found, why = engine_choice.try_faster(tiny_weights, exact, lambda most: pixels[:4])
+    assert found.precision == taken
+    assert why.startswith(said)
+
+
+def test_a_device_of_which_nobody_knows_is_held_against_the_cpu(tiny_weights, pixels, monkeypatch):
+    """A CPU by another name, right and wrong."""
+
+    class Named(TorchEngine):
+        factor = 1.0
+
+        def __init__(self, weights, place, *rest):
+            super().__init__(weights, "cpu", *rest)
+            self.device = place
+
+        def run(self, pixels):
+            return super().run(pixels) * np.float32(self.factor)
+
+    monkeypatch.setattr(engine_choice, "choose_device", lambda device: torch.device(device))
+    monkeypatch.setattr(engine_choice, "_build", lambda name, *told: Named(*told[:-1], *told[-1]))
+    options = {"device": "mps", "batch_size": 4}
+    assert make_engine(tiny_weights, lambda most: pixels[:most], **options).device == "mps"
+    Named.factor = 1.01
+    with pytest.raises(
+        DeviceError, match=r"--device mps: its features differ from the CPU's \(rel"
+    ):
+        make_engine(tiny_weights, lambda most: pixels[:most], **options)
+
+
 def test_what_is_not_there_is_said(tiny_weights, pixels, monkeypatch):
     with pytest.raises(DeviceError, match="--precision fp16 is for CUDA; on a CPU say bf16"):
         make_engine(tiny_weights, lambda most: pixels[:most], engine="torch", precision="fp16")
+    for name in ("torch", "openvino"):
+        with pytest.raises(DeviceError, match="--precision tf32 is for CUDA"):
+            make_engine(tiny_weights, lambda most: pixels[:most], engine=name, precision="tf32")
     monkeypatch.setattr("featx.network.openvino_engine.has_openvino", lambda: False)
     with pytest.raises(DeviceError, match=r"OpenVINO is not installed; pip install 'featx\[open"):
         make_engine(tiny_weights, lambda most: pixels[:most], engine="openvino")

@@ -1,0 +1,282 @@
+"""featx on this machine's GPU: is it right, how fast, and what bounds it. Without a network.
+
+    python benchmarks/gpu.py --output gpu
+    python benchmarks/gpu.py --device cpu --quick
+
+Six minutes at most. Photographs are drawn (500 x 375, JPEG quality 90), and parameters are random
+unless --weights names some: they change no time, and what is compared is compared with the CPU.
+Prints a table; writes gpu.json to --output after every section, so that what ends early is kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torchvision
+from PIL import Image
+from tabulate import tabulate
+
+from featx.config import TORCHVISION_V1
+from featx.data.images import load_image
+from featx.data.loading import SHARED_BATCHES, load_shared
+from featx.decoding.pixel_format import Seen
+from featx.decoding.processes import Decoders
+from featx.features.file import read_features
+from featx.machine import count_cores, describe_machine
+from featx.network.engine_choice import compare_rows, make_engine
+from featx.network.fetch import resolve_weights
+
+SECONDS = 330.0  # sections that would begin later are left out
+SIZE = (500, 375)
+LOAD = partial(load_image, preprocessing=TORCHVISION_V1)  # as an extraction decodes
+ROUGH = {"cuda": ("tf32", "bf16", "fp16"), "cpu": ("bf16",)}
+
+
+@dataclass
+class Bench:
+    """What is measured with, and what was found: groups of names with their figures."""
+
+    device: str
+    quick: bool
+    work: Path
+    weights: str
+    output: Path
+    found: dict[str, dict[str, Any]] = field(default_factory=dict)
+    begun: float = field(default_factory=time.perf_counter)
+
+    @property
+    def photos(self) -> list[Path]:
+        """All, in order."""
+        return sorted((self.work / "photos").glob("*/*.jpg"))
+
+    def note(self, group: str, name: str, value: Any) -> None:
+        """Keep a figure."""
+        self.found.setdefault(group, {})[name] = value
+        (self.output / "gpu.json").write_text(json.dumps(self.found, indent=1) + "\n", "utf-8")
+
+    def extract(self, name: str, data: Path, *words: object) -> tuple[dict[str, Any], float]:
+        """Run the command anew; what it says, and the seconds of the whole process."""
+        begun = time.perf_counter()
+        done = subprocess.run(
+            self.say_extract(name, data, *words), check=True, capture_output=True, text=True
+        )
+        return json.loads(done.stdout), time.perf_counter() - begun
+
+    def say_extract(self, name: str, data: Path, *words: object) -> list[str]:
+        """The command's words; each name has a cache folder of its own."""
+        told = [
+            "extract", data, "--split", "0.7,0.1,0.2", "-o", self.work / name / "F.h5",
+            "--cache-dir", self.work / name, "--weights", self.weights, "--device", self.device,
+            "--engine", "torch", "--json", "-q", *words,
+        ]  # fmt: skip
+        return [sys.executable, "-m", "featx.cli", *map(str, told)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--quick", action="store_true", help="few images: does it run at all")
+    parser.add_argument("--weights", help="NAME|FILE, as featx extract has it  [default: random]")
+    parser.add_argument("--output", type=Path, default=Path("gpu"))
+    words = parser.parse_args()
+    words.output.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=words.output) as folder:
+        work = Path(folder)
+        weights = words.weights or str(save_random(work / "random.pth"))
+        bench = Bench(words.device, words.quick, work, weights, words.output)
+        # Before CUDA begins, which does not outlive a fork.
+        draw_photos(work / "photos", 48 if bench.quick else 16_000)
+        bench.note("machine", "cpu", describe_machine())
+        if bench.device == "cuda":
+            bench.note("machine", "gpu", torch.cuda.get_device_name())
+        for name in ("featx", "torch", "torchvision", "pillow"):
+            bench.note("machine", name, version(name))
+        for section in (check_features, check_kill, time_network, time_decoding, time_commands):
+            if time.perf_counter() - bench.begun < SECONDS:
+                section(bench)
+        if time.perf_counter() - bench.begun < SECONDS:
+            bench.note("images/s", "tutorial, autocast bf16", round(run_tutorial(bench)))
+    rows = [[g, name, value] for g, group in bench.found.items() for name, value in group.items()]
+    print(tabulate(rows, ["", "what", "found"], tablefmt="github"))  # noqa: T201
+
+
+def check_features(bench: Bench) -> None:
+    """fp32 against the CPU, the same bits again and elsewhere in a batch, other precisions."""
+    weights = resolve_weights(bench.weights)
+    few = np.stack([load_image(path, weights.preprocessing) for path in bench.photos[:24]])
+
+    def build(device: str, precision: str) -> Any:
+        return make_engine(
+            weights, lambda most: few[:most], engine="torch", device=device, precision=precision,
+            batch_size=len(few),
+        )  # fmt: skip
+
+    exact = build("cpu", "fp32").run(few)
+    engine = build(bench.device, "fp32")
+    rows = engine.run(few)
+    error, cosine = compare_rows(rows, exact)
+    bench.note("right", "fp32 against the CPU, relative error", f"{error:.1e}")
+    bench.note("right", "the same bits again", bool((engine.run(few) == rows).all()))
+    turned = engine.run(few[::-1].copy())[::-1]
+    bench.note("right", "the same bits in another place", bool((turned == rows).all()))
+    for precision in ROUGH.get(bench.device, ()):
+        _, cosine = compare_rows(build(bench.device, precision).run(few), exact)
+        bench.note("right", f"{precision} against the CPU, least cosine", f"{cosine:.6f}")
+
+
+def check_kill(bench: Bench) -> None:
+    """Killed and gone on with: the features of a run that nobody disturbed."""
+    some = bench.work / "some"
+    for path in bench.photos[: 24 if bench.quick else 2000]:
+        (some / path.parent.name).mkdir(parents=True, exist_ok=True)
+        os.link(path, some / path.parent.name / path.name)
+    how = ("--decode-processes", 2)
+    bench.extract("whole", some, *how)
+    parts = bench.work / "killed" / "F.h5.parts"
+    process = subprocess.Popen(bench.say_extract("killed", some, *how), stdout=subprocess.DEVNULL)
+    while process.poll() is None and not list(parts.glob("0*")):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done, _ = bench.extract("killed", some, *how)
+    whole, again = (read_features(bench.work / name / "F.h5").X[:] for name in ("whole", "killed"))
+    bench.note("right", "images computed after kill -9", f"{done['extracted']} of {len(whole)}")
+    bench.note("right", "the same bits after kill -9", bool((whole == again).all()))
+
+
+def time_network(bench: Bench) -> None:
+    """The engine, of pixels that are there."""
+    weights = resolve_weights(bench.weights)
+    for precision in ("fp32", *ROUGH.get(bench.device, ())):
+        engine = make_engine(
+            weights, draw_pixels, engine="torch", device=bench.device, precision=precision
+        )
+        pixels = draw_pixels(engine.batch_size)
+        engine.run(pixels)
+        begun, n = time.perf_counter(), 0
+        while time.perf_counter() - begun < (0.5 if bench.quick else 3.0):
+            engine.run(pixels)
+            n += len(pixels)
+        pace = n / (time.perf_counter() - begun)
+        bench.note("images/s", f"network alone, {precision}", round(pace))
+
+
+def time_decoding(bench: Bench) -> None:
+    """Decoding alone: in threads, and in processes that write where the network would read."""
+    cores = count_cores()
+    photos = bench.photos[: 48 if bench.quick else 8000]
+    for n in sorted({1, max(1, cores // 2), cores}):
+        some = photos[: min(len(photos), 500 * n)]
+        with ThreadPoolExecutor(n) as pool:
+            pace = clock(len(some), lambda: list(pool.map(LOAD, some)))  # noqa: B023
+        bench.note("images/s", f"decoding, {n} threads", round(pace))
+    batch = 16 if bench.quick else 128
+    shape = (SHARED_BATCHES * batch, TORCHVISION_V1.crop, TORCHVISION_V1.crop, 3)
+    seconds: list[float] = []
+    with Decoders(LOAD, shape, cores, Seen(), seconds.append) as decoders:
+        jobs = [(i, (path,)) for i, path in enumerate(photos)]
+        for _ in load_shared(decoders, jobs[: 2 * batch], batch):
+            pass  # they have imported what they need
+        pace = clock(len(jobs), lambda: list(load_shared(decoders, jobs, batch)))
+        memory = sum(measure_private(process.pid) for process in decoders.processes)
+    bench.note("images/s", f"decoding, {cores} processes", round(pace))
+    bench.note("memory, MB", f"of a process that decodes (of {cores})", round(memory / cores))
+    bench.note("memory, MB", "that they share", round(np.prod(shape) / 1e6))
+
+
+def time_commands(bench: Bench) -> None:
+    """`featx extract` from nothing to its file: the loop, and the whole process."""
+    n = len(bench.photos)
+    ways = [("fp32", "0"), ("fp32", "auto"), ("auto", "auto")]
+    for precision, processes in [*ways, ("auto", "2")] if bench.quick else ways:
+        name = f"{precision}, --decode-processes {processes}"
+        done, seconds = bench.extract(
+            name, bench.work / "photos", "--precision", precision, "--decode-processes", processes
+        )
+        bench.note("images/s", f"featx extract, {name}: loop", round(done["images_per_second"]))
+        bench.note("images/s", f"featx extract, {name}: whole", round(n / seconds))
+        stages = {stage: round(spent, 2) for stage, spent in done["stages"].items()}
+        bench.note("seconds", f"featx extract, {name}", json.dumps(stages))
+
+
+def run_tutorial(bench: Bench) -> float:
+    """What PyTorch's tutorials teach, with autocast: ImageFolder, DataLoader, a worker a core."""
+    network = torchvision.models.resnet50().eval()
+    network.fc = torch.nn.Identity()
+    network = network.to(bench.device, memory_format=torch.channels_last)
+    transform = torchvision.models.ResNet50_Weights.IMAGENET1K_V1.transforms()
+    dataset = torchvision.datasets.ImageFolder(str(bench.work / "photos"), transform)
+    batches = torch.utils.data.DataLoader(
+        dataset, batch_size=16 if bench.quick else 128, num_workers=count_cores(),
+        pin_memory=bench.device == "cuda", multiprocessing_context="spawn",
+    )  # fmt: skip
+    begun, n = time.perf_counter(), 0
+    with torch.inference_mode(), torch.autocast(bench.device, torch.bfloat16):
+        for pixels, _ in batches:
+            placed = pixels.to(bench.device, non_blocking=True, memory_format=torch.channels_last)
+            n += len(network(placed).float().cpu())
+    return n / (time.perf_counter() - begun)
+
+
+def clock(n: int, work: Callable[[], object]) -> float:
+    """Images a second."""
+    begun = time.perf_counter()
+    work()
+    return n / (time.perf_counter() - begun)
+
+
+def measure_private(number: int) -> float:
+    """MB of memory that a process has to itself; see proc_pid_smaps(5)."""
+    try:
+        lines = Path(f"/proc/{number}/smaps_rollup").read_text("ascii").splitlines()
+    except OSError:
+        return float("nan")
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Private")) / 1000
+
+
+def draw_pixels(n: int) -> np.ndarray[Any, Any]:
+    side = TORCHVISION_V1.crop
+    return np.random.default_rng(0).integers(0, 256, (n, side, side, 3), np.uint8)
+
+
+def save_random(path: Path) -> Path:
+    torch.manual_seed(0)
+    torch.save(torchvision.models.resnet50().state_dict(), path)
+    return path
+
+
+def draw_photos(folder: Path, n: int) -> None:
+    """Pictures of some structure and grain, whose files are as long as photographs'."""
+    for name in "ab":
+        (folder / name).mkdir(parents=True)
+    paths = [folder / "ab"[i % 2] / f"{i:06}.jpg" for i in range(n)]
+    with ProcessPoolExecutor(count_cores()) as pool:
+        list(pool.map(draw_photo, paths, range(n), chunksize=64))
+
+
+def draw_photo(path: Path, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    coarse = Image.fromarray(rng.integers(0, 256, (12, 16, 3), np.uint8))
+    smooth = np.asarray(coarse.resize(SIZE, Image.Resampling.BICUBIC)).astype(np.int16)
+    grain = rng.integers(-8, 9, (SIZE[1], SIZE[0], 1), np.int16)
+    Image.fromarray((smooth + grain).clip(0, 255).astype(np.uint8)).save(path, quality=90)
+
+
+if __name__ == "__main__":
+    main()

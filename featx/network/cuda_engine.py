@@ -1,0 +1,222 @@
+"""The network on CUDA: one batch shape as a graph, pixels copied on a stream of their own."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from featx.config import CUDA_BATCH_SIZE, LAST_LAYER
+from featx.errors import DeviceError
+from featx.network.engine import TorchEngine
+from featx.network.weights import Weights
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+# Before a capture, as torch's documentation of CUDA graphs has it.
+_WARM_UPS = 3
+_PORTABLE = 1  # cudaHostRegisterPortable: pinned for every context
+
+
+class CudaEngine(TorchEngine):
+    """The network under torch on CUDA.
+
+    All of a batch's memory is there from the start. Where the device has not enough of it the batch
+    is halved then, before any image: a run has one batch shape, as elsewhere.
+
+    Parameters
+    ----------
+    weights, batch_size, precision, layers, places
+        See `TorchEngine`.
+
+    Raises
+    ------
+    DeviceError
+        There is no CUDA device, or no memory on it for one image.
+    """
+
+    def __init__(
+        self,
+        weights: Weights,
+        batch_size: int = CUDA_BATCH_SIZE,
+        precision: str = "fp32",
+        layers: str = LAST_LAYER,
+        places: bool = False,
+    ) -> None:
+        super().__init__(weights, "cuda", batch_size, precision, layers, places)
+        side = weights.preprocessing.crop
+        with explain_device():
+            self._pass, self.batch_size = build_largest(
+                lambda size: _Pass(self.forward, (size, side, side, 3), self.width), batch_size
+            )
+
+    def run(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """See `Engine.run`."""
+        return self.submit(pixels)()
+
+    def submit(self, pixels: npt.NDArray[np.uint8]) -> Callable[[], npt.NDArray[np.float32]]:
+        """Have a batch copied and computed; what waits for its features.
+
+        Two may be under way: a batch is copied while the one before it is computed. Pixels that are
+        pinned (see `pin`) must stay as they are until their features are there.
+        """
+        with explain_device():
+            take = self._pass.submit(pixels)
+
+        def wait() -> npt.NDArray[np.float32]:
+            with explain_device():
+                return take()
+
+        return wait
+
+    @contextmanager
+    def pin(self, pixels: npt.NDArray[np.uint8]) -> Iterator[None]:
+        """Pin memory once that batches will lie in, so that each is copied from where it lies.
+
+        Where the system refuses, batches are copied to pinned memory first.
+        """
+        runtime, begin = torch.cuda.cudart(), pixels.ctypes.data
+        refused = int(runtime.cudaHostRegister(begin, pixels.nbytes, _PORTABLE))
+        if refused:
+            log.debug("memory for batches is not pinned: CUDA error %d", refused)
+        try:
+            yield
+        finally:
+            if not refused:
+                torch.cuda.synchronize()
+                runtime.cudaHostUnregister(begin)
+
+
+class _Slot:
+    """What a batch under way has to itself: pinned pixels, those on the device, its features."""
+
+    def __init__(self, shape: tuple[int, ...], width: int) -> None:
+        self.staged = torch.zeros(shape, dtype=torch.uint8, pin_memory=True)
+        self.pixels = torch.zeros(shape, dtype=torch.uint8, device="cuda")
+        self.features = torch.zeros((shape[0], width), pin_memory=True)
+        self.copied, self.done = torch.cuda.Event(), torch.cuda.Event()
+
+
+class _Pass:
+    """One batch shape of a network as a CUDA graph.
+
+    Parameters
+    ----------
+    forward : callable
+        From pixels on the device to features there.
+    shape : tuple of int
+        Of a batch.
+    width : int
+        Of its features.
+    """
+
+    @torch.inference_mode()
+    def __init__(
+        self, forward: Callable[[torch.Tensor], torch.Tensor], shape: tuple[int, ...], width: int
+    ) -> None:
+        self._slots = [_Slot(shape, width) for _ in range(2)]
+        self._turn = 0
+        self._copying, self._computing = torch.cuda.Stream(), torch.cuda.Stream()
+        self._given = torch.zeros(shape, dtype=torch.uint8, device="cuda")
+        torch.cuda.synchronize()  # what was made so far was made on another stream
+        with torch.cuda.stream(self._computing):
+            for _ in range(_WARM_UPS):
+                forward(self._given)
+        self._forward = forward
+        self._graph: torch.cuda.CUDAGraph | None = torch.cuda.CUDAGraph()
+        try:
+            with torch.cuda.graph(self._graph, stream=self._computing):
+                self._found = forward(self._given)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            log.warning(
+                "cuda: operations are started one by one, since no graph is made: %s", error
+            )
+            self._graph = None
+
+    @torch.inference_mode()
+    def submit(self, pixels: npt.NDArray[np.uint8]) -> Callable[[], npt.NDArray[np.float32]]:
+        slot = self._slots[self._turn % 2]
+        self._turn += 1
+        slot.done.synchronize()  # of the batch that had it before
+        source, n = torch.from_numpy(pixels), len(pixels)
+        if n < len(slot.staged) or not source.is_pinned():
+            slot.staged[:n].copy_(source)
+            slot.staged[n:].zero_()  # padding is black, as elsewhere
+            source = slot.staged
+        with torch.cuda.stream(self._copying):
+            slot.pixels.copy_(source, non_blocking=True)
+            slot.copied.record()
+        with torch.cuda.stream(self._computing):
+            slot.copied.wait()
+            self._given.copy_(slot.pixels)
+            if self._graph is not None:
+                self._graph.replay()
+            else:
+                self._found = self._forward(self._given)
+            slot.features.copy_(self._found, non_blocking=True)
+            slot.done.record()
+
+        def take() -> npt.NDArray[np.float32]:
+            slot.done.synchronize()
+            features: npt.NDArray[np.float32] = slot.features[:n].numpy().copy()
+            return features
+
+        return take
+
+
+def build_largest(build: Callable[[int], T], batch_size: int) -> tuple[T, int]:
+    """What is built for a batch size, halved until the device has the memory for it.
+
+    Returns
+    -------
+    built
+    int
+        The batch size.
+
+    Raises
+    ------
+    DeviceError
+        There is no memory for one image.
+    """
+    while True:
+        try:
+            return build(batch_size), batch_size
+        except torch.OutOfMemoryError as error:
+            if batch_size == 1:
+                raise DeviceError(
+                    "cuda: not enough memory for a single image: free some, or say --device cpu"
+                ) from error
+            lacking = batch_size
+        batch_size //= 2
+        log.warning(
+            "cuda: not enough memory for batches of %d images; it is %d now (--batch-size)",
+            lacking, batch_size,
+        )  # fmt: skip
+        if torch.cuda.is_initialized():
+            torch.cuda.empty_cache()
+
+
+@contextmanager
+def explain_device() -> Iterator[None]:
+    """Say in a sentence what CUDA reports: a device that fails, or is not there any more."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        if isinstance(error, DeviceError) or not any(n in str(error) for n in ("CUDA", "cuDNN")):
+            raise
+        said = str(error).strip().splitlines()[0]
+        raise DeviceError(
+            f"the GPU failed ({said}): what was computed is kept, and the same command goes on; "
+            "nvidia-smi says whether it is there, --device cpu does without"
+        ) from error
