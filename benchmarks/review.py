@@ -228,6 +228,17 @@ def start_firefox(folder: Path) -> Iterator[tuple[Any, int]]:
         process.wait()
 
 
+def list_tabs(firefox: int) -> list[int]:
+    """The processes that show Firefox's tabs."""
+    mine = re.compile(rf"-isForBrowser\s.*-parentPid\s{firefox}\s")
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if mine.search(path.read_text().replace("\0", " ")):
+                found.append(int(path.parent.name))
+    return found
+
+
 def measure_firefox(page: Path, folder: Path) -> dict[str, Any]:
     """How the page does in Firefox."""
     with start_firefox(folder) as (send, pid):
@@ -242,15 +253,7 @@ def measure_firefox(page: Path, folder: Path) -> dict[str, Any]:
             return found["result"]["value"]
 
         first, keys = evaluate(FIRST), evaluate(NEXT)
-        children = subprocess.run(
-            ["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=True
-        )
-        tabs = [
-            int(child)
-            for child in children.stdout.split()
-            if Path(f"/proc/{child}/cmdline").read_bytes().rstrip(b"\0").endswith(b"tab")
-        ]
-        memory = read_memory(tabs)
+        memory = read_memory(list_tabs(pid))
     return summarise(first, keys, memory)
 
 

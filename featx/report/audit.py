@@ -193,9 +193,13 @@ def describe_review(
 
     def ask(one: Finding) -> list[Any]:
         offer = "leave out" if one.kind in _SPARED else "is" if one.suggested else ""
-        score = "" if one.score is None else f" (score {one.score:.3g})"
+        words = one.detail
+        if one.score is not None and one.kind in _PAIRS:
+            words = f"cosine {one.score:.3f}; {words}"
+        elif one.score is not None and one.suggested:
+            words += f", {100 * one.score:.1f} % {one.label}"
         other = place.get(one.other, -1)
-        return [one.kind, place[one.path], other, offer, one.suggested, one.detail + score]
+        return [one.kind, place[one.path], other, offer, one.suggested, words]
 
     kinds = {one.kind for one in asked}
     of = hash_json([features.fingerprint, [[one.kind, one.path, one.other] for one in asked]])

@@ -13,6 +13,7 @@ from featx.features.costs import read_full_cost, write_cost
 from featx.features.file import write_features
 from featx.heads.kind import HeadOptions
 from featx.heads.recipe import make_recipe
+from featx.report.next import COLUMNS
 
 HEAD = ",".join(CORRECTION_COLUMNS)
 
@@ -102,9 +103,10 @@ def test_classes_come_and_go(made, save, caplog):
     assert "dolphn is a new class, which no image had before; if dolphin was meant" in caplog.text
 
 
-def test_unlabelled_images_get_labels_and_a_column_of_labels_is_enough(made, save):
+def test_unlabelled_images_get_the_labels_that_were_filled_in(made, save):
     blank = replace(made, classes=(), targets=np.full(36, -1))
-    path = save(*(f"{digest(row)},{'ab'[row % 2]}" for row in range(4)), head="sha256,label")
+    lines = [f"{row}.jpg,{digest(row)},{'ab'[row % 2]}" for row in range(4)]
+    path = save(*lines, f"4.jpg,{digest(4)},", head=",".join(COLUMNS))
     found = correct_labels(blank, path)
     assert names(found)[:5] == ["a", "b", "a", "b", None]
     assert found.classes == ("a", "b")

@@ -132,9 +132,9 @@ def test_the_review_asks_what_can_be_looked_at(pictured):
         one[0] == f"{row:064x}" for one, row in zip(asked["images"], (0, 1, 1, 13), strict=True)
     ]
     assert asked["items"] == [
-        ["label", 0, -1, "is", "b", "98 % b (score 0.01)"],
-        ["copy", 1, 2, "leave out", "", "near (score 0.99)"],
-        ["outlier", 3, -1, "", "", " (score 0.4)"],
+        ["label", 0, -1, "is", "b", "98 % b, 1.0 % a"],
+        ["copy", 1, 2, "leave out", "", "cosine 0.990; near"],
+        ["outlier", 3, -1, "", "", ""],
     ]
     assert [image[4] for image in asked["images"]] == ["", "data:,", "", ""]
     assert (
