@@ -22,6 +22,7 @@ import argparse
 import json
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -70,46 +71,57 @@ def count_refused(detector: Detector, p_values: Any, rate: float) -> dict[str, A
     }
 
 
-def judge(
-    features: Features, others: Mapping[str, Any], splits: int, share: float, C: float
-) -> Any:
-    """Means over the splits; bands are counts of splits."""
-    refused: dict[float, list[dict[str, Any]]] = {rate: [] for rate in RATES}
-    sets, told, areas = [], [], {name: [] for name in others}
-    for seed in range(splits):
-        held = deal(features, seed, share)
-        model = featx.fit(held, "logreg", C=C, seed=seed, strangers=True)
-        head, detector = load_head(model), load_detector(model)
-        X, y = held.split("test")
-        strangeness, p_values = detector.measure(*head.decide(X))
-        for rate in RATES:
-            refused[rate].append(count_refused(detector, p_values, rate))
-        unseen = Unseen(y, head.predict_proba(X), strangeness)
-        sets += [
-            one for one in measure_sets(load_calibration(model), unseen) if one.coverage == COVERAGE
-        ]
-        told.append(model.outcome.details["strangers"])
-        for name, strangers in others.items():
-            far, _ = detector.measure(*head.decide(strangers))
-            truth = np.repeat([0, 1], [len(y), len(far)])
-            areas[name].append(float(roc_auc_score(truth, np.concatenate([strangeness, far]))))
+def judge(features: Features, others: Mapping[str, Any], share: float, C: float, seed: int) -> Any:
+    """What one split says."""
+    held = deal(features, seed, share)
+    model = featx.fit(held, "logreg", C=C, seed=seed, strangers=True)
+    head, detector = load_head(model), load_detector(model)
+    X, y = held.split("test")
+    strangeness, p_values = detector.measure(*head.decide(X))
+    unseen = Unseen(y, head.predict_proba(X), strangeness)
+    sets = measure_sets(load_calibration(model), unseen)
+    areas = {}
+    for name, strangers in others.items():
+        far, _ = detector.measure(*head.decide(strangers))
+        truth = np.repeat([0, 1], [len(y), len(far)])
+        areas[name] = float(roc_auc_score(truth, np.concatenate([strangeness, far])))
     return {
-        "data": features.dataset,
-        "splits": splits,
-        "images": {"fit": told[-1]["images"], "test": len(y)},
-        "score": [one["score"] for one in told],
-        "auroc": {n: _average(one["auroc"][n] for one in told) for n in told[0]["auroc"]},
+        **model.outcome.details["strangers"],
+        "test": len(y),
+        "refused": {str(rate): count_refused(detector, p_values, rate) for rate in RATES},
+        "sets": next(one for one in sets if one.coverage == COVERAGE),
+        "other": areas,
+    }
+
+
+def sum_up(data: str, splits: list[Any]) -> dict[str, Any]:
+    """Means over the splits; what is within a band is a number of splits."""
+    one = splits[0]
+    covered = [split["sets"].covered.accuracy for split in splits]
+    return {
+        "data": data,
+        "splits": len(splits),
+        "images": {"fit": one["images"], "test": one["test"]},
+        "score": Counter(split["score"] for split in splits),
+        "auroc": {n: _average(split["auroc"][n] for split in splits) for n in one["auroc"]},
         "refused": {
-            str(rate): {
-                name: (sum if name.startswith("within") else _average)(one[name] for one in found)
-                for name in found[0]
+            rate: {
+                name: (sum if name.startswith("within") else _average)(
+                    split["refused"][rate][name] for split in splits
+                )
+                for name in told
             }
-            for rate, found in refused.items()
+            for rate, told in one["refused"].items()
         },
-        "covered": _average(one.covered.accuracy for one in sets),
-        "covered_least_most": [f(one.covered.accuracy for one in sets) for f in (min, max)],
-        "set_size": _average(one.size for one in sets),
-        "auroc_of_other_data": {name: [min(of), _average(of)] for name, of in areas.items()},
+        "covered": {"mean": _average(covered), "least": min(covered), "most": max(covered)},
+        "set_size": _average(split["sets"].size for split in splits),
+        "auroc_of_other_data": {
+            name: {
+                "mean": _average(split["other"][name] for split in splits),
+                "least": min(split["other"][name] for split in splits),
+            }
+            for name in one["other"]
+        },
     }
 
 
@@ -168,9 +180,15 @@ def main() -> None:
         if args.noise:
             strangers["noise"] = see_noise(every[0], args.noise)
         found = [
-            judge(
-                one, {name: X for name, X in strangers.items() if name != one.dataset},
-                args.splits, args.share, args.C,
+            sum_up(
+                one.dataset,
+                [
+                    judge(
+                        one, {name: X for name, X in strangers.items() if name != one.dataset},
+                        args.share, args.C, seed,
+                    )
+                    for seed in range(args.splits)
+                ],
             )
             for one in every
         ]  # fmt: skip

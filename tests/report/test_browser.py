@@ -11,8 +11,8 @@ from featx.report.page import render_page
 pytestmark = pytest.mark.slow
 
 SECTIONS = [
-    "candidates", "pairs", "epochs", "learning", "examples", "classes", "reliability", "map",
-    "cost", "provenance",
+    "candidates", "pairs", "epochs", "learning", "examples", "classes", "reliability", "strangers",
+    "map", "cost", "provenance",
 ]  # fmt: skip
 
 
@@ -30,7 +30,7 @@ def test_every_section_and_every_chart_is_there(show, full):
     page = show(full)
     assert page.eval_on_selector_all("main section", "all => all.map((one) => one.id)") == SECTIONS
     charts = page.locator(".chart:visible")
-    assert charts.count() == 3 + 3 + 1 + 2 + 4 + 1 + 1
+    assert charts.count() == 3 + 3 + 1 + 2 + 4 + 1 + 1 + 1
     for chart in charts.all():
         assert chart.get_attribute("data-state") == "drawn"
         assert chart.get_attribute("role") == "img"
@@ -167,7 +167,7 @@ def test_light_dark_and_paper(show, full):
     assert paper == 1
     assert max(ink, label) < 0.3
     assert page.locator("nav:visible").count() == 0
-    assert page.locator(".chart svg:visible").count() == 15
+    assert page.locator(".chart svg:visible").count() == 16
 
 
 def test_motion_only_where_it_is_welcome(show, full):
