@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -200,13 +201,24 @@ def train_head(
         settings=recipe,
         prior=prior,
     )
-    sets = recipe.get("layers", ())
-    each = [_judge_layers(pool, recipe, task, one) for one in sets or [{"layers": LAST_LAYER}]]
-    best = _take_best(each)
+    if not (sets := recipe.get("layers", ())):
+        best = _judge_scalings(pool, recipe, task, LAST_LAYER)
+        return best.trained or _fit(best, pool, task)
+    losses: list[float | None] = []
+
+    def judge_each() -> Iterator[_Candidate]:
+        for one in sets:
+            columns = find_columns(one, sets)
+            some = pool.take_columns(columns)
+            found = _judge_scalings(some, recipe, task, one["layers"], columns)
+            losses.append(found.loss)
+            yield found
+
+    best = reduce(_prefer, judge_each())  # each is let go of once another is better
     trained = best.trained or _fit(best, pool.take_columns(best.columns), task)
     tried = tuple(
-        {"layers": candidate.layers, "columns": count_columns(one), "log_loss": candidate.loss}
-        for one, candidate in zip(sets, each, strict=False)  # of none, one candidate
+        {"layers": one["layers"], "columns": count_columns(one), "log_loss": loss}
+        for one, loss in zip(sets, losses, strict=True)
     )
     scaler = replace(trained.scaler, columns=best.columns)
     return replace(trained, scaler=scaler, layers=best.layers, tried=tried)
@@ -240,29 +252,29 @@ class _Candidate:
     trained: Trained | None = None
 
 
-def _judge_layers(
-    pool: Pool, recipe: Mapping[str, Any], task: Task, one: Mapping[str, Any]
+def _judge_scalings(
+    pool: Pool,
+    recipe: Mapping[str, Any],
+    task: Task,
+    layers: str,
+    columns: Labels | None = None,
 ) -> _Candidate:
-    """A set of layers by each scaling that is to be tried: the best."""
-    sets, layers = recipe.get("layers", ()), one["layers"]
-    columns = find_columns(one, sets) if sets else None
-    some, scales = pool.take_columns(columns), recipe.get("scales", [recipe["scale"]])
+    """The best of each scaling that is to be tried of a pool's columns."""
     its = {**recipe, "level": layers != LAST_LAYER}
-    return _take_best(
-        [
-            _judge(_Candidate({**its, "scale": scale}, layers, columns), some, task)
-            for scale in scales
-        ]
+    return reduce(
+        _prefer,
+        (
+            _judge(_Candidate({**its, "scale": scale}, layers, columns), pool, task)
+            for scale in recipe.get("scales", [recipe["scale"]])
+        ),
     )
 
 
-def _take_best(found: Sequence[_Candidate]) -> _Candidate:
-    """That of the lowest log-loss; of equals, and where nothing chose, the first."""
-    best = found[0]
-    for one in found[1:]:
-        if one.loss is not None and best.loss is not None and one.loss < best.loss - SAME_LOSS:
-            best = one
-    return best
+def _prefer(best: _Candidate, other: _Candidate) -> _Candidate:
+    """That of the lower log-loss; of equals, and where nothing chose, the first."""
+    if best.loss is None or other.loss is None:
+        return best
+    return other if other.loss < best.loss - SAME_LOSS else best
 
 
 def _judge(candidate: _Candidate, pool: Pool, task: Task) -> _Candidate:
