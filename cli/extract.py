@@ -13,7 +13,6 @@ from featx.text import printable
 
 from .options import (
     common_options,
-    decode_processes_option,
     device_options,
     extract_options,
     features_output_option,
@@ -43,6 +42,14 @@ def _check_shard(ctx: click.Context, param: click.Parameter, value: str | None) 
     if value is not None and not re.fullmatch(r"\d+(/[1-9]\d*)?", value):
         raise click.BadParameter(f"{value!r} is neither a number from 0 nor I/N")
     return value
+
+
+def _check_count(ctx: click.Context, param: click.Parameter, value: str) -> int | None:
+    if value == "auto":
+        return None
+    if not (value.isascii() and value.isdecimal()):
+        raise click.BadParameter(f"{value!r} is neither auto nor a whole number from 0")
+    return int(value)
 
 
 @click.command()
@@ -94,7 +101,15 @@ def _check_shard(ctx: click.Context, param: click.Parameter, value: str | None) 
 @layers_option
 @storage_option
 @device_options
-@decode_processes_option
+@click.option(
+    "--decode-processes",
+    default="auto",
+    show_default=True,
+    metavar="auto|N",
+    callback=_check_count,
+    help="Processes that decode instead of threads, as a GPU wants; 0: none; auto: as many as "
+    "threads, where a probe finds that threads cannot feed the network.",
+)
 @overwrite_option
 @common_options
 @click.pass_context

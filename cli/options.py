@@ -69,14 +69,6 @@ def _check_size(ctx: click.Context, param: click.Parameter, value: str | None) -
         raise click.BadParameter(str(error)) from error
 
 
-def _check_count(ctx: click.Context, param: click.Parameter, value: str) -> int | None:
-    if value == "auto":
-        return None
-    if not (value.isascii() and value.isdecimal()):
-        raise click.BadParameter(f"{value!r} is neither auto nor a whole number from 0")
-    return int(value)
-
-
 def stack(*options: Callable[[F], F]) -> Callable[[F], F]:
     def decorate(function: F) -> F:
         for option in reversed(options):
@@ -203,16 +195,6 @@ num_workers_option = click.option(
     type=click.IntRange(0),
     metavar="N",
     help="Decoding threads.  [default: as many as cores]",
-)
-
-decode_processes_option = click.option(
-    "--decode-processes",
-    default="auto",
-    show_default=True,
-    metavar="auto|N",
-    callback=_check_count,
-    help="Processes that decode instead of threads, as a GPU wants; 0: none; auto: as many as "
-    "threads, where a probe finds that threads cannot feed the network.",
 )
 
 network_option = click.option(
