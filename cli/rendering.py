@@ -155,8 +155,12 @@ def say_drift(drift: Drift) -> str:
             f"Too few to tell: {images}, of which none could be so strange that it were called "
             f"drift at a rate of {drift.rate:g} ({p})"
         )
-    rate = f"{100 * drift.rate:g} % of folders of known images are called so"
-    told = f"an image is stranger than a known one in {100 * drift.auroc:.1f} % of pairs, {p}"
+    rate = f"{100 * drift.rate:g} % of folders of known images at most are called so"
+    test = drift.clearest
+    told = (
+        f"by {test.score} an image is stranger than a known one in {100 * test.auroc:.1f} % of "
+        f"pairs, {p}"
+    )
     if drift.found:
         unusual = list_some([printable(one.path) for one in drift.unusual], 3)
         return (
@@ -172,7 +176,7 @@ def render_drift(drift: Drift) -> str:
         [printable(one.path), printable(one.label), f"{one.p_value:.3f}", f"{one.score:.3g}"]
         for one in drift.unusual
     ]
-    head = ["most unusual", "taken for", "p-value", drift.score]
+    head = ["most unusual", "taken for", "p-value", drift.clearest.score]
     table = tabulate(rows, head, disable_numparse=True, colalign=("left", "left", *2 * ("right",)))
     return f"{say_drift(drift)}\n\n{table}"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,8 +9,7 @@ from pathlib import Path
 from featx.config import DRIFT_RATE, UNUSUAL
 from featx.data.dataset import Leftovers, Skipped
 from featx.deployment.predict import predict, take_model
-from featx.errors import ModelError
-from featx.novelty.detector import load_detector
+from featx.novelty.detector import load_detectors, tells_strangers
 from featx.novelty.shift import Drift, Watch, check_share
 from featx.training.model import Model
 
@@ -34,8 +32,9 @@ def detect_drift(
 ) -> Drift:
     """Test whether images together are stranger than those that a model knows.
 
-    Each is compared with held-out images that are taken for the same class, so that it does not
-    matter how frequent classes are. Images of one burst lean together, and p is then too small;
+    Each is compared with held-out images that are taken for the same class, by the model's score
+    of strangers and by the distance to the nearest class's mean, so that it does not matter how
+    frequent classes are. Images of one burst lean together, and p is then too small;
     those whose features are another's to the bit count once. See docs/unknown.md.
 
     Parameters
@@ -78,7 +77,7 @@ def detect_drift(
     """
     trained = take_model(model)
     check_share(rate)
-    watch = Watch(load_detector(trained), trained.classes, unusual)
+    watch = Watch(load_detectors(trained), trained.classes, unusual)
     said = predict(
         trained, images, listed=listed, left_out=left_out, watch=watch, weights=weights,
         device=device, engine=engine, precision=precision, batch_size=batch_size,
@@ -90,6 +89,4 @@ def detect_drift(
 
 def start_watch(model: Model) -> Watch | None:
     """What `predict` may tell how strange images are; None where the model tells no strangers."""
-    with contextlib.suppress(ModelError):
-        return Watch(load_detector(model), model.classes)
-    return None
+    return Watch(load_detectors(model), model.classes) if tells_strangers(model) else None

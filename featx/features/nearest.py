@@ -102,7 +102,8 @@ def _widen(rows: Matrix) -> npt.NDArray[np.float32]:
     if rows.dtype == np.float16:
         import torch  # which has the processor do it: numpy takes ten times as long
 
-        widened: npt.NDArray[np.float32] = torch.from_numpy(rows).float().numpy()
+        plain = np.require(rows, requirements=["C", "W"])  # it warns of what it may not write to
+        widened: npt.NDArray[np.float32] = torch.from_numpy(plain).float().numpy()
         return widened
     return rows.astype(np.float32, copy=False)
 

@@ -12,16 +12,17 @@ import numpy.typing as npt
 
 from featx.arrays import Labels, Matrix
 from featx.errors import ModelError
-from featx.novelty.scores import SCORES, Numbers, Probability, Score
+from featx.novelty.scores import CENTRE, KEPT_SCORES, Numbers, Probability, Score
 from featx.training.calibration import as_scores
 from featx.training.model import Model
 
 Kept = TypeVar("Kept")
 
 _ROUNDING = 1e-5  # of the largest held score
-# Names of arrays in a model file.
-_HELD, _LABELS, _SCORE = "strangers.held", "strangers.labels", "strangers.score."
-_KEPT = ("strangers.", "sets.")  # what these and those of `Calibration` begin with
+# What names of arrays in a model file begin with, those of `Calibration` included.
+STRANGERS, DRIFT = "strangers.", "drift."
+_KEPT = (STRANGERS, DRIFT, "sets.")
+_HELD, _LABELS, _SCORE = "held", "labels", "score."
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Detector:
     Attributes
     ----------
     name : str
-        Of `SCORES`.
+        Of `KEPT_SCORES`.
     score : Score
     held : ndarray of shape (n_held,), float64
         Ascending: scores of known rows by fits that saw neither them nor their relatives.
@@ -82,18 +83,23 @@ class Detector:
         """See `check_enough`."""
         check_enough(rate, len(self.held), f"--unknown {rate:g}", where)
 
-    def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
+    def to_arrays(self, prefix: str = STRANGERS) -> dict[str, npt.NDArray[Any]]:
         """What a model file keeps of it."""
         kept = {_SCORE + name: array for name, array in self.score.to_arrays().items()}
         if self.labels is not None:
             kept[_LABELS] = self.labels
-        return {_HELD: self.held, **kept}
+        kept[_HELD] = self.held
+        return {prefix + name: array for name, array in kept.items()}
 
     @classmethod
-    def from_arrays(cls, name: str, arrays: Mapping[str, npt.NDArray[Any]]) -> Detector:
+    def from_arrays(
+        cls, name: str, arrays: Mapping[str, npt.NDArray[Any]], prefix: str = STRANGERS
+    ) -> Detector:
         """The inverse of `to_arrays`; raises KeyError where one is missing."""
-        own = {n.removeprefix(_SCORE): a for n, a in arrays.items() if n.startswith(_SCORE)}
-        return cls(name, SCORES[name].from_arrays(own), arrays[_HELD], arrays.get(_LABELS))
+        begun = prefix + _SCORE
+        own = {n.removeprefix(begun): a for n, a in arrays.items() if n.startswith(begun)}
+        score = KEPT_SCORES[name].from_arrays(own)
+        return cls(name, score, arrays[prefix + _HELD], arrays.get(prefix + _LABELS))
 
     @classmethod
     def from_held(cls, name: str, score: Score, held: Numbers, labels: Labels) -> Detector:
@@ -127,6 +133,20 @@ def load_detector(model: Model) -> Detector:
             "probability", score, score.measure(logits, logits), on_val.argmax(axis=1)
         )
     return read_kept(model, lambda told: Detector.from_arrays(told["score"], model.arrays))
+
+
+def load_detectors(model: Model) -> tuple[Detector, ...]:
+    """What drift is looked for by: the detector in a model, and of a head the distance to centres.
+
+    Raises
+    ------
+    ModelError
+        See `load_detector`.
+    """
+    first = load_detector(model)
+    if DRIFT + _HELD not in model.arrays:
+        return (first,)
+    return first, read_kept(model, lambda _: Detector.from_arrays(CENTRE, model.arrays, DRIFT))
 
 
 def read_kept(model: Model, read: Callable[[Mapping[str, Any]], Kept]) -> Kept:

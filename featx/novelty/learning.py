@@ -15,8 +15,8 @@ from sklearn.metrics import roc_auc_score
 from featx.arrays import Labels, Matrix
 from featx.config import CONFIDENCE, SAME_AUROC, STRANGER_CLASSES, STRANGER_FOLDS
 from featx.errors import ModelError
-from featx.novelty.detector import Detector
-from featx.novelty.scores import SCORES, Known, Numbers
+from featx.novelty.detector import DRIFT, Detector
+from featx.novelty.scores import CENTRE, KEPT_SCORES, SCORES, Known, Numbers
 from featx.novelty.sets import Calibration
 from featx.training.trials import Folds, Kin, plan_folds
 
@@ -44,6 +44,8 @@ class Novelty:
     Attributes
     ----------
     detector : Detector
+    centre : Detector
+        By the distance to centres, of the same held rows; for drift.
     sets : Calibration
     details : mapping
         JSON values: "score", "images" it is calibrated on, "classes" that were left out, "auroc",
@@ -52,12 +54,17 @@ class Novelty:
     """
 
     detector: Detector
+    centre: Detector
     sets: Calibration
     details: Mapping[str, Any]
 
     def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
         """What a model file keeps of it."""
-        return {**self.detector.to_arrays(), **self.sets.to_arrays()}
+        return {
+            **self.detector.to_arrays(),
+            **self.centre.to_arrays(DRIFT),
+            **self.sets.to_arrays(),
+        }
 
 
 def learn_novelty(
@@ -98,15 +105,20 @@ def learn_novelty(
     known = pool.show(head, X)
     areas = _leave_classes_out(pool, [n for n, score in SCORES.items() if score.suits(known)])
     name, by = _choose(areas)
-    held, said, errors, labels = _score_folds(pool, name)
+    held, said, errors, labels = _score_folds(pool, [name, CENTRE])
+    detector, centre = (
+        Detector.from_held(one, KEPT_SCORES[one].fit(known), scores, said)
+        for one, scores in zip((name, CENTRE), held, strict=True)
+    )
     chosen = areas.get(name, [])
     return Novelty(
-        Detector.from_held(name, SCORES[name].fit(known), held, said),
+        detector,
+        centre,
         Calibration(errors, labels),
         {
             "score": name,
             "by": by,
-            "images": len(held),
+            "images": len(labels),
             "classes": len(chosen),
             "auroc": {one: float(np.mean(found)) for one, found in areas.items()},
             "auroc_ci95": _find_interval(chosen),
@@ -169,8 +181,9 @@ def _choose(areas: Mapping[str, list[float]]) -> tuple[str, str]:
     ), "classes left out"
 
 
-def _score_folds(pool: _Pool, name: str) -> tuple[Numbers, Labels, Numbers, Labels]:
-    """Out-of-fold rows: how strange, what each is taken for, 1 - its class's probability, class."""
+def _score_folds(pool: _Pool, names: list[str]) -> tuple[Numbers, Labels, Numbers, Labels]:
+    """Out-of-fold rows: how strange by each score, shape (n_scores, n_held), what each is taken
+    for, 1 - its class's probability, and its class."""
     found: list[tuple[Numbers, Labels, Numbers, Labels]] = []
     for inside, outside in plan_folds(pool.y, pool.kin, pool.seed, STRANGER_FOLDS):
         classes, codes = np.unique(pool.y[inside], return_inverse=True)
@@ -178,18 +191,22 @@ def _score_folds(pool: _Pool, name: str) -> tuple[Numbers, Labels, Numbers, Labe
         if len(classes) < 2 or not len(outside):
             continue
         head = pool.refit(pool.X[inside], codes.astype(np.int64))
-        score = SCORES[name].fit(pool.show(head, pool.X[inside]))
+        learned = pool.show(head, pool.X[inside])
         scaled, logits = head.decide(pool.X[outside])
+        scores = [KEPT_SCORES[name].fit(learned) for name in names]
+        measured = np.stack([score.measure(scaled, logits) for score in scores])
         y = pool.y[outside]
         own = Calibration.judge(softmax(logits, axis=1), np.searchsorted(classes, y))
         said = classes[logits.argmax(axis=1)]
-        found.append((score.measure(scaled, logits), said, own.scores, y))
+        found.append((measured, said, own.scores, y))
     if not found:
         raise ModelError(
             f"{_NO_FOLDS} with images of a class on both sides, since each class is one group: "
             "group by what divides a class, such as the animal or the day"
         )
-    held, taken, errors, labels = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    held, taken, errors, labels = (
+        np.concatenate(parts, axis=-1) for parts in zip(*found, strict=True)
+    )
     return held, taken, errors, labels
 
 

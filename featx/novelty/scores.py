@@ -305,6 +305,49 @@ def _count_dims(known: Known) -> int:
     return min(RESIDUAL_DIMS, n_features // 2, (known.size or len(known.X)) // 10)
 
 
+@dataclass(frozen=True)
+class Centre:
+    """The distance to the nearest class's mean, lengths made 1: s = 1 - cos.
+
+    Drift is looked for by it, too, and nothing chooses it: the worse a picture is, the further its
+    features lie from where its class's are, even where the head is as sure of it as ever.
+
+    Attributes
+    ----------
+    means : ndarray of shape (n_means, n_features), float16
+        Of length 1, of the known rows that the head takes for each class.
+    """
+
+    means: npt.NDArray[np.float16]
+
+    def measure(self, X: Matrix, logits: Matrix) -> Numbers:
+        """See `Score`."""
+        cosines = normalize(X.astype(np.float32)) @ self.means.astype(np.float32).T
+        found: Numbers = 1 - cosines.max(axis=1).astype(np.float64)
+        return found
+
+    def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """See `Score`."""
+        return {"means": self.means}
+
+    @classmethod
+    def suits(cls, known: Known) -> bool:
+        """See `Score`."""
+        return True
+
+    @classmethod
+    def fit(cls, known: Known) -> Centre:
+        """See `Score`."""
+        said = known.logits.argmax(axis=1)
+        means = np.stack([known.X[said == k].mean(axis=0) for k in np.unique(said)])
+        return cls(normalize(means.astype(np.float32)).astype(np.float16))
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> Centre:
+        """See `Score`."""
+        return cls(arrays["means"])
+
+
 def _find_directions(centred: npt.NDArray[np.float32], dims: int) -> npt.NDArray[np.float32]:
     """Orthonormal directions in which the rows' squares are largest, shape (n_features, dims)."""
     if len(centred) >= centred.shape[1]:
@@ -324,3 +367,5 @@ SCORES: dict[str, type[Score]] = {
     "knn": Neighbour,
     "vim": Residual,
 }
+CENTRE = "centre"
+KEPT_SCORES: dict[str, type[Score]] = {**SCORES, CENTRE: Centre}

@@ -28,7 +28,7 @@ class Unusual:
     label : str
         What the model takes it for.
     score : float
-        How strange it is, by the model's score.
+        How strange it is.
     p_value : float
         How rarely a known image is as strange; see `Detector.find_p_values`.
     """
@@ -46,6 +46,27 @@ class Unusual:
         }  # fmt: skip
 
 
+class Tested(NamedTuple):
+    """What one score says of some images.
+
+    Attributes
+    ----------
+    score : str
+        Of `KEPT_SCORES`.
+    p_value : float
+        How rarely so many images like the known ones are as strange.
+    least : float
+        The lowest that it could be, were each stranger than all known ones.
+    auroc : float
+        How often one of them is stranger than a known one of its class; 0.5 where they are alike.
+    """
+
+    score: str
+    p_value: float
+    least: float
+    auroc: float
+
+
 @dataclass(frozen=True)
 class Drift:
     """Whether some images look like those that a model knows.
@@ -57,18 +78,12 @@ class Drift:
         Without those whose features are another's to the bit, such as copies: they are tested.
     known : int
         Held-out images that they are compared with.
-    score : str
-        What says how strange an image is; of `SCORES`.
-    p_value : float
-        How rarely so many images like the known ones are as strange.
-    least : float
-        The lowest that it could be, were each stranger than all known ones.
-    auroc : float
-        How often one of them is stranger than a known one of its class; 0.5 where they are alike.
+    tests : tuple of Tested
+        One for each score.
     rate : float
-        Of folders of known images, so many are called drift.
+        Of folders of known images, so many at most are called drift.
     unusual : tuple of Unusual
-        The strangest first.
+        The strangest first, by the score of the lowest p-value.
     skipped_files : tuple of Skipped
         Files that are no images, and why.
     """
@@ -76,13 +91,20 @@ class Drift:
     images: int
     distinct: int
     known: int
-    score: str
-    p_value: float
-    least: float
-    auroc: float
+    tests: tuple[Tested, ...]
     rate: float
     unusual: tuple[Unusual, ...]
     skipped_files: tuple[Skipped, ...] = ()
+
+    @property
+    def clearest(self) -> Tested:
+        """The test of the lowest p-value."""
+        return min(self.tests, key=lambda one: one.p_value)
+
+    @property
+    def p_value(self) -> float:
+        """The lowest p-value times the number of tests (Bonferroni), at most 1."""
+        return min(1.0, len(self.tests) * self.clearest.p_value)
 
     @property
     def found(self) -> bool:
@@ -92,7 +114,7 @@ class Drift:
     @property
     def enough(self) -> bool:
         """Whether there are so many images that it could be."""
-        return self.least <= self.rate
+        return len(self.tests) * min(one.least for one in self.tests) <= self.rate
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values, without the files that were skipped."""
@@ -101,70 +123,87 @@ class Drift:
             "p_value": self.p_value,
             "rate": self.rate,
             "enough": self.enough,
-            "auroc": self.auroc,
             "images": self.images,
             "distinct": self.distinct,
             "known": self.known,
-            "score": self.score,
+            "score": self.clearest.score,
+            "tests": [
+                {"score": one.score, "p_value": one.p_value, "auroc": one.auroc}
+                for one in self.tests
+            ],
             "unusual": [one.to_dict() for one in self.unusual],
         }
 
 
 @dataclass
+class _Seen:
+    """How strange images were by one score, and the strangest of them."""
+
+    detector: Detector
+    scores: array[float] = field(default_factory=lambda: array("d"))
+    # By digest, so that copies are named once: how strange, which image (negative), its path.
+    strangest: dict[int, tuple[float, int, str]] = field(default_factory=dict)
+
+    def add(self, score: float, digest: int, path: str, most: int) -> None:
+        if digest not in self.strangest:
+            self.strangest[digest] = score, -len(self.scores), path
+            if len(self.strangest) > most:
+                del self.strangest[min(self.strangest, key=self.strangest.__getitem__)]
+        self.scores.append(score)
+
+
 class Watch:
     """Is told how strange images are as they pass, and says in the end whether they drifted.
 
-    Of each image 24 bytes are kept.
+    Of each image 32 bytes are kept.
 
-    Attributes
+    Parameters
     ----------
-    detector : Detector
+    detectors : sequence of Detector
+        See `load_detectors`.
     classes : tuple of str
         The model's.
     most : int
         How many of the strangest are named.
     """
 
-    detector: Detector
-    classes: tuple[str, ...]
-    most: int = UNUSUAL
-    _scores: array[float] = field(default_factory=lambda: array("d"), init=False)
-    _labels: array[int] = field(default_factory=lambda: array("q"), init=False)
-    _digests: array[int] = field(default_factory=lambda: array("q"), init=False)
-    # By digest, so that copies are named once: how strange, which image, its path.
-    _strangest: dict[int, tuple[float, int, str]] = field(default_factory=dict, init=False)
+    def __init__(
+        self, detectors: Sequence[Detector], classes: tuple[str, ...], most: int = UNUSUAL
+    ) -> None:
+        self._seen = [_Seen(one) for one in detectors]
+        self._classes, self._most = classes, most
+        self._labels, self._digests = array("q"), array("q")
 
     def look(self, paths: Sequence[object], rows: Matrix, scaled: Matrix, logits: Matrix) -> None:
         """Take some images: what the network gave, that scaled as the head has it, the logits."""
-        scores = self.detector.score.measure(scaled, logits).tolist()
-        for path, row, score in zip(paths, rows, scores, strict=True):
-            digest = hash(row.tobytes())
-            if digest not in self._strangest:
-                self._strangest[digest] = score, -len(self._digests), str(path)
-                if len(self._strangest) > self.most:
-                    del self._strangest[min(self._strangest, key=self._strangest.__getitem__)]
-            self._digests.append(digest)
-        self._scores.extend(scores)
+        digests = [hash(row.tobytes()) for row in rows]
+        for seen in self._seen:
+            scores = seen.detector.score.measure(scaled, logits).tolist()
+            for path, digest, score in zip(paths, digests, scores, strict=True):
+                seen.add(score, digest, str(path), self._most)
+        self._digests.extend(digests)
         self._labels.extend(logits.argmax(axis=1).tolist())
 
     def sum_up(self, rate: float = DRIFT_RATE) -> Drift:
         """What there is to say of all of them; `rate` as `Drift` has it."""
-        scores, labels = np.array(self._scores), np.array(self._labels, np.int64)
+        labels = np.array(self._labels, np.int64)
         _, first = np.unique(np.array(self._digests, np.int64), return_index=True)
-        tested = compare_scores(self.detector, scores[first], labels[first])
-        strangest = sorted(self._strangest.values(), reverse=True)
-        at = [-number for _, number, _ in strangest]
-        p_values = self.detector.find_p_values(scores[at])
+        tests = tuple(
+            compare_scores(seen.detector, np.array(seen.scores)[first], labels[first])
+            for seen in self._seen
+        )
+        _, told = min(zip(tests, self._seen, strict=True), key=lambda one: one[0].p_value)
+        strangest = sorted(told.strangest.values(), reverse=True)
+        p_values = told.detector.find_p_values(np.array([score for score, _, _ in strangest]))
         return Drift(
-            images=len(scores),
+            images=len(labels),
             distinct=len(first),
-            known=len(self.detector.held),
-            score=self.detector.name,
-            **tested._asdict(),
+            known=len(told.detector.held),
+            tests=tests,
             rate=rate,
             unusual=tuple(
-                Unusual(path, self.classes[labels[i]], score, p)
-                for i, (score, _, path), p in zip(at, strangest, p_values.tolist(), strict=True)
+                Unusual(path, self._classes[labels[-number]], score, p)
+                for (score, number, path), p in zip(strangest, p_values.tolist(), strict=True)
             ),
         )
 
@@ -173,14 +212,6 @@ def check_share(rate: float) -> None:
     """Raise ModelError where a rate of false alarms is none."""
     if not 0 < rate < 1:
         raise ModelError(f"rate is {rate}: it is a share between 0 and 1, such as 0.01")
-
-
-class Tested(NamedTuple):
-    """See `Drift`."""
-
-    p_value: float
-    least: float
-    auroc: float
 
 
 def compare_scores(detector: Detector, scores: Numbers, labels: Labels) -> Tested:
@@ -216,7 +247,7 @@ def compare_scores(detector: Detector, scores: Numbers, labels: Labels) -> Teste
         above += ranks[new].sum() - m * (m + 1) / 2
         pairs += m * (size - m)
     p_value, least = norm.sf(np.array([excess, most]) / variance**0.5).tolist()
-    return Tested(p_value, least, above / pairs)
+    return Tested(detector.name, p_value, least, above / pairs)
 
 
 def _share_few(labels: Labels, n: int) -> Labels:

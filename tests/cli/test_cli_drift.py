@@ -41,8 +41,8 @@ def test_strange_images_are_exit_code_3(run, knows, amazed, photos, tmp_path):
     assert done.exit_code == 3
     said, _, head, _, *rows = done.stdout.splitlines()
     assert said.startswith("Drift: 27 images together do not look like those the model knows (")
-    assert "in 100.0 % of pairs" in said
-    assert "5 % of folders of known images are called so" in said
+    assert "an image is stranger than a known one in 100.0 % of pairs" in said
+    assert "5 % of folders of known images at most are called so" in said
     assert head.split()[:2] == ["most", "unusual"]
     assert len(rows) == 2
     for words in ((), ("--jsonl",), ("--csv", tmp_path / "p.csv")):

@@ -23,7 +23,8 @@ def search(X, queries, k):
 def test_it_is_brute_force(dtype, k, monkeypatch):
     monkeypatch.setattr(nearest, "_BLOCK", 13)
     rng = np.random.default_rng(0)
-    X = rng.gamma(1.0, 1.0, (90, 24)).astype(dtype)
+    X = np.asfortranarray(rng.gamma(1.0, 1.0, (90, 24)).astype(dtype))
+    X.flags.writeable = False
     queries = rng.gamma(1.0, 1.0, (5, 24)).astype(np.float32)
     cosines, rows = find_nearest(X, queries, k)
     expected, places = search(X.astype(np.float64), queries.astype(np.float64), k)

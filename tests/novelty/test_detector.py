@@ -6,7 +6,13 @@ from made_features import make_features
 
 from featx.errors import ModelError
 from featx.heads.fit import fit
-from featx.novelty.detector import Detector, check_enough, find_floor, load_detector
+from featx.novelty.detector import (
+    Detector,
+    check_enough,
+    find_floor,
+    load_detector,
+    load_detectors,
+)
 from featx.novelty.scores import Energy, Probability
 
 
@@ -19,7 +25,8 @@ def test_p_values_by_hand():
 def test_held_rows_are_kept_with_what_they_were_taken_for():
     made = Detector.from_held("energy", Energy(), np.array([3.0, 1.0, 2.0]), np.array([0, 1, 2]))
     again = Detector.from_arrays("energy", made.to_arrays())
-    for one in (made, again):
+    beside = Detector.from_arrays("energy", made.to_arrays("drift."), "drift.")
+    for one in (made, again, beside):
         assert (one.held.tolist(), one.labels.tolist()) == ([1.0, 2.0, 3.0], [1, 2, 0])
 
 
@@ -43,12 +50,17 @@ def test_the_floor_of_images():
 
 def test_a_fine_tuned_network_goes_by_its_val(provenance):
     model = fit(make_features(provenance, dim=12), "centroid", strangers=True)
-    network = replace(model, kind="network")
+    network = replace(model, kind="network", arrays={})
     found = load_detector(network)
     p = model.outcome.probabilities["val"].max(axis=1)
     assert found.name == "probability"
     assert found.held == pytest.approx(np.sort(np.log((1 - p) / p)), rel=1e-6)
     said = model.outcome.probabilities["val"].argmax(axis=1)
     assert found.labels.tolist() == said[np.argsort(-p, kind="stable")].tolist()
+    assert [one.name for one in load_detectors(network)] == ["probability"]
+    assert [one.name for one in load_detectors(model)][1:] == ["centre"]
+    model.arrays.pop("drift.score.means")
+    with pytest.raises(ModelError, match="damaged: it lacks 'means'"):
+        load_detectors(model)
     model.outcome.probabilities.pop("val")
     assert load_detector(model).name == model.outcome.details["strangers"]["score"]

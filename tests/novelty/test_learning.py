@@ -50,18 +50,21 @@ def test_what_is_held_was_not_seen(rows):
     found = learn_novelty(X, y, know_nothing(60), Centres(X, y), refit)
     folds = plan_folds(y, know_nothing(60), 0, 15)  # as many as a class has images
     assert len(made) == 4 + len(folds)
-    scores, errors, said = np.empty(60), np.empty(60), np.empty(60)
+    scores, far, errors, said = (np.empty(60) for _ in range(4))
     for (_, outside), head in zip(folds, made[4:], strict=True):
         assert not (head.X[:, None] == X[outside]).all(axis=2).any()
         logits = head.decide(X[outside])[1]
         score = SCORES[found.details["score"]].fit(learning.Known(head.X, None))
         scores[outside] = score.measure(X[outside], logits)
         said[outside] = logits.argmax(axis=1)
+        lengths = np.linalg.norm(X[outside], axis=1) * np.linalg.norm(head.means, axis=1)[:, None]
+        far[outside] = 1 - (head.means @ X[outside].T / lengths).max(axis=0)
         own = np.exp(logits - np.logaddexp.reduce(logits, axis=1)[:, None])
         errors[outside] = 1 - own[np.arange(len(outside)), y[outside]]
     order = np.concatenate([outside for _, outside in folds])
     assert found.detector.held == pytest.approx(np.sort(scores))
     assert found.detector.labels.tolist() == said[np.argsort(scores)].tolist()
+    assert found.centre.held == pytest.approx(np.sort(far), abs=2e-3)  # means are float16
     assert found.sets.scores == pytest.approx(errors[order])
     assert found.sets.labels.tolist() == y[order].tolist()
 
