@@ -49,9 +49,9 @@ class Seen:
         """Count what another one has met."""
         deep, dim, brightest, highest, ignored = taken
         with self._lock:
-            self.deep, self.dim, self.ignored = (
-                self.deep + deep, self.dim + dim, self.ignored + ignored,
-            )  # fmt: skip
+            self.deep += deep
+            self.dim += dim
+            self.ignored += ignored
             self.brightest = max(self.brightest, brightest)
             self.highest = max(self.highest, highest)
 

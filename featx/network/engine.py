@@ -26,9 +26,9 @@ _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 _ON_A_CPU = ("fp32", "bf16")
 # How torch finds that a device of that name is there.
 _THERE = {
-    "cuda": torch.cuda.is_available,
-    "mps": torch.backends.mps.is_available,
-    "xpu": torch.xpu.is_available,
+    "cuda": lambda: torch.cuda.is_available(),
+    "mps": lambda: torch.backends.mps.is_available(),
+    "xpu": lambda: torch.xpu.is_available(),
 }
 
 
