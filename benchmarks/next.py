@@ -5,8 +5,8 @@
 
 Of each feature file a third of every class is test, another third for each seed; the rest is the
 pool, from which labels are taken in rounds, from none on: as `choose_next` has them, and at random.
-Both are judged by logistic regression whose C folds of the labels choose. `--time` has so many
-made-up rows as a pool, so many labels and classes.
+Both are judged by logistic regression at a given C. `--time` has so many made-up rows as a pool, so
+many labels and classes.
 """
 
 from __future__ import annotations
@@ -59,13 +59,13 @@ def label(X: Any, y: Rows, pool: Rows, way: str, sizes: list[int], seed: int) ->
     return rounds
 
 
-def judge(X: Any, y: Rows, rows: Rows, test: Rows) -> npt.NDArray[np.bool_]:
+def judge(X: Any, y: Rows, rows: Rows, test: Rows, C: float) -> npt.NDArray[np.bool_]:
     """Which test images a head gets right that learned from these rows."""
-    right: npt.NDArray[np.bool_] = form_opinion(X[rows], y[rows]).predict(X[test]) == y[test]
+    right: npt.NDArray[np.bool_] = form_opinion(X[rows], y[rows], C).predict(X[test]) == y[test]
     return right
 
 
-def compare_ways(path: Path, seeds: int, n: int, budget: int) -> dict[str, Any]:
+def compare_ways(path: Path, seeds: int, n: int, budget: int, C: float) -> dict[str, Any]:
     """Mean accuracies after each round, and what tests say seed by seed."""
     features = featx.load_features(path)
     X, y = np.asarray(features.X[:]), features.targets
@@ -80,7 +80,7 @@ def compare_ways(path: Path, seeds: int, n: int, budget: int) -> dict[str, Any]:
             rounds = label(X, y, pool, way, sizes, seed)
             if way == "next":
                 seconds.append((time.perf_counter() - begun) / len(sizes))
-            rights[way] = [judge(X, y, rows, test) for rows in rounds]
+            rights[way] = [judge(X, y, rows, test, C) for rows in rounds]
             curves.append([float(right.mean()) for right in rights[way]])
         pairs = [compare_paired(a, b) for a, b in zip(*rights.values(), strict=True)]
         p_values.append([(pair.p_value, pair.difference) for pair in pairs])
@@ -121,23 +121,22 @@ def check_forecast(path: Path, seeds: int) -> dict[str, Any]:
         curve = measure_curve(X[both], y[both], folds, np.arange(len(both)), opinion.C, seed)
         assert curve is not None
         found = forecast_gain(curve, len(now), FORECAST_MORE, seed)
-        before = float((opinion.predict(X[test]) == y[test]).mean())
+        before = float(judge(X, y, now, test, opinion.C).mean())
         gains = []
         for draw in range(FORECAST_DRAWN):
             more = np.random.default_rng([seed, 4, draw]).permutation(rest)[:FORECAST_MORE]
-            grown = np.concatenate([now, more])
-            after = form_opinion(X[grown], y[grown], opinion.C).predict(X[test]) == y[test]
+            after = judge(X, y, np.concatenate([now, more]), test, opinion.C)
             gains.append(float(after.mean()) - before)
-        told.append((found.gain, found.interval, float(np.mean(gains))))
-    inside = [band[0] <= real <= band[1] for _, band, real in told if band is not None]
+        told.append((found.rounds[0], float(np.mean(gains))))
+    inside = [one.interval[0] <= real <= one.interval[1] for one, real in told]
     return {
         "data": features.dataset,
         "from": FORECAST_FROM,
         "more": FORECAST_MORE,
         "seeds": seeds,
-        "told": float(np.mean([gain for gain, _, _ in told if gain is not None])),
-        "band": [float(np.mean([band[k] for _, band, _ in told if band])) for k in (0, 1)],
-        "real": float(np.mean([real for _, _, real in told])),
+        "told": float(np.mean([one.gain for one, _ in told])),
+        "band": np.mean([one.interval for one, _ in told], axis=0).tolist(),
+        "real": float(np.mean([real for _, real in told])),
         "inside": sum(inside),
     }
 
@@ -162,13 +161,16 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("-n", type=int, default=20)
     parser.add_argument("--budget", type=int, default=200)
+    parser.add_argument("-C", dest="C", type=float, default=1.0)
     parser.add_argument("--time", nargs=3, type=int, metavar=("ROWS", "LABELS", "CLASSES"))
     parser.add_argument("-o", "--output", type=Path, required=True)
     args = parser.parse_args()
-    told: dict[str, Any] = {"machine": describe_machine()}
+    told: dict[str, Any] = {"machine": describe_machine(), "C": args.C}
     if args.time:
         told["round"] = time_round(*args.time)
-    told["results"] = [compare_ways(one, args.seeds, args.n, args.budget) for one in args.features]
+    told["results"] = [
+        compare_ways(one, args.seeds, args.n, args.budget, args.C) for one in args.features
+    ]
     told["forecasts"] = [check_forecast(one, args.seeds) for one in args.features]
     args.output.write_text(json.dumps(told, indent=1) + "\n", "utf-8")
 

@@ -28,6 +28,7 @@ Vector = npt.NDArray[np.float64]
 _EXPONENTS = np.geomspace(0.1, 2.0, 25)
 
 _FEWEST, _POINTS = 4, 3  # labels of a curve's first point, and points that a law needs
+_ROUNDS = 6  # that are told one by one
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,8 @@ class Laws:
     exponent: Vector
     floor: Vector
 
-    def predict(self, labels: float) -> Vector:
-        """Errors of every curve at a number of labels, fractions."""
+    def predict(self, labels: float | Vector) -> Vector:
+        """Errors at a number of labels, of every curve, or of one at many numbers; fractions."""
         error: Vector = self.floor + self.scale * labels**-self.exponent
         return error
 
@@ -156,6 +157,29 @@ def measure_curve(
 
 
 @dataclass(frozen=True)
+class Gain:
+    """What some labels would add.
+
+    Attributes
+    ----------
+    labels : int
+        In all, these included.
+    gain : float
+        Of accuracy, a fraction.
+    interval : (float, float)
+        At 95 %.
+    """
+
+    labels: int
+    gain: float
+    interval: tuple[float, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {**vars(self), "interval": list(self.interval)}
+
+
+@dataclass(frozen=True)
 class Forecast:
     """What more labels would bring to logistic regression on the features.
 
@@ -169,10 +193,9 @@ class Forecast:
         Number of labels, and accuracy on held-out images: what was measured.
     reach : int
         Of how many labels it says something at the most: `FORECAST_REACH` times what was measured.
-    gain : float or None
-        Accuracy that `more` labels would add, a fraction; None beyond the reach.
-    interval : (float, float) or None
-        Of the gain, at 95 %.
+    rounds : tuple of Gain
+        What `more` labels would add to what there is, twice as many and so on, as far as the reach;
+        the first few of them.
     enough : int or None
         Labels from which on `more` labels add less than `FORECAST_GAIN`; None where that is not
         within reach.
@@ -182,15 +205,13 @@ class Forecast:
     more: int
     points: tuple[tuple[int, float], ...]
     reach: int
-    gain: float | None
-    interval: tuple[float, float] | None
+    rounds: tuple[Gain, ...]
     enough: int | None
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
         points = [{"labels": labels, "accuracy": accuracy} for labels, accuracy in self.points]
-        interval = None if self.interval is None else list(self.interval)
-        return {**vars(self), "points": points, "interval": interval}
+        return {**vars(self), "points": points, "rounds": [one.to_dict() for one in self.rounds]}
 
 
 def forecast_gain(curve: Curve, labels: int, more: int, seed: int = 0) -> Forecast:
@@ -210,25 +231,22 @@ def forecast_gain(curve: Curve, labels: int, more: int, seed: int = 0) -> Foreca
     reach = FORECAST_REACH * int(curve.sizes[-1])
     law = fit_laws(curve.sizes, 1 - curve.accuracies[None])
 
-    def add(found: Laws, there: float) -> Vector:
-        return found.predict(there) - found.predict(there + more)
-
-    gain = interval = None
-    if labels + more <= reach:
-        drawn = fit_laws(curve.sizes, np.concatenate(list(_draw_errors(curve, seed))))
-        tails = (1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2
-        low, high = np.quantile(add(drawn, labels), tails).tolist()
-        gain, interval = float(add(law, labels)[0]), (low, high)
-    ahead = range(labels, reach - more + 1)
-    little = (there for there in ahead if add(law, there)[0] < FORECAST_GAIN)
+    drawn = fit_laws(curve.sizes, np.concatenate(list(_draw_errors(curve, seed))))
+    tails = (1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2
+    rounds = []
+    for there in range(labels + more, reach + 1, more)[:_ROUNDS]:
+        low, high = np.quantile(drawn.predict(labels) - drawn.predict(there), tails).tolist()
+        gain = float(law.predict(labels)[0] - law.predict(there)[0])
+        rounds.append(Gain(there, gain, (low, high)))
+    ahead = np.arange(labels, reach - more + 1, dtype=np.float64)
+    little = np.flatnonzero(law.predict(ahead) - law.predict(ahead + more) < FORECAST_GAIN)
     return Forecast(
         labels=labels,
         more=more,
         points=tuple(zip(curve.sizes.tolist(), curve.accuracies.tolist(), strict=True)),
         reach=reach,
-        gain=gain,
-        interval=interval,
-        enough=next(little, None),
+        rounds=tuple(rounds),
+        enough=labels + int(little[0]) if len(little) else None,
     )
 
 

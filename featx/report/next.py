@@ -47,8 +47,9 @@ def render_next(found: NextImages) -> str:
         [printable(one.path), printable(one.guess), _say_share(one.probability)]
         for one in found.images[:_NAMED]
     ]
+    head = f"{printable(found.pool.dataset)}: {say_head(found)}"
     lines = [
-        say_head(found), "",
+        f"{head} ({format_seconds(found.seconds)} s)", "",
         tabulate(rows, ["image", "perhaps", "probability"], disable_numparse=True),
     ]  # fmt: skip
     if len(found.images) > _NAMED:
@@ -61,9 +62,8 @@ def render_next(found: NextImages) -> str:
 def say_head(found: NextImages) -> str:
     """What was chosen, from what and how, in a line."""
     return (
-        f"{printable(found.pool.dataset)}: {found.labelled:,} labels, "
-        f"{found.unlabelled - found.copies:,} images without one; to label next: "
-        f"{len(found.images):,}, {WAYS[found.by]} ({format_seconds(found.seconds)} s)"
+        f"{found.labelled:,} labels, {found.unlabelled - found.copies:,} images without one; to "
+        f"label next: {len(found.images):,}, {WAYS[found.by]}"
     )
 
 
@@ -78,22 +78,23 @@ def say_forecast(found: NextImages) -> list[str]:
 
 
 def _say_gain(told: Forecast) -> str:
-    if told.gain is None or told.interval is None:
+    if not told.rounds:
         return (
             f"Nothing is said of {told.more:,} more labels: that is more than {told.reach:,} in "
             "all, four times what was measured."
         )
     return (
-        f"Another {told.more:,} would bring {format_difference(told.gain, told.interval)}, as a "
-        "power law through these has it."
+        f"Another {told.more:,} would bring "
+        f"{format_difference(told.rounds[0].gain, told.rounds[0].interval)}, as a power law "
+        "through these has it."
     )
 
 
 def _say_enough(told: Forecast) -> list[str]:
     least = format_points(100 * FORECAST_GAIN)
-    if told.gain is None or told.interval is None:
+    if not told.rounds:
         return []
-    if told.interval[1] < FORECAST_GAIN:
+    if told.rounds[0].interval[1] < FORECAST_GAIN:
         return [f"More labels would not pay: that is less than {least} at best."]
     if told.enough is None:
         return [f"Up to {told.reach:,} labels, {told.more:,} more bring {least} or more."]
@@ -132,6 +133,10 @@ def render_next_page(found: NextImages, pictures: dict[str, str]) -> str:
         "lead": [say_head(found), *say_forecast(found)],
         "notes": list(found.notes),
         "points": [] if told is None else [list(point) for point in told.points],
+        "labels": found.labelled,
+        "rounds": []
+        if told is None
+        else [[one.labels, format_difference(one.gain, one.interval)] for one in told.rounds],
         "held_out": found.held_out,
         "images": [
             {**dataclasses.asdict(one), "picture": pictures.get(one.path)} for one in found.images

@@ -55,12 +55,15 @@ def test_more_labels_never_harm():
 def test_the_gain_has_a_band_that_more_images_make_narrower():
     errors = 0.05 + 2.0 * SIZES ** -_EXPONENTS[18]
     few, many = (forecast_gain(make_curve(errors, n), 80, 40) for n in (100, 4000))
-    for one in (few, many):
+    for one in (*few.rounds, *many.rounds):
         low, high = one.interval
         assert 0 <= low <= one.gain <= high
-    assert np.diff(many.interval) < np.diff(few.interval) / 3
+    assert np.diff(many.rounds[0].interval) < np.diff(few.rounds[0].interval) / 3
     law = fit_laws(SIZES, 1 - make_curve(errors, 4000).accuracies[None])
-    assert many.gain == pytest.approx(float(law.predict(80)[0] - law.predict(120)[0]))
+    for i, one in enumerate(many.rounds, start=1):
+        assert one.labels == 80 + 40 * i <= 320
+        assert one.gain == pytest.approx(float(law.predict(80)[0] - law.predict(one.labels)[0]))
+    assert len(many.rounds) == 6
 
 
 def test_images_of_one_group_are_one_observation():
@@ -68,17 +71,18 @@ def test_images_of_one_group_are_one_observation():
     alone = forecast_gain(make_curve(errors), 80, 40)
     rows = np.tile(make_curve(errors).right, 5)
     copied = forecast_gain(Curve(SIZES, rows, np.tile(np.arange(400), 5)), 80, 40)
-    assert copied.gain == pytest.approx(alone.gain)
-    assert copied.interval == pytest.approx(alone.interval)
+    for one, other in zip(alone.rounds, copied.rounds, strict=True):
+        assert other.gain == pytest.approx(one.gain)
+        assert other.interval == pytest.approx(one.interval)
 
 
 def test_nothing_is_said_beyond_four_times_what_was_measured():
     errors = 0.05 + 2.0 * SIZES ** -_EXPONENTS[18]
     last = forecast_gain(make_curve(errors), 100, FORECAST_REACH * 80 - 100)
     assert last.reach == 320
-    assert last.gain is not None
+    assert [one.labels for one in last.rounds] == [320]
     beyond = forecast_gain(make_curve(errors), 100, FORECAST_REACH * 80 - 99)
-    assert beyond.gain is beyond.interval is beyond.enough is None
+    assert (beyond.rounds, beyond.enough) == ((), None)
     assert beyond.to_dict()["points"][0]["labels"] == 10
 
 
@@ -90,7 +94,7 @@ def test_where_labels_stop_to_pay():
     assert gains[80] > FORECAST_GAIN > gains[300]
     assert found.enough == next(m for m in gains if gains[m] < FORECAST_GAIN)
     flat = forecast_gain(make_curve([0.2] * 5), 80, 20)
-    assert (flat.gain, flat.enough) == (0.0, 80)
+    assert (flat.rounds[0].gain, flat.enough) == (0.0, 80)
     assert forecast_gain(make_curve(1.0 * SIZES**-0.1, 4000), 80, 200).enough is None
 
 

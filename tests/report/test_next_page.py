@@ -9,7 +9,7 @@ from made_results import HOSTILE
 from shared import PROVENANCE
 
 from featx.errors import OutputExistsError
-from featx.labelling.forecast import Forecast
+from featx.labelling.forecast import Forecast, Gain
 from featx.labelling.next import NextImages, Proposal
 from featx.report.next import (
     PAGE_START,
@@ -21,7 +21,8 @@ from featx.report.next import (
     write_next_page,
 )
 
-TOLD = Forecast(100, 50, ((20, 0.8), (80, 0.9)), 320, 0.02, (0.01, 0.03), 240)
+GAIN = Gain(150, 0.02, (0.01, 0.03))
+TOLD = Forecast(100, 50, ((20, 0.8), (80, 0.9)), 320, (GAIN,), 240)
 
 
 @pytest.fixture
@@ -40,11 +41,11 @@ def found():
         ({"enough": None}, "Up to 320 labels, 50 more bring 0.5 points or more."),
         ({"enough": 100}, "More labels would probably not pay: 50 bring less than 0.5 points."),
         (
-            {"interval": (0.0, 0.004), "enough": 100},
+            {"rounds": (Gain(150, 0.002, (0.0, 0.004)),), "enough": 100},
             "More labels would not pay: that is less than 0.5 points at best.",
         ),
         (
-            {"gain": None, "interval": None, "enough": None, "more": 300},
+            {"rounds": (), "enough": None, "more": 300},
             "Nothing is said of 300 more labels: that is more than 320 in all, four times what was "
             "measured.",
         ),
@@ -54,7 +55,7 @@ def test_what_more_would_bring_is_a_sentence(found, changes, said):
     told = say_forecast(replace(found, forecast=replace(TOLD, **changes)))
     assert told[0] == "Accuracy of logreg by number of labels, on test: 80.0 % of 20, 90.0 % of 80."
     assert told[-1] == said
-    if "gain" not in changes and "interval" not in changes:
+    if "rounds" not in changes:
         assert told[1].startswith("Another 50 would bring +2.0 points (+1.0 to +3.0), as a power ")
 
 
