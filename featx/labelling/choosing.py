@@ -106,10 +106,10 @@ def choose_rows(pool: Samples, opinion: Opinion | None, n: int, seed: int) -> tu
     return rows[find_middles(np.asarray(pool[rows]), n, seed, weight)], "uncertainty"
 
 
-def measure_doubt(opinion: Opinion, X: Matrix) -> npt.NDArray[np.float64]:
+def measure_doubt(opinion: Opinion, X: Matrix) -> Matrix:
     """How close the two most probable classes are, in [0, 1]: 1 less the margin between them."""
     best = np.partition(opinion.predict_proba(X), -2, axis=1)[:, -2:]
-    doubt: npt.NDArray[np.float64] = 1 - (best[:, 1] - best[:, 0])
+    doubt: Matrix = 1 - (best[:, 1] - best[:, 0])
     return doubt
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy.special import softmax
 
 from featx.arrays import Labels, Matrix
 from featx.heads.kind import find_kind
 from featx.heads.recipe import train_quietly
-from featx.heads.search import Fit, Task
+from featx.heads.search import LinearFit, Task
 
 CLF = "logreg"
 
@@ -24,23 +23,28 @@ class Opinion:
     ----------
     known : ndarray of shape (n_classes,), int64
         The classes it knows, ascending.
-    fit : Fit or None
+    fit : LinearFit or None
         None where it knows one class alone.
     C : float
         Of logistic regression.
     """
 
     known: Labels
-    fit: Fit | None
+    fit: LinearFit | None
     C: float
 
-    def decide(self, X: Matrix) -> npt.NDArray[np.float64]:
-        """Logits, shape (n_samples, n_classes)."""
-        return np.zeros((len(X), 1)) if self.fit is None else self.fit.decide(X)
+    def decide(self, X: Matrix) -> Matrix:
+        """Logits in X's own precision, shape (n_samples, n_classes)."""
+        if self.fit is None:
+            return np.zeros((len(X), 1), X.dtype)
+        # A pool is large and its rows only compared: float64 would take ten times as long.
+        coef, intercept = (one.astype(X.dtype) for one in (self.fit.coef, self.fit.intercept))
+        scores: Matrix = X @ coef.T + intercept
+        return scores
 
-    def predict_proba(self, X: Matrix) -> npt.NDArray[np.float64]:
+    def predict_proba(self, X: Matrix) -> Matrix:
         """Probabilities of the known classes, shape (n_samples, n_classes)."""
-        found: npt.NDArray[np.float64] = softmax(self.decide(X), axis=1)
+        found: Matrix = softmax(self.decide(X), axis=1)
         return found
 
     def predict(self, X: Matrix) -> Labels:
@@ -66,5 +70,7 @@ def form_opinion(X: Matrix, y: Labels, C: float | None = None, seed: int = 0) ->
     kind = find_kind(CLF)
     assert kind.grid is not None
     grid = kind.grid.values[:: kind.grid.thinned] if C is None else (C,)
-    search = train_quietly(kind, Task(X, codes.astype(np.int64), grid=grid, seed=seed, rough=True))
-    return Opinion(known, search.search.fit, search.search.value)
+    task = Task(X, codes.astype(np.int64), grid=grid, seed=seed, rough=True)
+    found = train_quietly(kind, task).search
+    assert isinstance(found.fit, LinearFit)
+    return Opinion(known, found.fit, found.value)
