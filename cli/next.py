@@ -8,7 +8,7 @@ import click
 
 from featx.config import NEXT_IMAGES
 
-from .options import common_options, overwrite_option
+from .options import common_options, labels_option, overwrite_option
 from .output import say, start_speaking
 
 
@@ -54,6 +54,7 @@ from .output import say, start_speaking
     show_default=True,
     help="Of clusters, folds and draws.",
 )
+@labels_option
 @overwrite_option
 @common_options
 def next_(
@@ -65,6 +66,7 @@ def next_(
     root: Path | None,
     forecast: bool,
     seed: int,
+    labels: str | None,
     overwrite: bool,
     as_json: bool,
     verbose: bool,
@@ -81,9 +83,12 @@ def next_(
     Examples:
       featx next F.h5
       featx next F.h5 --n 20 --csv next.csv --report next.html
+      featx next F.h5 --labels next.csv --csv more.csv
       featx next F.h5 pool.h5
     """
     start_speaking(verbose, quiet)
+    from featx.features.corrections import correct_labels
+    from featx.features.file import read_features
     from featx.labelling.next import find_next
     from featx.report.next import (
         COLUMNS,
@@ -99,7 +104,10 @@ def next_(
         check_unfilled(table)
     if report is not None and not overwrite:
         check_replaceable(report, PAGE_START)
-    found = find_next(features, pool, n=count, forecast=forecast, seed=seed)
+    held = read_features(features)
+    if labels is not None:
+        held = correct_labels(held, labels)
+    found = find_next(held, pool, n=count, forecast=forecast, seed=seed)
     if table is not None:
         write_csv(table, COLUMNS, list_rows(found))
     if report is not None:

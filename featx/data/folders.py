@@ -74,7 +74,7 @@ def scan_folder(root: Path, recursive: bool = False) -> Inventory:
             if name in splits:
                 scan.add_split(splits[name], name)
             elif is_unlabelled(name):
-                scan.add_class("", name, name)
+                scan.add_class("train", name, name)
             elif scan.enters(name, name):
                 scan.leave_out(name, BESIDE_SPLITS)
         scan.leave_beside("", BESIDE_SPLITS)

@@ -222,6 +222,8 @@ class Inventory:
         """
         parsed = parse_split(rule)
         self.split_rule = rule
+        # Once it has a label, an image is there to be learned from.
+        self.db.execute(f"UPDATE images SET split = 0 WHERE target = {NO_LABEL}")
         by_target = dict(self.db.execute("SELECT target, count(*) FROM images GROUP BY target"))
         counts = [by_target.get(k, 0) for k in range(len(self.classes))]
         if isinstance(parsed[0], int):

@@ -20,7 +20,7 @@ from featx.labelling.choosing import check_count, choose_rows
 from featx.labelling.forecast import Forecast, forecast_gain, measure_curve
 from featx.labelling.opinion import Opinion, form_opinion
 from featx.storage.blocks import Blocks
-from featx.training.trials import join_kin, plan_folds
+from featx.training.trials import Folds, join_kin, plan_folds
 
 log = logging.getLogger(__name__)
 
@@ -96,8 +96,10 @@ class NextImages:
         forecast = None
         if self.forecast is not None:
             forecast = {**self.forecast.to_dict(), "held_out": self.held_out}
+        corrected = self.features.corrected
         return {
             "features": str(self.features.path) if self.features.path else None,
+            "labels": None if corrected is None else corrected.to_dict(),
             "pool": str(self.pool.path) if self.pool.path else None,
             "by": self.by,
             "labelled": self.labelled,
@@ -240,6 +242,7 @@ def _forecast(
     X, y = np.asarray(held.X[rows]), held.targets[rows]
     units = np.arange(len(rows)) if kin.units is None else kin.units
     tests = held.rows("test")
+    folds: Folds
     if len(tests):
         judges = "test"
         folds = ((np.arange(len(rows)), len(rows) + np.arange(len(tests))),)

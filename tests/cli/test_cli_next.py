@@ -40,6 +40,12 @@ def test_a_csv_is_filled_in_and_read_back(run, waiting, photos, tmp_path):
     )
     table.write_text(filled, "utf-8")
     assert set(read_dataset(table, root=photos).classes) <= {"cat", "dog", "owl"}
+    fitted = run("fit", waiting, "--clf", "centroid", "--labels", table, "--json")
+    assert fitted.exit_code == 0, fitted.stderr
+    assert json.loads(fitted.stdout)["labels"]["changed"] == 6
+    on = json.loads(run("next", waiting, "--labels", table, "--no-forecast", "--json").stdout)
+    assert (on["labelled"], on["unlabelled"], on["labels"]["changed"]) == (21, 6, 6)
+    assert not {row["path"] for row in rows} & {one["path"] for one in on["images"]}
     refused = run(*words)
     assert refused.exit_code == 1
     assert "6 labels that someone filled in" in refused.stderr

@@ -97,7 +97,7 @@ def test_a_folder_of_unlabelled_images_is_no_class(root):
     waiting = {
         p: s for p, s, k in zip(beside.paths, beside.splits, beside.targets, strict=True) if k < 0
     }
-    assert waiting == {"unlabeled/1.jpg": "", "train/unlabelled/2.jpg": "train"}
+    assert waiting == {"unlabeled/1.jpg": "train", "train/unlabelled/2.jpg": "train"}
     assert beside.classes == ("a", "b")
 
 
@@ -107,6 +107,8 @@ def test_an_empty_folder_of_unlabelled_images_is_no_empty_class(root):
     found = read_dataset(root, "first:1,0")
     assert found.counts() == {"train": 2, "test": 2}
     assert found.ignored == ()
+    lay(root, "unlabelled/1.jpg")
+    assert read_dataset(root, "first:1,0").counts() == {"train": 3, "test": 2}
 
 
 def test_a_stray_image_does_not_make_classes_of_splits(root):
