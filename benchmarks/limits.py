@@ -238,6 +238,7 @@ def compare_questions(options: argparse.Namespace, folder: Path) -> dict[str, An
             epochs=options.epochs,
             seed=options.seed,
             learning_curves=False,
+            strangers=False,
             cache_dir=options.cache_dir or folder / "cache",
             output=folder / question,
             progress=True,
