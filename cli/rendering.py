@@ -152,8 +152,8 @@ def say_drift(drift: Drift) -> str:
     p = f"p = {drift.p_value:.2g}"
     if not drift.enough:
         return (
-            f"Too few to tell: {images}, of which none could be so strange that it were called "
-            f"drift at a rate of {drift.rate:g} ({p})"
+            f"Too few to tell: {images}, and so few are never called drift at a rate of "
+            f"{drift.rate:g} ({p})"
         )
     rate = f"{100 * drift.rate:g} % of folders of known images at most are called so"
     test = drift.clearest
