@@ -183,14 +183,7 @@ def render(found: dict[str, Any]) -> str:
             for words in ("", ", without imports")
         ]
     if "decoding" in found:
-        decoding = found["decoding"]
-        name = f"12 megapixels, {decoding['MB']:.1f} MB each"
-        rows += [
-            [f"{name}: {way}", f"{1000 * seconds:.0f} ms a photograph"]
-            for way, seconds in decoding["seconds"].items()
-        ]
-        rows.append([f"{name}: pillow / fast", _ratio(decoding["seconds"], "pillow", "fast")])
-        rows.append([f"{name}: smallest cosine of features", f"{decoding['smallest cosine']:.4f}"])
+        rows += render_decoding(found["decoding"])
     for grid in found.get("heads", ()):
         shape = f"45 values of C, {grid['samples']} x 2048, {grid['classes']} classes"
         rows += [[f"{shape}: {name}", f"{s:.2f} s"] for name, s in grid["seconds"].items()]
@@ -229,6 +222,28 @@ def render_extraction(medians: dict[str, dict[str, float]]) -> str:
             "times the tutorial's", "of the network alone", "peak memory, MB",
         ],
     )  # fmt: skip
+
+
+def render_decoding(decoding: dict[str, Any]) -> list[list[str]]:
+    """Rows of what a photograph takes, by its size and by what decodes."""
+    rows = []
+    for size, seconds in decoding["seconds"].items():
+        name = f"{size}, {decoding['MB'][size]:.2g} MB each"
+        rows += [
+            [f"{name}: {way}", f"{1000 * each:.3g} ms a photograph"]
+            for way, each in seconds.items()
+        ]
+        rows.append([f"{name}: pillow / exact", _ratio(seconds, "pillow", "exact")])
+        rows += [
+            [f"{name}: smallest cosine of features, {way} to pillow", f"{cosine:.5f}"]
+            for way, cosine in decoding["smallest cosine"][size].items()
+        ]
+    rows += [
+        [f"12 megapixels, whole loop: {way}", f"{speed:.1f} images/s"]
+        for way, speed in decoding["loop"].items()
+    ]
+    rows += [[f"right on test, {way}", said] for way, said in decoding["accuracy"].items()]
+    return rows
 
 
 def render_tuning(tuning: dict[str, Any]) -> list[list[str]]:

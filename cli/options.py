@@ -13,7 +13,6 @@ from featx.config import (
     BATCH_SIZE,
     CLASS_WEIGHTS,
     CUDA_BATCH_SIZE,
-    DECODES,
     DEVICES,
     ENGINES,
     EPOCHS,
@@ -161,13 +160,6 @@ source_options = stack(
         help="What to do with an image that cannot be decoded.",
     ),
     max_skipped_option,
-    click.option(
-        "--decode",
-        type=click.Choice(DECODES),
-        default="exact",
-        show_default=True,
-        help="fast decodes JPEGs of more than twice the size needed at reduced scale.",
-    ),
     pixel_options,
 )
 

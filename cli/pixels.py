@@ -1,4 +1,4 @@
-"""Options that say how pixels are read, where their type alone does not."""
+"""Options that say what decodes, and how pixels are read where their type alone does not."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from featx.config import DEPTHS, PROFILES
+from featx.config import DECODES, DEPTHS, PROFILES
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -28,6 +28,15 @@ def _check_with(parser: str) -> Callable[..., Any]:
 
 
 _OPTIONS = (
+    click.option(
+        "--decode",
+        type=click.Choice(DECODES),
+        default="exact",
+        show_default=True,
+        help="fast decodes JPEGs of more than twice the size needed at reduced scale. Both it and "
+        "exact go on with features that are there as they were made, else have libjpeg-turbo and "
+        "torch decode; the others have Pillow alone.",
+    ),
     click.option(
         "--depth",
         type=click.Choice(DEPTHS),

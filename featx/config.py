@@ -37,7 +37,8 @@ DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
 ENGINES = ("auto", "torch", "openvino")
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16", "auto")
 STORAGES = ("float32", "float16")
-DECODES = ("exact", "fast")
+# At full size or large JPEGs at reduced scale, by libjpeg-turbo and torch or by Pillow alone.
+DECODES = ("exact", "pillow", "fast", "pillow-fast")
 LAYERS = ("layer1", "layer2", "layer3", "layer4")  # a ResNet's stages
 POOLS = ("avg", "max")  # of a stage's output over its places
 LAST_LAYER, ALL_LAYERS = "last", "all"

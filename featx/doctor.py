@@ -20,7 +20,7 @@ import torch
 import torchvision
 
 from featx.config import BACKBONE, BATCH_SIZE, TORCHVISION_V1
-from featx.data.images import describe_decoder
+from featx.decoding.decoders import describe_decoder
 from featx.errors import DeviceError, LockedError
 from featx.features.cache import find_cache_dir
 from featx.features.housekeeping import list_cache

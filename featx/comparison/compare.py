@@ -45,6 +45,7 @@ from featx.data.groups import choose_grouping
 from featx.data.manifest import GROUP_COLUMN, write_manifest
 from featx.data.sources import take_dataset
 from featx.data.splits import promote_val
+from featx.decoding.decoders import read_decode
 from featx.decoding.pixel_format import read_colours
 from featx.errors import ModelError, OutputExistsError
 from featx.extraction.extract import extract_request
@@ -266,6 +267,7 @@ def compare(
         backbone=settled["backbone"],
         engine=settled["engine"],
         precision=settled["precision"],
+        decode=read_decode(features.provenance.decoder),
         depth=reading.depth,
         profiles=reading.profiles,
         layers=LAST_LAYER,  # views are for heads that read that alone
@@ -285,7 +287,7 @@ def compare(
     )  # fmt: skip
     tuning = TuneOptions(
         epochs=epochs, augment=augment, prefix_cache=prefix_cache, class_weight=class_weight,
-        calibrate=calibrate and not uncalibrated, decode=decode,
+        calibrate=calibrate and not uncalibrated, decode=choice.decode,
         colours=features.provenance.colours, seed=seed, learning_rate=learning_rate,
     )  # fmt: skip
     trainer = HeadTrainer(folder, features, seeds, weights, max_memory)

@@ -7,12 +7,19 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import PIL
-from PIL import Image, ImageOps, features
+from PIL import Image, ImageOps
 
 from featx.config import Preprocessing
-from featx.decoding.picture import Source, decode_picture, hash_pixels, read_bytes
+from featx.decoding.decoders import is_pillows, is_reduced
+from featx.decoding.picture import (
+    Source,
+    decode_picture,
+    decode_pixels,
+    hash_pixels,
+    read_bytes,
+)
 from featx.decoding.pixel_format import Reading
+from featx.decoding.resizing import resize_pixels, resized_size, turn_upright
 
 _FILTERS = {
     "bilinear": Image.Resampling.BILINEAR,
@@ -22,23 +29,9 @@ _FILTERS = {
 # Of the short side that is wanted: what reduced decoding leaves at least. With 2, twelve-megapixel
 # photographs kept row cosines of 0.9994 and more; with 1, of 0.998 (docs/benchmarks.md).
 _REDUCED = 2
-_FAST = "; jpeg at reduced scale"
 
 _LEAST_AREA = 0.35  # of a view's square in the largest one
 _STRIP = 4  # long side over short side, beyond which a picture is not resized whole
-
-
-def describe_decoder(decode: str = "exact") -> str:
-    """What decodes, with versions: two decoders may differ in the last bit of a pixel."""
-    jpeg = features.version("libjpeg_turbo") or features.version("jpg")
-    parts = {"jpeg": jpeg, "webp": features.version("webp"), "tiff": features.version("libtiff")}
-    names = [f"pillow {PIL.__version__}", *(f"{k} {v}" for k, v in parts.items() if v)]
-    return ", ".join(names) + (_FAST if decode == "fast" else "")
-
-
-def read_decode(described: str) -> str:
-    """ "exact" or "fast", whichever `describe_decoder` described."""
-    return "fast" if described.endswith(_FAST) else "exact"
 
 
 def open_rgb(
@@ -79,12 +72,14 @@ def load_image(
     """Decode, resize the short side and take the centre: torchvision's evaluation transform.
 
     Of a preprocessing with a view, that view instead: a square of 35 to 100 % of the largest one's
-    area, anywhere, mirrored with probability 1/2, decoded exactly. The file's content and the
-    view's number decide all of it: the same bytes have the same views, whatever they are called.
+    area, anywhere, mirrored with probability 1/2, by Pillow at full size. The file's content and
+    the view's number decide all of it: the same bytes have the same views, whatever they are
+    called.
 
-    The pixels are torchvision's to the bit, but for strips whose long side is more than four times
-    the short one: of those only the part that the crop keeps is computed, so that a 20 x 20,000
-    strip costs no more than a square, and a pixel may differ by a level or two.
+    The pixels are torchvision's to the bit, of a tensor or with "pillow" of a Pillow image, which
+    differ by a level here and there. Of strips whose long side is more than four times the short
+    one only the part that the crop keeps is computed, so that a 20 x 20,000 strip costs no more
+    than a square, and a pixel may differ by a level or two.
 
     Parameters
     ----------
@@ -92,10 +87,11 @@ def load_image(
     preprocessing : Preprocessing
     digest : str, optional
         See `open_rgb`.
-    decode : {"exact", "fast"}
+    decode : {"exact", "pillow", "fast", "pillow-fast"}
         "fast" decodes a JPEG at 1/2, 1/4 or 1/8 of its size, as libjpeg can, where that leaves at
         least twice the pixels wanted: of a smaller picture, and of any other format, the pixels
-        are those of "exact".
+        are those of "exact". "pillow" and "pillow-fast" are the same by Pillow alone, which takes
+        twice as long; else libjpeg-turbo decodes usual JPEGs, and torch resizes.
     reading : Reading, optional
         See `open_rgb`.
 
@@ -110,20 +106,51 @@ def load_image(
     """
     if preprocessing.view:
         return _load_view(path, preprocessing, digest, reading)
-    short = _REDUCED * preprocessing.resize if decode == "fast" else None
+    short = _REDUCED * preprocessing.resize if is_reduced(decode) else None
+    if not is_pillows(decode):
+        found = decode_pixels(path, digest, short, reading)
+        if not _is_strip(found.values.shape[:2]):
+            resized = resize_pixels(
+                found.values,
+                found.size,
+                resized_size(found.size, preprocessing.resize),
+                preprocessing.interpolation,
+            )
+            # Turned when it is small, which costs nothing.
+            return _crop_centre(turn_upright(resized, found.orientation), preprocessing.crop)
     image, size = decode_picture(path, digest, short, reading)
+    return _resize_image(image, size, preprocessing)
+
+
+def _resize_image(
+    image: Image.Image, size: tuple[float, float], preprocessing: Preprocessing
+) -> npt.NDArray[np.uint8]:
+    """By Pillow; of a strip only what the crop keeps."""
     crop, filter_ = preprocessing.crop, _FILTERS[preprocessing.interpolation]
     width, height = resized_size(size, preprocessing.resize)
-    # torchvision.transforms.functional.center_crop rounds the same way.
-    left, top = round((width - crop) / 2.0), round((height - crop) / 2.0)
-    if max(image.size) <= _STRIP * min(image.size):
+    if not _is_strip(image.size):
         resized = image.resize((width, height), filter_, box=(0, 0, *size))
-        return np.asarray(resized.crop((left, top, left + crop, top + crop)))
+        return _crop_centre(np.asarray(resized), crop)
+    left, top = _find_corner((width, height), crop)
     across, down = size[0] / width, size[1] / height
     # Rounding must not push the box a hair over the edge: Pillow would refuse it.
     right, bottom = (left + crop) * across, (top + crop) * down
     box = (left * across, top * down, min(right, size[0]), min(bottom, size[1]))
     return np.asarray(image.resize((crop, crop), filter_, box=box))
+
+
+def _is_strip(size: tuple[int, ...]) -> bool:
+    return max(size) > _STRIP * min(size)
+
+
+def _crop_centre(pixels: npt.NDArray[np.uint8], crop: int) -> npt.NDArray[np.uint8]:
+    left, top = _find_corner(pixels.shape[1::-1], crop)
+    return np.ascontiguousarray(pixels[top : top + crop, left : left + crop])
+
+
+def _find_corner(size: tuple[int, ...], crop: int) -> tuple[int, int]:
+    """Left and top of the centre, as torchvision.transforms.functional.center_crop rounds them."""
+    return round((size[0] - crop) / 2.0), round((size[1] - crop) / 2.0)
 
 
 def _load_view(
@@ -175,11 +202,3 @@ def _cut_square(
     if rng.random() < 0.5:
         square = ImageOps.mirror(square)
     return np.asarray(square)
-
-
-def resized_size(size: tuple[float, float], short: int) -> tuple[int, int]:
-    """(width, height) after the short side became `short`; the long one is cut to whole pixels."""
-    width, height = size
-    if width <= height:
-        return short, int(short * height / width)
-    return int(short * width / height), short

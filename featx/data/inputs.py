@@ -67,12 +67,12 @@ class Picture:
             raise self._name(error) from error
 
     def load(
-        self, preprocessing: Preprocessing, digest: str, reading: Reading | None = None
+        self, preprocessing: Preprocessing, digest: str, decode: str, reading: Reading | None = None
     ) -> npt.NDArray[np.uint8]:
         """See `load_image`."""
         source = self.source()
         try:
-            return load_image(source, preprocessing, digest, reading=reading)
+            return load_image(source, preprocessing, digest, decode, reading)
         except ImageError as error:
             if isinstance(source, Path):
                 raise

@@ -23,6 +23,7 @@ from featx.decoding.file_kinds import (
     name_kind,
     open_by_plugin,
 )
+from featx.decoding.jpeg import Pixels, find_scale, read_photograph
 from featx.decoding.pixel_format import Reading, scale_samples
 from featx.decoding.profiles import to_rgb
 from featx.decoding.stacks import find_channels, read_stack
@@ -100,7 +101,30 @@ def decode_picture(
         if digest is not None and hash_pixels(usual[0]) != digest:
             raise ImageError("picture", "changed while it was being read", "unreadable")
         return found
-    name, data = str(path), read_bytes(path, digest)
+    return _decode_bytes(str(path), read_bytes(path, digest), short, reading)
+
+
+def decode_pixels(
+    path: Source, digest: str | None, short: int | None, reading: Reading | None
+) -> Pixels:
+    """The same as an array that is not turned yet; of a photograph sooner."""
+    if isinstance(path, Image.Image):
+        image, size = decode_picture(path, digest, short, reading)
+    else:
+        reading = reading or Reading()
+        data = read_bytes(path, digest)
+        with _own_rules():
+            found = read_photograph(data, short, pixel_limit(), reading)
+        if found is not None:
+            return found
+        image, size = _decode_bytes(str(path), data, short, reading)
+    return Pixels(np.array(image), size)
+
+
+def _decode_bytes(
+    name: str, data: bytes, short: int | None, reading: Reading
+) -> tuple[Image.Image, tuple[float, float]]:
+    """The same of a file's bytes; of a JPEG that lacks its end marker alone, too."""
     try:
         return _decode_source(name, data, short, reading)
     except ImageError as error:
@@ -258,7 +282,7 @@ def _reduce(opened: Image.Image, short: int | None) -> tuple[float, float]:
     width, height = opened.size
     if short is None or opened.format != "JPEG":
         return width, height
-    scale = next(k for k in (8, 4, 2, 1) if k == 1 or min(width, height) >= k * short)
+    scale = find_scale(opened.size, short)
     drafted = opened.draft(None, (width // scale, height // scale))
     return drafted[1][2:] if drafted is not None else (width, height)
 

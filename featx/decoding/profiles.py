@@ -39,11 +39,7 @@ def _convert(image: Image.Image, profile: bytes, reading: Reading) -> Image.Imag
     space = found[0] if found is not None else ""
     # A profile of colours says of grey how its levels are to be taken, too.
     mode = {"RGB ": "RGB", "GRAY": "L"}.get(space, image.mode)
-    fits = {
-        "RGB ": image.mode not in ("CMYK", "LAB"),
-        "GRAY": image.mode in ("L", "LA"),
-    }.get(space, space == _SPACES.get(image.mode))
-    if found is None or not fits:
+    if found is None or not _fits(space, image.mode):
         if reading.seen is not None:
             reading.seen.note_ignored()
         return image
@@ -56,6 +52,19 @@ def _convert(image: Image.Image, profile: bytes, reading: Reading) -> Image.Imag
     if alpha is not None:
         converted.putalpha(alpha)
     return converted
+
+
+def _fits(space: str, mode: str) -> bool:
+    """Whether a profile of that colour space is one of pictures of that mode."""
+    if space == "RGB ":
+        return mode not in ("CMYK", "LAB")
+    return mode in ("L", "LA") if space == "GRAY" else space == _SPACES.get(mode)
+
+
+def is_srgb(profile: bytes, mode: str) -> bool:
+    """Whether a profile leaves the colours of a picture of that mode as they are."""
+    found = _find_transform(profile)
+    return found is not None and found[1] is None and _fits(found[0], mode)
 
 
 def _drop_alpha(image: Image.Image, mode: str) -> Image.Image:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from featx.config import BACKBONE, LAST_LAYER, Preprocessing
-from featx.data.images import read_decode
+from featx.decoding.decoders import read_decode
 from featx.decoding.pixel_format import FIRST_COLOURS, Reading, read_colours
 from featx.errors import ModelError, WeightsError
 from featx.features.outputs import add_features
@@ -50,7 +50,7 @@ class Network:
     ----------
     weights : Weights
         With the preprocessing that goes with what was made by it.
-    decode : {"exact", "fast"}
+    decode : {"exact", "pillow", "fast", "pillow-fast"}
         How images are decoded.
     reading : Reading
         How their pixels are read.

@@ -112,8 +112,9 @@ def extract(
     precision : {"fp32", "tf32", "bf16", "fp16", "auto"}
         Of the computation; auto: bf16, on CUDA fp16, where a probe finds it as good and really
         faster.
-    decode : {"exact", "fast"}
-        fast: large JPEGs at reduced scale; see `load_image`.
+    decode : {"exact", "pillow", "fast", "pillow-fast"}
+        exact and fast (large JPEGs at reduced scale): as the same data's file was decoded, else by
+        libjpeg-turbo and torch; the others by Pillow alone. See `load_image`.
     depth : {"auto", "full", "used"}
         Of samples of 16 bits: auto and full scale them by their type, and auto says where that
         leaves pictures dark; used scales by the highest bit that occurs in the data.
@@ -127,7 +128,7 @@ def extract(
         was made, else srgb.
     protocol : {"none", "linear-eval"}
     view : int
-        See `Preprocessing.frame`; a view is decoded exactly.
+        See `Preprocessing.frame`; a view is decoded by Pillow.
     layers : str
         What else of the pass is kept: "last" nothing, "all" the outputs of all four stages, their
         means ("avg") and their maxima ("max") over places; or some: "layer2,layer3:max". A file
@@ -192,7 +193,7 @@ def extract(
             choice=Choice(
                 engine=engine,
                 precision=precision,
-                decode="exact" if view else decode,
+                decode="pillow" if view else decode,
                 depth=depth,
                 sample_range=sample_range,
                 channels=channels,

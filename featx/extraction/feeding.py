@@ -16,9 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.config import PROCESSES_SECONDS, Preprocessing
-from featx.data.images import load_image, read_decode
+from featx.data.images import load_image
 from featx.data.inventory import Image
 from featx.data.loading import SHARED_BATCHES, Batch, load_batches, load_shared
+from featx.decoding.decoders import read_decode
 from featx.decoding.pixel_format import Reading, Seen, read_colours
 from featx.decoding.processes import Decoders
 from featx.features.provenance import Provenance

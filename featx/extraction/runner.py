@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from featx.data.images import describe_decoder
 from featx.data.loading import decode_some
+from featx.decoding.decoders import describe_decoder
 from featx.decoding.picture import Source
 from featx.decoding.pixel_format import describe_colours
 from featx.features.provenance import Choice, Provenance
@@ -85,7 +85,7 @@ def build_runner(
 
     def decode_first(most: int) -> npt.NDArray[np.uint8]:
         paths = find_paths(most)
-        return decode_some(paths, found.preprocessing, most, choice.decode, settled.reading)
+        return decode_some(paths, found.preprocessing, most, settled.decode, settled.reading)
 
     with stages.time("start"):
         engine = make_engine(

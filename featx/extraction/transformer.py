@@ -28,6 +28,7 @@ from featx.config import (
 )
 from featx.data.inputs import Picture, list_pictures
 from featx.data.loading import load_batches
+from featx.decoding.decoders import read_decode
 from featx.decoding.pixel_format import Seen, read_colours
 from featx.errors import DatasetError, DeviceError, ExtractionError, WeightsError
 from featx.extraction.shared_runner import SharedRunner, share_runner
@@ -296,7 +297,11 @@ def _list_fitting(
         auto = list_auto(choice.backbone)
         name = next((one for one in auto if stored_path(one).is_file()), auto[0])
     there = [made for made in list_provenances(home) if is_asked_for(made, name, choice)]
-    return [made for made in there if fitted is None or not _differ(fitted, made)]
+    if fitted is None:
+        return there
+    decode = read_decode(fitted.decoder)
+    alike = (made for made in there if read_decode(made.decoder) == decode)
+    return [made for made in alike if not _differ(fitted, made)]
 
 
 def _differ(fitted: Provenance, made: Provenance) -> list[str]:
@@ -361,9 +366,10 @@ def _compute(
     preprocessing = Preprocessing.from_dict(runner.made.preprocessing)
     seen = Seen()
     reading = replace(read_colours(runner.made.colours), seen=seen)
+    decode = read_decode(runner.made.decoder)
 
     def load(i: int) -> npt.NDArray[np.uint8]:
-        return pictures[digests[i]].load(preprocessing, digests[i], reading)
+        return pictures[digests[i]].load(preprocessing, digests[i], decode, reading)
 
     rows, waiting, begun = Rows(), Rows(), time.monotonic()
     batches = load_batches(load, range(len(digests)), runner.engine.batch_size, workers)

@@ -11,8 +11,8 @@ import numpy as np
 
 from featx.data.dataset import Dataset
 from featx.data.groups import choose_grouping
-from featx.data.images import describe_decoder
 from featx.data.sources import take_dataset
+from featx.decoding.decoders import describe_decoder
 from featx.errors import DatasetError, FeatureFileError, ModelError
 from featx.extraction.extract import extract_request
 from featx.extraction.request import Request
@@ -75,8 +75,7 @@ def extract_each_view(request: Request, dataset: Dataset, count: int) -> list[Pa
             replace(
                 request,
                 data=train,
-                # Of a view no JPEG is decoded at reduced scale.
-                choice=replace(request.choice, view=view, decode="exact"),
+                choice=replace(request.choice, view=view, decode="pillow"),
                 output=request.output and view_path(Path(request.output), view),
             )
         ).features
@@ -122,11 +121,11 @@ def _find_view(features: Features, view: int, count: int) -> Path:
 
 
 def make_view_provenance(provenance: Provenance, view: int) -> Provenance:
-    """What the features of a view are made by; a view is always decoded exactly."""
+    """What the features of a view are made by; a view is always decoded by Pillow."""
     return replace(
         provenance,
         preprocessing={**provenance.preprocessing, "view": view},
-        decoder=describe_decoder("exact"),
+        decoder=describe_decoder("pillow"),
     )
 
 

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from featx.data.dataset import Dataset
-from featx.data.images import describe_decoder, read_decode
 from featx.data.inventory import Inventory
+from featx.decoding.decoders import describe_decoder, read_decode
 from featx.decoding.pixel_format import describe_colours, read_colours
 from featx.errors import FeatureFileError
 from featx.features.content import FeatureFile

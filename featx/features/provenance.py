@@ -6,7 +6,12 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from featx.config import BACKBONE, LAST_LAYER, SCHEMA, Preprocessing
-from featx.data.images import describe_decoder, read_decode
+from featx.decoding.decoders import (
+    accepts_decode,
+    check_decode,
+    describe_decoder,
+    read_decode,
+)
 from featx.decoding.pixel_format import (
     Reading,
     check_depth,
@@ -91,7 +96,8 @@ class Choice:
     ----------
     engine : {"auto", "torch", "openvino"}
     precision : {"auto", "fp32", "tf32", "bf16", "fp16"}
-    decode : {"exact", "fast"}
+    decode : {"exact", "pillow", "fast", "pillow-fast"}
+        exact and fast take what Pillow alone decoded at that scale, where it is there.
     protocol : {"none", "linear-eval"}
     view : int
         See `Preprocessing.frame`.
@@ -138,6 +144,7 @@ class Choice:
     def __post_init__(self) -> None:
         check_backbone(self.backbone)
         object.__setattr__(self, "layers", spell_layers(parse_layers(self.layers)))
+        check_decode(self.decode)
         check_depth(self.depth)
         check_profiles(self.profiles)
         for name, parse in (("sample_range", parse_range), ("channels", parse_channels)):
@@ -165,9 +172,10 @@ class Choice:
         """Whether features of that making are what is asked for; auto takes what is there."""
         engine = self.engine == "auto" or made.engine == describe_engine(self.engine)
         precision = self.precision in ("auto", made.precision)
-        stored = self.storage == made.storage and self.decode == read_decode(made.decoder)
+        stored = self.storage == made.storage
+        decoded = accepts_decode(self.decode, read_decode(made.decoder))
         kept = self.backbone == made.backbone and includes(made.layers, self.layers)
-        alike = stored and kept and self._accepts_reading(read_colours(made.colours))
+        alike = stored and decoded and kept and self._accepts_reading(read_colours(made.colours))
         return engine and precision and alike
 
     def _accepts_reading(self, made: Reading) -> bool:
@@ -188,6 +196,14 @@ class Choice:
         if made.engine != describe_engine(name):
             return self
         found = replace(self, engine=name, precision=made.precision, layers=made.layers)
-        if made.decoder != describe_decoder(read_decode(made.decoder)):
+        settled = found.settle_decoder(made)
+        if made.decoder != describe_decoder(settled.decode):
             return found  # all is decoded anew
-        return replace(found, profiles=read_colours(made.colours).profiles)
+        return replace(settled, profiles=read_colours(made.colours).profiles)
+
+    def settle_decoder(self, made: Provenance) -> Choice:
+        """This choice with the decoder of a file that it takes, where that is still the same."""
+        decode = read_decode(made.decoder)
+        if not accepts_decode(self.decode, decode) or made.decoder != describe_decoder(decode):
+            return self
+        return replace(self, decode=decode)

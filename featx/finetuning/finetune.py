@@ -25,7 +25,8 @@ from featx.data.groups import choose_grouping
 from featx.data.hashing import hash_rows
 from featx.data.loading import find_depth, leave_out_undecodable
 from featx.data.sources import take_dataset
-from featx.decoding.pixel_format import FIRST_COLOURS, Reading, describe_colours, read_colours
+from featx.decoding.decoders import read_decode
+from featx.decoding.pixel_format import FIRST_COLOURS, describe_colours, read_colours
 from featx.features.cache import find_cache_dir, find_making, list_same_data
 from featx.features.provenance import Choice, Provenance
 from featx.finetuning.prefix import PrefixBatches, PrefixFile, row_bytes
@@ -110,8 +111,8 @@ def finetune(
         "balanced": a class weighs the same whatever its number of train images.
     calibrate : bool
         Fit a temperature for the probabilities on val.
-    decode : {"exact", "fast"}
-        See `load_image`; augmented images are decoded exactly.
+    decode : {"exact", "pillow", "fast", "pillow-fast"}
+        See `featx.extract`; augmented images are decoded by Pillow, at full size.
     depth, sample_range, channels, profiles
         See `featx.extract`.
     device : {"auto", "cpu", "cuda", "mps", "xpu"}
@@ -152,8 +153,8 @@ def finetune(
     )
     found = hash_rows(dataset, on_error)
     made = find_making(list_same_data(dataset, find_cache_dir()))
-    reading = _settle_reading(choice, found, made, workers)
-    rows, skipped = leave_out_undecodable(found, on_error, reading)
+    choice = _settle_pixels(choice, found, made, workers)
+    rows, skipped = leave_out_undecodable(found, on_error, choice.reading)
     prefer = made.weights if made is not None else None
     resolved = resolve_weights(weights, prefer=prefer, progress=progress, backbone=backbone)
     options = TuneOptions(
@@ -163,8 +164,8 @@ def finetune(
         learning_rate=learning_rate,
         class_weight=class_weight,
         calibrate=calibrate,
-        decode=decode,
-        colours=describe_colours(reading),
+        decode=choice.decode,
+        colours=describe_colours(choice.reading),
         seed=seed,
         batch_size=batch_size,
     )
@@ -195,16 +196,16 @@ def _score_groups(model: Model, rows: HashedRows) -> Model:
     return replace(model, outcome=replace(model.outcome, scores=scores))
 
 
-def _settle_reading(
+def _settle_pixels(
     choice: Choice, rows: HashedRows, made: Provenance | None, num_workers: int
-) -> Reading:
-    """How pixels are read: as chosen, else as the features of the same data were."""
+) -> Choice:
+    """How pixels are decoded and read: as chosen, else as the features of the same data were."""
     if choice.depth == "used":
         paths = (rows.locate(i) for i in range(len(rows.hashes)))
         choice = replace(choice, depth=find_depth(paths, choice.reading, num_workers))
     if choice.profiles == "auto" and made is not None:
         choice = replace(choice, profiles=read_colours(made.colours).profiles)
-    return choice.reading
+    return choice if made is None else choice.settle_decoder(made)
 
 
 def finetune_rows(
@@ -237,7 +238,7 @@ def finetune_rows(
                 preprocessing=weights.preprocessing,
                 num_workers=num_workers,
                 augment_seed=seed if recipe["augment"] and name == "train" else None,
-                decode=recipe["decode"],
+                decode=read_decode(recipe["decoder"]),
                 reading=read_colours(recipe.get("colours", FIRST_COLOURS)),
             )
     y_train = images["train"].y.numpy()

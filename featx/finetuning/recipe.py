@@ -18,7 +18,7 @@ from featx.config import (
     TUNE_LEARNING_RATES,
 )
 from featx.data.dataset import HashedRows
-from featx.data.images import describe_decoder
+from featx.decoding.decoders import describe_decoder, name_scale
 from featx.decoding.pixel_format import FIRST_COLOURS, describe_colours
 from featx.errors import ModelError
 from featx.finetuning.tuned_network import CACHEABLE
@@ -83,7 +83,7 @@ def make_tune_recipe(
         "weights": weights.name,
         "weights_sha256": weights.sha256,
         "preprocessing": weights.preprocessing.to_dict(),
-        "decode": options.decode,
+        "decode": name_scale(options.decode),
         "decoder": describe_decoder(options.decode),
         "prefix_cache": options.prefix_cache and train in CACHEABLE and not options.augment,
         "class_weight": options.class_weight,

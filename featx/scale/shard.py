@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from featx.data.inventory import Inventory
+from featx.decoding.decoders import read_decode
 from featx.decoding.pixel_format import read_colours
 from featx.errors import DatasetError, FeatureFileError, PlanError
 from featx.extraction.extract import extract_inventory
@@ -56,11 +57,17 @@ class ShardWorker:
         progress: bool = False,
     ) -> None:
         self.plan = plan if isinstance(plan, Plan) else read_plan(plan)
-        reading = read_colours(self.plan.provenance.colours)
+        made = self.plan.provenance
+        reading = read_colours(made.colours)
         self._root = Path(self.plan.root) if root is None else Path(root)
         self._request = Request(
             data=self.plan.data,
-            choice=replace(self.plan.choice, depth=reading.depth, profiles=reading.profiles),
+            choice=replace(
+                self.plan.choice,
+                decode=read_decode(made.decoder),
+                depth=reading.depth,
+                profiles=reading.profiles,
+            ),
             weights=weights or self.plan.weights,
             device=device,
             batch_size=self.plan.batch_size,

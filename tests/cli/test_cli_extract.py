@@ -96,7 +96,7 @@ def test_fast_decoding_can_be_asked_for(run, photos, stored, tmp_path):
     assert read_features(out).provenance.decoder.endswith("jpeg at reduced scale")
     other = run("extract", photos, "-o", out, "-q")
     assert other.exit_code == 1
-    assert "decoder: pillow" in other.stderr
+    assert "decoder: torch" in other.stderr
 
 
 def test_a_cache_folder_that_cannot_be_written_says_how_to_name_another(run, photos, stored):

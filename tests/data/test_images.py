@@ -1,36 +1,34 @@
 import numpy as np
 import pytest
+import simplejpeg
 from PIL import Image, JpegImagePlugin
 from shared import TINY, draw_photo
 from torchvision.transforms import InterpolationMode
-from torchvision.transforms import functional as TF
+from torchvision.transforms.v2 import functional as TF
 
 from featx.config import TORCHVISION_V1, Preprocessing
-from featx.data.images import (
-    describe_decoder,
-    load_augmented,
-    load_image,
-    open_rgb,
-    read_decode,
-)
+from featx.data.images import load_augmented, load_image, open_rgb
 from featx.errors import ImageError
 
 SIZES = [(500, 375), (333, 500), (256, 256), (100, 61), (301, 224), (7, 28), (7, 900), (900, 7)]
 
 
+@pytest.mark.parametrize("decode", ["exact", "pillow"])
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
-def test_equals_torchvisions_evaluation_transform(tmp_path, size, interpolation):
+def test_equals_torchvisions_evaluation_transform(tmp_path, size, interpolation, decode):
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 256, (size[1] // 4 + 1, size[0] // 4 + 1, 3), np.uint8)
     image = Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC)
     image.save(tmp_path / "x.png")
     pre = Preprocessing(256, 224, TORCHVISION_V1.mean, TORCHVISION_V1.std, interpolation)
-    resized = TF.resize(image, 256, InterpolationMode(interpolation), antialias=True)
-    expected = np.asarray(TF.center_crop(resized, 224)).astype(int)
-    difference = np.abs(load_image(tmp_path / "x.png", pre).astype(int) - expected)
+    given = image if decode == "pillow" else TF.pil_to_tensor(image)
+    resized = TF.resize(given, 256, InterpolationMode(interpolation), antialias=True)
+    cropped = TF.center_crop(resized, 224)
+    expected = np.asarray(cropped if decode == "pillow" else cropped.permute(1, 2, 0)).astype(int)
+    found = load_image(tmp_path / "x.png", pre, decode=decode).astype(int)
     # Only strips are not resized whole; Pillow may order its two passes otherwise for a part.
-    assert difference.max() <= (2 if max(size) > 4 * min(size) else 0)
+    assert np.abs(found - expected).max() <= (2 if max(size) > 4 * min(size) else 0)
 
 
 def test_a_strip_costs_no_more_than_a_square(tmp_path):
@@ -136,20 +134,28 @@ def write_large(path, size=(1000, 803), orientation=None, **options):
     return path
 
 
+@pytest.mark.parametrize("decodes", [("exact", "fast"), ("pillow", "pillow-fast")])
 @pytest.mark.parametrize("orientation", [None, 6])
-def test_fast_decoding_reads_large_jpegs_at_reduced_scale(tmp_path, monkeypatch, orientation):
+def test_fast_decoding_reads_large_jpegs_at_reduced_scale(
+    tmp_path, monkeypatch, orientation, decodes
+):
     path = write_large(tmp_path / "large.jpg", orientation=orientation)
     sizes = []
     load = JpegImagePlugin.JpegImageFile.load
+    decode_jpeg = simplejpeg.decode_jpeg
+
+    def watch(data, **options):
+        found = decode_jpeg(data, **options)
+        sizes.append(found.shape[1::-1])
+        return found
+
     monkeypatch.setattr(
         JpegImagePlugin.JpegImageFile, "load", lambda self: (sizes.append(self.size), load(self))[1]
     )
-    exact = load_image(path, TINY).astype(int)
-    assert sizes[0] == (1000, 803)
-    sizes.clear()
-    fast = load_image(path, TINY, decode="fast").astype(int)
+    monkeypatch.setattr(simplejpeg, "decode_jpeg", watch)
+    exact, fast = (load_image(path, TINY, decode=one).astype(int) for one in decodes)
     # 803 is five times 2 x 72 and a bit: a quarter is the least that leaves twice the 72 wanted.
-    assert sizes[0] == (250, 201)
+    assert list(dict.fromkeys(sizes)) == [(1000, 803), (250, 201)]
     assert 0 < np.abs(exact - fast).mean() < 1.0, "much the same pixels, and not the same"
     # Without the fraction of a pixel that libjpeg rounds up, the far edge is off.
     assert np.abs(exact[-8:] - fast[-8:]).mean() < 1.5
@@ -173,6 +179,41 @@ def test_fast_decoding_keeps_the_limit_and_finds_damage(tmp_path, monkeypatch):
         load_image(write_large(path), TINY, decode="fast")
 
 
-def test_how_it_was_decoded_can_be_read_from_its_description():
-    for decode in ("exact", "fast"):
-        assert read_decode(describe_decoder(decode)) == decode
+def find_fate(path, decode):
+    """The pixels, or kind and words of why there are none."""
+    try:
+        return load_image(path, TINY, decode=decode).astype(int)
+    except ImageError as error:
+        return error.kind, error.reason
+
+
+def have_same_fate(path):
+    fates = [find_fate(path, decode) for decode in ("exact", "pillow")]
+    if any(isinstance(one, tuple) for one in fates):
+        return fates[0] == fates[1]
+    return bool(np.abs(fates[0] - fates[1]).max() <= 1)
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_whatever_happened_to_a_jpeg_its_fate_is_the_one_that_pillow_gives(tmp_path, progressive):
+    path = write_large(tmp_path / "x.jpg", size=(150, 120), progressive=progressive)
+    whole = path.read_bytes()
+    rng = np.random.default_rng(1)
+    fates = []
+    for at in rng.integers(2, len(whole), 60).tolist():
+        bad = [
+            whole[:at],
+            whole[:at] + bytes(len(whole) - at),
+            whole[:at] + rng.bytes(1) + whole[at + 1 :],
+            whole[:at] + whole[at + 40 :],
+        ][at % 4]
+        path.write_bytes(bad)
+        assert have_same_fate(path), at
+        fates.append(isinstance(find_fate(path, "exact"), tuple))
+    assert 10 < sum(fates) < 50, "some are refused, some are read"
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_turned_pictures_are_pillows_within_a_level(tmp_path, orientation):
+    path = write_large(tmp_path / "x.jpg", size=(301, 200), orientation=orientation)
+    assert have_same_fate(path)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import featx
-from featx.data.images import describe_decoder
+from featx.decoding.decoders import describe_decoder
 from featx.decoding.pixel_format import Reading, describe_colours
 from featx.deployment.classifier import find_weights, read_classifier
 from featx.errors import ModelError

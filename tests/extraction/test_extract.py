@@ -12,6 +12,7 @@ from shared import TINY, CountingEngine, draw_photo
 from featx.data import images
 from featx.data.hashing import hash_images
 from featx.data.sources import read_dataset, read_inventory
+from featx.decoding.decoders import describe_decoder
 from featx.errors import DatasetError, ExtractionError, ImageError, OutputExistsError
 from featx.extraction.extract import extract, extract_inventory
 from featx.extraction.request import Request
@@ -50,7 +51,9 @@ def test_features_are_in_the_datasets_order(work, photos, counting):
     assert np.array_equal(found.targets, dataset.targets)
     assert np.array_equal(found.splits, dataset.splits)
     for i in (0, 10, 26):
-        alone = counting.run(images.load_image(photos / dataset.paths[i], TINY)[None])[0]
+        alone = counting.run(
+            images.load_image(photos / dataset.paths[i], TINY, decode="pillow")[None]
+        )[0]
         assert np.array_equal(found.X[i], alone)
 
 
@@ -467,6 +470,35 @@ def test_fast_decoding_is_another_file(photos, stored, cache, monkeypatch):
     monkeypatch.setattr("featx.network.engine_choice.make_engine", None)
     assert call().features == exact.features
     assert call(decode="fast").features == fast.features
+
+
+@pytest.mark.parametrize(("open_way", "older"), [("exact", "pillow"), ("fast", "pillow-fast")])
+def test_a_file_that_pillow_decoded_goes_on_as_it_was_made(photos, stored, cache, open_way, older):
+    def call(**options):
+        return extract(photos, split="first:4,2", engine="torch", cache_dir=cache, **options)
+
+    made = call(decode=older)
+    assert call(decode=open_way).features == made.features
+    draw_photo(photos / "cat" / "new.png", 0, 77)
+    grown = call(decode=open_way)
+    assert (grown.features, grown.extracted) == (made.features, 1)
+    assert read_features(made.features).provenance.decoder == describe_decoder(older)
+    # Where there is nothing, the same words decode otherwise, and what that made is not Pillow's.
+    shutil.rmtree(cache)
+    anew = call(decode=open_way)
+    assert read_features(anew.features).provenance.decoder == describe_decoder(open_way)
+    asked = call(decode=older)
+    assert (asked.features != anew.features, asked.extracted) == (True, anew.extracted)
+
+
+def test_features_do_not_know_how_many_threads_decoded(photos, stored, tmp_path):
+    made = [
+        extract(
+            photos, split="first:4,2", engine="torch", num_workers=n, cache_dir=tmp_path / str(n)
+        ).features.read_bytes()
+        for n in (0, 1, 3)
+    ]
+    assert made[0] == made[1] == made[2]
 
 
 def test_every_stage_is_counted(work, photos, stored, cache):

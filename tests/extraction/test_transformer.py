@@ -17,6 +17,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.utils import estimator_checks
 
+from featx.decoding.decoders import describe_decoder, read_decode
 from featx.errors import (
     DatasetError,
     DeviceError,
@@ -271,6 +272,27 @@ def replace_weights(stored):
     state = held.state | {"conv1.weight": 2 * held.state["conv1.weight"]}
     path.unlink()  # a link
     save_weights(replace(held, state=state, sha256=hash_state(state)), path)
+
+
+def test_rows_of_another_decoder_are_not_taken_for_those_of_fit(
+    photos, stored, monkeypatch, tmp_path
+):
+    paths = list_photos(photos)[:2]
+    fitted = ResNet50Features(cache_dir=tmp_path / "own").fit(paths)
+    assert read_decode(fitted.provenance_.decoder) == "exact"
+    shared_runner._built.clear()
+    with monkeypatch.context() as patch:
+        by_pillow = describe_decoder("pillow")
+        patch.setattr("featx.extraction.runner.describe_decoder", lambda decode: by_pillow)
+        rows = ResNet50Features(cache_dir=tmp_path / "pillow").fit_transform(paths)
+    shared_runner._built.clear()
+    # What is fitted anew takes what is there, and goes on so.
+    anew = ResNet50Features(cache_dir=tmp_path / "pillow").fit(paths)
+    assert anew.provenance_.decoder == by_pillow
+    assert np.array_equal(anew.transform(paths), rows)
+    found = fitted.set_params(cache_dir=tmp_path / "pillow").transform(paths)
+    assert not np.array_equal(found, rows)
+    assert np.allclose(found, rows, atol=0.05 * np.abs(rows).max())
 
 
 @pytest.mark.parametrize("cache_dir", [None, False])

@@ -17,9 +17,11 @@ from featx.config import (
     TUNE_LEARNING_RATE,
     TUNE_LEARNING_RATES,
 )
-from featx.data.images import load_image, read_decode
+from featx.data.images import load_image
 from featx.data.sources import read_dataset
+from featx.decoding.decoders import describe_decoder, read_decode
 from featx.errors import DatasetError, ImageError, ModelError, OutputExistsError, StorageError
+from featx.extraction.extract import extract
 from featx.finetuning.finetune import finetune
 from featx.finetuning.prefix import PrefixBatches, PrefixFile
 from featx.finetuning.tuned_network import ImageBatches, TunedNetwork, load_tuned
@@ -370,6 +372,18 @@ def test_decoding_is_part_of_what_decided_a_run(tune):
     fast, _ = tune("b", epochs=1, decode="fast")
     assert exact.recipe_key != fast.recipe_key
     assert read_decode(fast.recipe["decoder"]) == "fast"
+
+
+def test_a_baseline_sees_pixels_as_the_features_of_the_same_data_were_made(tune, photos):
+    extract(photos, split="first:4,2", engine="torch", decode="pillow")
+    # A recipe that featx 0.1 could have written, so that what it tuned is reused.
+    model, _ = tune("a", epochs=1)
+    assert (model.recipe["decode"], model.recipe["decoder"]) == (
+        "exact",
+        describe_decoder("pillow"),
+    )
+    asked, _ = tune("b", epochs=1, decode="fast")
+    assert read_decode(asked.recipe["decoder"]) == "fast"
 
 
 def test_the_learning_rate_is_won_in_a_race(tune):

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from odd_images import CORPUS, PNG, write_corpus
 from PIL import Image, ImageFile
-from shared import CountingEngine
+from shared import TINY, CountingEngine
 
-from featx.config import MAX_PIXELS
+from featx.config import DECODES, MAX_PIXELS
 from featx.data.hashing import hash_images
-from featx.data.images import open_rgb
+from featx.data.images import load_image, open_rgb
 from featx.data.sources import read_inventory
 from featx.decoding.picture import pixel_limit
 from featx.errors import DatasetError, ImageError
@@ -48,6 +48,19 @@ def test_each_is_decoded_as_documented_or_refused_with_its_kind(corpus, name):
         assert image.mode == "RGB"
         assert np.abs(np.array(image.getpixel((0, 0))) - fate).max() <= 2
     assert Image.MAX_IMAGE_PIXELS == 89_478_485  # Pillow's own limit is as it was
+
+
+@pytest.mark.parametrize("name", CORPUS)
+def test_each_has_the_same_fate_by_every_decoder(corpus, name):
+    fates = []
+    for decode in DECODES:
+        try:
+            fates.append(load_image(corpus / name, TINY, decode=decode).astype(int))
+        except ImageError as error:
+            fates.append((error.kind, error.reason))
+    for one in fates[1:]:
+        assert type(one) is type(fates[0])
+        assert one == fates[0] if isinstance(one, tuple) else np.abs(one - fates[0]).max() <= 1
 
 
 def test_one_run_over_all_of_them(corpus, provenance, tmp_path):

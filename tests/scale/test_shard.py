@@ -116,6 +116,14 @@ def test_the_network_itself(stored, photos, tmp_path):
     assert np.array_equal(stored_half[:], whole[:].astype(np.float16).astype(np.float32))
 
 
+def test_a_plan_of_features_that_pillow_decoded_is_carried_out_by_it(stored, photos, tmp_path):
+    made = extract(photos, split="first:4,2", engine="torch", decode="pillow")
+    plan = make_plan(photos, tmp_path / "plan", split="first:4,2", engine="torch")
+    assert plan.choice.decode == "exact"
+    (done,) = (extract_shard(plan, shard) for shard in range(len(plan.shards)))
+    assert read_features(done.features).provenance == read_features(made.features).provenance
+
+
 def test_a_killed_shard_goes_on(plan, engine, monkeypatch):
     monkeypatch.setattr("featx.extraction.parts.PART_IMAGES", 4)
     real, seen = engine.run, []
