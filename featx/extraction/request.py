@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -130,17 +131,20 @@ def look_up(request: Request) -> Lookup:
     request = replace(request, output=target)
     home = find_cache_dir(request.cache_dir)
     stages, opened = Stages(), OpenFiles()
-    with stages.time("find"):
-        same_data = list_same_data(inventory, home, target)
-        if not same_data:  # else all may be done, and what finds everything done loads no torch
-            start_network(request.device)
-        hash_images(
-            inventory, request.on_error, () if request.rehash else same_data, request.progress
-        )
-        if corrections is not None:
-            correct_inventory(inventory, corrections)
-        usable = same_data if target is None else [path for path in same_data if path == target]
-        found = find_finished(inventory, usable, request.weights, request.choice, opened)
+    with ThreadPoolExecutor(1, thread_name_prefix="featx-start") as pool:
+        with stages.time("find"):
+            same_data = list_same_data(inventory, home, target)
+            # Else all may be done, and what finds everything done loads no torch.
+            starting = None if same_data else pool.submit(start_network, request.device)
+            known = () if request.rehash else same_data
+            hash_images(inventory, request.on_error, known, request.progress)
+            if corrections is not None:
+                correct_inventory(inventory, corrections)
+            usable = same_data if target is None else [path for path in same_data if path == target]
+            found = find_finished(inventory, usable, request.weights, request.choice, opened)
+        if starting is not None:
+            with stages.time("start"):
+                starting.result()  # a library that does not load says only once why
     lookup = Lookup(request, inventory, home, same_data, opened, stages)
     if found is None:
         return lookup

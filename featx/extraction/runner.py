@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import threading
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -101,18 +99,11 @@ def build_runner(
     return engine, make_provenance(found, engine.name, made_with)
 
 
-def start_network(device: str) -> threading.Thread:
-    """Import torch, and start CUDA, in a thread: seconds in which files are found and hashed."""
+def start_network(device: str) -> None:
+    """Import torch, and start CUDA: seconds each, for a thread while files are found and hashed."""
+    from featx.network.engine_choice import warm_up
 
-    def start() -> None:
-        with contextlib.suppress(Exception):  # who builds the network meets it again, and says it
-            from featx.network.engine_choice import warm_up
-
-            warm_up(device)
-
-    thread = threading.Thread(target=start, name="featx-start")
-    thread.start()
-    return thread
+    warm_up(device)
 
 
 def resolve_framed(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 import numpy as np
@@ -86,6 +86,8 @@ class CudaEngine(TorchEngine):
         refused = int(runtime.cudaHostRegister(begin, pixels.nbytes, _PORTABLE))
         if refused:
             log.debug("memory for batches is not pinned: CUDA error %d", refused)
+            with suppress(RuntimeError):  # the next operation would report it as its own
+                torch.zeros(1, device="cuda")
         try:
             yield
         finally:
@@ -101,7 +103,8 @@ class _Slot:
         self.staged = torch.zeros(shape, dtype=torch.uint8, pin_memory=True)
         self.pixels = torch.zeros(shape, dtype=torch.uint8, device="cuda")
         self.features = torch.zeros((shape[0], width), pin_memory=True)
-        self.copied, self.done = torch.cuda.Event(), torch.cuda.Event()
+        self.copied = torch.cuda.Event()
+        self.done = torch.cuda.Event(blocking=True)  # who waits leaves its core to decoding
 
 
 class _Pass:

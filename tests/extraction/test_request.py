@@ -10,7 +10,6 @@ from featx.data.sources import read_dataset, read_inventory
 from featx.errors import ImageError
 from featx.extraction.extract import extract, extract_inventory
 from featx.extraction.request import Request, look_up
-from featx.extraction.runner import start_network
 from featx.features.checkpoints import Checkpoints
 from featx.features.file import parts_folder, read_features
 
@@ -52,11 +51,13 @@ def test_the_network_starts_meanwhile_where_it_is_sure_to_run(
     assert started == ["cpu"]
 
 
-def test_a_network_that_cannot_start_is_said_by_who_builds_it(monkeypatch):
-    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    thread = start_network("cuda")
-    thread.join(60)
-    assert not thread.is_alive()
+def test_a_network_that_cannot_start_says_why_at_once(photos, tmp_path, monkeypatch):
+    def start(device):
+        raise MemoryError("libtorch: failed to map segment")
+
+    monkeypatch.setattr("featx.extraction.request.start_network", start)
+    with pytest.raises(MemoryError, match="failed to map segment"):
+        look_up(Request(data=photos, output=tmp_path / "F.h5"))
 
 
 def test_who_wants_no_skipped_image_hears_of_those_that_were(photos, stored, tmp_path):
