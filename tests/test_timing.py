@@ -83,7 +83,7 @@ def test_what_bounds_a_run_is_said(network, wait, said):
     stages = Stages()
     stages.seconds = {"find": 0.5, "network": network, "wait": wait}
     stages.beside = {"decode": 2.0}
-    text, bound = describe_stages(stages, 2)
+    text, bound = describe_stages(stages, "2 threads")
     assert said in bound
     assert text.startswith("seconds: find 0.50, network")
     assert "decode 2.00 in 2 threads beside them" in text

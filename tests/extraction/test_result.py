@@ -50,10 +50,10 @@ def test_reading_and_waiting_are_the_images_seconds(clock):
 
 def test_what_bounds_a_run_is_said(clock):
     network = make_stages(clock, wait=1.0, network=3.0)
-    seconds, bound = describe_stages(network, 1)
+    seconds, bound = describe_stages(network, "1 thread")
     assert seconds == "seconds: wait 1.00, network 3.00; decode 0.00 in 1 thread beside them"
     assert bound.startswith("the network bounds this run: it computed 75 % of the time")
     images = make_stages(clock, wait=3.0, network=1.0)
-    seconds, bound = describe_stages(images, 4)
-    assert "in 4 threads" in seconds
+    seconds, bound = describe_stages(images, "4 processes")
+    assert "in 4 processes" in seconds
     assert bound.startswith("reading and decoding bound this run: the network waited 75 %")
