@@ -95,6 +95,12 @@ if TYPE_CHECKING:
     help="Draw on the page where the scores of mistakes, and of one right image a class, come "
     "from: some seconds of the network.",
 )
+@click.option(
+    "--shortcuts",
+    is_flag=True,
+    help="With --maps: say where in all test images the chosen candidate finds its evidence, and "
+    "name classes that a place at the edge decides. They go through the network once more.",
+)
 @cv_option
 @click.option(
     "--cv-baselines",
@@ -126,8 +132,8 @@ if TYPE_CHECKING:
 def compare(**options: Any) -> None:
     """Extract, fit and fine-tune what is missing, reuse the rest, and compare on the same images.
 
-    DIR (default results/NAME) gets report.html, results.json, split.csv, the models, and
-    featx.toml, with which --config repeats it.
+    DIR (default results/NAME) gets report.html, results.json, split.csv, the models, a model card,
+    README.md, of the one it chooses, and featx.toml, with which --config repeats it.
 
     \b
     Examples:
@@ -153,12 +159,17 @@ def run_compare(
     clf: tuple[str, ...],
     baseline: tuple[str, ...],
     maps: bool = True,
+    shortcuts: bool = False,
     **options: Any,
 ) -> None:
     """What `featx compare` and `featx demo` do once their options are known."""
+    if shortcuts and not maps:
+        raise click.UsageError("--shortcuts needs --maps.")
     progress = start_speaking(verbose, quiet)
     from featx.comparison.compare import compare
     from featx.report.comparison import render_heads, render_text, write_report
+
+    from .rendering import render_evidence
 
     def show_heads(heads: Sequence[Candidate], seconds: float | None) -> None:
         if not quiet:
@@ -173,9 +184,11 @@ def run_compare(
         on_heads=show_heads,
         **options,
     )
-    report = write_report(comparison, maps=maps)
-    files = [path for path in (report.page, report.results, report.settings) if path is not None]
+    report = write_report(comparison, maps=maps, shortcuts=shortcuts)
+    there = (report.page, report.results, report.settings, report.card)
+    files = [path for path in there if path is not None]
     written = ", ".join(printable(str(path)) for path in files)
-    say(as_json, report.values, f"{render_text(comparison)}\n\nwritten: {written}")
+    text = [render_text(comparison), *(render_evidence(report.evidence) if report.evidence else ())]
+    say(as_json, report.values, "\n\n".join([*text, f"written: {written}"]))
     skipped = comparison.extraction.skipped_files
     finish_skipped(skipped, comparison.extraction.images + len(skipped), max_skipped)

@@ -13,6 +13,7 @@ from featx.text import printable
 
 from .audit import audit
 from .cache import cache
+from .card import card
 from .compare import compare
 from .completion import completion
 from .data import data
@@ -112,6 +113,7 @@ for _command in (
     predict,
     drift,
     explain,
+    card,
     similar,
     audit,
     next_,

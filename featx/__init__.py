@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from featx.network.catalogue import describe_weights as list_weights
     from featx.network.fetch import resolve_weights as fetch_weights
     from featx.novelty.shift import Drift as Drift
+    from featx.report.card import render_card as render_card
     from featx.report.comparison import Report as Report
     from featx.report.comparison import write_report as write_report
     from featx.scale.distribute import extract_distributed as extract_distributed
@@ -134,6 +135,7 @@ _HOMES = {
     "read_dataset": ("data.sources", "read_dataset"),
     "read_model": ("training.model", "read_model"),
     "remove_entry": ("features.housekeeping", "remove_entry"),
+    "render_card": ("report.card", "render_card"),
     "write_caltech256_animals": ("data.samples", "write_caltech256_animals"),
     "write_digits": ("data.samples", "write_digits"),
     "write_report": ("report.comparison", "write_report"),
@@ -199,6 +201,7 @@ __all__ = [
     "read_dataset",
     "read_model",
     "remove_entry",
+    "render_card",
     "write_caltech256_animals",
     "write_digits",
     "write_report",

@@ -188,6 +188,7 @@ MAX_TEXT_BYTES = 1 << 26
 TORCH_SUFFIXES = (".pth", ".pt", ".tar", ".ckpt", ".bin")
 
 SPLITS = ("train", "val", "test")
+PARTS = (*SPLITS, "all")  # of a feature file: a split, or every labelled image
 # What splits are called by folders and manifests, in any case. "eval" is not among them: some call
 # their val so, and some their test.
 SPLIT_SPELLINGS = {

@@ -17,9 +17,9 @@ from featx.auditing.findings import KINDS, Finding, find_leaked, list_findings
 from featx.auditing.labels import list_suspects, predict_out_of_fold
 from featx.auditing.pixels import look_at
 from featx.auditing.relatives import list_divided, list_related
-from featx.config import LAST_LAYER, SPLITS
+from featx.config import LAST_LAYER
 from featx.data.dataset import join_copies
-from featx.data.splits import find_untrainable
+from featx.data.splits import count_labels, find_untrainable
 from featx.decoding.pixel_format import read_colours
 from featx.errors import BudgetError, DatasetError
 from featx.features.content import Features
@@ -315,15 +315,10 @@ def _measure_leak(
 
 def _count_classes(features: Features) -> tuple[dict[str, dict[str, int]], tuple[str, ...]]:
     """Labelled images by split and class, and the classes that train has few of."""
-    splits = [s for s in (*SPLITS, "") if len(features.rows(s))]
-    counts = {
-        split: np.bincount(features.targets[features.rows(split)], minlength=len(features.classes))
-        for split in splits
-    }
+    counts = count_labels(features.targets, features.splits, len(features.classes))
     by_name = {
-        split: dict(zip(features.classes, found.tolist(), strict=True))
-        for split, found in counts.items()
+        split: dict(zip(features.classes, found, strict=True)) for split, found in counts.items()
     }
-    first = counts[splits[0]] if splits else np.zeros(0)
+    first = np.array(next(iter(counts.values()), []))
     few = first * _RARE < np.median(first) if len(first) else first
     return by_name, tuple(features.classes[k] for k in np.flatnonzero(few))

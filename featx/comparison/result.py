@@ -16,6 +16,7 @@ from featx.comparison.relatives import Inflation, keeps_groups_whole
 from featx.comparison.verdict import Verdict
 from featx.config import CURVE_DRAWS, SPLITS
 from featx.data.dataset import describe_scan
+from featx.data.splits import count_labels
 from featx.extraction.result import Extraction
 from featx.features.content import Features
 from featx.novelty.measures import NoveltyScores
@@ -96,6 +97,9 @@ class Comparison:
                 "root": str(self.root.resolve()),
                 "split": self.features.split_rule,
                 "images": counts,
+                "per_class": count_labels(
+                    self.features.targets, self.features.splits, len(self.features.classes)
+                ),
                 "skipped": len(self.features.skipped),
                 "in_train": self.in_train,
                 "val_is_test": self.val_is_test,

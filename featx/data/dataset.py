@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.config import SPLITS
-from featx.data.splits import find_untrainable
+from featx.data.splits import count_labels, find_untrainable
 from featx.errors import DatasetError
 from featx.text import as_text
 
@@ -111,6 +111,25 @@ class LeftOut:
     def __str__(self) -> str:
         more = ", …" * (self.count > len(self.examples))
         return f"{self.kind}: {self.count} ({', '.join(self.examples)}{more})"
+
+
+def describe_rows(
+    name: str,
+    split_rule: str,
+    targets: npt.NDArray[np.int64],
+    splits: npt.NDArray[np.str_],
+    n_classes: int,
+    fingerprint: str,
+) -> dict[str, Any]:
+    """What a model keeps of the images that it was made and judged with, as JSON values."""
+    per_class = count_labels(targets, splits, n_classes)
+    return {
+        "name": name,
+        "split": split_rule,
+        "images": {split: sum(counts) for split, counts in per_class.items()},
+        "per_class": per_class,
+        "fingerprint": fingerprint,
+    }
 
 
 def describe_scan(left_out: Iterable[LeftOut], notes: Iterable[str]) -> dict[str, Any]:

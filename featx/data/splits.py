@@ -124,6 +124,18 @@ def find_untrainable(
     return None
 
 
+def count_labels(
+    targets: npt.NDArray[np.int64], splits: npt.NDArray[np.str_], n_classes: int
+) -> dict[str, list[int]]:
+    """Labelled images of each class by split, in the classes' order; "" is in no split."""
+    found = {}
+    for split in (*SPLITS, ""):
+        here = targets[(splits == split) & (targets >= 0)]
+        if len(here):
+            found[split] = np.bincount(here, minlength=n_classes).tolist()
+    return found
+
+
 def promote_val(
     targets: npt.NDArray[np.int64], splits: npt.NDArray[np.str_]
 ) -> npt.NDArray[np.str_] | None:

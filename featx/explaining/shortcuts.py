@@ -10,9 +10,10 @@ the others, something was probably put there.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,7 @@ from featx.data.folders import as_label
 from featx.explaining.explain import Explanation
 
 Numbers = npt.NDArray[np.float64]
+T = TypeVar("T")
 
 _LEAST_SIDE = 4  # places: on a smaller grid all is edge
 
@@ -106,20 +108,36 @@ class Evidence:
 
 
 class EvidenceTally:
-    """Gathers explanations of images whose folder bears the name of one of the model's classes."""
+    """Gathers explanations of images whose class is known, and is one of the model's.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    labels : mapping of str to str, optional
+        Each image's class by its path; None: an image's folder bears the name of its class.
+    """
+
+    def __init__(self, labels: Mapping[str, str] | None = None) -> None:
+        self._named = labels
         self._classes: tuple[str, ...] = ()
         self._shares: list[Numbers] = []
         self._labels: list[int] = []
 
     def add(self, one: Explanation) -> None:
-        """Take one more; that of an image in another folder is passed over."""
-        label = as_label(Path(one.prediction.path).absolute().parent.name)
+        """Take one more; that of an image of another class, or of none, is passed over."""
+        path = one.prediction.path
+        folder = Path(path).absolute().parent.name
+        label = as_label(folder) if self._named is None else self._named.get(path)
         if label in one.classes:
             self._classes = one.classes
             self._shares.append(measure_shares(one, label))
             self._labels.append(one.classes.index(label))
+
+    def watch(self, found: Iterable[T]) -> Iterator[T]:
+        """The same, each explanation among them taken."""
+        for one in found:
+            if isinstance(one, Explanation):
+                self.add(one)
+            yield one
 
     def sum_up(self) -> Evidence | None:
         """See `find_shortcuts`."""

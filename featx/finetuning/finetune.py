@@ -20,7 +20,7 @@ from featx.config import (
     SPLITS,
     TRAIN_BATCH_SIZE,
 )
-from featx.data.dataset import Dataset, HashedRows, Skipped, check_trainable
+from featx.data.dataset import Dataset, HashedRows, Skipped, check_trainable, describe_rows
 from featx.data.groups import choose_grouping
 from featx.data.hashing import hash_rows
 from featx.data.loading import find_depth, leave_out_undecodable
@@ -43,6 +43,7 @@ from featx.text import format_bytes, printable
 from featx.timing import Stages
 from featx.training.calibration import as_scores, fit_temperature, temper
 from featx.training.epochs import Batches, score_softmax, train_softmax
+from featx.training.evaluation import measure
 from featx.training.learner import describe_rates
 from featx.training.metrics import score_labels
 from featx.training.model import Model, Outcome, check_place, read_model, write_model
@@ -284,6 +285,11 @@ def finetune_rows(
     if "val" in probabilities:
         y_val = images["val"].y.numpy()
         sets = Calibration.judge(probabilities["val"], y_val).to_arrays()
+    measured = {}
+    if "test" in probabilities:
+        y, clusters = images["test"].y.numpy(), rows.split_clusters("test")
+        found = measure(y, probabilities["test"], clusters)
+        measured = {"evaluation": {"test": found.to_dict()}}
     model = Model(
         kind="network",
         name=train,
@@ -310,10 +316,15 @@ def finetune_rows(
                 "temperature": temperature,
                 # Of train, by the kept model: after the seconds, as for heads.
                 "scoring": stages.take(),
+                "data": describe_rows(
+                    dataset.name, dataset.split_rule, dataset.targets, dataset.splits,
+                    len(dataset.classes), rows.fingerprint,
+                ),
+                **measured,
             },
         ),
         arrays={**{name: tensor.numpy() for name, tensor in training.state.items()}, **sets},
-    )
+    )  # fmt: skip
     written = write_model(model, folder / "model.safetensors")
     write_json(folder / "history.json", written.to_dict())
     return written

@@ -13,6 +13,7 @@ import numpy as np
 
 from featx.arrays import Labels, Matrix
 from featx.config import AUTO_LAYERS, EPOCHS
+from featx.data.dataset import describe_rows
 from featx.data.splits import find_untrainable, promote_val
 from featx.errors import FeatureFileError, ModelError
 from featx.features.content import Features
@@ -29,6 +30,7 @@ from featx.novelty.learning import learn_novelty
 from featx.storage.blocks import take_columns
 from featx.text import format_bytes
 from featx.training.choice import Choice
+from featx.training.evaluation import measure
 from featx.training.metrics import score_labels
 from featx.training.model import Model, Outcome, check_place, write_model
 from featx.training.scaling import fit_scaler
@@ -206,14 +208,27 @@ def fit(
                 **trained.learned.details,
                 "val_is_test": promoted is not None,
                 "alike": alike,
+                "data": describe_rows(
+                    held.dataset, held.split_rule, held.targets, held.splits, len(held.classes),
+                    held.fingerprint,
+                ),
+                **_measure_test(held, found),
                 **({} if held.corrected is None else {"labels": held.corrected.to_dict()}),
             },
         ),
         arrays=head.to_arrays(),
-    )
+    )  # fmt: skip
     if strangers:
         model = learn_strangers(model, held, views=views, weights=weights, max_memory=max_memory)
     return model if output is None else write_model(model, Path(output))
+
+
+def _measure_test(features: Features, found: Mapping[str, Matrix]) -> dict[str, Any]:
+    """What is measured on test beside the score; {} without test."""
+    if "test" not in found:
+        return {}
+    y, clusters = features.targets[features.rows("test")], features.split_clusters("test")
+    return {"evaluation": {"test": measure(y, found["test"], clusters).to_dict()}}
 
 
 def learn_strangers(

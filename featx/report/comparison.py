@@ -13,6 +13,9 @@ from tabulate import tabulate
 from featx.comparison.candidates import Candidate
 from featx.comparison.result import Comparison
 from featx.data.folders import describe_left_out
+from featx.errors import OutputExistsError
+from featx.explaining.shortcuts import Evidence
+from featx.report.card import CARD, make_card, write_card
 from featx.report.explain import map_exhibits
 from featx.report.folds import describe_folds, render_folds
 from featx.report.gallery import embed_pictures, map_test, show_predictions
@@ -53,16 +56,24 @@ class Report:
         What repeats the comparison; None where a path is no UTF-8, which TOML cannot write.
     values : dict
         What `results` holds.
+    evidence : Evidence or None
+        Where the chosen candidate finds its evidence in the test images, where that was asked.
+    card : Path or None
+        The chosen candidate's model card; None where a README.md of another's is there.
     """
 
     results: Path
     page: Path
     settings: Path | None
     values: dict[str, Any]
+    evidence: Evidence | None = None
+    card: Path | None = None
 
 
-def write_report(comparison: Comparison, *, maps: bool = True) -> Report:
-    """Write results.json, report.html and featx.toml into the comparison's folder.
+def write_report(comparison: Comparison, *, maps: bool = True, shortcuts: bool = False) -> Report:
+    """Write results.json, report.html, featx.toml and README.md into the comparison's folder.
+
+    README.md is the model card of the candidate that is chosen; see `featx.render_card`.
 
     Parameters
     ----------
@@ -71,6 +82,9 @@ def write_report(comparison: Comparison, *, maps: bool = True) -> Report:
     maps : bool
         Draw where the scores of mistakes, and of one right image a class, come from, where the
         chosen candidate has a map and its network is here: some seconds.
+    shortcuts : bool
+        With `maps`: see where the evidence lies in all test images, and which classes a place at
+        the edge decides. All of them go through the network once more.
 
     Returns
     -------
@@ -83,6 +97,8 @@ def write_report(comparison: Comparison, *, maps: bool = True) -> Report:
     """
     if not maps:
         comparison = replace(comparison, options={**comparison.options, "maps": False})
+    if shortcuts:
+        comparison = replace(comparison, options={**comparison.options, "shortcuts": True})
     page = comparison.folder / "report.html"
     settings = _write_settings(comparison)
     values = {
@@ -91,10 +107,19 @@ def write_report(comparison: Comparison, *, maps: bool = True) -> Report:
         "config": settings and str(settings),
     }
     exhibits, drawn = values["exhibits"], values["map"]
+    chosen = next(c for c in comparison.candidates if c.name == exhibits["candidate"])
     mapped: dict[str, str] = {}
+    evidence = None
     if maps:
-        chosen = next(c for c in comparison.candidates if c.name == exhibits["candidate"])
-        values["exhibits"], mapped = map_exhibits(comparison.root, chosen.model, exhibits)
+        values["exhibits"], mapped, evidence = map_exhibits(
+            comparison.root, chosen.model, exhibits, _label_test(comparison) if shortcuts else None
+        )
+    if shortcuts and evidence is None:
+        log.warning(
+            "where %s finds its evidence cannot be said: it has no map, its network or the "
+            "pictures are not here, or it sees fewer than 4 x 4 places", chosen.name,
+        )  # fmt: skip
+    values["evidence"] = None if evidence is None else evidence.to_dict()
     pictures = embed_pictures(
         comparison.root,
         large=[one["path"] for part in ("examples", "mistakes") for one in exhibits[part]],
@@ -105,9 +130,28 @@ def write_report(comparison: Comparison, *, maps: bool = True) -> Report:
         colours=comparison.features.provenance.colours,
     )
     write_text(page, as_text(render_page(values, pictures, mapped)))  # a path may be no UTF-8
+    card = _write_card(comparison, chosen, values)
+    values["card"] = card and str(card)
     results = comparison.folder / "results.json"
     write_json(results, values)
-    return Report(results, page, settings, values)
+    return Report(results, page, settings, values, evidence, card)
+
+
+def _label_test(comparison: Comparison) -> dict[str, str]:
+    """The test images' classes, by path."""
+    features, rows = comparison.features, comparison.features.rows("test")
+    names = [features.classes[k] for k in features.targets[rows]]
+    return dict(zip(features.paths[rows].tolist(), names, strict=True))
+
+
+def _write_card(comparison: Comparison, chosen: Candidate, values: dict[str, Any]) -> Path | None:
+    path = comparison.folder / CARD
+    try:
+        write_card(path, make_card(chosen.model, values))
+    except OutputExistsError:
+        log.warning("%s: not written, since another file of this name is there", path)
+        return None
+    return path
 
 
 def _write_settings(comparison: Comparison) -> Path | None:

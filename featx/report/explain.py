@@ -24,7 +24,7 @@ from featx.drawing.charts import FONT
 from featx.drawing.overlay import COLOURS, blend_map, draw_overlay
 from featx.errors import FeatxError, OutputExistsError
 from featx.explaining.explain import Explanation, explain
-from featx.explaining.shortcuts import EvidenceTally
+from featx.explaining.shortcuts import Evidence, EvidenceTally
 from featx.report.page import clean_values, load_environment
 from featx.storage.files import write_text, write_whole
 from featx.training.model import Model
@@ -32,6 +32,8 @@ from featx.training.model import Model
 log = logging.getLogger(__name__)
 
 PAGE = "index.html"
+_OURS = '<p class="kicker">featx explain</p>'  # of the page's template
+_DRAWN = re.compile(r"\d{5,}-[\w-]*\.png", re.ASCII)  # as `name_picture` has it
 _SHOWN = 60  # images on the page; more are neither legible nor light
 _NAMED = 20  # skipped files on the page
 
@@ -70,8 +72,10 @@ def record_explanations(
     """The same, each drawn into `folder`; pictures and page are there once all have passed.
 
     One scale is for all: it ends at the largest number, of either sign, of any map. `tally` is
-    given each explanation, and the page what it sums up to.
+    given each explanation, and the page what it sums up to. Pictures of the page that was there
+    before go with it.
     """
+    older = _list_drawn(folder)
     drawings: list[Drawing] = []
     skipped: list[Skipped] = []
     with _make_folder(folder), tempfile.TemporaryFile(dir=folder) as pixels:
@@ -97,6 +101,16 @@ def record_explanations(
         "evidence": evidence.to_dict() if (evidence := tally.sum_up()) else None,
     }
     write_text(folder / PAGE, render_maps_page(values))
+    for name in older - {one.said["file"] for one in drawings}:
+        (folder / name).unlink(missing_ok=True)
+
+
+def _list_drawn(folder: Path) -> set[str]:
+    """Pictures that an earlier run drew; none where the page there is not ours."""
+    page = folder / PAGE
+    if not page.is_file() or _OURS not in page.read_text("utf-8", "replace"):
+        return set()
+    return {path.name for path in folder.iterdir() if _DRAWN.fullmatch(path.name)}
 
 
 @contextlib.contextmanager
@@ -162,8 +176,8 @@ def render_maps_page(values: Mapping[str, Any]) -> str:
 
 
 def map_exhibits(
-    root: Path, model: Model, exhibits: Mapping[str, Any]
-) -> tuple[dict[str, Any], dict[str, str]]:
+    root: Path, model: Model, exhibits: Mapping[str, Any], labels: Mapping[str, str] | None = None
+) -> tuple[dict[str, Any], dict[str, str], Evidence | None]:
     """Maps of what a comparison shows: of its mistakes, and of one right image a class.
 
     Of a mistake it is what speaks for the class that it was taken for rather than its own. There
@@ -175,10 +189,15 @@ def map_exhibits(
         The same with a "map" beside each path that has one, as JSON values.
     pictures : dict of str to str
         Their drawings by path, as data: URIs.
+    evidence : Evidence or None
+        Where the evidence lies in the images of `labels`, by path; all of them go through the
+        network then.
     """
+    labels = labels or {}
     right = {one["truth"]: one["path"] for one in reversed(exhibits["examples"])}
     wrong = [one["path"] for one in exhibits["mistakes"]]
-    explained = _explain_here(root, model, [*right.values(), *wrong])
+    tally = EvidenceTally({str(root / path): label for path, label in labels.items()})
+    explained = _explain_here(root, model, [*right.values(), *wrong], [*labels], tally)
     added, pictures = dict(exhibits), dict[str, str]()
     for part in ("examples", "mistakes"):
         maps = {
@@ -193,20 +212,24 @@ def map_exhibits(
             {**one, "map": _say_map(maps[one["path"]], limit)} if one["path"] in maps else one
             for one in exhibits[part]
         ]
-    return added, pictures
+    return added, pictures, tally.sum_up()
 
 
-def _explain_here(root: Path, model: Model, paths: Iterable[str]) -> dict[str, Explanation]:
-    there = {str(root / path): path for path in paths if (root / path).is_file()}
+def _explain_here(
+    root: Path, model: Model, kept: Sequence[str], more: Sequence[str], tally: EvidenceTally
+) -> dict[str, Explanation]:
+    """Explanations of `kept`, as far as they can be had; of `more` the tally is told, too."""
+    every = dict.fromkeys([*kept, *more])
+    there = {str(root / path): path for path in every if (root / path).is_file()}
+    found: dict[str, Explanation] = {}
     try:
-        if not there or find_weights_here(model) is None:
-            return {}
-        found = list(explain(model, list(there)))
+        if there and find_weights_here(model) is not None:
+            for one in tally.watch(explain(model, list(there))):
+                if isinstance(one, Explanation) and there[one.prediction.path] in kept:
+                    found[there[one.prediction.path]] = one
     except FeatxError as error:
         log.debug("the page has no maps: %s", error)
-        return {}
-    told = [one for one in found if isinstance(one, Explanation)]
-    return {there[one.prediction.path]: one for one in told}
+    return found
 
 
 def _take_map(one: Explanation, exhibit: Mapping[str, Any]) -> Explanation:

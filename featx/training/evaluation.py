@@ -31,10 +31,14 @@ class PerClass:
     ci95: tuple[float, float] | None
     ci95_method: str = "wilson"
 
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {**asdict(self), "ci95": None if self.ci95 is None else list(self.ci95)}
+
 
 @dataclass(frozen=True)
-class Evaluation:
-    """One split's predictions.
+class Measures:
+    """What is measured of one split's predictions at no cost, so that a model keeps it.
 
     Attributes
     ----------
@@ -44,6 +48,27 @@ class Evaluation:
         Mean F1 of the classes that the split has.
     top5 : float or None
         Fraction of images whose class is among the five most probable; None with five or fewer.
+    per_class : tuple of PerClass
+    """
+
+    log_loss: float
+    macro_f1: float
+    top5: float | None
+    per_class: tuple[PerClass, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {**asdict(self), "per_class": [one.to_dict() for one in self.per_class]}
+
+
+@dataclass(frozen=True)
+class Evaluation(Measures):
+    """One split's predictions.
+
+    Attributes
+    ----------
+    log_loss, macro_f1, top5, per_class
+        See `Measures`.
     mean_per_class_ci95 : (float, float)
         See `bootstrap_per_class`; of images in groups `interval_of_groups`.
     mean_per_class_ci95_method : str
@@ -53,16 +78,12 @@ class Evaluation:
     ece_ci95_method : str
     bins : tuple of Bin
         See `Reliability`.
-    per_class : tuple of PerClass
     confusion : tuple of tuples of int
         Rows are true classes, columns predicted ones.
     prevalence : Reweighed or None
         Scores at the shares that classes have in the field, where these are known.
     """
 
-    log_loss: float
-    macro_f1: float
-    top5: float | None
     mean_per_class_ci95: tuple[float, float]
     mean_per_class_ci95_method: str
     ece: float
@@ -70,13 +91,8 @@ class Evaluation:
     ece_ci95: tuple[float, float]
     ece_ci95_method: str
     bins: tuple[Bin, ...]
-    per_class: tuple[PerClass, ...]
     confusion: tuple[tuple[int, ...], ...]
     prevalence: Reweighed | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON values."""
-        return asdict(self)
 
 
 def evaluate(
@@ -104,7 +120,6 @@ def evaluate(
     predicted = probabilities.argmax(axis=1)
     confusion = confusion_matrix(y, predicted, labels=np.arange(n_classes))
     correct, total = confusion.diagonal(), confusion.sum(axis=1)
-    f1 = f1_score(y, predicted, labels=np.unique(y), average="macro", zero_division=0.0)
     reliability = measure_reliability(y, probabilities, clusters, seed)
     if clusters is None:
         interval, method = bootstrap_per_class(correct, total, seed), "bootstrap"
@@ -112,15 +127,24 @@ def evaluate(
         counts = tabulate_groups(predicted == y, y, clusters, n_classes)
         interval, method = interval_of_groups(*counts, seed=seed)
     return Evaluation(
-        log_loss=log_loss(y, probabilities),
-        macro_f1=float(f1),
-        top5=top_k(y, probabilities, 5) if n_classes > 5 else None,
+        **vars(measure(y, probabilities, clusters)),
         mean_per_class_ci95=interval,
         mean_per_class_ci95_method=method,
         **vars(reliability),
-        per_class=tuple(_score_class(y == k, y, predicted, clusters) for k in range(n_classes)),
         confusion=tuple(tuple(int(n) for n in row) for row in confusion),
         prevalence=None if shares is None else reweigh(y, probabilities, shares, clusters, seed),
+    )
+
+
+def measure(y: Labels, probabilities: Probabilities, clusters: Labels | None = None) -> Measures:
+    """What `evaluate` says without drawing images again, but for groups; its parameters."""
+    n_classes, predicted = probabilities.shape[1], probabilities.argmax(axis=1)
+    f1 = f1_score(y, predicted, labels=np.unique(y), average="macro", zero_division=0.0)
+    return Measures(
+        log_loss=log_loss(y, probabilities),
+        macro_f1=float(f1),
+        top5=top_k(y, probabilities, 5) if n_classes > 5 else None,
+        per_class=tuple(_score_class(y == k, y, predicted, clusters) for k in range(n_classes)),
     )
 
 

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+WRITTEN = ("report.html", "results.json", "featx.toml", "README.md")
+
 
 def test_compare(run, photos, stored, tmp_path):
     out = tmp_path / "out"
@@ -35,7 +37,7 @@ def test_compare(run, photos, stored, tmp_path):
     again = run(*words)
     assert again.exit_code == 0
     assert again.stderr.count("reused: ") == 3
-    written = ", ".join(f"{out}/{name}" for name in ("report.html", "results.json", "featx.toml"))
+    written = ", ".join(f"{out}/{name}" for name in WRITTEN)
     assert again.stdout.splitlines()[-1] == f"written: {written}"
 
 

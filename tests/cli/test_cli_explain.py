@@ -51,3 +51,20 @@ def test_predict_draws_what_it_says(run, model, photos, tmp_path):
     assert drawn.stdout == plain.stdout
     assert len(list((tmp_path / "maps").iterdir())) == 10
     assert len((tmp_path / "p.csv").read_text().splitlines()) == 19
+
+
+def test_a_split_of_a_feature_file(run, model, photos, tmp_path):
+    shown = run("explain", model, tmp_path / "F.h5", "--root", photos, "--json", "-q")
+    values = json.loads(shown.stdout)
+    assert [one["path"] for one in values["explanations"]] == [
+        str(path)
+        for name in ("cat", "dog", "owl")
+        for path in sorted((photos / name).iterdir())[7:]
+    ]
+    assert values["page"] is None
+    (photos / "cat" / "06.jpg").unlink()
+    drawn = run("explain", model, tmp_path / "F.h5", "--part", "val", "-o", tmp_path / "m", "-q")
+    assert drawn.exit_code == 3  # one of three is not there
+    assert len(list((tmp_path / "m").glob("*.png"))) == 2
+    for words in (("F.h5", photos), (photos, "--part", "val")):
+        assert run("explain", model, *words, "-q").exit_code == 2

@@ -161,3 +161,14 @@ def test_places_have_names():
     assert list_edge(4, 5)[:4] == [(0, 0), (0, 4), (3, 0), (3, 4)]
     assert name_place(6, 3, 7, 7) == "bottom border"
     assert name_place(0, 0, 7, 7) == "top left corner"
+
+
+def test_labels_are_taken_from_where_they_are_known():
+    maps, y = make_maps(n_per=10, planted=10)
+    every = [replace(explain(one, k), prediction=replace(explain(one, k).prediction, path=str(i)))
+             for i, (one, k) in enumerate(zip(maps, y, strict=True))]  # fmt: skip
+    labels = {str(i): CLASSES[k] for i, k in enumerate(y)} | {"0": "no class of the model's"}
+    tally = EvidenceTally(labels)
+    assert list(tally.watch(every)) == every
+    assert [one.images for one in tally.sum_up().zones] == [9, 10, 10, 29]
+    assert tally.sum_up().shortcuts[0].label == "cow"

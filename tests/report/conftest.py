@@ -1,7 +1,12 @@
-"""A real browser, where there is one, and pages opened in it from disk."""
+"""A real browser, where there is one, pages opened in it from disk, and a comparison to report."""
+
+import shutil
+from dataclasses import replace
 
 import pytest
 from browsing import CHROMIUM, DRAWN, FLAGS
+
+from featx.comparison.compare import compare
 
 
 @pytest.fixture(scope="session")
@@ -51,3 +56,17 @@ def show(chromium, tmp_path):
     for context in contexts:
         context.close()
     assert wrong == []
+
+
+@pytest.fixture
+def comparison(kept, stored, full_width, drawn_photos, tmp_path):
+    """One that is made once, with a folder of this test's own."""
+
+    def make(folder):
+        return compare(
+            drawn_photos, split="first:4,2", epochs=2, cache_dir=folder / "cache", batch_size=16,
+            output=folder / "out", clf=("logreg", "linear", "centroid"),
+        )  # fmt: skip
+
+    made = kept(("a comparison", full_width), make)
+    return replace(made, folder=shutil.copytree(made.folder, tmp_path / "out"))

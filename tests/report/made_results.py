@@ -157,6 +157,15 @@ def make_strangers():
     }  # fmt: skip
 
 
+def make_evidence(classes):
+    """Where evidence lies, and one class that a corner decides."""
+    shares = {"images": 30, "corners": 0.07, "border": 0.31, "centre": 0.62}
+    zones = [{"label": name, **shares} for name in (*classes, "")]
+    text = f"{classes[0]} may be decided by its pictures' top left corner."
+    shortcut = {"label": classes[0], "row": 0, "column": 0, "count": 20, "images": 30}
+    return {"zones": zones, "shortcuts": [{**shortcut, "text": text}]}
+
+
 def make_results(classes=CLASSES, dataset="Caltech-256 animals", points=120, prefix="", seed=1):
     """Results and pictures; every third class' pictures are missing."""
     rng = random.Random(seed)
@@ -257,6 +266,7 @@ def make_results(classes=CLASSES, dataset="Caltech-256 animals", points=120, pre
         "exhibits": {"candidate": "logreg", "examples": examples, "mistakes": mistakes},
         "map": {"method": "t-SNE", "candidate": "logreg", "points": places},
         "known": {"classes": {"zebra": "zebra", "otter": "otter"}},
+        "evidence": make_evidence(classes),
     }
     shown = {one["path"]: one["truth"] for one in (*examples, *mistakes, *places)}
     pictures = {
@@ -287,6 +297,7 @@ def make_least(classes=("no", "yes")):
         "strangers": None,
         "map": None,
         "best": "logreg",
+        "evidence": None,
     }
 
 
@@ -299,7 +310,7 @@ def make_hostile():
     results["verdict"] = {"choose": HOSTILE[1], "sentences": HOSTILE}
     results["exhibits"]["candidate"] = HOSTILE[2]
     results["strangers"] |= {"candidate": HOSTILE[0], "sentences": HOSTILE}
-    results["paired"][0]["text"] = HOSTILE[0]
+    results["paired"][0]["text"] = results["evidence"]["shortcuts"][0]["text"] = HOSTILE[0]
     for point in results["learning"]["points"]:
         point["name"] = HOSTILE[2]
     return results, pictures

@@ -1,32 +1,16 @@
 import json
 import re
-import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from featx.cli.rendering import render_predictions
 
-from featx.comparison.compare import compare
 from featx.deployment.predict import Prediction
 from featx.report.comparison import make_results, render_text, write_report
 from featx.report.explain import map_exhibits
 from featx.text import format_interval, format_score, format_seconds, printable
 from featx.training.metrics import score_labels
-
-
-@pytest.fixture
-def comparison(kept, stored, full_width, drawn_photos, tmp_path):
-    """One that is made once, with a folder of this test's own."""
-
-    def make(folder):
-        return compare(
-            drawn_photos, split="first:4,2", epochs=2, cache_dir=folder / "cache", batch_size=16,
-            output=folder / "out", clf=("logreg", "linear", "centroid"),
-        )  # fmt: skip
-
-    made = kept(("a comparison", full_width), make)
-    return replace(made, folder=shutil.copytree(made.folder, tmp_path / "out"))
 
 
 def test_every_file_is_written_and_is_what_it_says(comparison, tmp_path):
@@ -188,10 +172,22 @@ def test_every_candidate_that_has_a_map_is_drawn(comparison):
     exhibits = make_results(comparison)["exhibits"]
     paths = {one["path"] for one in exhibits["examples"]}
     for one in comparison.candidates:
-        _, pictures = map_exhibits(comparison.root, one.model, exhibits)
+        _, pictures, _ = map_exhibits(comparison.root, one.model, exhibits)
         assert pictures.keys() <= paths | {wrong["path"] for wrong in exhibits["mistakes"]}
         assert pictures, one.name
     other = replace(comparison.candidates[0].model, name="knn")
-    assert map_exhibits(comparison.root, other, exhibits) == (exhibits, {})
+    assert map_exhibits(comparison.root, other, exhibits) == (exhibits, {}, None)
     gone = comparison.root / "gone"
-    assert map_exhibits(gone, comparison.candidates[0].model, exhibits) == (exhibits, {})
+    assert map_exhibits(gone, comparison.candidates[0].model, exhibits) == (exhibits, {}, None)
+
+
+def test_shortcuts_are_looked_for_in_all_test_images(comparison, caplog, monkeypatch):
+    heard = []
+    monkeypatch.setattr(
+        "featx.report.explain.EvidenceTally.add", lambda tally, one: heard.append(one.prediction)
+    )
+    report = write_report(comparison, shortcuts=True)
+    assert len(heard) >= len(comparison.features.rows("test"))
+    assert report.values["evidence"] is None  # of 2 x 2 places all is edge
+    assert "finds its evidence cannot be said" in caplog.text
+    assert "shortcuts = true" in report.settings.read_text("utf-8")  # and so it is repeated

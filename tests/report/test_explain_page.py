@@ -120,3 +120,17 @@ def test_a_folder_with_other_files_is_left_alone(tmp_path):
         check_map_folder(tmp_path / "mine.txt", overwrite=True)
     check_map_folder(tmp_path, overwrite=True)
     check_map_folder(tmp_path / "new")
+
+
+def test_pictures_of_the_page_before_go_with_it(tmp_path):
+    folder = tmp_path / "m"
+    two = [explanation("x/a.jpg", np.eye(2)), explanation("x/b.jpg", np.eye(2))]
+    list(record_explanations(two, folder, "m", EvidenceTally()))
+    for mine in ("00009-mine.jpg", "mine-00001.png"):
+        (folder / mine).touch()
+    list(record_explanations(two[1:], folder, "m", EvidenceTally()))
+    left = {"00001-b.png", "00009-mine.jpg", "index.html", "mine-00001.png"}
+    assert {path.name for path in folder.iterdir()} == left
+    (folder / "index.html").write_text("another page")
+    list(record_explanations(two[:1], folder, "m", EvidenceTally()))
+    assert (folder / "00001-b.png").exists()  # whose it is nobody can tell

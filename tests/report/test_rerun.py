@@ -1,12 +1,15 @@
 """What repeats a comparison says the same on the command line and in the file."""
 
+import shlex
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from featx.report.rerun import format_settings, say_command
+from featx.report.rerun import format_settings, say_command, say_training
+from featx.training.model import read_model
 
 OPTIONS = {
     "clf": ["logreg", "svm"], "baseline": [], "C": 0.5, "scale": "none",
@@ -43,3 +46,49 @@ def test_as_a_file():
 def test_a_path_that_is_no_utf_8_has_no_file():
     with pytest.raises(UnicodeEncodeError):
         format_settings(compared(root="/photos\udcff"))
+
+
+@pytest.mark.parametrize(
+    ("extracting", "fitting"),
+    [
+        ("", "--clf logreg -C 0.5 --scale standard --seed 3 --class-weight balanced"),
+        ("--storage float16", "--clf linear --epochs 2 --learning-rate 0.001 --strangers"),
+        ("--layers avg", "--clf ridge --layers avg --choose-on val --no-refit --calibrate"),
+        ("--protocol linear-eval --profiles ignore", "--clf centroid"),
+    ],
+)
+def test_what_a_model_says_trains_it_again(extracting, fitting, photos, stored, run, tmp_path):
+    place = {"DATA": photos, "F.h5": tmp_path / "G.h5", "MODEL": tmp_path / "again.safetensors"}
+    out = tmp_path / "F.h5"
+    run("extract", photos, "--split", "first:4,2", "-q", "-o", out, *extracting.split())
+    run("fit", out, "-q", "-o", tmp_path / "m.safetensors", *fitting.split())
+    model = read_model(tmp_path / "m.safetensors")
+    for line in say_training(model):
+        command, *words = shlex.split(line)
+        assert command == "featx"
+        assert run(*(place.get(word, word) for word in words), "-q").exit_code == 0
+    assert read_model(place["MODEL"]).recipe == model.recipe
+
+
+def test_and_so_does_a_network(photos, stored, run, tmp_path):
+    words = [
+        "--train",
+        "fc",
+        "--epochs",
+        "1",
+        "--seed",
+        "2",
+        "--learning-rate",
+        "0.01",
+        "--split",
+        "first:4,2",
+    ]
+    run("finetune", photos, "-q", "-o", tmp_path / "run", *words)
+    model = read_model(tmp_path / "run")
+    (line,) = say_training(model)
+    assert line == (
+        "featx finetune DATA --split first:4,2 --weights imagenet1k-v1 --train fc --epochs 1 "
+        "--seed 2 --learning-rate 0.01 --output RUN"
+    )
+    said = replace(model, recipe={**model.recipe, "learning_rate": [1e-3, 3e-3]})
+    assert "--learning-rate" not in say_training(said)[0]
