@@ -60,6 +60,9 @@ BATCH_SIZE = 16
 CUDA_BATCH_SIZE = 128
 # What processes that decode must save to be started, in seconds: some three are their imports.
 PROCESSES_SECONDS = 5.0
+# So many are started unless told otherwise: each takes memory, and twice sixteen feed the fastest
+# network that was measured (docs/gpu.md).
+MOST_PROCESSES = 32
 MAX_BATCH_SIZE = 1 << 16  # 39 GB of pixels: no forward pass is larger
 EPOCHS = 15  # the paper's
 TRAIN_BATCH_SIZE = 32

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from featx.config import PROCESSES_SECONDS, Preprocessing
+from featx.config import MOST_PROCESSES, PROCESSES_SECONDS, Preprocessing
 from featx.data.images import load_image
 from featx.data.inventory import Image
 from featx.data.loading import SHARED_BATCHES, Batch, load_batches, load_shared
@@ -130,8 +130,8 @@ def open_feed(
     num_workers : int
         Threads.
     processes : int or None
-        0: threads; None: processes, as many as threads otherwise, where the network waits so long
-        for threads that it pays to start them.
+        0: threads; None: processes, as many as threads otherwise but MOST_PROCESSES at most, where
+        the network waits so long for threads that it pays to start them.
     stages : Stages
 
     Yields
@@ -140,7 +140,8 @@ def open_feed(
     """
     threads = Feed(root, decoding, stages, num_workers)
     if processes is None:
-        processes = num_workers if _prefers_processes(threads, engine, todo, count) else 0
+        prefers = _prefers_processes(threads, engine, todo, count)
+        processes = min(num_workers, MOST_PROCESSES) if prefers else 0
     processes = min(processes, count)
     with ExitStack() as opened:
         feed = threads
