@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from shared import PROVENANCE, CountingEngine
 
 from featx.data.hashing import hash_images
 from featx.data.sources import read_inventory
+from featx.decoding.decoders import describe_decoder
 from featx.decoding.pixel_format import Seen
 from featx.extraction.extract import extract_inventory
 from featx.extraction.feeding import make_decoding, open_feed, pays_processes
@@ -27,20 +29,22 @@ def work(photos, tmp_path):
     (photos / "dog" / "x.png").write_bytes(b"")
     (photos / "owl" / "x.jpg").write_text("no image")
 
-    def run(name, processes, engine=None):
+    def run(name, processes, decode="pillow"):
         inventory = hash_images(read_inventory(photos, "first:4,2"), "skip")
         request = Request(
             data=photos, output=tmp_path / name / "F.h5", cache_dir=tmp_path / name,
             decode_processes=processes, num_workers=2,
         )  # fmt: skip
-        return extract_inventory(inventory, engine or CountingEngine(), PROVENANCE, request)
+        made = replace(PROVENANCE, decoder=describe_decoder(decode))
+        return extract_inventory(inventory, CountingEngine(), made, request)
 
     return run
 
 
-def test_processes_give_the_bytes_of_threads(work, caplog):
+@pytest.mark.parametrize("decode", ["pillow", "exact"])
+def test_processes_give_the_bytes_of_threads(work, caplog, decode):
     caplog.set_level(logging.DEBUG)
-    by_threads, by_processes = work("threads", 0), work("processes", 2)
+    by_threads, by_processes = work("threads", 0, decode), work("processes", 2, decode)
     assert by_processes.features.read_bytes() == by_threads.features.read_bytes()
     assert by_processes.skipped_files == by_threads.skipped_files
     kinds = {one.path: one.kind for one in by_processes.skipped_files}
