@@ -384,9 +384,9 @@ def _say_corrected(
         yield f"no image is left of {list_some([*map(printable, done.gone)])}"
     if done.test_by_model:
         yield (
-            f"{_count_tests(done.test_by_model)} changed, or left out, by someone who had seen a "
-            "model's opinion of it: what is measured on such labels flatters that model, and "
-            "others like it"
+            f"{_count_tests(done.test_by_model)} changed, or left out, after someone had seen "
+            "a model's opinion: what is measured on such labels flatters that model, and others "
+            "like it"
         )
     if done.test > done.test_by_model:
         yield (

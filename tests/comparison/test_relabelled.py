@@ -85,7 +85,7 @@ def test_what_is_said_and_how_it_is_repeated(do, corrections, tmp_path):
     assert len(told["paired"]) == 2
     notes = " ".join(values["notes"])
     assert "Labels corrected by corrections.csv: 2 changed, 0 left out" in notes
-    assert "1 test label was changed, or left out, by someone who had seen" in notes
+    assert "1 test label was changed, or left out, after someone had seen" in notes
     assert "On the corrected test labels ridge is right on " in notes
     kept = (tmp_path / "out" / "corrections.csv").resolve()
     assert kept.read_bytes() == corrections.read_bytes()
