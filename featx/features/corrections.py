@@ -173,7 +173,7 @@ def _check_agreement(rows: Sequence[Correction], path: Path) -> None:
 
 
 def _say_answer(one: Correction) -> str:
-    return repr(one.label) if one.answer == "is" else repr(one.answer)
+    return repr(one.meant or one.answer)
 
 
 def correct_labels(features: Features, corrections: Corrections | str | Path) -> Features:

@@ -158,7 +158,11 @@ def test_what_spreadsheets_make_of_it(made, save, encoding, delimiter):
             [f"{digest(1)},,,is,b,", f"{digest(0)},0.jpg,a,is,b,", f"{digest(0)},0.jpg,a,is,c,"],
             "line 4: 0.jpg is 'c' here and 'b' in line 3: keep one of them",
         ),
-        ([f"{digest(0)},,a,right,,", f"{digest(0)},,a,unsure,,"], "'unsure' here and 'right'"),
+        (
+            [f"{digest(0)},,a,right,,", f"{digest(0)},,a,unsure,,"],
+            "'unsure' here and 'a' in line 2",
+        ),
+        ([f"{digest(0)},,a,right,,", f"{digest(0)},,b,right,,"], "is 'b' here and 'a' in line 2"),
         ([f"{digest(99)},,,is,b,"], "none of its 1 contents .* was made of other data"),
     ],
 )

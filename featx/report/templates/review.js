@@ -4,12 +4,15 @@
   const data = JSON.parse(document.getElementById("review-data").textContent);
   const [RIGHT, IS, UNSURE, OUT] = data.answers;
   const part = (name) => document.getElementById("review-" + name);
-  const images = data.images.map(([sha, path, split, label, source]) => ({ sha, path, split, label, source }));
-  const items = data.items.map(([kind, image, other, answer, label, detail]) => ({ kind, image, other, answer, label, detail }));
+  const images = data.images.map(([sha, path, split, label, source]) => (
+    { sha, path, split, label, source }));
+  const items = data.items.map(([kind, image, other, answer, label, detail]) => (
+    { kind, image, other, answer, label, detail }));
   const AHEAD = 3, KEYED = 10, LATER = 250; // pictures, classes, milliseconds
 
   // Characters that turn the direction of writing, or that nobody sees, are named.
-  const show = (text) => text.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, (c) => "\\u" + c.codePointAt(0).toString(16).padStart(4, "0"));
+  const show = (text) => text.replace(/[\p{C}\p{Zl}\p{Zp}]/gu,
+    (c) => "\\u" + c.codePointAt(0).toString(16).padStart(4, "0"));
   const classes = new Set(data.classes);
   const copies = new Map();
   images.forEach((one, i) => copies.set(one.sha, [...(copies.get(one.sha) || []), i]));
@@ -55,8 +58,10 @@
   const keep = () => {
     waiting = 0;
     if (!store) return;
-    const answers = [...given].map(([i, one]) => [name(images[i]), one.answer, one.label, one.was, one.kind]);
-    const place = [part("kind").value, part("label").value, part("state").value, items.indexOf(list[at])];
+    const answers = [...given].map(([i, one]) => (
+      [name(images[i]), one.answer, one.label, one.was, one.kind]));
+    const filters = ["kind", "label", "state"].map((each) => part(each).value);
+    const place = [...filters, items.indexOf(list[at])];
     try {
       store.setItem(data.key, JSON.stringify({ answers, place }));
     } catch {
@@ -68,7 +73,8 @@
   };
   const forget = () => {
     store = null;
-    part("kept").textContent = "This browser keeps nothing of this page: save the answers before you close it.";
+    part("kept").textContent =
+      "This browser keeps nothing of this page: save the answers before you close it.";
   };
   const remember = () => {
     try {
@@ -131,8 +137,9 @@
     part("offer").textContent = offer || "";
     for (const button of part("stage").querySelectorAll("[data-answer]")) {
       const label = button.dataset.label;
-      const same = one && one.answer === button.dataset.answer && (label === undefined || one.label === label);
-      button.setAttribute("aria-pressed", String(Boolean(same)));
+      const same = one && one.answer === button.dataset.answer;
+      const pressed = Boolean(same) && (label === undefined || one.label === label);
+      button.setAttribute("aria-pressed", String(pressed));
     }
     part("answer").textContent = one ? "Answer: " + tell(one) : "Not answered yet.";
     ahead = list.slice(at + 1, at + 1 + AHEAD).flatMap((next) =>
@@ -143,7 +150,9 @@
       }));
     const image = images[item.image];
     const hint = offer ? `, suggestion: ${offer}` : "";
-    say(`${said}${at + 1} of ${list.length}: ${show(image.path)}, label ${show(image.label) || "none"}${hint}${one ? ", answered: " + tell(one) : ""}.`);
+    const known = one ? `, answered: ${tell(one)}` : "";
+    const label = `label ${show(image.label) || "none"}`;
+    say(`${said}${at + 1} of ${list.length}: ${show(image.path)}, ${label}${hint}${known}.`);
   };
   const sayAll = () => {
     const n = given.size + kept.length;
@@ -179,11 +188,13 @@
   };
 
   // -- the file
-  const quote = (value) => (/[",\r\n]/.test(value) ? '"' + value.replaceAll('"', '""') + '"' : value);
+  const quote = (value) =>
+    (/[",\r\n]/.test(value) ? '"' + value.replaceAll('"', '""') + '"' : value);
   const save = () => {
     const rows = [...given].sort(([a], [b]) => a - b).map(([i, one]) =>
       [images[i].sha, images[i].path, one.was, one.answer, one.label, one.kind]);
-    const text = [data.columns, ...kept, ...rows].map((row) => row.map(quote).join(",") + "\n").join("");
+    const lines = [data.columns, ...kept, ...rows].map((row) => row.map(quote).join(",") + "\n");
+    const text = lines.join("");
     const link = document.createElement("a");
     link.href = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
     link.download = data.saves;
@@ -229,7 +240,8 @@
     if (elsewhere || event.ctrlKey || event.altKey || event.metaKey || !part("keys").checked) return;
     if (target.matches("select, input:not([type=checkbox])")) return;
     const known = keys[key.length === 1 ? key.toLowerCase() : key];
-    const digit = data.classes.length <= KEYED && /^\d$/.test(key) ? data.classes[(Number(key) + 9) % 10] : undefined;
+    const keyed = data.classes.length <= KEYED && /^\d$/.test(key);
+    const digit = keyed ? data.classes[(Number(key) + 9) % 10] : undefined;
     if (!known && digit === undefined) return;
     event.preventDefault();
     known ? known() : answer(IS, digit);
