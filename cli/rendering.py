@@ -14,7 +14,6 @@ from featx.text import (
     format_interval,
     format_score,
     format_seconds,
-    list_some,
     printable,
 )
 
@@ -162,7 +161,7 @@ def say_drift(drift: Drift) -> str:
         f"pairs, {p}"
     )
     if drift.found:
-        unusual = list_some([printable(one.path) for one in drift.unusual], 3)
+        unusual = ", ".join(printable(one.path) for one in drift.unusual[:3])
         return (
             f"Drift: {images} together do not look like those the model knows ({told}; {rate}). "
             f"The most unusual: {unusual}"
