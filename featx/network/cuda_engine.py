@@ -92,7 +92,8 @@ class CudaEngine(TorchEngine):
             yield
         finally:
             if not refused:
-                torch.cuda.synchronize()
+                with suppress(RuntimeError):  # of a device that has failed, which was said
+                    torch.cuda.synchronize()
                 runtime.cudaHostUnregister(begin)
 
 

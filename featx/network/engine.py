@@ -35,6 +35,8 @@ _THERE = {
 class Engine(Protocol):
     """What extraction needs of whatever runs the network.
 
+    One may also have `submit` and `pin`, which are used where they are there: see `CudaEngine`.
+
     Attributes
     ----------
     name : str
