@@ -4,7 +4,8 @@
     python benchmarks/next.py --time 100000 200 10 -o time.json
 
 Of each feature file a third of every class is test, another third for each seed; the rest is the
-pool, from which labels are taken in rounds, from none on: as `choose_next` has them, and at random.
+pool, from which labels are taken in rounds, from none on: as `choose_next` has them, at random, and
+with `--dropquery` as Gupte et al. 2024 (arXiv 2401.14555) have them after the same first round.
 Both are judged by logistic regression at a given C. `--time` has so many made-up rows as a pool, so
 many labels and classes.
 """
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from heads import make_features
 
 import featx
 from featx.config import SIGNIFICANT
+from featx.labelling.choosing import find_middles
 from featx.labelling.forecast import forecast_gain, measure_curve
 from featx.labelling.opinion import form_opinion
 from featx.machine import describe_machine
@@ -30,7 +33,21 @@ from featx.training.pairs import compare_paired
 
 Rows = npt.NDArray[np.int64]
 FORECAST_FROM, FORECAST_MORE = 100, 50
+DROPOUT, DROPOUT_DRAWS = 0.75, 3
 FORECAST_DRAWN = 5  # labels of which the accuracy is that are then really added
+
+
+def drop_query(pool: Any, X: Any, y: Rows, n: int, seed: int) -> Rows:
+    """Middles of clusters of all rows whose class most of three draws of dropout change."""
+    opinion, rng = form_opinion(X, y, seed=seed), np.random.default_rng(seed)
+    said, changed = opinion.predict(pool), np.zeros(len(pool))
+    for _ in range(DROPOUT_DRAWS):
+        kept = (rng.random(pool.shape) >= DROPOUT) / np.float32(1 - DROPOUT)
+        changed += opinion.predict((pool * kept).astype(np.float32)) != said
+    rows = np.flatnonzero(changed > DROPOUT_DRAWS / 2)
+    if len(rows) < n:
+        rows = np.argsort(-changed, kind="stable")[:n]
+    return rows[find_middles(pool[rows], n, seed)]
 
 
 def deal(y: Rows, seed: int) -> tuple[Rows, Rows]:
@@ -51,9 +68,9 @@ def label(X: Any, y: Rows, pool: Rows, way: str, sizes: list[int], seed: int) ->
             labelled = order[:size]
         else:
             rest = np.setdiff1d(pool, labelled)
-            some = featx.choose_next(
-                X[rest], X[labelled], y[labelled], n=size - len(labelled), seed=seed
-            )
+            choose = drop_query if way == "dropquery" and len(labelled) else featx.choose_next
+            n = size - len(labelled)
+            some = choose(X[rest], X[labelled], y[labelled], n=n, seed=seed)
             labelled = np.concatenate([labelled, rest[some]])
         rounds.append(labelled)
     return rounds
@@ -65,12 +82,14 @@ def judge(X: Any, y: Rows, rows: Rows, test: Rows, C: float) -> npt.NDArray[np.b
     return right
 
 
-def compare_ways(path: Path, seeds: int, n: int, budget: int, C: float) -> dict[str, Any]:
+def compare_ways(
+    path: Path, seeds: int, n: int, budget: int, C: float, ways: Sequence[str]
+) -> dict[str, Any]:
     """Mean accuracies after each round, and what tests say seed by seed."""
     features = featx.load_features(path)
     X, y = np.asarray(features.X[:]), features.targets
     sizes = list(range(n, budget + 1, n))
-    scores: dict[str, list[list[float]]] = {"next": [], "random": []}
+    scores: dict[str, list[list[float]]] = {way: [] for way in ways}
     p_values, seconds = [], []
     for seed in range(seeds):
         test, pool = deal(y, seed)
@@ -82,11 +101,17 @@ def compare_ways(path: Path, seeds: int, n: int, budget: int, C: float) -> dict[
                 seconds.append((time.perf_counter() - begun) / len(sizes))
             rights[way] = [judge(X, y, rows, test, C) for rows in rounds]
             curves.append([float(right.mean()) for right in rights[way]])
-        pairs = [compare_paired(a, b) for a, b in zip(*rights.values(), strict=True)]
+        both = zip(rights["next"], rights["random"], strict=True)
+        pairs = [compare_paired(a, b) for a, b in both]
         p_values.append([(pair.p_value, pair.difference) for pair in pairs])
     means = {way: np.mean(curves, axis=0).tolist() for way, curves in scores.items()}
     target = means["random"][-1]
-    needed = next((s for s, mean in zip(sizes, means["next"], strict=True) if mean >= target), None)
+
+    def find_needed(way: str) -> int | None:
+        reached = zip(sizes, means[way], strict=True)
+        return next((size for size, mean in reached if mean >= target), None)
+
+    needed = find_needed("next")
     worse = [[p < SIGNIFICANT and d < 0 for p, d in rounds] for rounds in p_values]
     better = [[p < SIGNIFICANT and d > 0 for p, d in rounds] for rounds in p_values]
     return {
@@ -96,7 +121,7 @@ def compare_ways(path: Path, seeds: int, n: int, budget: int, C: float) -> dict[
         "sizes": sizes,
         "accuracy": means,
         "random_at_the_end": target,
-        "labels_needed": needed,
+        "labels_needed": {way: find_needed(way) for way in ways},
         "share_of_random": needed / budget if needed else None,
         "significantly_worse_at_the_end": sum(one[-1] for one in worse),
         "significantly_better_at_the_end": sum(one[-1] for one in better),
@@ -164,12 +189,14 @@ def main() -> None:
     parser.add_argument("-C", dest="C", type=float, default=1.0)
     parser.add_argument("--time", nargs=3, type=int, metavar=("ROWS", "LABELS", "CLASSES"))
     parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--dropquery", action="store_true")
     args = parser.parse_args()
     told: dict[str, Any] = {"machine": describe_machine(), "C": args.C}
     if args.time:
         told["round"] = time_round(*args.time)
+    ways = ["next", "random", *["dropquery"] * args.dropquery]
     told["results"] = [
-        compare_ways(one, args.seeds, args.n, args.budget, args.C) for one in args.features
+        compare_ways(one, args.seeds, args.n, args.budget, args.C, ways) for one in args.features
     ]
     told["forecasts"] = [check_forecast(one, args.seeds) for one in args.features]
     args.output.write_text(json.dumps(told, indent=1) + "\n", "utf-8")

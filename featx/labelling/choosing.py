@@ -22,9 +22,9 @@ _MOST = 5000  # rows at most that clusters are looked for in
 
 
 def choose_next(
-    pool: npt.NDArray[np.floating],
-    X: npt.NDArray[np.floating] | None = None,
-    y: npt.NDArray[np.int64] | None = None,
+    pool: npt.ArrayLike,
+    X: npt.ArrayLike | None = None,
+    y: npt.ArrayLike | None = None,
     *,
     n: int = NEXT_IMAGES,
     seed: int = 0,
@@ -38,12 +38,12 @@ def choose_next(
 
     Parameters
     ----------
-    pool : ndarray of shape (n_pool, n_features)
-        Rows without a label.
-    X : ndarray of shape (n_samples, n_features), optional
+    pool : array of shape (n_pool, n_features)
+        Rows without a label; taken as float32.
+    X : array of shape (n_samples, n_features), optional
         Rows with one; None: there are none.
-    y : ndarray of shape (n_samples,), int64, optional
-        Their classes.
+    y : array of shape (n_samples,), optional
+        Their classes, numbers or names.
     n : int
         How many; at least 1. Of a smaller pool all are given.
     seed : int
@@ -60,16 +60,18 @@ def choose_next(
         The pool is empty, the arrays do not fit each other, or n is less than 1.
     """
     check_count(n)
-    _check_arrays(pool, X, y)
-    opinion = None if X is None or y is None or not len(y) else form_opinion(X, y, seed=seed)
-    return choose_rows(pool, opinion, n, seed)[0]
+    rows = np.asarray(pool, np.float32)
+    known = None if X is None else np.asarray(X, np.float32)
+    labels = None if y is None else np.asarray(y)
+    _check_arrays(rows, known, labels)
+    opinion = None
+    if known is not None and labels is not None and len(labels):
+        codes = np.unique(labels, return_inverse=True)[1].astype(np.int64)
+        opinion = form_opinion(known, codes, seed=seed)
+    return choose_rows(rows, opinion, n, seed)[0]
 
 
-def _check_arrays(
-    pool: npt.NDArray[np.floating],
-    X: npt.NDArray[np.floating] | None,
-    y: npt.NDArray[np.int64] | None,
-) -> None:
+def _check_arrays(pool: Matrix, X: Matrix | None, y: npt.NDArray[np.generic] | None) -> None:
     if pool.ndim != 2:
         raise DatasetError(
             f"the pool has {pool.ndim} dimension{'s' * (pool.ndim != 1)}: give one row of features "

@@ -51,6 +51,13 @@ def test_rows_of_a_file_are_chosen_as_those_in_memory(halves):
         assert there.tolist() == here.tolist()
 
 
+def test_numbers_and_names_of_any_kind_will_do(halves):
+    pool, X, y = (np.round(one).astype(int) for one in halves)
+    chosen = choose_next(pool, X, y, n=3).tolist()
+    assert choose_next(pool.tolist(), X.tolist(), ["left", "right"] * 6, n=3).tolist() == chosen
+    assert min(chosen) >= 60
+
+
 def test_of_a_small_pool_all_are_chosen_once(halves):
     pool, X, y = halves
     for known in ((), (X, y)):
