@@ -83,7 +83,7 @@ def judge(X: Any, y: Rows, rows: Rows, test: Rows, C: float) -> npt.NDArray[np.b
 
 
 def compare_ways(
-    path: Path, seeds: int, n: int, budget: int, C: float, ways: Sequence[str]
+    path: Path, seeds: range, n: int, budget: int, C: float, ways: Sequence[str]
 ) -> dict[str, Any]:
     """Mean accuracies after each round, and what tests say seed by seed."""
     features = featx.load_features(path)
@@ -91,7 +91,7 @@ def compare_ways(
     sizes = list(range(n, budget + 1, n))
     scores: dict[str, list[list[float]]] = {way: [] for way in ways}
     p_values, seconds = [], []
-    for seed in range(seeds):
+    for seed in seeds:
         test, pool = deal(y, seed)
         rights = {}
         for way, curves in scores.items():
@@ -116,7 +116,7 @@ def compare_ways(
     better = [[p < SIGNIFICANT and d > 0 for p, d in rounds] for rounds in p_values]
     return {
         "data": features.dataset,
-        "seeds": seeds,
+        "seeds": len(seeds),
         "a_round": n,
         "sizes": sizes,
         "accuracy": means,
@@ -131,12 +131,12 @@ def compare_ways(
     }
 
 
-def check_forecast(path: Path, seeds: int) -> dict[str, Any]:
+def check_forecast(path: Path, seeds: range) -> dict[str, Any]:
     """How often the band holds what random labels then really bring, on all other images."""
     features = featx.load_features(path)
     X, y = np.asarray(features.X[:]), features.targets
     told = []
-    for seed in range(seeds):
+    for seed in seeds:
         test, pool = deal(y, seed)
         rows = np.random.default_rng([seed, 3]).permutation(pool)
         now, rest = rows[:FORECAST_FROM], rows[FORECAST_FROM:]
@@ -158,7 +158,7 @@ def check_forecast(path: Path, seeds: int) -> dict[str, Any]:
         "data": features.dataset,
         "from": FORECAST_FROM,
         "more": FORECAST_MORE,
-        "seeds": seeds,
+        "seeds": len(seeds),
         "told": float(np.mean([one.gain for one, _ in told])),
         "band": np.mean([one.interval for one, _ in told], axis=0).tolist(),
         "real": float(np.mean([real for _, real in told])),
@@ -184,6 +184,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("features", nargs="*", type=Path)
     parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--first", type=int, default=0, metavar="SEED")
     parser.add_argument("-n", type=int, default=20)
     parser.add_argument("--budget", type=int, default=200)
     parser.add_argument("-C", dest="C", type=float, default=1.0)
@@ -194,11 +195,12 @@ def main() -> None:
     told: dict[str, Any] = {"machine": describe_machine(), "C": args.C}
     if args.time:
         told["round"] = time_round(*args.time)
+    seeds = range(args.first, args.first + args.seeds)
     ways = ["next", "random", *["dropquery"] * args.dropquery]
     told["results"] = [
-        compare_ways(one, args.seeds, args.n, args.budget, args.C, ways) for one in args.features
+        compare_ways(one, seeds, args.n, args.budget, args.C, ways) for one in args.features
     ]
-    told["forecasts"] = [check_forecast(one, args.seeds) for one in args.features]
+    told["forecasts"] = [check_forecast(one, seeds) for one in args.features]
     args.output.write_text(json.dumps(told, indent=1) + "\n", "utf-8")
 
 
