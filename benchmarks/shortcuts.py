@@ -30,7 +30,8 @@ from featx.machine import describe_machine
 from featx.network.engine_choice import make_engine
 
 SIDE, PLANTED, BATCH = 24, 40, 16
-HEADS = (("logreg", "none"), ("logreg", "standard"), ("ridge", "none"), ("linear", "none"))
+HEADS = (("logreg", "none"), ("logreg", "standard"), ("ridge", "none"))
+PARTS = ("clean", "known", "alone")
 # Class by its place, patch, and whether it is at the bottom and at the right.
 KNOWN = (
     (1, "noise", 0, 0), (1, "checker", 0, 1), (7, "noise", 1, 1), (7, "rings", 0, 0),
@@ -150,15 +151,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("photos", type=Path)
     parser.add_argument("features", type=Path)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--kept", type=Path, help="what the network gave of the plain pictures")
     parser.add_argument("-o", "--output", type=Path, required=True)
     args = parser.parse_args()
     held = featx.load_features(args.features)
     held = replace(held, X=np.asarray(held.X[:]))
     eye = Eye(args.photos, held, args.output.with_suffix(".safetensors"))
     paths, y, patches = held.paths.tolist(), held.targets, draw_patches()
-    clean = [eye.look(np.stack([eye.load(p) for p in paths[i : i + 64]]))
-             for i in range(0, len(paths), 64)]  # fmt: skip
-    X, places = (np.concatenate(part) for part in zip(*clean, strict=True))
+    if args.kept and args.kept.exists():
+        X, places = (np.load(args.kept)[name] for name in ("X", "places"))
+    else:
+        clean = [eye.look(np.stack([eye.load(path) for path in paths[i : i + 64]]))
+                 for i in range(0, len(paths), 64)]  # fmt: skip
+        X, places = (np.concatenate(part) for part in zip(*clean, strict=True))
+        if args.kept:
+            np.savez(args.kept, X=X, places=places)
 
     def plant(rows: Labels, patch: str, down: int, right: int, like: Features) -> list[Any]:
         squares = np.stack([eye.load(paths[i]) for i in rows])
@@ -172,16 +180,16 @@ def main() -> None:
         places[rows] = bare[1]
         return told
 
-    results: dict[str, Any] = {"machine": describe_machine(), "clean": [], "known": [], "alone": []}
-    for clf, scale in HEADS:
+    results: dict[str, Any] = {"machine": describe_machine(), **{part: [] for part in args.parts}}
+    for clf, scale in HEADS if "clean" in args.parts else ():
         model = featx.fit(replace(held, X=X), clf, scale=scale, layers="last")
         maps, _ = spread(fold_head(load_head(model)), X, places)
         results["clean"].append([clf, scale, find_named(maps, y, held.classes)])
-    for k, *how in KNOWN:
+    for k, *how in KNOWN if "known" in args.parts else ():
         rows = np.flatnonzero(y == k)[:PLANTED]
         results["known"].append([held.classes[k], *how, plant(rows, *how, held)])
     order = np.random.default_rng(0).permutation(len(y))
-    for number, how in enumerate(ALONE):
+    for number, how in enumerate(ALONE if "alone" in args.parts else ()):
         rows = np.sort(order[number * PLANTED :][:PLANTED])
         marked = np.zeros(len(y), np.int64)
         marked[rows] = 1
