@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from scale_fit import write_made
 
 import featx
@@ -33,15 +34,13 @@ K, BLOCK = 10, 1 << 13
 
 def search(X: Any, queries: Any) -> tuple[Any, Any]:
     """Brute force in float64: all cosines, then all of them sorted."""
-    queries = queries.astype(np.float64)
-    queries /= np.linalg.norm(queries, axis=1, keepdims=True)
-    cosines = []
-    for some in iterate_slices(len(X), BLOCK):
-        rows = X[some].astype(np.float64)
-        cosines.append(queries @ rows.T / np.linalg.norm(rows, axis=1))
-    every = np.concatenate(cosines, axis=1)
-    found = np.argsort(-every, axis=1, kind="stable")[:, :K]
-    return np.take_along_axis(every, found, axis=1), found
+    wanted = torch.nn.functional.normalize(torch.from_numpy(queries).double())
+    cosines = [
+        torch.nn.functional.normalize(torch.from_numpy(X[some]).double()) @ wanted.T
+        for some in iterate_slices(len(X), BLOCK)
+    ]
+    every, rows = torch.cat(cosines).T.sort(descending=True, stable=True)
+    return every[:, :K].numpy(), rows[:, :K].numpy()
 
 
 def time_best(function: Callable[[], Any], times: int) -> tuple[float, Any]:
@@ -72,6 +71,7 @@ def main() -> None:
             noise = rng.standard_normal((n, X.shape[1]), dtype=np.float32)
             queries = X[rows].astype(np.float32) + noise
             seconds, (cosines, found) = time_best(partial(featx.find_nearest, X, queries, K), 3)
+            sys.stderr.write(f"{n} queries: {seconds:.2f} s; now by brute force\n")
             exact, expected = search(X, queries)
             told.append(
                 {
