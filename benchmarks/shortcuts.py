@@ -132,7 +132,8 @@ def judge(features: Features, places: Any, rows: Labels, corner: int, bare: Any)
         found.append(
             {
                 "head": f"{clf}, scale {scale}",
-                "use": float((own[:, k] - without[:, k]).mean() / own[:, k].mean()),
+                "lost_without": float((own[:, k] - without[:, k]).mean()),
+                "logit": float(own[:, k].mean()),
                 "right_without": float((without.argmax(axis=1) == k).mean()),
                 "at_patch": share_at(mine[:, k], corner),
                 "at_patch_against_next": share_at(against, corner),

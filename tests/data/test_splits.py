@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from featx.data.inventory import Inventory
-from featx.data.splits import find_untrainable, parse_split
+from featx.data.splits import count_labels, find_untrainable, parse_split
 from featx.errors import DatasetError
 
 TARGETS = np.repeat([0, 1, 2], [20, 10, 3])
@@ -66,3 +66,10 @@ def test_what_cannot_be_learned_from():
     )
     assert "no labels" in find_untrainable("", np.full(3, -1), splits)
     assert "no train images" in find_untrainable("ab", np.array([0, 1, 1]), np.full(3, "test"))
+
+
+def test_labels_are_counted_by_split_and_class():
+    splits = np.array(["train", "train", "", "test", "val", "train"])
+    counts = count_labels(np.array([0, 1, 1, -1, 2, 1]), splits, 3)
+    assert counts == {"train": [1, 2, 0], "val": [0, 0, 1], "": [0, 1, 0]}
+    assert list(counts) == ["train", "val", ""]

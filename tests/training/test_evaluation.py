@@ -1,8 +1,10 @@
+import json
+
 import numpy as np
 import pytest
 from sklearn.metrics import f1_score, recall_score, top_k_accuracy_score
 
-from featx.training.evaluation import bootstrap_per_class, evaluate, top_k
+from featx.training.evaluation import bootstrap_per_class, evaluate, measure, top_k
 from featx.training.metrics import wilson_interval
 
 
@@ -75,3 +77,15 @@ def test_groups_that_do_not_tell_count_as_an_image_each():
     alone = evaluate(y, np.eye(2)[y] * 0.8 + 0.1, clusters=np.zeros(40, int))
     assert alone.ece_ci95 == (0.0, 1.0)
     assert alone.mean_per_class_ci95 == wilson_interval(1, 1)
+
+
+def test_what_a_model_keeps_is_part_of_an_evaluation():
+    rng = np.random.default_rng(0)
+    y, p = rng.integers(0, 7, 60), rng.dirichlet(np.ones(8), 60)  # one class has no image
+    told = json.loads(json.dumps(evaluate(y, p).to_dict()))
+    kept = measure(y, p).to_dict()
+    assert kept == {name: told[name] for name in kept}
+    assert kept["per_class"][7] == {
+        "correct": 0, "total": 0, "ci95": None, "ci95_method": "wilson"
+    }  # fmt: skip
+    assert sum(one["total"] for one in kept["per_class"]) == 60
