@@ -101,14 +101,14 @@ def time_loops(photographs: Path, folder: Path) -> dict[str, float]:
         data = path.read_bytes()
         for i in range(COPIES):
             comment = b"\xff\xfe" + struct.pack(">HB", 3, i)
-            copy = folder / "loop" / "photo" / f"{path.stem}-{i}.jpg"
+            copy = folder / "loop" / f"{path.stem}-{i}.jpg"
             copy.parent.mkdir(parents=True, exist_ok=True)
             copy.write_bytes(data[:2] + comment + data[2:])
     speeds: dict[str, list[float]] = {decode: [] for decode in DECODES}
     for number in range(ROUNDS):
         for decode, each in speeds.items():
             done = featx.extract(
-                folder / "loop", split="first:1,1", decode=decode, precision="auto", num_workers=2,
+                folder / "loop", decode=decode, precision="auto", num_workers=2,
                 cache_dir=folder / f"{decode}-{number}",
             )  # fmt: skip
             each.append(done.extracted / sum(done.stages[k] for k in ("wait", "network", "keep")))
