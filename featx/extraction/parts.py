@@ -156,7 +156,7 @@ def _run_batches(
 
     def begin(pixels: npt.NDArray[np.uint8]) -> Callable[[], npt.NDArray[np.float32]]:
         if not len(pixels):
-            return partial(np.empty, (0, engine.width), np.float32)
+            return lambda: np.empty((0, engine.width), np.float32)
         return partial(engine.run, pixels) if submit is None else submit(pixels)
 
     def take() -> tuple[Batch[np.uint8], npt.NDArray[np.float32]]:
