@@ -42,7 +42,8 @@ def resize_pixels(
     import torch
     from torch.nn.functional import interpolate
 
-    channels_first = torch.from_numpy(pixels).permute(2, 0, 1)[None]
+    # In this order the strides are those of channels_last, and those of what comes back, too.
+    channels_first = torch.from_numpy(pixels)[None].permute(0, 3, 1, 2)
     resize = partial(interpolate, channels_first, mode=interpolation, antialias=True)
     if pixels.shape[1::-1] == size:
         resized = resize(size=wanted[::-1])
