@@ -168,8 +168,8 @@ def _describe(model: Model, results: Mapping[str, Any] | None) -> dict[str, Any]
         "per_class": _sort_classes(model.classes, test.get("per_class") or []),
         "limits": _list_limits(model, entry, data, told),
         "licences": _list_licences(network),
-        "again": told.get("command") or say_training(model),
-        "about_again": [] if told else _say_again(model),
+        "again": say_training(model),  # of a comparison's own command paths would be given away
+        "about_again": _say_again(model, told),
     }
 
 
@@ -283,8 +283,9 @@ def _say_data(
     if data.get("skipped"):
         said.append(f"{data['skipped']} files could not be read and are no part of this.")
     if labels := entry.get("labels"):
+        name = PurePath(labels["file"]).name
         said.append(
-            f"Labels were corrected by {labels['file']} (SHA-256 {labels['sha256']}): "
+            f"Labels were corrected by {name} (SHA-256 {labels['sha256']}): "
             f"{labels['changed']} changed, {labels['left_out']} images left out."
         )
     if groups := told.get("groups"):
@@ -360,10 +361,12 @@ def _list_licences(network: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _say_again(model: Model) -> list[str]:
-    if model.kind != "head":
-        return ["DATA is the folder or manifest of the images above."]
-    return ["DATA is the folder or manifest of the images above, F.h5 holds their features."]
+def _say_again(model: Model, told: Mapping[str, Any]) -> list[str]:
+    held = ", F.h5 holds their features" if model.kind == "head" else ""
+    said = [f"DATA is the folder or manifest of the images above{held}."]
+    if told:
+        said.append("featx compare --config featx.toml, in its folder, repeats the comparison.")
+    return said
 
 
 @cache

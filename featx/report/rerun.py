@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Any
 
 import tomli_w
@@ -86,7 +87,7 @@ def say_training(model: Model) -> list[str]:
         }
         return [_join("finetune", "DATA", _spell({**data, **own}, _USUAL_OF_ONE))]
     framed, kept = made["preprocessing"]["interpolation"], made.get("layers", LAST_LAYER)
-    sets, views = recipe.get("layers", ()), len(recipe["views"])
+    sets, views, labels = recipe.get("layers", ()), len(recipe["views"]), details.get("labels")
     data |= {
         "protocol": "linear-eval" if framed == "bicubic" else "none",
         "engine": made["engine"].split()[0], "precision": made["precision"],
@@ -102,7 +103,7 @@ def say_training(model: Model) -> list[str]:
         "learning_rate": _find_given(recipe.get("learning_rate", "auto")),
         "views": views,
         "strangers": "strangers" in details,
-        "labels": details.get("labels", {}).get("file"),
+        "labels": PurePath(labels["file"]).name if labels else None,
         **shared,
     }
     read: dict[str, Any] = {}  # what fit does by itself

@@ -11,8 +11,8 @@ from featx.report.page import render_page
 pytestmark = pytest.mark.slow
 
 SECTIONS = [
-    "candidates", "pairs", "epochs", "learning", "examples", "classes", "reliability", "strangers",
-    "map", "cost", "provenance",
+    "candidates", "pairs", "epochs", "learning", "examples", "evidence", "classes", "reliability",
+    "strangers", "map", "cost", "provenance",
 ]  # fmt: skip
 
 
