@@ -167,7 +167,7 @@ class Gain:
     gain : float
         Of accuracy, a fraction.
     interval : (float, float)
-        At 95 %.
+        Of the mean over many draws of so many labels, at 95 %. The luck of one draw is not in it.
     """
 
     labels: int

@@ -85,8 +85,8 @@ def _say_gain(told: Forecast) -> str:
         )
     return (
         f"Another {told.more:,} would bring "
-        f"{format_difference(told.rounds[0].gain, told.rounds[0].interval)}, as a power law "
-        "through these has it."
+        f"{format_difference(told.rounds[0].gain, told.rounds[0].interval)} on average, as a power "
+        "law through these has it."
     )
 
 
@@ -95,7 +95,7 @@ def _say_enough(told: Forecast) -> list[str]:
     if not told.rounds:
         return []
     if told.rounds[0].interval[1] < FORECAST_GAIN:
-        return [f"More labels would not pay: that is less than {least} at best."]
+        return [f"More labels would not pay: on average that is less than {least}."]
     if told.enough is None:
         return [f"Up to {told.reach:,} labels, {told.more:,} more bring {least} or more."]
     if told.enough <= told.labels:

@@ -42,7 +42,7 @@ def found():
         ({"enough": 100}, "More labels would probably not pay: 50 bring less than 0.5 points."),
         (
             {"rounds": (Gain(150, 0.002, (0.0, 0.004)),), "enough": 100},
-            "More labels would not pay: that is less than 0.5 points at best.",
+            "More labels would not pay: on average that is less than 0.5 points.",
         ),
         (
             {"rounds": (), "enough": None, "more": 300},
@@ -56,7 +56,7 @@ def test_what_more_would_bring_is_a_sentence(found, changes, said):
     assert told[0] == "Accuracy of logreg by number of labels, on test: 80.0 % of 20, 90.0 % of 80."
     assert told[-1] == said
     if "rounds" not in changes:
-        assert told[1].startswith("Another 50 would bring +2.0 points (+1.0 to +3.0), as a power ")
+        assert told[1].startswith("Another 50 would bring +2.0 points (+1.0 to +3.0) on average, ")
 
 
 def test_the_text_names_some_and_says_how_many_more(found):
