@@ -73,7 +73,7 @@ class MadeRows:
             yield made[max(start - first, 0) : stop - first].astype(self.dtype)
 
 
-def write_made(path: Path, images: int) -> None:
+def write_made(path: Path, images: int, rows: type[MadeRows] = MadeRows) -> None:
     """A sealed feature file; its paths are sorted by class, as a folder's are."""
     rng = np.random.default_rng(1)
     targets = np.sort(np.arange(images) % CLASSES)
@@ -87,7 +87,7 @@ def write_made(path: Path, images: int) -> None:
         precision="fp32", storage="float16",
     )  # fmt: skip
     columns = {
-        "features": MadeRows(targets), "targets": targets.astype(np.int64),
+        "features": rows(targets), "targets": targets.astype(np.int64),
         "splits": encode_text(splits), "paths": encode_text(paths), "hashes": encode_text(hashes),
     }  # fmt: skip
     heading = Heading(classes, provenance, "made-up", "manifest")

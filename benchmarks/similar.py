@@ -15,21 +15,31 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from scale_fit import write_made
+from scale_fit import MadeRows, write_made
 
 import featx
+from featx.config import FEATURE_DIM
 from featx.features.file import open_features
 from featx.machine import describe_machine
 from featx.storage.rows import iterate_slices
 
 K, BLOCK = 10, 1 << 13
+
+
+class QuickRows(MadeRows):
+    """Numbers between 1/16 and 1, in a tenth of the time; another slice has other ones."""
+
+    def _make(self, start: int, stop: int) -> Iterator[Any]:
+        rng = np.random.default_rng([self.seed, start])
+        bits = rng.integers(0x2C00, 0x3C00, (stop - start, FEATURE_DIM), np.uint16)
+        yield bits.view(np.float16)
 
 
 def search(X: Any, queries: Any) -> tuple[Any, Any]:
@@ -61,7 +71,7 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         path = Path(folder) / "made.h5"
-        write_made(path, args.images)
+        write_made(path, args.images, QuickRows)
         checking, file = time_best(lambda: open_features(path), 2)
         X = file.columns["features"]
         rng = np.random.default_rng(2)
@@ -69,7 +79,7 @@ def main() -> None:
         for n in args.queries:
             rows = np.sort(rng.choice(args.images, n, replace=False))
             noise = rng.standard_normal((n, X.shape[1]), dtype=np.float32)
-            queries = X[rows].astype(np.float32) + noise
+            queries = X[rows].astype(np.float32) + noise / 4
             seconds, (cosines, found) = time_best(partial(featx.find_nearest, X, queries, K), 3)
             sys.stderr.write(f"{n} queries: {seconds:.2f} s; now by brute force\n")
             exact, expected = search(X, queries)
