@@ -90,8 +90,8 @@ def explain(
     progress = start_speaking(verbose, quiet)
     from featx.data.dataset import Leftovers, Skipped
     from featx.explaining.explain import explain
-    from featx.explaining.parts import locate_part
     from featx.explaining.shortcuts import EvidenceTally
+    from featx.explaining.split_images import locate_images
     from featx.report.explain import PAGE, check_map_folder, record_explanations
     from featx.text import as_text
 
@@ -101,7 +101,7 @@ def explain(
     if Path(images[0]).suffix == ".h5":
         if len(images) > 1:
             raise click.UsageError("F.h5 goes alone.")
-        labels = locate_part(images[0], part or "test", root)
+        labels = locate_images(images[0], part or "test", root)
         images = ()
     elif part or root:
         raise click.UsageError("--part and --root go with F.h5.")

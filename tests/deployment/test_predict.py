@@ -73,7 +73,11 @@ def test_a_fine_tuned_network_predicts(made, photos):
         assert found == inside
     assert sum(p for _, p in done.predictions[0].top) == pytest.approx(1)
     found = detect_drift(run, [photos / "dog"])
-    assert (found.known, found.images, found.score) == (3, 9, "probability")
+    assert (found.known, found.images, [one.score for one in found.tests]) == (
+        3,
+        9,
+        ["probability"],
+    )
 
 
 def test_files_that_are_no_images(made, photos, tmp_path):

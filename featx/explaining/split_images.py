@@ -12,7 +12,7 @@ from featx.errors import DatasetError
 from featx.features.file import read_features
 
 
-def locate_part(
+def locate_images(
     features: str | Path, part: str = "test", root: str | Path | None = None
 ) -> dict[str, str]:
     """Where a split's images are, with the class of each.
