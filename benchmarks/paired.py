@@ -1,11 +1,12 @@
 """Two featx programs on the same folder, in turn: what an extraction takes of one and the other.
 
     python benchmarks/paired.py DATA --other OLD/.venv/bin/featx --rounds 9
+    python benchmarks/paired.py DATA --words "--decode exact" --other-words "--decode pillow"
 
-Runs `featx extract DATA`, of this environment and of the other, each into an empty folder, A B B A,
-and so on, so that a machine which slows down or warms up does it to both. Prints one JSON object:
-for each engine the medians of both in seconds, wall and CPU of all threads, and the ratios this to
-other, pair by pair, as median, smallest and largest.
+Runs `featx extract DATA`, of this environment and of the other, or of this one with other options,
+each into an empty folder, A B B A, and so on, so that a machine which slows down or warms up does
+it to both. Prints one JSON object: for each engine the medians of both in seconds, wall and CPU of
+all threads, and the ratios this to other, pair by pair, as median, smallest and largest.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import statistics
 import sys
 import tempfile
@@ -27,17 +29,23 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("data", type=Path)
-    parser.add_argument("--other", required=True, help="the featx that is held against this one")
+    parser.add_argument("--other", help="the featx that is held against this one; default: itself")
+    parser.add_argument("--words", default="", help="options of this one, in quotes")
+    parser.add_argument("--other-words", default="", help="options of the other, in quotes")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--engine", action="append", help="default: openvino and torch")
     asked = parser.parse_args()
-    programs = {"this": str(Path(sys.executable).with_name("featx")), "other": asked.other}
+    this = str(Path(sys.executable).with_name("featx"))
+    commands = {
+        "this": [this, *shlex.split(asked.words)],
+        "other": [asked.other or this, *shlex.split(asked.other_words)],
+    }
     found: dict[str, object] = {"rounds": asked.rounds}
     for engine in asked.engine or ("openvino", "torch"):
-        seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in programs}
+        seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
         for i in range(-1, asked.rounds):  # the first is not counted
-            for name in list(programs)[:: 1 if i % 2 else -1]:
-                spent = run(programs[name], asked.data.resolve(), engine)
+            for name in list(commands)[:: 1 if i % 2 else -1]:
+                spent = run(commands[name], asked.data.resolve(), engine)
                 seconds[name] += [spent] * (i >= 0)
         found[engine] = {
             kind: summarise([one[k] for one in seconds["this"]], [o[k] for o in seconds["other"]])
@@ -46,9 +54,11 @@ def main() -> None:
     print(json.dumps({**found, "machine": describe_machine()}, indent=2))  # noqa: T201
 
 
-def run(program: str, data: Path, engine: str) -> tuple[float, float]:
+def run(command: list[str], data: Path, engine: str) -> tuple[float, float]:
     """Wall and CPU seconds of one extraction, by the system's own account of the process."""
+    program, *options = command
     words = ["extract", str(data), "--split", "0.7,0.1,0.2", "--engine", engine, "-o", "F.h5", "-q"]
+    words += options
     with tempfile.TemporaryDirectory() as folder:
         begun = time.perf_counter()
         child = os.posix_spawn(
