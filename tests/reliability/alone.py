@@ -7,6 +7,7 @@ among them: `weights fetch` is of what is stored, and `data` without `--download
 
 import ctypes
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -51,12 +52,17 @@ COMMANDS = """
     extract {photos} --split first:4,2 -o F.h5 --engine openvino
     info F.h5
     verify F.h5
-    fit F.h5 --clf logreg -o m.safetensors
+    fit F.h5 --clf logreg --strangers -o m.safetensors
     finetune {photos} --split first:4,2 --epochs 1 -o tuned
     compare {photos} --split first:4,2 --clf centroid --epochs 1 --engine openvino -o out
     predict m.safetensors {photos}/cat
     explain m.safetensors {photos}/cat -o maps
+    drift m.safetensors {photos}
+    similar F.h5 {photos}/cat
+    card m.safetensors -o card.md
     audit F.h5 --report audit.html
+    extract growing -o G.h5 --engine openvino
+    next G.h5 --n 2 --csv next.csv --report next.html
     plan {photos} --split first:4,2 -o plan --engine openvino
     extract --plan plan --shard 0
     merge plan -o M.h5
@@ -90,6 +96,13 @@ def main(photos, only=""):
 
     def get_small_model(name, **options):
         return copy_modules(empty_network())
+
+    # Of each class some are still without a label.
+    for folder in Path(photos).iterdir():
+        for i, path in enumerate(sorted(folder.iterdir())):
+            place = Path("growing", folder.name if i < 6 else "unlabelled")
+            place.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, place / f"{folder.name}-{path.name}")
 
     # Of the digits so few that this takes seconds.
     samples.DIGITS_IMAGES, samples.DIGITS_SPLIT = 100, "first:4,2"
