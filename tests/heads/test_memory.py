@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import scipy
 from made_features import TRAINABLE, add_layers, allow, make_features, thin_grids, write
 
 from featx import config
@@ -69,7 +70,9 @@ def test_strangers_take_what_is_said(provenance, clf, monkeypatch):
     peak = measure(made, clf, **options, strangers=True)
     size = Size(450, 75, 75, DIM, 3)
     said = estimate_strangers(find_kind(clf), size, "standard")
-    assert 0.3 * said < peak < said
+    # SciPy 1.13 leaves the rows of each of logreg's fits to the collector, which comes by later.
+    is_old = tuple(map(int, scipy.__version__.split(".")[:2])) < (1, 15)
+    assert 0.3 * said < peak < said * (4 if is_old and clf == "logreg" else 1)
     # It is held against what may be taken before the head is fitted.
     monkeypatch.setattr("featx.heads.fit.train_head", None)
     head = estimate_whole(find_kind(clf), replace(size, values=2), "standard")
