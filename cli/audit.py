@@ -16,7 +16,7 @@ from .options import (
     num_workers_option,
     overwrite_option,
 )
-from .output import say, start_speaking
+from .output import say_written, start_speaking
 
 
 @click.command()
@@ -95,7 +95,4 @@ def audit(
         write_csv(table, COLUMNS, list_rows(found))
     if report is not None:
         write_audit_page(found, report, corrections)
-    values = {**found.to_dict(), "csv": table and str(table), "report": report and str(report)}
-    written = [str(path) for path in (table, report) if path is not None]
-    tail = f"\n\nwritten: {', '.join(written)}" if written else ""
-    say(as_json, values, render_audit(found) + tail)
+    say_written(as_json, found.to_dict(), render_audit(found), table, report)

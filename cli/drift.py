@@ -16,6 +16,7 @@ from .options import (
     engine_options,
     max_skipped_option,
     network_option,
+    null_option,
 )
 from .output import finish_skipped, read_names, say, start_speaking
 
@@ -39,9 +40,7 @@ from .output import finish_skipped, read_names, say, start_speaking
     metavar="N",
     help="How many of the strangest images to name.",
 )
-@click.option(
-    "-0", "--null", is_flag=True, help="Paths on stdin end with NUL, as find -print0 writes them."
-)
+@null_option
 @network_option
 @engine_options
 @batch_size_option

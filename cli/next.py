@@ -9,7 +9,7 @@ import click
 from featx.config import NEXT_IMAGES
 
 from .options import common_options, labels_option, overwrite_option
-from .output import say, start_speaking
+from .output import say_written, start_speaking
 
 
 @click.command("next")
@@ -112,7 +112,4 @@ def next_(
         write_csv(table, COLUMNS, list_rows(found))
     if report is not None:
         write_next_page(found, report, root)
-    values = {**found.to_dict(), "csv": table and str(table), "report": report and str(report)}
-    written = [str(path) for path in (table, report) if path is not None]
-    tail = f"\n\nwritten: {', '.join(written)}" if written else ""
-    say(as_json, values, render_next(found) + tail)
+    say_written(as_json, found.to_dict(), render_next(found), table, report)

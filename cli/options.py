@@ -202,6 +202,10 @@ batch_size_option = click.option(
     help=f"Images of one forward pass.  [default: {BATCH_SIZE}; on CUDA {CUDA_BATCH_SIZE}]",
 )
 
+null_option = click.option(
+    "-0", "--null", is_flag=True, help="Paths on stdin end with NUL, as find -print0 writes them."
+)
+
 cache_dir_option = click.option(
     "--cache-dir",
     type=click.Path(file_okay=False),

@@ -10,6 +10,7 @@ import os
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -59,6 +60,16 @@ def say(as_json: bool, values: dict[str, Any], text: str) -> None:
         click.echo(json.dumps(values))
     else:
         click.echo(printable(text, keep="\n"))
+
+
+def say_written(
+    as_json: bool, values: dict[str, Any], text: str, table: Path | None, report: Path | None
+) -> None:
+    """Print a result of which a table and a page may have been written."""
+    values = {**values, "csv": table and str(table), "report": report and str(report)}
+    written = [str(path) for path in (table, report) if path is not None]
+    tail = f"\n\nwritten: {', '.join(written)}" if written else ""
+    say(as_json, values, text + tail)
 
 
 def finish_skipped(

@@ -16,6 +16,7 @@ from .options import (
     engine_options,
     max_skipped_option,
     network_option,
+    null_option,
     overwrite_option,
 )
 from .output import SHOWN, echo_lines, finish_skipped, read_names, say, start_speaking
@@ -58,9 +59,7 @@ if TYPE_CHECKING:
 @click.option(
     "--jsonl", is_flag=True, help="One JSON object on stdout for every image, as it comes."
 )
-@click.option(
-    "-0", "--null", is_flag=True, help="Paths on stdin end with NUL, as find -print0 writes them."
-)
+@null_option
 @click.option(
     "--explain",
     "maps",
