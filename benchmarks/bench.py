@@ -26,8 +26,8 @@ from typing import Any
 import altair as alt
 from tabulate import tabulate
 
-from featx.data.samples import write_digits
 from featx.machine import describe_machine
+from featx.sources.samples import write_digits
 
 HERE = Path(__file__).parent
 SECTIONS = ("extraction", "start", "network", "decoding", "heads", "tuning")

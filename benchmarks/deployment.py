@@ -24,13 +24,13 @@ import numpy as np
 
 from featx.config import CLASSIFIERS
 from featx.data.images import load_image
-from featx.data.sources import read_dataset
 from featx.deployment.classifier import read_classifier
 from featx.deployment.export import export_model, import_runtime
 from featx.deployment.predict import Prediction, predict
 from featx.extraction.extract import extract
 from featx.finetuning.finetune import finetune
 from featx.heads.fit import fit
+from featx.sources.reading import read_dataset
 
 BATCH = 16
 

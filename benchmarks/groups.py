@@ -28,8 +28,6 @@ from scipy import stats
 
 from featx.comparison.relatives import draw_splits, measure_inflation
 from featx.config import SPLITS
-from featx.data.group_splits import apportion_groups, split_groups
-from featx.data.groups import Grouping
 from featx.data.inventory import Inventory
 from featx.extraction.extract import extract
 from featx.features.content import Features
@@ -37,6 +35,8 @@ from featx.features.file import read_features
 from featx.heads.fit import fit
 from featx.heads.head import load_head
 from featx.machine import describe_machine
+from featx.sources.group_splits import apportion_groups, split_groups
+from featx.sources.groups import Grouping
 from featx.training.clusters import bootstrap_ratio
 
 ROWS = 1_000_000

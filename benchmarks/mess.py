@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from featx.data.folders import (
+from featx.sources.folders import (
     BESIDE_CLASSES,
     HIDDEN,
     LINKS,

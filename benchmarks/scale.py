@@ -27,7 +27,6 @@ from PIL import Image
 from featx.config import FEATURE_DIM, TORCHVISION_V1
 from featx.data.hashing import hash_images
 from featx.data.images import load_image
-from featx.data.sources import read_inventory
 from featx.extraction.extract import extract_inventory
 from featx.extraction.request import Request
 from featx.features.content import Heading
@@ -38,6 +37,7 @@ from featx.network.engine import TorchEngine  # noqa: F401 (what a real extracti
 from featx.scale.merge import merge
 from featx.scale.plan import make_plan
 from featx.scale.plan_file import open_list, read_plan, read_shard
+from featx.sources.reading import read_inventory
 
 PROVENANCE = Provenance(
     backbone="resnet50",

@@ -15,13 +15,13 @@ from PIL import Image
 from featx.config import C_GRID, TORCHVISION_V1
 from featx.data.hashing import hash_rows
 from featx.data.images import load_image
-from featx.data.sources import read_dataset
 from featx.heads.linear import LinearClassifier
 from featx.heads.logreg import search_logreg
 from featx.machine import has_openvino
 from featx.network.engine import TorchEngine
 from featx.network.openvino_engine import OpenVinoEngine
 from featx.network.weights import Weights
+from featx.sources.reading import read_dataset
 
 
 @pytest.fixture(scope="session")

@@ -58,7 +58,7 @@ def caltech256_animals(
       featx data caltech256-animals --download data
     """
     start_speaking(verbose, quiet)
-    from featx.data.samples import download_caltech256, write_caltech256_animals
+    from featx.sources.samples import download_caltech256, write_caltech256_animals
 
     if (root is None) == (download is None):
         raise click.UsageError("name the folder with --root, or --download it")

@@ -52,7 +52,7 @@ def demo(output: Path, epochs: int, quiet: bool, **options: Any) -> None:
       featx demo
       featx demo --epochs 15 -o digits
     """
-    from featx.data.samples import DIGITS_SPLIT, write_digits
+    from featx.sources.samples import DIGITS_SPLIT, write_digits
 
     if not quiet:
         click.echo(

@@ -70,8 +70,8 @@ def finetune(as_json: bool, verbose: bool, quiet: bool, max_skipped: float, **op
     """
     progress = start_speaking(verbose, quiet)
     from featx.data.dataset import describe_scan
-    from featx.data.sources import read_dataset
     from featx.finetuning.finetune import finetune
+    from featx.sources.reading import read_dataset
 
     from .rendering import render_model
 

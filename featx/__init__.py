@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from featx.comparison.verdict import Verdict as Verdict
     from featx.data.dataset import Dataset as Dataset
     from featx.data.dataset import Skipped as Skipped
-    from featx.data.samples import write_caltech256_animals as write_caltech256_animals
-    from featx.data.samples import write_digits as write_digits
-    from featx.data.sources import read_dataset as read_dataset
     from featx.deployment.drift import detect_drift as detect_drift
     from featx.deployment.export import Deployment as Deployment
     from featx.deployment.export import export_model as export_model
@@ -69,6 +66,9 @@ if TYPE_CHECKING:
     from featx.scale.plan import make_plan as make_plan
     from featx.scale.plan_file import Plan as Plan
     from featx.scale.shard import ShardWorker as ShardWorker
+    from featx.sources.reading import read_dataset as read_dataset
+    from featx.sources.samples import write_caltech256_animals as write_caltech256_animals
+    from featx.sources.samples import write_digits as write_digits
     from featx.training.metrics import Score as Score
     from featx.training.model import Epoch as Epoch
     from featx.training.model import Model as Model

@@ -27,12 +27,12 @@ from shared import (
     make_state,
 )
 
-from featx.data.samples import CALTECH_CLASSES
 from featx.extraction.extract import extract
 from featx.machine import count_cores
 from featx.network.backbone import empty_state
 from featx.network.catalogue import KNOWN, KnownWeights
 from featx.network.weights import Weights, hash_state, load_weights, save_weights
+from featx.sources.samples import CALTECH_CLASSES
 
 # Before any test imports them: ONNX Runtime's threads look up hosts otherwise, and OpenVINO forks.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

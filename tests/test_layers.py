@@ -24,6 +24,7 @@ FLOORS = [
     {"storage", "timing"},
     {"decoding"},
     {"data", "network", "training"},
+    {"sources"},
     {"features", "novelty"},
     {"doctor", "extraction", "finetuning", "heads"},
     {"auditing", "comparison", "deployment", "labelling", "scale"},

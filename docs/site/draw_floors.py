@@ -34,6 +34,7 @@ PLACES = {
     "doctor": (925, "this machine"),
     "features": (560, "the feature store: HDF5"),
     "novelty": (790, "strangers, sets of classes"),
+    "sources": (150, "folders, manifests, splits"),
     "data": (150, "which images, which pixels"),
     "network": (350, "weights, ResNet50, engines"),
     "training": (890, "epochs, metrics, models"),
@@ -45,7 +46,8 @@ NARROW = {"doctor": 96, "labelling": 108}
 WIDE = {"storage": 300}
 # What becomes of a photograph.
 WAYS = (
-    ("data", "extraction"),
+    ("data", "sources"),
+    ("sources", "extraction"),
     ("network", "extraction"),
     ("extraction", "features"),
     ("features", "heads"),

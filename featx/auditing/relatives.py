@@ -12,8 +12,8 @@ import numpy as np
 from featx.auditing.copies import Copies, Copy
 from featx.auditing.findings import Finding, make_pair
 from featx.config import SPLITS
-from featx.data.groups import Shot, read_shot
 from featx.features.content import Features
+from featx.sources.groups import Shot, read_shot
 
 MOST_SUSPECTS = 200  # pairs that are listed
 NEAR_COSINE = 0.90  # of features, from which two images are suspected by that alone

@@ -41,9 +41,6 @@ from featx.comparison.trainers import (
 from featx.comparison.verdict import judge, rank_on_val
 from featx.config import ALL_LAYERS, AUTO_LAYERS, BACKBONE, EPOCHS, LAST_LAYER, MARGIN
 from featx.data.dataset import Dataset, HashedRows
-from featx.data.groups import choose_grouping
-from featx.data.manifest import GROUP_COLUMN, write_manifest
-from featx.data.sources import take_dataset
 from featx.data.splits import promote_val
 from featx.decoding.decoders import read_decode
 from featx.decoding.pixel_format import read_colours
@@ -63,6 +60,9 @@ from featx.heads.kind import HeadOptions, find_kind
 from featx.heads.recipe import warn_few
 from featx.machine import describe_machine
 from featx.network.catalogue import KNOWN
+from featx.sources.groups import choose_grouping
+from featx.sources.manifest import GROUP_COLUMN, write_manifest
+from featx.sources.reading import take_dataset
 
 log = logging.getLogger(__name__)
 

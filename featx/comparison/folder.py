@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from featx.data.dataset import Dataset
-from featx.data.manifest import MANIFEST_STARTS
 from featx.errors import OutputExistsError
 from featx.features.corrections import CORRECTIONS_NAME, Corrections
+from featx.sources.manifest import MANIFEST_STARTS
 from featx.storage.files import check_own_folder, check_replaceable, check_writable, write_whole
 
 

@@ -1,1 +1,1 @@
-"""Which images there are, of which class, in which split, and their pixels."""
+"""Images by name, with classes, splits and hashes, and their pixels."""

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from featx.data.dataset import Leftovers
-from featx.data.folders import LINKS, count_files, describe_left_out, look, name_unwanted
 from featx.errors import DatasetError
+from featx.sources.folders import LINKS, count_files, describe_left_out, look, name_unwanted
 from featx.storage.files import take_path
 
 

@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.data.dataset import Leftovers, Skipped
-from featx.data.folders import describe_left_out
 from featx.data.images import load_image
 from featx.data.loading import decode_some, load_batches
 from featx.decoding.pixel_format import Seen
@@ -25,6 +24,7 @@ from featx.features.provenance import Choice, Provenance
 from featx.machine import count_cores
 from featx.network.engine import Engine, choose_device
 from featx.network.engine_choice import make_engine, usual_batch
+from featx.sources.folders import describe_left_out
 from featx.text import as_text
 from featx.timing import Meter
 

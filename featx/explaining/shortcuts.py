@@ -21,8 +21,8 @@ from scipy.stats import betabinom
 
 from featx.arrays import Labels
 from featx.config import SHORTCUT_QUANTILE, SHORTCUT_SHARE, SIGNIFICANT
-from featx.data.folders import as_label
 from featx.explaining.explain import Explanation
+from featx.sources.folders import as_label
 
 Numbers = npt.NDArray[np.float64]
 T = TypeVar("T")

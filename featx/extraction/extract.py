@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from featx.config import BACKBONE, BACKBONES, LAST_LAYER
 from featx.data.dataset import Dataset
-from featx.data.groups import choose_grouping
 from featx.data.inventory import Inventory
 from featx.decoding.pixel_format import Seen, read_colours
 from featx.errors import DatasetError, ImageError
@@ -43,6 +42,7 @@ from featx.features.ledger import Ledger, count_held
 from featx.features.provenance import Choice, Provenance
 from featx.machine import describe_machine
 from featx.network.layers import count_columns
+from featx.sources.groups import choose_grouping
 from featx.storage.files import check_space, check_writable, explain_full
 from featx.timing import Stages
 

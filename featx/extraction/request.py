@@ -9,11 +9,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from featx.data.dataset import Dataset
-from featx.data.groups import Grouping
 from featx.data.hashing import hash_images, write_index
 from featx.data.inventory import Inventory, take_inventory
 from featx.data.loading import find_depth
-from featx.data.sources import read_inventory
 from featx.decoding.picture import pixel_limit
 from featx.errors import FeatureFileError, FeatxError, ImageError
 from featx.extraction.relabelling import correct_inventory
@@ -27,6 +25,8 @@ from featx.features.file import parts_folder
 from featx.features.ledger import count_held
 from featx.features.provenance import Choice
 from featx.machine import count_cores
+from featx.sources.groups import Grouping
+from featx.sources.reading import read_inventory
 from featx.storage.files import resolve_output
 from featx.timing import Stages
 

@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 
 from featx.data.dataset import Dataset
-from featx.data.groups import choose_grouping
-from featx.data.sources import take_dataset
 from featx.decoding.decoders import describe_decoder
 from featx.errors import DatasetError, FeatureFileError, ModelError
 from featx.extraction.extract import extract_request
@@ -19,6 +17,8 @@ from featx.extraction.request import Request
 from featx.features.content import Features
 from featx.features.file import read_features, read_provenance
 from featx.features.provenance import Choice, Provenance
+from featx.sources.groups import choose_grouping
+from featx.sources.reading import take_dataset
 
 log = logging.getLogger(__name__)
 

@@ -16,11 +16,11 @@ import numpy as np
 
 from featx.arrays import Labels
 from featx.config import ANSWERS
-from featx.data.folders import as_label
-from featx.data.manifest import find_delimiter, find_encoding
 from featx.data.splits import NO_LABEL
 from featx.errors import DatasetError
 from featx.features.content import Corrected, Features
+from featx.sources.folders import as_label
+from featx.sources.manifest import find_delimiter, find_encoding
 from featx.storage.files import hash_file, take_path
 from featx.storage.rows import Picked, StoredRows
 from featx.text import list_some, printable

@@ -21,10 +21,8 @@ from featx.config import (
     TRAIN_BATCH_SIZE,
 )
 from featx.data.dataset import Dataset, HashedRows, Skipped, check_trainable, describe_rows
-from featx.data.groups import choose_grouping
 from featx.data.hashing import hash_rows
 from featx.data.loading import find_depth, leave_out_undecodable
-from featx.data.sources import take_dataset
 from featx.decoding.decoders import read_decode
 from featx.decoding.pixel_format import FIRST_COLOURS, describe_colours, read_colours
 from featx.features.cache import find_cache_dir, find_making, list_same_data
@@ -38,6 +36,8 @@ from featx.network.engine import choose_device, full_float32, limit_threads
 from featx.network.fetch import resolve_weights
 from featx.network.weights import Weights
 from featx.novelty.sets import Calibration
+from featx.sources.groups import choose_grouping
+from featx.sources.reading import take_dataset
 from featx.storage.files import check_own_folder, check_space, explain_full, write_json
 from featx.text import format_bytes, printable
 from featx.timing import Stages

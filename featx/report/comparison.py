@@ -12,7 +12,6 @@ from tabulate import tabulate
 
 from featx.comparison.candidates import Candidate
 from featx.comparison.result import Comparison
-from featx.data.folders import describe_left_out
 from featx.errors import OutputExistsError
 from featx.explaining.shortcuts import Evidence
 from featx.report.card import CARD, make_card, write_card
@@ -31,6 +30,7 @@ from featx.report.sentences import (
 )
 from featx.report.strangers import say_strangers
 from featx.report.verdict import say_pair, say_verdict
+from featx.sources.folders import describe_left_out
 from featx.storage.files import write_json, write_text
 from featx.text import (
     as_text,

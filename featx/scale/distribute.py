@@ -8,13 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from featx.config import BACKBONE, LAST_LAYER, PLAN_SHARD_IMAGES
-from featx.data.groups import choose_grouping
 from featx.extraction.request import Lookup, Request, look_up
 from featx.extraction.result import Extraction
 from featx.features.provenance import Choice
 from featx.scale.merge import merge
 from featx.scale.plan import plan_request
 from featx.scale.ray_cluster import find_address, import_ray, run_with_ray
+from featx.sources.groups import choose_grouping
 from featx.storage.files import hash_json
 
 

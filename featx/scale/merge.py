@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from featx.data.inventory import Inventory
-from featx.data.sources import read_inventory
 from featx.errors import DatasetError, FeatureFileError, PlanError
 from featx.extraction.extract import check_room
 from featx.extraction.place import examine_place
@@ -25,6 +24,7 @@ from featx.features.costs import Reused, read_cost
 from featx.features.file import open_features, parts_folder
 from featx.features.ledger import Ledger, find_changes, holds
 from featx.scale.plan_file import Plan, read_all, read_plan, read_shard
+from featx.sources.reading import read_inventory
 from featx.storage.files import explain_full, resolve_output
 from featx.storage.locks import do_without_lock, hold_lock
 from featx.timing import Meter, Stages

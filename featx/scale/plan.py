@@ -10,7 +10,6 @@ import numpy as np
 
 from featx.config import BACKBONE, CUDA_BATCH_SIZE, LAST_LAYER, PLAN_SHARD_IMAGES
 from featx.data.columns import Selection
-from featx.data.groups import choose_grouping, hash_groups
 from featx.data.hashing import hash_images
 from featx.data.inventory import Inventory
 from featx.errors import DeviceError, OutputExistsError, PlanError
@@ -21,6 +20,7 @@ from featx.features.ledger import find_changes
 from featx.features.provenance import Choice, Provenance
 from featx.machine import describe_engine
 from featx.scale.plan_file import LIST_KIND, MARK, UNREAD, Plan, describe_plan, read_all, read_plan
+from featx.sources.groups import choose_grouping, hash_groups
 from featx.storage.files import check_own_folder, hash_json, write_json
 from featx.storage.hdf5 import write_sealed
 from featx.storage.rows import Rows, encode_text, iterate_slices

@@ -3,8 +3,8 @@ import json
 
 def test_demo(run, stored, empty_home, monkeypatch):
     # Few images, so that the real network on them takes seconds; their counts are tested elsewhere.
-    monkeypatch.setattr("featx.data.samples.DIGITS_IMAGES", 100)
-    monkeypatch.setattr("featx.data.samples.DIGITS_SPLIT", "first:4,2")
+    monkeypatch.setattr("featx.sources.samples.DIGITS_IMAGES", 100)
+    monkeypatch.setattr("featx.sources.samples.DIGITS_SPLIT", "first:4,2")
     done = run("demo", "--epochs", "1", "--json")
     assert done.exit_code == 0
     values = json.loads(done.stdout)

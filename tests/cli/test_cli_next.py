@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from featx.data.sources import read_dataset
+from featx.sources.reading import read_dataset
 
 
 @pytest.fixture

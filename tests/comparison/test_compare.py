@@ -8,12 +8,12 @@ from shared import draw_photo
 from sklearn.linear_model import LogisticRegression
 
 from featx.comparison.compare import compare
-from featx.data.sources import read_dataset
 from featx.errors import BudgetError, DatasetError, ModelError, OutputExistsError, WeightsError
 from featx.features.file import cost_path, read_features, read_provenance
 from featx.report.comparison import make_results
 from featx.report.rerun import list_settings
 from featx.report.sentences import list_notes, say_costs
+from featx.sources.reading import read_dataset
 from featx.text import format_seconds
 from featx.training.model import read_model
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from featx.comparison.compare import compare
-from featx.data.sources import read_dataset
 from featx.features.file import read_features
 from featx.report.comparison import make_results
 from featx.report.rerun import list_settings, say_command
+from featx.sources.reading import read_dataset
 
 
 @pytest.fixture

@@ -15,12 +15,12 @@ from featx.comparison.trainers import (
 )
 from featx.config import EPOCH_PASSES
 from featx.data.hashing import hash_images
-from featx.data.sources import read_inventory
 from featx.errors import BudgetError
 from featx.features.file import cost_path, read_features
 from featx.finetuning.recipe import TuneOptions
 from featx.heads.kind import HeadOptions
 from featx.novelty.sets import Calibration
+from featx.sources.reading import read_inventory
 from featx.training.model import read_model
 
 

@@ -8,10 +8,10 @@ from shared import CountingEngine, draw_photo, reseal
 
 from featx.data import hashing
 from featx.data.hashing import hash_images, index_path, write_index
-from featx.data.sources import read_inventory
 from featx.errors import ImageError
 from featx.extraction.extract import extract, extract_inventory
 from featx.extraction.request import Request
+from featx.sources.reading import read_inventory
 from featx.storage.hdf5 import write_sealed
 from featx.storage.rows import encode_text
 

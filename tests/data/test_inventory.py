@@ -10,10 +10,10 @@ from shared import PROVENANCE, CountingEngine, draw_photo
 
 from featx.data.hashing import hash_images
 from featx.data.inventory import Inventory, take_inventory
-from featx.data.sources import read_dataset, read_inventory
 from featx.errors import StorageError
 from featx.extraction.extract import extract_inventory
 from featx.extraction.request import Request
+from featx.sources.reading import read_dataset, read_inventory
 
 
 def test_an_inventory_is_the_dataset(photos):

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from featx.data.dataset import Leftovers
-from featx.data.folders import OF_SYSTEMS
 from featx.deployment.listing import find_images, list_paths
 from featx.errors import ArgumentError, DatasetError
+from featx.sources.folders import OF_SYSTEMS
 
 
 def lay(root, *names):

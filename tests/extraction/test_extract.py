@@ -11,7 +11,6 @@ from shared import TINY, CountingEngine, draw_photo
 
 from featx.data import images
 from featx.data.hashing import hash_images
-from featx.data.sources import read_dataset, read_inventory
 from featx.decoding.decoders import describe_decoder
 from featx.errors import DatasetError, ExtractionError, ImageError, OutputExistsError
 from featx.extraction.extract import extract, extract_inventory
@@ -23,6 +22,7 @@ from featx.features.provenance import Provenance
 from featx.network.engine import TorchEngine
 from featx.network.openvino_engine import OpenVinoEngine
 from featx.network.weights import Weights, hash_state, save_weights
+from featx.sources.reading import read_dataset, read_inventory
 
 
 @pytest.fixture

@@ -13,12 +13,12 @@ import pytest
 from shared import PROVENANCE, CountingEngine
 
 from featx.data.hashing import hash_images
-from featx.data.sources import read_inventory
 from featx.decoding.decoders import describe_decoder
 from featx.decoding.pixel_format import Seen
 from featx.extraction.extract import extract_inventory
 from featx.extraction.feeding import make_decoding, open_feed, pays_processes
 from featx.extraction.request import Request
+from featx.sources.reading import read_inventory
 from featx.timing import Stages
 
 

@@ -9,12 +9,12 @@ from shared import PROVENANCE, CountingEngine
 from featx.config import Preprocessing
 from featx.data.hashing import hash_images
 from featx.data.images import load_image
-from featx.data.sources import read_inventory
 from featx.errors import ExtractionError, ImageError
 from featx.extraction import parts
 from featx.extraction.feeding import Feed
 from featx.extraction.parts import Part, estimate_parts, part_features, run_parts
 from featx.features.ledger import Ledger
+from featx.sources.reading import read_inventory
 from featx.timing import Stages
 
 

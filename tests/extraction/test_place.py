@@ -6,12 +6,12 @@ import pytest
 from shared import CountingEngine, draw_photo
 
 from featx.data.hashing import hash_images
-from featx.data.sources import read_inventory
 from featx.errors import OutputExistsError
 from featx.extraction.extract import extract_inventory
 from featx.extraction.place import choose_action, examine_place
 from featx.extraction.request import Request
 from featx.features.file import open_features, parts_folder
+from featx.sources.reading import read_inventory
 
 FILES = ("none", "damaged", "other", "alike", "fitting", "finished")
 PARTS = ("none", "other", "alike", "fitting")

@@ -6,12 +6,12 @@ import pytest
 from shared import CountingEngine, draw_photo
 
 from featx.data.hashing import hash_images
-from featx.data.sources import read_dataset, read_inventory
 from featx.errors import ImageError
 from featx.extraction.extract import extract, extract_inventory
 from featx.extraction.request import Request, look_up
 from featx.features.checkpoints import Checkpoints
 from featx.features.file import parts_folder, read_features
+from featx.sources.reading import read_dataset, read_inventory
 
 
 def test_whatever_is_given_is_the_same_images(photos):

@@ -7,7 +7,6 @@ import pytest
 from made_features import make_features
 from shared import PROVENANCE
 
-from featx.data.sources import read_inventory
 from featx.features.cache import (
     OpenFiles,
     cache_path,
@@ -20,6 +19,7 @@ from featx.features.cache import (
 )
 from featx.features.file import open_features, read_features, write_features
 from featx.features.provenance import Choice
+from featx.sources.reading import read_inventory
 
 
 def test_an_argument_comes_before_the_environment_and_that_before_here(monkeypatch, tmp_path):

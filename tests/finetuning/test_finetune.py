@@ -18,7 +18,6 @@ from featx.config import (
     TUNE_LEARNING_RATES,
 )
 from featx.data.images import load_image
-from featx.data.sources import read_dataset
 from featx.decoding.decoders import describe_decoder, read_decode
 from featx.errors import DatasetError, ImageError, ModelError, OutputExistsError, StorageError
 from featx.extraction.extract import extract
@@ -28,6 +27,7 @@ from featx.finetuning.tuned_network import ImageBatches, TunedNetwork, load_tune
 from featx.heads.linear import LinearClassifier
 from featx.network.engine import TorchEngine
 from featx.novelty.detector import drop_kept
+from featx.sources.reading import read_dataset
 from featx.timing import Stages
 from featx.training.model import read_model
 

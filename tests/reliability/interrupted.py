@@ -13,11 +13,11 @@ from shared import CLASSES, PROVENANCE, CountingEngine
 
 import featx.extraction.parts
 from featx.data.hashing import hash_images
-from featx.data.sources import read_inventory
 from featx.errors import FeatureFileError, FeatxError
 from featx.extraction.extract import extract_inventory
 from featx.extraction.request import Request
 from featx.features.file import read_features
+from featx.sources.reading import read_inventory
 
 SHARD = 4  # images: a batch
 SPLIT = "first:2,1"

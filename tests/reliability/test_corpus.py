@@ -12,12 +12,12 @@ from shared import TINY, CountingEngine
 from featx.config import DECODES, MAX_PIXELS
 from featx.data.hashing import hash_images
 from featx.data.images import load_image, open_rgb
-from featx.data.sources import read_inventory
 from featx.decoding.picture import pixel_limit
 from featx.errors import DatasetError, ImageError
 from featx.extraction.extract import extract_inventory
 from featx.extraction.request import Request
 from featx.features.file import read_features
+from featx.sources.reading import read_inventory
 
 # Pillow warns of EXIF that it cannot read, without a name, and decodes the picture.
 pytestmark = pytest.mark.filterwarnings("ignore:Corrupt EXIF data")

@@ -12,10 +12,10 @@ from shared import draw_photo
 import featx.extraction.parts
 from featx.data import images
 from featx.data.hashing import hash_images
-from featx.data.sources import read_inventory
 from featx.errors import ImageError, OutputExistsError
 from featx.extraction import request
 from featx.features.file import open_features, read_features
+from featx.sources.reading import read_inventory
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "gone", "swapped"])

@@ -27,12 +27,12 @@ from interrupted import (
 from shared import draw_photo
 
 from featx.data.hashing import hash_images
-from featx.data.sources import read_inventory
 from featx.errors import FeatureFileError, FeatxError
 from featx.extraction import request
 from featx.features.checkpoints import Checkpoints
 from featx.features.costs import read_full_cost
 from featx.features.file import open_features, read_features
+from featx.sources.reading import read_inventory
 
 log = logging.getLogger("tests")
 # Of the points where a run may end, make test takes a few, make test-all every one, in two parts.

@@ -6,10 +6,10 @@ import pytest
 from shared import CountingEngine, load_script
 
 from featx.data.hashing import hash_images
-from featx.data.sources import read_inventory
 from featx.extraction.extract import extract_inventory
 from featx.extraction.request import Request
 from featx.features.file import read_features
+from featx.sources.reading import read_inventory
 
 MAKER = Path(__file__).parents[2] / "benchmarks" / "mess.py"
 pytestmark = pytest.mark.skipif(not MAKER.exists(), reason="away from the checkout")

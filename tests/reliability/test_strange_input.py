@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from featx.data.dataset import Dataset, fingerprint_rows
-from featx.data.manifest import write_manifest
-from featx.data.sources import read_dataset
 from featx.errors import DatasetError, FeatureFileError
+from featx.sources.manifest import write_manifest
+from featx.sources.reading import read_dataset
 from featx.storage.hdf5 import check_seal, open_sealed, write_sealed
 from featx.storage.rows import encode_text
 from featx.text import printable

@@ -6,10 +6,10 @@ from itertools import chain
 import pytest
 from planned import SPLIT
 
-from featx.data.sources import read_inventory
 from featx.errors import OutputExistsError
 from featx.scale.plan import make_plan
 from featx.scale.plan_file import read_all, read_plan, read_shard
+from featx.sources.reading import read_inventory
 
 
 def test_a_plan_is_made_once(root, plan, caplog):

@@ -9,9 +9,7 @@ import pytest
 from planned import SPLIT
 from shared import PROVENANCE, CountingEngine, draw_photo
 
-from featx.data.groups import Grouping
 from featx.data.hashing import hash_images
-from featx.data.sources import read_inventory
 from featx.errors import DatasetError, OutputExistsError, PlanError
 from featx.extraction.extract import extract, extract_inventory
 from featx.extraction.request import Request
@@ -19,6 +17,8 @@ from featx.features.file import cost_path, read_features
 from featx.scale.merge import merge
 from featx.scale.plan import make_plan
 from featx.scale.shard import ShardWorker
+from featx.sources.groups import Grouping
+from featx.sources.reading import read_inventory
 
 
 def extract_shard(plan, shard, **options):

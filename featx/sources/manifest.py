@@ -12,11 +12,11 @@ from pathlib import Path, PurePosixPath
 from typing import TextIO
 
 from featx.data.dataset import Dataset
-from featx.data.folders import as_label, name_split
-from featx.data.groups import tidy_group
 from featx.data.inventory import Found, Inventory
 from featx.data.splits import NO_LABEL
 from featx.errors import DatasetError
+from featx.sources.folders import as_label, name_split
+from featx.sources.groups import tidy_group
 from featx.storage.files import check_replaceable, write_csv
 
 MANIFEST_COLUMNS = ("path", "label", "split")

@@ -5,9 +5,9 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from featx.data.samples import DIGITS_SPLIT, write_caltech256_animals, write_digits
-from featx.data.sources import read_dataset
 from featx.errors import DatasetError
+from featx.sources.reading import read_dataset
+from featx.sources.samples import DIGITS_SPLIT, write_caltech256_animals, write_digits
 
 
 def test_the_papers_split(caltech):
@@ -57,7 +57,7 @@ def test_digits_have_the_papers_counts(tmp_path):
 
 
 def test_digits_are_written_once(tmp_path, monkeypatch):
-    monkeypatch.setattr("featx.data.samples.DIGITS_IMAGES", 60)
+    monkeypatch.setattr("featx.sources.samples.DIGITS_IMAGES", 60)
     write_digits(tmp_path)
     path = tmp_path / "3" / "3_0005.png"
     before = path.stat().st_mtime_ns

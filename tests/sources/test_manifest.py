@@ -4,8 +4,8 @@ import unicodedata
 
 import pytest
 
-from featx.data.sources import read_dataset
 from featx.errors import DatasetError
+from featx.sources.reading import read_dataset
 
 PATHS = ("a/1.jpg", "a/2.jpg", "b/1.jpg", "b/2.jpg")
 TEXT = "path,label,split\n" + "".join(

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from shared import CLASSES, PER_CLASS, draw_photo
 
-from featx.data.folders import BESIDE_SPLITS
-from featx.data.manifest import write_manifest
-from featx.data.sources import read_dataset
 from featx.errors import DatasetError, OutputExistsError
+from featx.sources.folders import BESIDE_SPLITS
+from featx.sources.manifest import write_manifest
+from featx.sources.reading import read_dataset
 
 
 def by_split(dataset):

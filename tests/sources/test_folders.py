@@ -6,7 +6,9 @@ import unicodedata
 import pytest
 
 from featx.config import OTHER_FILES, SPLIT_SPELLINGS, SYSTEM_FILES, SYSTEM_FOLDERS
-from featx.data.folders import (
+from featx.data.hashing import hash_images
+from featx.errors import DatasetError, ImageError
+from featx.sources.folders import (
     BESIDE_CLASSES,
     BESIDE_SPLITS,
     HIDDEN,
@@ -18,9 +20,7 @@ from featx.data.folders import (
     list_images,
     name_split,
 )
-from featx.data.hashing import hash_images
-from featx.data.sources import read_dataset, read_inventory
-from featx.errors import DatasetError, ImageError
+from featx.sources.reading import read_dataset, read_inventory
 
 
 @pytest.fixture

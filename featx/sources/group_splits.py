@@ -12,10 +12,10 @@ import numpy.typing as npt
 
 from featx.config import SHARE_TOLERANCE, SPLITS
 from featx.data.dataset import join_pairs
-from featx.data.groups import Grouping, find_shared
 from featx.data.inventory import Inventory
 from featx.data.splits import NO_LABEL, parse_split
 from featx.errors import DatasetError
+from featx.sources.groups import Grouping, find_shared
 from featx.text import list_some
 
 # Orders in which groups are placed, and cells in all of these together; and how often groups that

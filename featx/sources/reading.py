@@ -8,13 +8,13 @@ from pathlib import Path
 
 from featx.config import IMAGE_SUFFIXES
 from featx.data.dataset import Dataset
-from featx.data.folders import describe_left_out, scan_folder
-from featx.data.group_splits import split_groups
-from featx.data.groups import Grouping, choose_grouping, note_divided, note_groups
 from featx.data.inventory import Inventory
-from featx.data.manifest import check_inside, read_manifest
 from featx.data.splits import NO_LABEL
 from featx.errors import DatasetError
+from featx.sources.folders import describe_left_out, scan_folder
+from featx.sources.group_splits import split_groups
+from featx.sources.groups import Grouping, choose_grouping, note_divided, note_groups
+from featx.sources.manifest import check_inside, read_manifest
 from featx.storage.files import take_path
 from featx.text import list_some
 

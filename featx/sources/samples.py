@@ -12,9 +12,9 @@ from PIL import Image, ImageOps
 from sklearn.datasets import load_digits
 
 from featx.data.dataset import Dataset
-from featx.data.folders import list_images
-from featx.data.manifest import write_manifest
 from featx.errors import DatasetError
+from featx.sources.folders import list_images
+from featx.sources.manifest import write_manifest
 from featx.storage.files import as_path, write_whole
 
 # The paper's counts: 600 train, 100 val, 409 test in ten classes.

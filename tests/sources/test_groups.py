@@ -9,15 +9,15 @@ import pytest
 from PIL import ExifTags, Image
 from shared import PROVENANCE
 
-from featx.data.groups import read_shot
 from featx.data.hashing import hash_images
 from featx.data.inventory import take_inventory
-from featx.data.manifest import write_manifest
-from featx.data.sources import read_dataset
 from featx.errors import DatasetError
 from featx.extraction.extract import extract_inventory
 from featx.extraction.request import Request
 from featx.features.file import read_features
+from featx.sources.groups import read_shot
+from featx.sources.manifest import write_manifest
+from featx.sources.reading import read_dataset
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 from sklearn.model_selection import StratifiedGroupKFold
 
 from featx.data.dataset import join_copies
-from featx.data.group_splits import apportion_groups
+from featx.sources.group_splits import apportion_groups
 
 FRACTIONS = (0.6, 0.2, 0.2)
 

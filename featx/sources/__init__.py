@@ -1,0 +1,1 @@
+"""Where images come from: folders and manifests, with their classes, splits and groups."""
