@@ -132,12 +132,12 @@ _HOMES = {
     "make_plan": ("scale.plan", "make_plan"),
     "merge": ("scale.merge", "merge"),
     "predict": ("deployment.predict", "predict"),
-    "read_dataset": ("data.sources", "read_dataset"),
+    "read_dataset": ("sources.reading", "read_dataset"),
     "read_model": ("training.model", "read_model"),
     "remove_entry": ("features.housekeeping", "remove_entry"),
     "render_card": ("report.card", "render_card"),
-    "write_caltech256_animals": ("data.samples", "write_caltech256_animals"),
-    "write_digits": ("data.samples", "write_digits"),
+    "write_caltech256_animals": ("sources.samples", "write_caltech256_animals"),
+    "write_digits": ("sources.samples", "write_digits"),
     "write_report": ("report.comparison", "write_report"),
 }
 # Spelled out, since type checkers read it: they take a renamed import for none of ours otherwise.
