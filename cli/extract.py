@@ -19,6 +19,7 @@ from .options import (
     framing_option,
     labels_option,
     layers_option,
+    multi_label_option,
     overwrite_option,
     source_options,
     storage_option,
@@ -55,6 +56,7 @@ def _check_count(ctx: click.Context, param: click.Parameter, value: str) -> int 
 @click.command()
 @click.argument("data", metavar="[DATA]", required=False, type=click.Path())
 @source_options
+@multi_label_option
 @features_output_option
 @click.option(
     "--plan",
@@ -131,6 +133,7 @@ def extract(
       featx extract photos --split 0.7,0.1,0.2
       featx extract photos.csv --root /data/photos -o F.h5
       featx extract photos --backbone resnet18 --precision auto -v
+      featx extract scenes.csv --multi-label --split 0.7,0.1,0.2 -o scenes.h5
       featx extract photos --split 0.7,0.1,0.2 --labels corrections.csv -o corrected.h5
       featx extract --plan plan --shard 7
     """
@@ -165,6 +168,8 @@ def _extract_data(
     shard_size: int,
     **options: Any,
 ) -> None:
+    if views and options["multi_label"]:
+        raise click.UsageError("--multi-label does not go with --views.")
     progress = start_speaking(verbose, quiet)
     from featx.decoding.pixel_format import read_colours
     from featx.extraction.extract import extract
@@ -175,6 +180,8 @@ def _extract_data(
     if runner == "ray":
         if options.pop("labels") is not None:
             raise click.UsageError("--labels goes with --runner local.")
+        if options.pop("multi_label"):
+            raise click.UsageError("--multi-label goes with --runner local.")
         from featx.scale.distribute import extract_distributed
 
         done = extract_distributed(
@@ -189,7 +196,8 @@ def _extract_data(
         done = extract(data, progress=progress, **options)
     seen: list[str] = []
     if views:
-        options.pop("labels", None)  # views are found by content, whatever its label
+        for name in ("labels", "multi_label"):
+            options.pop(name, None)  # views are found by content, whatever its label
         from featx.features.file import read_provenance
 
         options |= {"weights": done.weights} if options["weights"] == "auto" else {}

@@ -165,6 +165,13 @@ source_options = stack(
 
 data_options = stack(data_argument, source_options)
 
+multi_label_option = click.option(
+    "--multi-label",
+    is_flag=True,
+    help="An image may have any number of labels: the manifest's column label holds them, parted "
+    "by | or ; (empty: none of them), or has a column of 0 and 1 for each instead.",
+)
+
 features_output_option = click.option(
     "-o",
     "--output",

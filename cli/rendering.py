@@ -242,6 +242,7 @@ def render_features(features: FeatureFile) -> str:
         ["images", f"{facts['images']}: {', '.join(counts)}; {facts['skipped']} skipped"],
         ["classes", f"{n_classes}: {names}{', …' if n_classes > 10 else ''}"],
         *([["groups", f"{facts['groups']:,}"]] if facts["groups"] is not None else []),
+        *([["labels", _say_sets(facts)]] if facts["label_sets"] else []),
         ["features", f"{facts['feature_dim']} numbers per image, {facts['storage']}"],
         ["network", f"{facts['backbone']}, {facts['weights']} ({facts['weights_sha256'][:12]})"],
         ["computed", f"{facts['engine']} {facts['precision']}; {facts['decoder']}"],
@@ -249,6 +250,16 @@ def render_features(features: FeatureFile) -> str:
         ["fingerprint", facts["fingerprint"]],
     ]
     return tabulate(rows, tablefmt="plain", disable_numparse=True)
+
+
+def _say_sets(facts: Mapping[str, Any]) -> str:
+    """How many labels images have that may have several."""
+    sets = facts["label_sets"]
+    given = sum(sum(counts.values()) for counts in sets["counts"].values())
+    return (
+        f"several an image: {given:,} in all, {given / max(1, facts['images']):.2f} an image; "
+        f"{sum(sets['none'].values()):,} images have none"
+    )
 
 
 def render_weights(known: Sequence[dict[str, Any]], folder: str) -> str:

@@ -149,6 +149,7 @@ DRIFT_CLASS = 5  # held images taken for a class, for new ones to be compared wi
 UNUSUAL = 5  # of the strangest images, that are named
 NEAREST_SHOWN = 5  # rows, to an image that is asked about
 NEAREST_TRAIN = 3  # train images beside a mistake
+MAX_LABELS = 5000  # where an image has several: more are captions, or numbers
 MAX_SKIPPED = 0.05  # fraction of images that may be skipped before the exit code says so
 
 # Where features are more than memory holds.

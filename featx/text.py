@@ -88,6 +88,14 @@ def printable(text: str, keep: str = "") -> str:
     )
 
 
+def say_one_label(what: str) -> str:
+    """That something is for one label an image, and what there is for several, as a reason."""
+    return (
+        f"it is of several labels an image (--multi-label), and {what} takes one: featx info, fit, "
+        "predict, compare and export take several"
+    )
+
+
 def list_some(names: Sequence[str], most: int = 5) -> str:
     """The first few of some names, and how many more there are: "a, b and 3 more"."""
     rest = len(names) - most

@@ -22,7 +22,7 @@ from featx.data.dataset import join_copies
 from featx.data.splits import count_labels, find_untrainable
 from featx.decoding.pixel_format import read_colours
 from featx.errors import BudgetError, DatasetError
-from featx.features.content import Features
+from featx.features.content import Features, need_one_label
 from featx.features.file import read_features
 from featx.features.outputs import plan_layers, take_rows
 from featx.heads.fit import fit
@@ -183,6 +183,7 @@ def audit(
     """
     started = time.perf_counter()
     held = features if isinstance(features, Features) else read_features(features)
+    need_one_label(held, "featx audit")
     sets = plan_layers(held, layers)
     notes: list[str] = []
     place = find_root(held, root)

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.data.inventory import Inventory
-from featx.storage.rows import Rows
+from featx.storage.rows import Rows, StoredRows
+from featx.timing import Meter
 
 _numbers = itertools.count()
 
@@ -57,11 +58,15 @@ class Selection:
 
     def digests(self) -> Rows:
         """SHA-256 of the images, shape (n, 32), uint8."""
+        return self.bytes_of("digest", 32)
+
+    def bytes_of(self, expression: str, width: int) -> Rows:
+        """A column of so many bytes each, shape (n, width), uint8."""
 
         def join(found: list[bytes]) -> npt.NDArray[np.uint8]:
-            return np.frombuffer(b"".join(found), np.uint8).reshape(-1, 32)
+            return np.frombuffer(b"".join(found), np.uint8).reshape(-1, width)
 
-        return _Column(self, "digest", (self._n, 32), np.dtype(np.uint8), join)
+        return _Column(self, expression, (self._n, width), np.dtype(np.uint8), join)
 
 
 class _Column:
@@ -82,3 +87,34 @@ class _Column:
         some = slice(*rows.indices(self.shape[0]))
         found = [value for (value,) in self._selection.fetch(self._expression, some)]
         return self._make(found).astype(self.dtype, copy=False)
+
+
+class SourceRows:
+    """Rows that lie in several sources, read from there as they are asked for.
+
+    Parameters
+    ----------
+    found : Selection
+        Of a table with the columns "source" and "place".
+    sources : list of StoredRows
+    width : int
+        Numbers of a row.
+    dtype : dtype
+    """
+
+    def __init__(
+        self, found: Selection, sources: list[StoredRows], width: int, dtype: np.dtype[Any]
+    ) -> None:
+        self.shape, self.dtype = (len(found), width), dtype
+        self._found, self._sources = found, sources
+        self._meter = Meter("write", len(found), False)
+
+    def __getitem__(self, rows: slice, /) -> npt.NDArray[Any]:
+        some = slice(*rows.indices(self.shape[0]))
+        places = np.array(self._found.fetch("source, place", some), dtype=np.int64).reshape(-1, 2)
+        X = np.empty((len(places), self.shape[1]), self.dtype)
+        for source in np.unique(places[:, 0]).tolist():
+            here = places[:, 0] == source
+            X[here] = self._sources[source][places[here, 1]]
+        self._meter.update(len(places))
+        return X

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from featx.config import SPLITS
 from featx.data.splits import count_labels, find_untrainable
 from featx.errors import DatasetError
-from featx.text import as_text
+from featx.text import as_text, say_one_label
 
 _MOST_KINDS = 250  # of what is left out: a suffix may be anything
 _MOST_EXAMPLES = 3  # of each
@@ -49,6 +49,9 @@ class Dataset:
     groups : ndarray of shape (n_samples,), str, or None
         What each image belongs to with others that are no independent samples of its class: an
         animal, a patient, a site, a burst. None where nothing is known of that.
+    label_sets : ndarray of shape (n_samples, n_classes), bool, or None
+        Which of the classes each image has, where that may be any number of them; every target is
+        -1 then. None where an image has one.
     left_out : tuple of LeftOut
         All of it, counted by kind.
     unread : tuple of Skipped
@@ -69,6 +72,7 @@ class Dataset:
     left_out: tuple[LeftOut, ...] = ()
     unread: tuple[Skipped, ...] = ()
     notes: tuple[str, ...] = ()
+    label_sets: npt.NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -76,10 +80,11 @@ class Dataset:
     def select(self, rows: npt.NDArray[np.bool_] | npt.NDArray[np.int64]) -> Dataset:
         """The same dataset with only `rows` (a mask or indices), in that order."""
         paths = tuple(np.asarray(self.paths, dtype=object)[rows])
-        groups = None if self.groups is None else self.groups[rows]
+        groups, sets = (None if x is None else x[rows] for x in (self.groups, self.label_sets))
         return replace(
-            self, paths=paths, targets=self.targets[rows], splits=self.splits[rows], groups=groups
-        )
+            self, paths=paths, targets=self.targets[rows], splits=self.splits[rows], groups=groups,
+            label_sets=sets,
+        )  # fmt: skip
 
     def counts(self) -> dict[str, int]:
         """How many images each split has; only splits that have any."""
@@ -308,5 +313,7 @@ def join_pairs(n: int, pairs: Sequence[tuple[int, int]]) -> npt.NDArray[np.int64
 
 def check_trainable(dataset: Dataset) -> None:
     """Raise DatasetError where no classifier can be trained on a dataset."""
+    if dataset.label_sets is not None:
+        raise DatasetError(f"{dataset.root}: {say_one_label('featx finetune')}")
     if reason := find_untrainable(dataset.classes, dataset.targets, dataset.splits):
         raise DatasetError(f"{dataset.root}: {reason}")

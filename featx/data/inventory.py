@@ -1,7 +1,6 @@
 """The images of a dataset in a scratch database: millions of them, without an object for each.
 
-The database is SQLite's private temporary kind: it has no name, goes to disk where it outgrows its
-cache, and is gone with its process. Its table `images` has a row for each image:
+Its table `images` has a row for each image:
 
     position    from 0, in the dataset's order: by split, class and path
     name        path relative to the root, forward slashes, as the file system's bytes
@@ -11,30 +10,33 @@ cache, and is gone with its process. Its table `images` has a row for each image
     digest      SHA-256 of the file's bytes; null until it was read, and where it could not be
     inode, size, mtime, ctime, settled
                 what the system said of the file then, and whether that will tell of any change
+
+and its table `label_sets`, where images have any number of labels, the set of each by its name: a
+byte for each class, 1 or 0.
 """
 
 from __future__ import annotations
 
 import os
-import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
 from itertools import chain, islice, repeat
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from featx.config import SPLITS
 from featx.data.dataset import Dataset, Fingerprint, HashedRows, Leftovers, Skipped
+from featx.data.scratch import open_scratch
 from featx.data.splits import NO_LABEL, apportion_classes, check_first, parse_split
-from featx.errors import StorageError
 from featx.text import as_text
 
 SPLIT_NAMES = (*SPLITS, "")  # by code
 Found = tuple[str, str, str, int] | tuple[str, str, str, int, str]
 _BLOCK = 4096  # rows in memory at a time
-_CACHE_KIB = 32 << 10  # of the database, before it goes to disk
+# An expression for the set of an image, which has its labels beside and no target.
+SET_OF = "(SELECT labels FROM label_sets WHERE label_sets.name = images.name)"
 
 
 class Image(NamedTuple):
@@ -57,37 +59,6 @@ class Image(NamedTuple):
     digest: str
     target: int
     split: str
-
-
-class _Scratch(sqlite3.Connection):
-    """A connection that says in featx's words where there is no room for the database."""
-
-    def execute(self, *args: Any) -> sqlite3.Cursor:
-        with _explain_full():
-            return super().execute(*args)
-
-    def executemany(self, *args: Any) -> sqlite3.Cursor:
-        with _explain_full():
-            return super().executemany(*args)
-
-    def __del__(self) -> None:
-        # With the last that refers to it; from 3.13 on Python warns of what nobody has closed.
-        with suppress(sqlite3.ProgrammingError):  # in another thread: then it is merely let go
-            self.close()
-
-
-@contextmanager
-def _explain_full() -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        # An I/O error has more than one code: the lowest byte tells.
-        if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
-            raise
-        raise StorageError(
-            f"no room for the list of images, some hundred bytes each ({error}): make room where "
-            "temporary files go, or name another place by SQLITE_TMPDIR"
-        ) from error
 
 
 class Inventory:
@@ -122,6 +93,8 @@ class Inventory:
         How many files were read for their hashes.
     grouped : bool
         Whether it is known of every image what it belongs to.
+    multilabel : bool
+        Whether every image has a set of labels, and none a target.
     """
 
     def __init__(self, root: Path, rule: str, name: str | None = None) -> None:
@@ -136,16 +109,17 @@ class Inventory:
         self.unread: list[Skipped] = []
         self.read = 0
         self.grouped = False
-        self.db = sqlite3.connect("", isolation_level=None, factory=_Scratch)
-        for setting in (f"cache_size = -{_CACHE_KIB}", "journal_mode = OFF", "temp_store = FILE"):
-            self.db.execute(f"PRAGMA {setting}").fetchall()
-        self.db.execute("BEGIN")  # never ended: nothing is to survive
+        self.multilabel = False
+        self.db = open_scratch()
         self.db.execute(
             "CREATE TABLE found (split INT, label TEXT, name BLOB, line INT, team TEXT)"
         )
         self.db.execute(
             "CREATE TABLE images (position INTEGER PRIMARY KEY, name BLOB, split INT, target INT, "
             "team TEXT, digest BLOB, inode INT, size INT, mtime INT, ctime INT, settled INT)"
+        )
+        self.db.execute(
+            "CREATE TABLE label_sets (name BLOB PRIMARY KEY, labels BLOB) WITHOUT ROWID"
         )
 
     def __len__(self) -> int:
@@ -184,6 +158,11 @@ class Inventory:
             "VALUES (?, ?, ?, ?, ?, ?, ?)",
             ((position, next(teams), *row) for position, row in enumerate(rows, start=len(self))),
         )
+
+    def put_label_sets(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
+        """Tell of each image, by its name, which of the classes it has: a byte each, 1 or 0."""
+        self.multilabel = True
+        self.db.executemany("INSERT OR IGNORE INTO label_sets VALUES (?, ?)", rows)
 
     def find_double(self) -> tuple[str, int, int] | None:
         """The first name that was added twice, with its first two lines."""
@@ -338,15 +317,15 @@ class Inventory:
     def load(self) -> Dataset:
         """All of it in memory."""
         dataset, _ = self._load(
-            "SELECT name, target, split, team, NULL FROM images ORDER BY position"
+            f"SELECT name, target, split, team, {SET_OF}, NULL FROM images ORDER BY position"
         )
         return dataset
 
     def load_read(self) -> HashedRows:
         """The images that were read, in memory, with their hashes."""
         dataset, digests = self._load(
-            "SELECT name, target, split, team, digest FROM images WHERE digest IS NOT NULL "
-            "ORDER BY position"
+            f"SELECT name, target, split, team, {SET_OF}, digest FROM images "
+            "WHERE digest IS NOT NULL ORDER BY position"
         )
         hashes = np.array([digest.hex() for digest in digests], dtype="<U64")
         return HashedRows(dataset, hashes, tuple(self.unread))
@@ -364,11 +343,14 @@ class Inventory:
             split_rule=self.split_rule,
             ignored=(*chain.from_iterable(examples), *(f"{name}/" for name in self.empty)),
             groups=np.array([row[3] for row in rows], dtype=np.str_) if self.grouped else None,
+            label_sets=join_sets((row[4] for row in rows), len(self.classes))
+            if self.multilabel
+            else None,
             left_out=left_out,
             unread=tuple(one for one in self.unread if one.path.endswith("/")),
             notes=tuple(self.notes),
         )
-        return dataset, [row[4] for row in rows]
+        return dataset, [row[5] for row in rows]
 
 
 def take_inventory(dataset: Dataset) -> Inventory:
@@ -382,7 +364,15 @@ def take_inventory(dataset: Dataset) -> Inventory:
     rows = zip(names, splits, dataset.targets.tolist(), strict=True)
     groups = None if dataset.groups is None else dataset.groups.tolist()
     made.put(((*row, None, None) for row in rows), groups)
+    if dataset.label_sets is not None:
+        sets = (row.tobytes() for row in dataset.label_sets.astype(np.uint8))
+        made.put_label_sets(zip(map(os.fsencode, dataset.paths), sets, strict=True))
     return made
+
+
+def join_sets(sets: Iterable[bytes], n_labels: int) -> npt.NDArray[np.bool_]:
+    """Sets as the table has them, shape (n_samples, n_labels)."""
+    return np.frombuffer(b"".join(sets), np.uint8).reshape(-1, n_labels).astype(bool)
 
 
 def fingerprint_images(classes: Sequence[str], images: Iterator[Image]) -> str:

@@ -16,7 +16,7 @@ from featx.config import NEAREST_SHOWN
 from featx.data.dataset import Leftovers, Skipped
 from featx.deployment.classifier import read_network
 from featx.deployment.stream import Judged, RunOptions, name_sources, stream_images
-from featx.features.content import FeatureFile
+from featx.features.content import FeatureFile, need_one_label
 from featx.features.file import open_features
 from featx.features.nearest import find_nearest
 from featx.storage.files import open_regular
@@ -136,6 +136,7 @@ def find_similar(
     ('cat/00.jpg', True)
     """
     file = features if isinstance(features, FeatureFile) else open_features(features)
+    need_one_label(file, "featx similar")
     sources = name_sources(images, listed, left_out)
     network = read_network(_Made(file.path, file.provenance.to_dict()), weights, progress=progress)
 

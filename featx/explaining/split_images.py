@@ -9,6 +9,7 @@ import numpy as np
 from featx.auditing.audit import find_root
 from featx.config import PARTS
 from featx.errors import DatasetError
+from featx.features.content import need_one_label
 from featx.features.file import read_features
 
 
@@ -40,6 +41,7 @@ def locate_images(
     if part not in PARTS:
         raise DatasetError(f"unknown part {part!r}: say one of {', '.join(PARTS)}")
     held = read_features(Path(features))
+    need_one_label(held, "featx explain")
     rows = np.flatnonzero(held.targets >= 0) if part == "all" else held.rows(part)
     if not len(rows):
         where = "" if part == "all" else f" in {part}"

@@ -65,6 +65,7 @@ def extract(
     group_pattern: str | None = None,
     group_time: float | None = None,
     group_folder: bool = False,
+    multi_label: bool = False,
     device: str = "auto",
     engine: str = "auto",
     precision: str = "fp32",
@@ -96,7 +97,7 @@ def extract(
 
     Parameters
     ----------
-    data, split, root, recursive, group, group_pattern, group_time, group_folder
+    data, split, root, recursive, group, group_pattern, group_time, group_folder, multi_label
         See `featx.read_dataset`.
     output : path, optional
         The feature file; None: a name of its own in the cache folder.
@@ -190,6 +191,7 @@ def extract(
             root=root,
             recursive=recursive,
             grouping=choose_grouping(group, group_pattern, group_time, group_folder),
+            multi_label=multi_label,
             choice=Choice(
                 engine=engine,
                 precision=precision,

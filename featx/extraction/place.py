@@ -12,7 +12,7 @@ from featx.errors import FeatureFileError, OutputExistsError
 from featx.features.cache import OpenFiles, find_differences
 from featx.features.content import FeatureFile
 from featx.features.file import parts_folder
-from featx.features.ledger import has_groups, holds
+from featx.features.ledger import has_beside, holds
 from featx.features.provenance import Provenance
 
 log = logging.getLogger(__name__)
@@ -97,8 +97,8 @@ def examine_place(
             file = _compare([before], provenance, reasons)
             same_split = before.heading.split_rule == inventory.split_rule
             if file == "fitting" and same_split and holds(before, inventory):
-                # With other groups it is written anew; its features are taken as they are.
-                file = "finished" if has_groups(before, inventory) else "fitting"
+                # With other groups or sets of labels it is written anew; its features are taken.
+                file = "finished" if has_beside(before, inventory) else "fitting"
     # An interrupted extraction by another split rule is of the same images.
     others = find_differences(parts, inventory, provenance, other_split=True) if guarded else ()
     action = choose_action(file, _compare(parts, provenance, others), guarded=guarded)

@@ -7,7 +7,9 @@ from collections import Counter
 
 from featx.data.inventory import Inventory
 from featx.data.splits import NO_LABEL
+from featx.errors import DatasetError
 from featx.features.corrections import Corrections, Row, index_contents, settle
+from featx.text import say_one_label
 
 log = logging.getLogger(__name__)
 
@@ -18,6 +20,8 @@ def correct_inventory(inventory: Inventory, corrections: Corrections) -> None:
     What they are split by then names the corrections, so that a feature file with the labels of the
     files themselves is another one, and stays.
     """
+    if inventory.multilabel:
+        raise DatasetError(f"{inventory.source}: {say_one_label('--labels')}")
     inventory.index_digests()
     row_of, db = index_contents(corrections), inventory.db
     for digest, rows in row_of.items():

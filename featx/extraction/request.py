@@ -51,6 +51,7 @@ class Request:
     root: str | Path | None = None
     recursive: bool = False
     grouping: Grouping | None = None
+    multi_label: bool = False
     choice: Choice = field(default_factory=Choice)
     weights: str = "auto"
     device: str = "auto"
@@ -78,8 +79,9 @@ class Request:
         if isinstance(self.data, Dataset):
             return take_inventory(self.data)
         return read_inventory(
-            self.data, self.split, self.root, recursive=self.recursive, grouping=self.grouping
-        )
+            self.data, self.split, self.root, recursive=self.recursive, grouping=self.grouping,
+            multi_label=self.multi_label,
+        )  # fmt: skip
 
     def settle_depth(self, inventory: Inventory) -> Choice:
         """What was chosen, with how deep samples go where the images are to say it."""

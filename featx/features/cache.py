@@ -16,7 +16,7 @@ from featx.decoding.pixel_format import describe_colours, read_colours
 from featx.errors import FeatureFileError
 from featx.features.content import FeatureFile
 from featx.features.file import open_features, read_provenance_key
-from featx.features.ledger import count_held, has_groups, holds
+from featx.features.ledger import count_held, has_beside, holds
 from featx.features.provenance import Choice, Provenance
 from featx.network.catalogue import KNOWN, name_weights, read_stored_hash
 from featx.storage.files import explain_denied, hash_json, write_text
@@ -100,7 +100,7 @@ def find_finished(
             is_asked_for(made, weights, choice)
             and found.heading.split_rule == inventory.split_rule
             and holds(found, inventory)
-            and has_groups(found, inventory)
+            and has_beside(found, inventory)
         ):
             if name == "auto":
                 log.info("weights: %s, since %s has them", made.weights, candidate)

@@ -14,14 +14,18 @@ import numpy.typing as npt
 
 from featx.config import SCHEMA
 from featx.data.dataset import Skipped, fingerprint_rows, join_copies
+from featx.errors import FeatureFileError
 from featx.features.provenance import Provenance
+from featx.sources.label_sets import join_labels
 from featx.storage.blocks import Blocks
 from featx.storage.rows import Picked, State, StoredRows, decode_text, iterate_slices
+from featx.text import say_one_label
 
 log = logging.getLogger(__name__)
 
 TEXTS = ("splits", "paths", "hashes")  # columns of text
 GROUPS = "groups"  # one more, which not every file has
+LABEL_SETS = "label_sets"  # which of the classes each image has, where that may be any number
 LAYERS = "layers"  # numbers beside the features, which not every file has
 _COUNTED = 1 << 14  # rows at a time
 
@@ -105,6 +109,8 @@ class Features:
         Where it was read from.
     groups : ndarray of shape (n_samples,), str, or None
         See `Dataset.groups`; they decide no feature, and no hash.
+    label_sets : ndarray of shape (n_samples, n_classes), bool, or None
+        See `Dataset.label_sets`; they, too, decide no feature and no hash.
     layers : ndarray, StoredRows or Picked of shape (n_samples, n_columns), float32, or None
         What stages of the network gave beside the features, as `list_columns` of the provenance's
         layers says.
@@ -127,6 +133,7 @@ class Features:
     groups: npt.NDArray[np.str_] | None = None
     layers: npt.NDArray[np.float32] | StoredRows | Picked | None = None
     corrected: Corrected | None = None
+    label_sets: npt.NDArray[np.bool_] | None = None
 
     @cached_property
     def fingerprint(self) -> str:
@@ -203,7 +210,7 @@ class FeatureFile:
     path : Path
     columns : dict of str to StoredRows
         "features", "targets", "splits", "paths" and "hashes", as they lie in the file, and where
-        they are known "groups"; where they are kept "layers".
+        they are known "groups" and "label_sets"; where they are kept "layers".
     heading : Heading
     fingerprint : str
         See `Features.fingerprint`.
@@ -237,6 +244,7 @@ class FeatureFile:
             **self.describe(),
             "counts": self._count_images(),
             "groups": self._count_groups(),
+            "label_sets": self._count_labels(),
             "skipped_files": [one.to_dict() for one in self.heading.skipped],
         }
 
@@ -280,6 +288,30 @@ class FeatureFile:
             found.update(column[some].tolist())
         return len(found)
 
+    def _count_labels(self) -> dict[str, Any] | None:
+        """How many images of each split have each label, and how many have none of them."""
+        if LABEL_SETS not in self.columns:
+            return None
+        counts: dict[str, npt.NDArray[np.int64]] = {}
+        for some in iterate_slices(len(self), _COUNTED):
+            sets, splits = self.columns[LABEL_SETS][some], decode_text(self.columns["splits"][some])
+            none = ~sets.any(axis=1, keepdims=True)
+            for split in dict.fromkeys(splits.tolist()):
+                own = np.hstack([sets, none])[splits == split].sum(axis=0, dtype=np.int64)
+                counts[split] = counts.get(split, 0) + own
+        names = (*self.heading.classes, "")
+        told = {s: dict(zip(names, n.tolist(), strict=True)) for s, n in counts.items()}
+        none = {split: own.pop("") for split, own in told.items()}
+        return {"counts": told, "none": none}
+
+    def name_labels(self, some: slice) -> list[str]:
+        """The classes of some rows; several are parted by `SEPARATOR`, and "" is none."""
+        if LABEL_SETS in self.columns:
+            sets = self.columns[LABEL_SETS][some] > 0
+            return [join_labels(self.heading.classes, own) for own in sets]
+        names = [*self.heading.classes, ""]  # of -1, too
+        return [names[k] for k in self.columns["targets"][some].tolist()]
+
     def load(self) -> Features:
         """All but the features themselves in memory."""
         names = [name for name in (*TEXTS, GROUPS) if name in self.columns]
@@ -292,6 +324,18 @@ class FeatureFile:
             hashes=text["hashes"],
             groups=text.get(GROUPS),
             layers=self.columns[LAYERS].astype(np.float32) if LAYERS in self.columns else None,
+            label_sets=self.columns[LABEL_SETS][:] > 0 if LABEL_SETS in self.columns else None,
             path=self.path,
             **vars(self.heading),
         )
+
+
+def need_one_label(held: Features | FeatureFile, what: str) -> None:
+    """Raise FeatureFileError where images may have several labels, and something takes one.
+
+    `what` does, as in "featx audit".
+    """
+    several = LABEL_SETS in held.columns if isinstance(held, FeatureFile) else held.label_sets
+    if several is not None and several is not False:
+        where = held.path or Path(held.heading.dataset)
+        raise FeatureFileError(where, say_one_label(what))

@@ -18,7 +18,7 @@ from featx.arrays import Labels
 from featx.config import ANSWERS
 from featx.data.splits import NO_LABEL
 from featx.errors import DatasetError
-from featx.features.content import Corrected, Features
+from featx.features.content import Corrected, Features, need_one_label
 from featx.sources.folders import as_label
 from featx.sources.manifest import find_delimiter, find_encoding
 from featx.storage.files import hash_file, take_path
@@ -211,6 +211,7 @@ def correct_labels(features: Features, corrections: Corrections | str | Path) ->
     >>> corrected.corrected.changed, corrected.classes[corrected.targets[0]]
     (1, 'dog')
     """
+    need_one_label(features, "--labels")
     if not isinstance(corrections, Corrections):
         corrections = read_corrections(corrections)
     old, row_of = features.targets, index_contents(corrections)

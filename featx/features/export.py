@@ -15,7 +15,7 @@ import numpy as np
 
 from featx.config import LAST_LAYER
 from featx.errors import ExportError, OutputExistsError
-from featx.features.content import GROUPS, LAYERS, TEXTS, FeatureFile
+from featx.features.content import GROUPS, LABEL_SETS, LAYERS, TEXTS, FeatureFile
 from featx.features.file import open_features
 from featx.features.provenance import Provenance
 from featx.storage.files import (
@@ -151,13 +151,13 @@ def export_parquet(
 ) -> tuple[Written, ...]:
     """Write a feature file's rows as Parquet, whole or not at all.
 
-    The columns are path, label (a class name, null where there is none), target (int64, -1 where
-    there is none), split, sha256, group where images have groups, and features, a list of fixed
-    size that is never null, of float32; layers likewise, where a file keeps them. Numbers stored as
-    float16 are widened, which is exact: Spark 4.3 refuses Parquet's FLOAT16. They are compressed
-    (zstd), since 13 of their 32 bits are zero; float32 is not. A row group has `ROW_GROUP` rows,
-    all that is in memory at a time. The file's metadata has under "featx" a JSON object: classes,
-    provenance, fingerprint. The same features and pyarrow give the same bytes.
+    The columns are path, label (a class name, null where there is none; | parts several), target
+    (int64, -1 where there is none), split, sha256, group where images have groups, and features, a
+    list of fixed size that is never null, of float32; layers likewise, where a file keeps them.
+    Numbers stored as float16 are widened, which is exact: Spark 4.3 refuses Parquet's FLOAT16. They
+    are compressed (zstd), since 13 of their 32 bits are zero; float32 is not. A row group has
+    `ROW_GROUP` rows, all that is in memory at a time. The file's metadata has under "featx" a JSON
+    object: classes, provenance, fingerprint. The same features and pyarrow give the same bytes.
 
     Parameters
     ----------
@@ -191,8 +191,8 @@ def export_parquet(
             *(pa.field(name, vector, nullable=False) for name, vector in vectors.items()),
         ]
     )
-    names = pa.array(file.heading.classes, text)
     plain = [name for name in schema.names if name not in vectors]
+    several = LABEL_SETS in file.columns
     half = file.provenance.storage == "float16"
     options = {
         "compression": {
@@ -220,7 +220,7 @@ def export_parquet(
             }
             columns = {
                 "path": pa.array(raw["paths"], pa.binary()).cast(text),
-                "label": names.take(pa.array(targets, mask=targets < 0)),
+                "label": pa.array(file.name_labels(some), text, mask=(targets < 0) & (not several)),
                 "target": pa.array(targets),
                 "split": pa.array(raw["splits"], pa.binary()).cast(text),
                 "sha256": pa.array(raw["hashes"], pa.binary()).cast(text),
@@ -382,10 +382,9 @@ def _steps(file: FeatureFile, step: int, name: str, progress: bool) -> Iterator[
 
 
 def _table_rows(file: FeatureFile) -> Iterator[tuple[str, ...]]:
-    names = [*file.heading.classes, ""]  # of -1, too
     texts = [name for name in ("paths", "splits", "hashes", GROUPS) if name in file.columns]
     for some in iterate_slices(len(file), _ROWS):
-        labels = [names[k] for k in file.columns["targets"][some].tolist()]
+        labels = file.name_labels(some)
         paths, *rest = (decode_text(file.columns[name][some]).tolist() for name in texts)
         yield from zip(paths, labels, *rest, strict=True)
 

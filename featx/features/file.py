@@ -13,7 +13,15 @@ import numpy.typing as npt
 from featx.config import LAST_LAYER, SCHEMA, SPLITS, Preprocessing
 from featx.data.dataset import Fingerprint, Skipped
 from featx.errors import FeatureFileError
-from featx.features.content import GROUPS, LAYERS, TEXTS, FeatureFile, Features, Heading
+from featx.features.content import (
+    GROUPS,
+    LABEL_SETS,
+    LAYERS,
+    TEXTS,
+    FeatureFile,
+    Features,
+    Heading,
+)
 from featx.features.provenance import Provenance
 from featx.network.layers import list_columns, parse_layers, spell_layers
 from featx.storage.files import take_path
@@ -64,6 +72,8 @@ def write_features(features: Features, path: Path) -> FeatureFile:
     }
     if features.groups is not None:
         columns[GROUPS] = encode_text(features.groups)
+    if features.label_sets is not None:
+        columns[LABEL_SETS] = features.label_sets.astype(np.uint8)
     if features.layers is not None:
         columns[LAYERS] = _stored_as(features.layers, features.provenance)
     return write_columns(path, columns, features.heading, features.fingerprint)
@@ -261,8 +271,10 @@ def _read(sealed: Sealed, path: Path, seal: Seal) -> FeatureFile:
     provenance = _read_provenance(sealed)
     texts = [*TEXTS, *[GROUPS] * (GROUPS in sealed.arrays)]
     numbers = ["features", *[LAYERS] * (provenance.layers != LAST_LAYER)]
+    beside = [LABEL_SETS] * (LABEL_SETS in sealed.arrays)
     columns = {
-        name: sealed.store_rows(name, path, seal.state) for name in (*numbers, "targets", *texts)
+        name: sealed.store_rows(name, path, seal.state)
+        for name in (*numbers, "targets", *texts, *beside)
     }
     X, targets = columns["features"], columns["targets"]
     if X.dtype not in (np.float32, np.float16) or targets.dtype != np.int64:
@@ -270,9 +282,9 @@ def _read(sealed: Sealed, path: Path, seal: Seal) -> FeatureFile:
     for name in numbers:
         if columns[name].dtype != provenance.storage:
             raise TypeError(f"{name} are {columns[name].dtype}, said to be {provenance.storage}")
-    beside = columns[LAYERS].shape if LAYERS in columns else (len(X), 0)
-    if beside != (len(X), provenance.n_columns):
-        raise ValueError(f"layers of {beside}, said to be {provenance.layers}")
+    wide = columns[LAYERS].shape if LAYERS in columns else (len(X), 0)
+    if wide != (len(X), provenance.n_columns):
+        raise ValueError(f"layers of {wide}, said to be {provenance.layers}")
     if any(columns[name].dtype.kind != "S" for name in texts):
         raise TypeError("its names are no text")
     classes, versions = facts["classes"], json.loads(facts["versions"])
@@ -280,6 +292,9 @@ def _read(sealed: Sealed, path: Path, seal: Seal) -> FeatureFile:
         raise TypeError("its classes are no list of names")
     if len(set(classes)) < len(classes):
         raise ValueError("two of its classes have the same name")
+    sets = columns.get(LABEL_SETS)
+    if sets is not None and (sets.dtype != np.uint8 or sets.shape != (len(X), len(classes))):
+        raise ValueError(f"sets of labels are {sets.shape} of {sets.dtype}")
     if not isinstance(versions, dict):
         raise TypeError("its versions are none")
     shapes = [X.shape[:1], *(columns[name].shape for name in ("targets", *texts))]
@@ -333,6 +348,9 @@ def _check_values(file: FeatureFile, seen: _Seen) -> None:
         text = {name: list(map(bytes.decode, values)) for name, values in raw.items()}
         if GROUPS in file.columns and not all(decode_text(file.columns[GROUPS][some]).tolist()):
             raise ValueError("images of no group, where others have one")
+        sets = file.columns.get(LABEL_SETS)
+        if sets is not None and (sets[some].max(initial=0) > 1 or targets.max() >= 0):
+            raise ValueError("sets of labels that are neither 0 nor 1, or labels beside them")
         strange = set(text["splits"]) - {*SPLITS, ""}
         if strange:
             raise ValueError(f"splits {sorted(strange)}")

@@ -5,20 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from featx.config import SPLITS
-from featx.data.columns import Selection
+from featx.data.columns import Selection, SourceRows
 from featx.data.dataset import Fingerprint, Skipped
-from featx.data.inventory import Image, Inventory, fingerprint_images
+from featx.data.inventory import SET_OF, Image, Inventory, fingerprint_images
 from featx.decoding.file_kinds import is_mended
 from featx.errors import CONTENT_FAULTS, ExtractionError, ImageError
-from featx.features.content import GROUPS, FeatureFile
+from featx.features.content import GROUPS, LABEL_SETS, FeatureFile
 from featx.storage.rows import Rows, StoredRows, decode_text, iterate_slices
-from featx.timing import Meter
 
 _BLOCK = 4096  # rows in memory at a time
 _SPLIT_NAMES = "CASE split {} ELSE '' END".format(
@@ -226,7 +223,7 @@ class GatheredColumns:
         self._ledger, self._found = ledger, found
         self.columns: dict[str, Rows] = {
             **{
-                name: _NumberRows(found, [one[name] for one in sources], width, np.dtype(storage))
+                name: SourceRows(found, [one[name] for one in sources], width, np.dtype(storage))
                 for name, width in widths.items()
             },
             "targets": found.numbers("target"),
@@ -234,8 +231,12 @@ class GatheredColumns:
             "paths": found.text("name"),
             "hashes": found.text("lower(hex(digest))"),
         }
-        if ledger.inventory.grouped:
-            self.columns[GROUPS] = found.text("CAST(team AS BLOB)")
+        beside = list_beside(ledger.inventory)
+        if GROUPS in beside:
+            self.columns[GROUPS] = found.text(beside[GROUPS])
+        if LABEL_SETS in beside:
+            width = len(ledger.inventory.classes)
+            self.columns[LABEL_SETS] = found.bytes_of(beside[LABEL_SETS], width)
 
     def __len__(self) -> int:
         return len(self._found)
@@ -256,27 +257,6 @@ class GatheredColumns:
             paths, hashes, splits = map(decode_text, texts)
             made.add(paths, hashes, targets, splits)
         return made.hexdigest()
-
-
-class _NumberRows:
-    """Features or layers that are read from their sources as they are asked for."""
-
-    def __init__(
-        self, found: Selection, sources: list[StoredRows], width: int, dtype: np.dtype[Any]
-    ) -> None:
-        self.shape, self.dtype = (len(found), width), dtype
-        self._found, self._sources = found, sources
-        self._meter = Meter("write", len(found), False)
-
-    def __getitem__(self, rows: slice, /) -> npt.NDArray[Any]:
-        some = slice(*rows.indices(self.shape[0]))
-        places = np.array(self._found.fetch("source, place", some), dtype=np.int64).reshape(-1, 2)
-        X = np.empty((len(places), self.shape[1]), self.dtype)
-        for source in np.unique(places[:, 0]).tolist():
-            here = places[:, 0] == source
-            X[here] = self._sources[source][places[here, 1]]
-        self._meter.update(len(places))
-        return X
 
 
 def holds(file: FeatureFile, inventory: Inventory, retry: bool = True) -> bool:
@@ -304,23 +284,33 @@ def holds(file: FeatureFile, inventory: Inventory, retry: bool = True) -> bool:
     return file.fingerprint == found and left_out == listed.keys()
 
 
-def has_groups(file: FeatureFile, inventory: Inventory) -> bool:
-    """Whether a file that holds just these images has their groups, too; see `holds`."""
-    if GROUPS not in file.columns or not inventory.grouped:
-        return (GROUPS in file.columns) == inventory.grouped
+def list_beside(inventory: Inventory) -> dict[str, str]:
+    """What is known of images that decides no feature: columns of a file, as SQL has them."""
+    groups = {GROUPS: "CAST(team AS BLOB)"} if inventory.grouped else {}
+    return groups | ({LABEL_SETS: SET_OF} if inventory.multilabel else {})
+
+
+def has_beside(file: FeatureFile, inventory: Inventory) -> bool:
+    """Whether a file of just these images has their groups and sets of labels; see `holds`."""
+    beside = list_beside(inventory)
+    if file.columns.keys() & {GROUPS, LABEL_SETS} != beside.keys():
+        return False
     left_out = {one.path for one in file.heading.skipped}
-    wanted = (
-        team
-        for name, team in inventory.db.execute(
-            "SELECT name, team FROM images WHERE digest IS NOT NULL ORDER BY position"
+    for column, expression in beside.items():
+        wanted = (
+            value
+            for name, value in inventory.db.execute(
+                f"SELECT name, {expression} FROM images WHERE digest IS NOT NULL ORDER BY position"
+            )
+            if os.fsdecode(name) not in left_out
         )
-        if os.fsdecode(name) not in left_out
-    )
-    found = chain.from_iterable(
-        decode_text(file.columns[GROUPS][some]).tolist()
-        for some in iterate_slices(len(file), _BLOCK)
-    )
-    return all(mine == theirs for mine, theirs in zip(wanted, found, strict=True))
+        found = chain.from_iterable(
+            rows.tolist() if rows.ndim == 1 else (row.tobytes() for row in rows)
+            for rows in (file.columns[column][s] for s in iterate_slices(len(file), _BLOCK))
+        )
+        if any(mine != theirs for mine, theirs in zip(wanted, found, strict=True)):
+            return False
+    return True
 
 
 def count_held(files: Iterable[FeatureFile], inventory: Inventory) -> tuple[int, int]:

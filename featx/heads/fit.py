@@ -16,7 +16,7 @@ from featx.config import AUTO_LAYERS, EPOCHS
 from featx.data.dataset import describe_rows
 from featx.data.splits import find_untrainable, promote_val
 from featx.errors import FeatureFileError, ModelError
-from featx.features.content import Features
+from featx.features.content import Features, need_one_label
 from featx.features.file import read_features
 from featx.features.outputs import find_columns
 from featx.features.selection import stack_views, take_kin, take_splits
@@ -151,6 +151,7 @@ def fit(
     (['test', 'train', 'val'], ('cat', 'dog', 'owl'))
     """
     held = features if isinstance(features, Features) else read_features(features)
+    need_one_label(held, "featx.fit (unlike featx.fit_multilabel)")
     promoted = promote_val(held.targets, held.splits)
     if promoted is not None:
         held = replace(held, splits=promoted)

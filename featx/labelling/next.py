@@ -13,7 +13,7 @@ import numpy as np
 from featx.arrays import Labels
 from featx.config import NEXT_IMAGES
 from featx.errors import DatasetError, FeatureFileError
-from featx.features.content import Features
+from featx.features.content import Features, need_one_label
 from featx.features.file import read_features
 from featx.features.selection import take_kin
 from featx.labelling.choosing import check_count, choose_rows
@@ -150,6 +150,8 @@ def find_next(
     started = time.perf_counter()
     held = features if isinstance(features, Features) else read_features(features)
     waiting = held if pool is None else pool if isinstance(pool, Features) else read_features(pool)
+    for one in (held, waiting):
+        need_one_label(one, "featx next")
     if waiting is not held:
         _check_made_alike(held, waiting)
     unlabelled, notes = np.flatnonzero(waiting.targets < 0), list[str]()

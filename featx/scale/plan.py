@@ -24,7 +24,7 @@ from featx.sources.groups import choose_grouping, hash_groups
 from featx.storage.files import check_own_folder, hash_json, write_json
 from featx.storage.hdf5 import write_sealed
 from featx.storage.rows import Rows, encode_text, iterate_slices
-from featx.text import as_text
+from featx.text import as_text, say_one_label
 from featx.timing import Stages
 
 log = logging.getLogger(__name__)
@@ -234,6 +234,8 @@ def _find_differences(before: Plan, plan: Plan, inventory: Inventory) -> tuple[s
 
 def _write_plan(plan: Plan, inventory: Inventory) -> Plan:
     """Cut the images into shards, a list for each; plan.json last, since it makes them count."""
+    if inventory.multilabel:
+        raise PlanError(f"{inventory.source}: {say_one_label('featx plan')}")
     (plan.folder / MARK).unlink(missing_ok=True)
     hashes: list[str] = []
     unread = {one.path: one for one in inventory.unread}

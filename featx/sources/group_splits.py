@@ -16,6 +16,7 @@ from featx.data.inventory import Inventory
 from featx.data.splits import NO_LABEL, parse_split
 from featx.errors import DatasetError
 from featx.sources.groups import Grouping, find_shared
+from featx.sources.label_sets import count_cells
 from featx.text import list_some
 
 # Orders in which groups are placed, and cells in all of these together; and how often groups that
@@ -55,9 +56,13 @@ def split_groups(found: Inventory, rule: str, grouping: Grouping) -> None:
             f"groups are split as one: {len(teams)} groups become {joined.max() + 1}"
         )
     counts: Counter[tuple[int, int]] = Counter()
-    for team, target, n in db.execute(
-        f"SELECT team, target, count(*) FROM images WHERE target <> {NO_LABEL} "
-        "GROUP BY team, target"
+    labelled = "TRUE" if found.multilabel else f"target <> {NO_LABEL}"
+    for team, target, n in (
+        count_cells(found)
+        if found.multilabel
+        else db.execute(
+            f"SELECT team, target, count(*) FROM images WHERE {labelled} GROUP BY team, target"
+        )
     ):
         counts[int(joined[number[team]]), target] += n
     cells = np.array([(g, k, n) for (g, k), n in sorted(counts.items())], dtype=np.int64)
@@ -72,8 +77,7 @@ def split_groups(found: Inventory, rule: str, grouping: Grouping) -> None:
         ((name, of_joined.get(int(g))) for name, g in zip(teams, joined, strict=True)),
     )
     db.execute(
-        "UPDATE images SET split = side FROM sides WHERE sides.team = images.team "
-        f"AND target <> {NO_LABEL}"
+        f"UPDATE images SET split = side FROM sides WHERE sides.team = images.team AND {labelled}"
     )
     db.execute("DROP TABLE sides")
     found.split_rule = f"{rule} {grouping}"
@@ -88,7 +92,9 @@ def _note_shares(
 ) -> None:
     """Note in what splits are not what was asked for; raise DatasetError where one is empty."""
     group, target, count = cells.T
-    n_classes, n_groups = len(found.classes), len(sides)
+    names = np.array([*found.classes, *["no label"] * found.multilabel])
+    what = "labels" if found.multilabel else "images"
+    n_classes, n_groups = len(names), len(sides)
     images = np.array(
         [np.bincount(target[s], count[s], n_classes) for s in (sides[group] == k for k in range(3))]
     )
@@ -109,7 +115,6 @@ def _note_shares(
             f"{found.source}: {asked} leaves {' and '.join(empty)} without any image: there are "
             f"{n_groups} groups, and {why}"
         )
-    names = np.array(found.classes)
     if alone.any():
         each = [f"{name} ({n:.0f})" for name, n in zip(names[alone], whole[alone], strict=True)]
         found.notes.append(
@@ -124,7 +129,7 @@ def _note_shares(
         n, off = own.sum(), own.sum() - fraction * whole.sum()
         if abs(off) > max(1, SHARE_TOLERANCE * whole.sum()):
             said.append(
-                f"{split} has {n / whole.sum():.1%} of the images instead of {fraction:.1%}"
+                f"{split} has {n / whole.sum():.1%} of the {what} instead of {fraction:.1%}"
             )
         of_all = whole / whole.sum()
         k = int(np.abs(own - n * of_all).argmax())

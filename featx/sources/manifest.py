@@ -7,7 +7,7 @@ import csv
 import os
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import TextIO
 
@@ -17,6 +17,7 @@ from featx.data.splits import NO_LABEL
 from featx.errors import DatasetError
 from featx.sources.folders import as_label, name_split
 from featx.sources.groups import tidy_group
+from featx.sources.label_sets import SetReader, join_labels
 from featx.storage.files import check_replaceable, write_csv
 
 MANIFEST_COLUMNS = ("path", "label", "split")
@@ -37,7 +38,11 @@ def write_manifest(dataset: Dataset, path: Path, overwrite: bool = False) -> Non
     """
     if not overwrite:
         check_replaceable(path, *MANIFEST_STARTS)
-    labels = (dataset.classes[k] if k != NO_LABEL else "" for k in dataset.targets)
+    labels: Iterable[str]
+    if dataset.label_sets is None:
+        labels = (dataset.classes[k] if k != NO_LABEL else "" for k in dataset.targets)
+    else:
+        labels = (join_labels(dataset.classes, own) for own in dataset.label_sets)
     columns: list[Iterable[str]] = [dataset.paths, labels, dataset.splits.tolist()]
     names: tuple[str, ...] = MANIFEST_COLUMNS
     if dataset.groups is not None:
@@ -45,7 +50,9 @@ def write_manifest(dataset: Dataset, path: Path, overwrite: bool = False) -> Non
     write_csv(path, names, zip(*columns, strict=True))
 
 
-def read_manifest(path: Path, root: Path, group: str | None = None) -> Inventory:
+def read_manifest(
+    path: Path, root: Path, group: str | None = None, multi_label: bool = False
+) -> Inventory:
     """See `read_inventory`; nothing is split yet that the file does not split.
 
     `group` is the column that names groups.
@@ -58,10 +65,11 @@ def read_manifest(path: Path, root: Path, group: str | None = None) -> Inventory
             reader = csv.DictReader(file, strict=True, delimiter=find_delimiter(file))
             columns = list(reader.fieldnames or [])
             named = {column.strip().casefold(): column for column in columns if column}
-            if "path" not in named or "label" not in named:
+            if "path" not in named or ("label" not in named and not multi_label):
+                hint = " (--multi-label takes a column of 0 and 1 for each label, too)"
                 raise DatasetError(
                     f"{path} is not a manifest: its first line must name the columns path,label"
-                    f"[,split]; it reads {','.join(columns)[:80]!r}"
+                    f"[,split]; it reads {','.join(columns)[:80]!r}{hint * ('path' in named)}"
                 )
             if group is not None and group not in columns:
                 group = named.get(group.strip().casefold())
@@ -76,7 +84,14 @@ def read_manifest(path: Path, root: Path, group: str | None = None) -> Inventory
                     f"--group {GROUP_COLUMN} would keep together what its column {GROUP_COLUMN} "
                     "does; without it every image counts for itself"
                 )
-            n_images = found.add(_read_lines(reader, named, root, path, group))
+            sets = SetReader(columns, named, group, str(path)) if multi_label else None
+
+            def note_set(row: dict[str, str], name: str, place: str) -> None:
+                if sets is not None:
+                    found.put_label_sets([(os.fsencode(name), sets.read(row, place))])
+
+            lines = _read_lines(reader, named, root, path, group, note_set if multi_label else None)
+            n_images = found.add(lines)
     except (UnicodeError, csv.Error) as error:
         raise DatasetError(
             f"{path} is not a CSV manifest in UTF-8: {error}; spreadsheets save one as CSV UTF-8"
@@ -85,6 +100,8 @@ def read_manifest(path: Path, root: Path, group: str | None = None) -> Inventory
         name, first, again = double
         raise DatasetError(f"{path}, line {again}: {name} stands in line {first} already")
     found.arrange()
+    if sets is not None:
+        sets.settle(found)
     if n_images and not any((root / name).exists() for name in found.iterate_names()):
         raise DatasetError(
             f"none of the {n_images} images of {path} is there, such as "
@@ -118,10 +135,12 @@ def _read_lines(
     root: Path,
     path: Path,
     group: str | None,
+    note_set: Callable[[dict[str, str], str, str], None] | None = None,
 ) -> Iterator[Found]:
     """Split, label, path and number of every line of a manifest, and its group.
 
-    `named` says how its columns are written.
+    `named` says how its columns are written. `note_set` is told of each line with its path and
+    place, where an image may have several labels; it has none of its own then.
     """
     for row in reader:
         line = reader.line_num
@@ -132,7 +151,11 @@ def _read_lines(
             raise DatasetError(
                 f"{path}, line {line}: split is {word!r}; expected train, val or test"
             )
-        label = as_label((row[named["label"]] or "").strip())
+        label = ""
+        if note_set is None:
+            label = as_label((row[named["label"]] or "").strip())
+        else:
+            note_set(row, name, f"{path}, line {line}")
         if "\0" in label:
             raise DatasetError(f"{path}, line {line}: the label has a NUL character in it")
         team = tidy_group((row.get(group) or "") if group else "")

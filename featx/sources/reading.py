@@ -14,6 +14,7 @@ from featx.errors import DatasetError
 from featx.sources.folders import describe_left_out, scan_folder
 from featx.sources.group_splits import split_groups
 from featx.sources.groups import Grouping, choose_grouping, note_divided, note_groups
+from featx.sources.label_sets import note_sets, split_sets
 from featx.sources.manifest import check_inside, read_manifest
 from featx.storage.files import take_path
 from featx.text import list_some
@@ -31,6 +32,7 @@ def read_dataset(
     group_pattern: str | None = None,
     group_time: float | None = None,
     group_folder: bool = False,
+    multi_label: bool = False,
 ) -> Dataset:
     """`read_inventory`, all of it in memory.
 
@@ -38,7 +40,7 @@ def read_dataset(
 
     Parameters
     ----------
-    data, split, root, recursive
+    data, split, root, recursive, multi_label
         See `read_inventory`.
     group : str, optional
         The manifest's column that says what an image belongs to: an animal, a patient, a site.
@@ -51,7 +53,9 @@ def read_dataset(
         ``DIR/<class>/<group>/*``; folders of one name in several classes are one group.
     """
     grouping = choose_grouping(group, group_pattern, group_time, group_folder)
-    return read_inventory(data, split, root, recursive=recursive, grouping=grouping).load()
+    return read_inventory(
+        data, split, root, recursive=recursive, grouping=grouping, multi_label=multi_label
+    ).load()
 
 
 def take_dataset(
@@ -77,6 +81,7 @@ def read_inventory(
     *,
     recursive: bool = False,
     grouping: Grouping | None = None,
+    multi_label: bool = False,
     quiet: bool = False,
 ) -> Inventory:
     """Find the images of `data`, their classes and their splits, and say what is left out.
@@ -100,6 +105,10 @@ def read_inventory(
         groups, that is so.
     grouping : Grouping, optional
         How it is told which images belong together. ``--split`` then keeps groups whole.
+    multi_label : bool
+        An image may have any number of labels: a manifest's column label holds several, parted by |
+        or ; (empty: none of them), or instead of it there is a column of 0 and 1 for each label.
+        ``--split`` then keeps each label's share; see `deal_sets`.
     quiet : bool
         Leave what is found besides images in the inventory, and say nothing of it.
 
@@ -121,6 +130,11 @@ def read_inventory(
     if path.is_dir():
         if root is not None:
             raise DatasetError(f"--root {root} goes with a manifest, and {path} is a folder")
+        if multi_label:
+            raise DatasetError(
+                f"--multi-label goes with a manifest, and {path} is a folder, whose class folders "
+                "give each image one label"
+            )
         if grouping is not None and grouping.by == "column":
             raise DatasetError(
                 f"{grouping} names a column of a manifest, and {path} is a folder: its images are "
@@ -137,7 +151,7 @@ def read_inventory(
             )
         column = grouping.value if grouping is not None and grouping.by == "column" else None
         home = path.parent if root is None else take_path(root, "root")
-        found = read_manifest(path, home, column)
+        found = read_manifest(path, home, column, multi_label)
         if root is None:
             check_inside(found, path)
     found.source = str(path)
@@ -153,7 +167,7 @@ def read_inventory(
             f"{path.name}/<class>/ and {path.name}/{{train,val,test}}/<class>/"
             + "".join(f"; {line}" for line in describe_left_out(found.left_out.list()))
         )
-    if len(found.classes) == 1:
+    if len(found.classes) == 1 and not found.multilabel:
         raise DatasetError(
             f"only one class in {path} ({found.classes[0]}): a classifier needs two or more; for "
             "features without labels, name the folder that holds the images itself"
@@ -179,13 +193,18 @@ def _split(found: Inventory, split: str | None, grouping: Grouping | None) -> No
             )
         if not found.classes:
             raise DatasetError(f"{found.source} has no classes: --split {split} needs them")
-        if grouping is None:
-            found.assign_splits(split)
-        else:
+        if grouping is not None:
             split_groups(found, split, grouping)
+        elif found.multilabel:
+            split_sets(found, split)
+        else:
+            found.assign_splits(split)
     elif found.split_rule == "none" and found.classes:
         found.set_all_train()
-    _check_splits(found)
+    if found.multilabel:
+        note_sets(found)
+    else:
+        _check_splits(found)
     if grouping is not None:
         note_divided(found)
 
@@ -198,7 +217,7 @@ def _say(notes: Iterable[str], source: str) -> None:
 def _note_classes(found: Inventory) -> None:
     """Note unlabelled images among labelled ones, and classes that differ in case alone."""
     unlabelled = found.count(f"SELECT count(*) FROM images WHERE target = {NO_LABEL}")
-    if found.classes and unlabelled:
+    if found.classes and unlabelled and not found.multilabel:
         first = next(found.iterate_names(f"WHERE target = {NO_LABEL}"))
         found.notes.append(
             f"images without a label: {unlabelled} (such as {first}); they get features, and "

@@ -99,6 +99,13 @@ def strip(line):
     return " ".join(re.sub(r"\s+#.*", "", line).split())
 
 
+def list_scenes(folder):
+    """Pictures with the labels of their class, and of whether their number is odd."""
+    for path in sorted(folder.glob("*/*")):
+        name, odd = path.parent.name, int(path.stem) % 2
+        yield path.relative_to(folder), f"{name}{'|dog' * odd}" if name != "owl" else "odd" * odd
+
+
 @pytest.fixture
 def desk(photos, stored, monkeypatch):
     """What pages take for granted: photos/, the same by split and burst, new/, CSVs, weights.
@@ -117,6 +124,8 @@ def desk(photos, stored, monkeypatch):
         draw_photo(folder / "waiting" / f"{i}.jpg", i % 3, 60 + i)
     digest = hashlib.sha256((folder / "photos" / "cat" / "00.jpg").read_bytes()).hexdigest()
     (folder / "corrections.csv").write_text(f"sha256,label\n{digest},dog\n")
+    lines = [f"photos/{name},{labels}\n" for name, labels in list_scenes(folder / "photos")]
+    (folder / "scenes.csv").write_text("path,label\n" + "".join(lines))
     (folder / "field.csv").write_text("class,share\ncat,0.1\ndog,0.2\nowl,0.7\n")
     with (folder / "images.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
