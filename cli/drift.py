@@ -19,6 +19,7 @@ from .options import (
     null_option,
 )
 from .output import finish_skipped, read_names, say, start_speaking
+from .pixels import processes_option
 
 
 @click.command()
@@ -45,6 +46,7 @@ from .output import finish_skipped, read_names, say, start_speaking
 @engine_options
 @batch_size_option
 @device_options
+@processes_option
 @max_skipped_option
 @common_options
 def drift(

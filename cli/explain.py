@@ -19,6 +19,7 @@ from .options import (
     overwrite_option,
 )
 from .output import finish_skipped, say, start_speaking
+from .pixels import processes_option
 
 
 @click.command()
@@ -57,6 +58,7 @@ from .output import finish_skipped, say, start_speaking
 @engine_options
 @batch_size_option
 @device_options
+@processes_option
 @max_skipped_option
 @overwrite_option
 @common_options

@@ -26,6 +26,7 @@ from .options import (
     views_option,
 )
 from .output import finish_skipped, say, start_speaking
+from .pixels import processes_option
 
 if TYPE_CHECKING:
     from featx.scale.plan_file import Plan
@@ -43,14 +44,6 @@ def _check_shard(ctx: click.Context, param: click.Parameter, value: str | None) 
     if value is not None and not re.fullmatch(r"\d+(/[1-9]\d*)?", value):
         raise click.BadParameter(f"{value!r} is neither a number from 0 nor I/N")
     return value
-
-
-def _check_count(ctx: click.Context, param: click.Parameter, value: str) -> int | None:
-    if value == "auto":
-        return None
-    if not (value.isascii() and value.isdecimal()):
-        raise click.BadParameter(f"{value!r} is neither auto nor a whole number from 0")
-    return int(value)
 
 
 @click.command()
@@ -103,15 +96,7 @@ def _check_count(ctx: click.Context, param: click.Parameter, value: str) -> int 
 @layers_option
 @storage_option
 @device_options
-@click.option(
-    "--decode-processes",
-    default="auto",
-    show_default=True,
-    metavar="auto|N",
-    callback=_check_count,
-    help="Processes that decode instead of threads, as a GPU wants; 0: none; auto: as many as "
-    "threads, where a probe finds that threads cannot feed the network.",
-)
+@processes_option
 @overwrite_option
 @common_options
 @click.pass_context

@@ -19,6 +19,7 @@ from .options import (
     train_options,
 )
 from .output import finish_skipped, say, start_speaking
+from .pixels import processes_option
 
 _OF_DATA = (
     "data", "split", "root", "recursive", "group", "group_pattern", "group_time", "group_folder",
@@ -48,6 +49,7 @@ _OF_DATA = (
     help="Images of one step.",
 )
 @device_options
+@processes_option
 @click.option(
     "-o",
     "--output",

@@ -27,6 +27,24 @@ def _check_with(parser: str) -> Callable[..., Any]:
     return check
 
 
+def _check_count(ctx: click.Context, param: click.Parameter, value: str) -> int | None:
+    if value == "auto":
+        return None
+    if not (value.isascii() and value.isdecimal()):
+        raise click.BadParameter(f"{value!r} is neither auto nor a whole number from 0")
+    return int(value)
+
+
+processes_option = click.option(
+    "--decode-processes",
+    default="auto",
+    show_default=True,
+    metavar="auto|N",
+    callback=_check_count,
+    help="Processes that decode instead of threads, as a GPU wants; 0: none; auto: as many as "
+    "threads, where a probe finds that threads cannot feed the network.",
+)
+
 _OPTIONS = (
     click.option(
         "--decode",

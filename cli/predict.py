@@ -20,6 +20,7 @@ from .options import (
     overwrite_option,
 )
 from .output import SHOWN, echo_lines, finish_skipped, read_names, say, start_speaking
+from .pixels import processes_option
 
 if TYPE_CHECKING:
     from featx.data.dataset import Skipped
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
 @engine_options
 @batch_size_option
 @device_options
+@processes_option
 @max_skipped_option
 @overwrite_option
 @common_options

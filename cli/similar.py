@@ -17,6 +17,7 @@ from .options import (
     network_option,
 )
 from .output import finish_skipped, say, start_speaking
+from .pixels import processes_option
 
 
 @click.command()
@@ -33,6 +34,7 @@ from .output import finish_skipped, say, start_speaking
 @network_option
 @batch_size_option
 @device_options
+@processes_option
 @max_skipped_option
 @common_options
 def similar(

@@ -166,7 +166,7 @@ def _load_view(
 
 
 def load_augmented(
-    path: Path,
+    path: Source,
     preprocessing: Preprocessing,
     rng: np.random.Generator,
     reading: Reading | None = None,

@@ -12,10 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from featx.config import Preprocessing
-from featx.data.images import load_image, open_rgb
+from featx.data.images import open_rgb
 from featx.decoding.picture import Source, hash_pixels
-from featx.decoding.pixel_format import Reading
 from featx.errors import DatasetError, ImageError
 from featx.storage.files import hash_file
 
@@ -64,21 +62,12 @@ class Picture:
         try:
             return hash_pixels(open_rgb(source))
         except ImageError as error:
-            raise self._name(error) from error
+            raise self.name_error(error) from error
 
-    def load(
-        self, preprocessing: Preprocessing, digest: str, decode: str, reading: Reading | None = None
-    ) -> npt.NDArray[np.uint8]:
-        """See `load_image`."""
-        source = self.source()
-        try:
-            return load_image(source, preprocessing, digest, decode, reading)
-        except ImageError as error:
-            if isinstance(source, Path):
-                raise
-            raise self._name(error) from error
-
-    def _name(self, error: ImageError) -> ImageError:
+    def name_error(self, error: ImageError) -> ImageError:
+        """The error, of this image: one that has no path is named by its number."""
+        if isinstance(self.source(), Path):
+            return error
         return ImageError(f"image {self.number}", error.reason, error.kind)
 
 

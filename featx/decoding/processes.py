@@ -160,9 +160,9 @@ class Decoders:
         ended = f"was killed ({signal.Signals(-code).name})" if (code or 0) < 0 else "ended"
         name = jobs[min(int(self._progress[worker.number]), len(jobs) - 1)][0]
         return ExtractionError(
-            f"{name}: the process that decoded it {ended}; what was computed is kept, and the same "
-            "command goes on. Where memory was short, say fewer --decode-processes; 0 decodes in "
-            "threads"
+            f"{name}: the process that decoded it {ended}; what an extraction has computed is "
+            "kept, and the same command goes on. Where memory was short, say fewer "
+            "--decode-processes; 0 decodes in threads"
         )
 
 

@@ -28,6 +28,7 @@ def detect_drift(
     precision: str = "fp32",
     batch_size: int | None = None,
     num_workers: int | None = None,
+    decode_processes: int | None = None,
     progress: bool = False,
 ) -> Drift:
     """Test whether images together are stranger than those that a model knows.
@@ -47,7 +48,8 @@ def detect_drift(
         Which share of folders of known images is called drift, in (0, 1).
     unusual : int
         How many of the strangest images are named.
-    weights, device, engine, precision, batch_size, num_workers, progress
+    weights, device, engine, precision, batch_size, num_workers, decode_processes
+    progress
         See `featx.predict`.
 
     Returns
@@ -81,7 +83,7 @@ def detect_drift(
     said = predict(
         trained, images, listed=listed, left_out=left_out, watch=watch, weights=weights,
         device=device, engine=engine, precision=precision, batch_size=batch_size,
-        num_workers=num_workers, progress=progress,
+        num_workers=num_workers, decode_processes=decode_processes, progress=progress,
     )  # fmt: skip
     skipped = tuple(one for one in said if isinstance(one, Skipped))
     return replace(watch.sum_up(rate), skipped_files=skipped)

@@ -119,11 +119,12 @@ def predict(
     precision: str = "fp32",
     batch_size: int | None = None,
     num_workers: int | None = None,
+    decode_processes: int | None = None,
     progress: bool = False,
 ) -> Generator[Prediction | Skipped]:
     """Classify images with a trained head or a fine-tuned network.
 
-    Images are decoded ahead in threads while the network runs, and no more than a few batches of
+    Images are decoded ahead while the network runs, and no more than a few batches of
     them are in memory, whatever their number. The model is read, and its network found, before
     this returns; images are looked at as the results are taken. Depth, range, channels and profiles
     of their pixels are those with which the model learned.
@@ -163,6 +164,8 @@ def predict(
         Images of one forward pass; None: 16 on a CPU, 128 on CUDA. Of fewer images, their number.
     num_workers : int, optional
         Decoding threads; None: as many as cores.
+    decode_processes : int, optional
+        See `featx.extract`. None takes no processes for images that something still lists.
     progress : bool
 
     Yields
@@ -179,6 +182,8 @@ def predict(
     ModelError
         The file is no model, the weights are not those that the model learned on, it has a class
         named "unknown" and there is a threshold, or it has too little for `unknown` or `sets`.
+    ExtractionError
+        A process that decoded was killed.
     WeightsError, DeviceError
 
     Examples
@@ -212,7 +217,7 @@ def predict(
 
     how = RunOptions(
         device=device, engine=engine, precision=precision, batch_size=batch_size,
-        num_workers=num_workers, progress=progress,
+        num_workers=num_workers, decode_processes=decode_processes, progress=progress,
     )  # fmt: skip
     return stream_images(classifier, sources, judge, how, "predict")
 

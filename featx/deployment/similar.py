@@ -93,6 +93,7 @@ def find_similar(
     device: str = "auto",
     batch_size: int | None = None,
     num_workers: int | None = None,
+    decode_processes: int | None = None,
     progress: bool = False,
 ) -> Generator[Similar | Skipped]:
     """Find the rows of a feature file that are nearest to images.
@@ -107,7 +108,7 @@ def find_similar(
         See `featx.predict`.
     k : int
         How many rows to give; see `find_nearest`.
-    weights, device, batch_size, num_workers, progress
+    weights, device, batch_size, num_workers, decode_processes, progress
         See `featx.predict`.
 
     Yields
@@ -147,8 +148,9 @@ def find_similar(
         ]
 
     how = RunOptions(
-        device=device, batch_size=batch_size, num_workers=num_workers, progress=progress
-    )
+        device=device, batch_size=batch_size, num_workers=num_workers,
+        decode_processes=decode_processes, progress=progress,
+    )  # fmt: skip
     found = stream_images(network, sources, judge, how, "similar")
 
     def search() -> Generator[Similar | Skipped]:

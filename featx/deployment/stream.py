@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.data.dataset import Leftovers, Skipped
-from featx.data.images import load_image
-from featx.data.loading import decode_some, load_batches
+from featx.data.feeding import Decoding, Feed, open_feed, run_batches
+from featx.data.loading import decode_some
 from featx.decoding.pixel_format import Seen
+from featx.decoding.processes import Job
 from featx.deployment.classifier import Network
 from featx.deployment.listing import find_images, list_paths
 from featx.errors import DatasetError, ImageError
@@ -26,11 +27,15 @@ from featx.network.engine import Engine, choose_device
 from featx.network.engine_choice import make_engine, usual_batch
 from featx.sources.folders import describe_left_out
 from featx.text import as_text
-from featx.timing import Meter
+from featx.timing import Meter, Stages
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+# Of images in folders, so many are looked for before it is chosen what decodes for a GPU: of more
+# the choice would be the same.
+_LOOKED_AHEAD = 20_000
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,7 @@ class Judged:
     ----------
     paths : tuple of Path
     pixels : ndarray of shape (b, crop, crop, 3), uint8
+        They stay so until the next images are asked for.
     rows : ndarray of shape (b, width), float32
         What the engine gave; see `Engine.run`.
     """
@@ -79,7 +85,12 @@ class RunOptions:
     precision: str = "fp32"
     batch_size: int | None = None
     num_workers: int | None = None
+    decode_processes: int | None = None
     progress: bool = False
+
+    def count_workers(self) -> int:
+        """Decoding threads."""
+        return count_cores() if self.num_workers is None else self.num_workers
 
 
 def name_sources(
@@ -135,11 +146,15 @@ def stream_images(
         At the end: not one of the files is an image.
     DeviceError
     """
-    preprocessing = network.weights.preprocessing
     place = choose_device(how.device).type
     wanted = how.batch_size or usual_batch(place)
+    # A list that somebody is still writing is not waited for.
+    asks = place != "cpu" and how.decode_processes is None and isinstance(sources.listed, Sized)
+    ahead = max(wanted, _LOOKED_AHEAD) if asks else wanted
     choice = _choose(network, how)
-    workers = count_cores() if how.num_workers is None else how.num_workers
+    seen = Seen()
+    reading = replace(network.reading, seen=seen)
+    decoding = Decoding(network.weights.preprocessing, network.decode, reading)
 
     def run() -> Generator[T | Skipped]:
         with Meter(title, None, how.progress) as meter:
@@ -148,13 +163,13 @@ def stream_images(
                 meter.total = (meter.total or 0) + n  # a list's length is known when it ends
 
             paths = find_images(sources.named, sources.listed, note, sources.left_out)
-            first = list(itertools.islice(paths, wanted))
+            first = list(itertools.islice(paths, ahead))
             if not first:
                 raise DatasetError("no images: the list is empty")
-            runner = make_engine(
+            engine = make_engine(
                 network.weights,
                 lambda most: decode_some(
-                    first, preprocessing, most, network.decode, network.reading
+                    first, decoding.preprocessing, most, network.decode, network.reading
                 ),
                 engine=choice.engine,
                 precision=choice.precision,
@@ -163,8 +178,19 @@ def stream_images(
                 layers=network.layers,
                 places=places,
             )
-            every = itertools.chain(first, paths)
-            yield from _run(every, network, runner, workers, judge, meter.update)
+            stages = Stages()
+            with open_feed(
+                decoding,
+                engine,
+                ((path,) for path in first),
+                len(first) if asks or len(first) < ahead else None,
+                num_workers=how.count_workers(),
+                processes=how.decode_processes,
+                stages=stages,
+            ) as feed:
+                every = itertools.chain(first, paths)
+                yield from _run(every, feed, engine, judge, meter.update)
+            seen.warn(reading)
             for line in describe_left_out(sources.left_out.list()):
                 log.warning("%s", line)
 
@@ -186,30 +212,22 @@ def _choose(network: Network, how: RunOptions) -> Choice:
 
 def _run(
     paths: Iterable[Path],
-    network: Network,
+    feed: Feed,
     engine: Engine,
-    num_workers: int,
     judge: Judge[T],
     count: Callable[[int], object],
 ) -> Generator[T | Skipped]:
     under_way: dict[int, Path] = {}
-    preprocessing, decode = network.weights.preprocessing, network.decode
-    seen = Seen()
-    reading = replace(network.reading, seen=seen)
 
-    def list_positions() -> Iterator[int]:
+    def list_jobs() -> Iterator[tuple[int, Job]]:
         for position, path in enumerate(paths):
             under_way[position] = path
-            yield position
-
-    def load(position: int) -> npt.NDArray[np.uint8]:
-        return load_image(under_way[position], preprocessing, None, decode, reading)
+            yield position, (path,)
 
     first_failure: ImageError | None = None
     judged_any = False
-    batches = load_batches(load, list_positions(), engine.batch_size, num_workers)
-    with contextlib.closing(batches):
-        for batch in batches:
+    with contextlib.closing(feed.load_batches(list_jobs(), engine.batch_size)) as batches:
+        for batch, rows in run_batches(engine, batches, feed.stages):
             results: dict[int, T | Skipped] = {}
             for position, error in batch.failures:
                 del under_way[position]
@@ -219,11 +237,10 @@ def _run(
                 judged_any = True
                 positions = batch.rows.tolist()
                 here = tuple(under_way.pop(position) for position in positions)
-                found = judge(Judged(here, batch.pixels, engine.run(batch.pixels)))
+                found = judge(Judged(here, batch.pixels, rows))
                 results |= zip(positions, found, strict=True)
             count(len(results))
             for position in sorted(results):
                 yield results[position]
-    seen.warn(reading)
     if first_failure is not None and not judged_any:
         raise first_failure

@@ -101,6 +101,7 @@ def explain(
     precision: str = "fp32",
     batch_size: int | None = None,
     num_workers: int | None = None,
+    decode_processes: int | None = None,
     progress: bool = False,
 ) -> Generator[Explanation | Skipped]:
     """Say of images where in them a model's score comes from, exactly.
@@ -119,7 +120,8 @@ def explain(
         The class whose map is wanted; None: of each image the most probable.
     against : str, optional
         Take its map off: what speaks for the one class rather than the other.
-    top, threshold, weights, device, engine, precision, batch_size, num_workers, progress
+    top, threshold, weights, device, engine, precision, batch_size, num_workers
+    decode_processes, progress
         See `featx.predict`.
 
     Yields
@@ -169,14 +171,14 @@ def explain(
                 against,
                 maps[i],
                 biases[i],
-                batch.pixels[i],
+                batch.pixels[i].copy(),  # which else would be another image's soon
             )
             for i, path in enumerate(batch.paths)
         ]
 
     how = RunOptions(
         device=device, engine=engine, precision=precision, batch_size=batch_size,
-        num_workers=num_workers, progress=progress,
+        num_workers=num_workers, decode_processes=decode_processes, progress=progress,
     )  # fmt: skip
     return stream_images(classifier, sources, judge, how, "explain", places=True)
 

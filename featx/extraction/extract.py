@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from featx.config import BACKBONE, BACKBONES, LAST_LAYER
 from featx.data.dataset import Dataset
+from featx.data.feeding import open_feed
 from featx.data.inventory import Inventory
 from featx.decoding.pixel_format import Seen, read_colours
 from featx.errors import DatasetError, ImageError
-from featx.extraction.feeding import make_decoding, open_feed
-from featx.extraction.parts import Part, estimate_parts, part_features, run_parts
+from featx.extraction.parts import Part, estimate_parts, name_job, part_features, run_parts
 from featx.extraction.place import examine_place
 from featx.extraction.request import Lookup, Request, drop_held, look_up, note_index, reuse
 from featx.extraction.result import (
@@ -25,7 +25,7 @@ from featx.extraction.result import (
     finish,
     name_widths,
 )
-from featx.extraction.runner import build_runner
+from featx.extraction.runner import build_runner, make_decoding
 from featx.features.cache import (
     OpenFiles,
     cache_path,
@@ -362,10 +362,9 @@ def extract_inventory(
 
         seen = Seen()
         with open_feed(
-            inventory.root,
             make_decoding(provenance, seen),
             engine,
-            ledger.iterate_todo(),
+            (name_job(inventory, image) for image in ledger.iterate_todo()),
             todo,
             num_workers=request.count_workers(),
             processes=request.decode_processes,

@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,16 +14,16 @@ import numpy.typing as npt
 
 from featx.config import PART_IMAGES, PART_SECONDS
 from featx.data.dataset import Skipped
+from featx.data.feeding import Feed, run_batches
 from featx.data.inventory import Image, Inventory
-from featx.data.loading import Batch
+from featx.decoding.processes import Job
 from featx.errors import CONTENT_FAULTS, ExtractionError, ImageError
-from featx.extraction.feeding import Feed
 from featx.extraction.result import make_heading
 from featx.features.content import Features
 from featx.features.file import estimate_file
 from featx.features.ledger import Ledger
 from featx.features.provenance import Provenance
-from featx.timing import Meter, Stages
+from featx.timing import Meter
 
 if TYPE_CHECKING:
     from featx.network.engine import Engine
@@ -102,10 +100,10 @@ def run_parts(
     waiting = _Waiting(engine)
     under_way: dict[int, Image] = {}
 
-    def list_positions() -> Iterator[int]:
+    def list_jobs() -> Iterator[tuple[int, Job]]:
         for image in ledger.iterate_todo():
             under_way[image.position] = image
-            yield image.position
+            yield image.position, name_job(ledger.inventory, image)
 
     def keep_timed(part: Part) -> None:
         with stages.time("keep"):
@@ -117,11 +115,9 @@ def run_parts(
         while left:
             with (
                 Meter("extract", left, progress) as meter,
-                contextlib.closing(
-                    feed.load_batches(list_positions(), under_way.__getitem__, engine.batch_size)
-                ) as batches,
+                contextlib.closing(feed.load_batches(list_jobs(), engine.batch_size)) as batches,
             ):
-                for batch, X in _run_batches(engine, batches, stages):
+                for batch, X in run_batches(engine, batches, stages):
                     for position, error in batch.failures:
                         refuse(error)
                         waiting.failures.append((under_way.pop(position), error))
@@ -147,30 +143,9 @@ def run_parts(
     return done
 
 
-def _run_batches(
-    engine: Engine, batches: Iterable[Batch[np.uint8]], stages: Stages
-) -> Iterator[tuple[Batch[np.uint8], npt.NDArray[np.float32]]]:
-    """Batches with their features; an engine that can is given the next one meanwhile."""
-    submit = getattr(engine, "submit", None)
-    under_way: deque[tuple[Batch[np.uint8], Callable[[], npt.NDArray[np.float32]]]] = deque()
-
-    def begin(pixels: npt.NDArray[np.uint8]) -> Callable[[], npt.NDArray[np.float32]]:
-        if not len(pixels):
-            return lambda: np.empty((0, engine.width), np.float32)
-        return partial(engine.run, pixels) if submit is None else submit(pixels)
-
-    def take() -> tuple[Batch[np.uint8], npt.NDArray[np.float32]]:
-        batch, wait = under_way.popleft()
-        with stages.time("network"):
-            return batch, wait()
-
-    for batch in stages.wait("wait", batches):
-        with stages.time("network"):
-            under_way.append((batch, begin(batch.pixels)))
-        if submit is None or len(under_way) > 1:
-            yield take()
-    while under_way:
-        yield take()
+def name_job(inventory: Inventory, image: Image) -> Job:
+    """What an image is loaded by: its file, and the hash that this must have."""
+    return inventory.root / image.path, image.digest
 
 
 def estimate_parts(n_samples: int, n_numbers: int) -> int:

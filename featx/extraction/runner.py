@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from featx.config import Preprocessing
+from featx.data.feeding import Decoding
 from featx.data.loading import decode_some
-from featx.decoding.decoders import describe_decoder
+from featx.decoding.decoders import describe_decoder, read_decode
 from featx.decoding.picture import Source
-from featx.decoding.pixel_format import describe_colours
+from featx.decoding.pixel_format import Seen, describe_colours, read_colours
 from featx.features.provenance import Choice, Provenance
 from featx.timing import Stages
 
@@ -43,6 +45,15 @@ def make_provenance(weights: Weights, engine: str, choice: Choice) -> Provenance
         precision=choice.precision,
         storage=choice.storage,
         layers=choice.layers,
+    )
+
+
+def make_decoding(provenance: Provenance, seen: Seen) -> Decoding:
+    """What decodes as a provenance says, and tells `seen` what it meets."""
+    return Decoding(
+        Preprocessing.from_dict(provenance.preprocessing),
+        read_decode(provenance.decoder),
+        replace(read_colours(provenance.colours), seen=seen),
     )
 
 

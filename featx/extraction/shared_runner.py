@@ -30,6 +30,16 @@ class SharedRunner:
     made: Provenance
     lock: threading.Lock
 
+    @property
+    def device(self) -> str:
+        """See `Engine`."""
+        return self.engine.device
+
+    @property
+    def batch_size(self) -> int:
+        """See `Engine`."""
+        return self.engine.batch_size
+
     def run(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """See `Engine.run`."""
         with self.lock:

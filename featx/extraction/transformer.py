@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +18,12 @@ from featx.config import (
     DEVICES,
     ENGINES,
     LAST_LAYER,
-    PART_IMAGES,
-    PART_SECONDS,
     PRECISIONS,
-    Preprocessing,
 )
 from featx.data.inputs import Picture, list_pictures
-from featx.data.loading import load_batches
 from featx.decoding.decoders import read_decode
-from featx.decoding.pixel_format import Seen, read_colours
-from featx.errors import DatasetError, DeviceError, ExtractionError, WeightsError
+from featx.errors import DatasetError, DeviceError, WeightsError
+from featx.extraction.row_filling import fill_rows
 from featx.extraction.shared_runner import SharedRunner, share_runner
 from featx.features.cache import find_cache_dir, is_asked_for, prepare_cache
 from featx.features.outputs import add_features, find_own, name_columns
@@ -44,6 +37,7 @@ from featx.network.catalogue import (
     stored_path,
 )
 
+_LEAST = {"batch_size": 1, "num_workers": 0, "decode_processes": 0}
 _KNOWN = {"engine": ENGINES, "precision": PRECISIONS, "device": DEVICES}
 # What has to be equal for rows to mean the same. An engine's last bits do not.
 _MEANING = ("backbone", "weights_sha256", "preprocessing")
@@ -74,6 +68,8 @@ class ResNet50Features(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Images of one forward pass; None: 16 on a CPU, 128 on CUDA.
     num_workers : int, optional
         Decoding threads; None: as many as cores, 0: none.
+    decode_processes : int, optional
+        Processes that decode files instead; see `featx.extract`. What is in memory has threads.
     layers : str
         Which outputs of the network are the columns: "last", its features; of all four stages
         "avg" or "max", their means or maxima over places, or "all", both; or some, such as
@@ -110,6 +106,7 @@ class ResNet50Features(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         device: str = "auto",
         batch_size: int | None = None,
         num_workers: int | None = None,
+        decode_processes: int | None = None,
         layers: str = LAST_LAYER,
         cache_dir: str | Path | bool | None = None,
         depth: str = "full",
@@ -124,6 +121,7 @@ class ResNet50Features(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.device = device
         self.batch_size = batch_size
         self.num_workers = num_workers
+        self.decode_processes = decode_processes
         self.layers = layers
         self.cache_dir = cache_dir
         self.depth = depth
@@ -220,7 +218,7 @@ class ResNet50Features(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             if getattr(self, name) not in known:
                 error = DeviceError if name == "device" else DatasetError
                 raise error(f"{name}={getattr(self, name)!r}: say one of {', '.join(known)}")
-        for name, least in (("batch_size", 1), ("num_workers", 0)):
+        for name, least in _LEAST.items():
             value = getattr(self, name)
             if value is not None and value < least:
                 raise DatasetError(f"{name}={value!r}: at least {least}, or None")
@@ -264,12 +262,12 @@ class ResNet50Features(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         if fitted is not None:
             _check_meaning(fitted, runner.made)
         if home is None:
-            rows = _compute(runner, by_digest, workers, None)
+            cache = None
         else:
             prepare_cache(home)
             cache = self._open(home, runner.made)
             note_provenance(cache, runner.made)
-            rows = _complete(runner, by_digest, workers, cache)
+        rows = fill_rows(runner, by_digest, cache, workers, self.decode_processes)
         return self._stack(rows, digests, runner.made), runner.made
 
     def _open(self, home: Path | None, made: Provenance) -> RowCache:
@@ -340,58 +338,3 @@ def _hash_all(pictures: Sequence[Picture], workers: int) -> list[str]:
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-
-
-def _complete(
-    runner: SharedRunner, pictures: Mapping[str, Picture], workers: int, cache: RowCache
-) -> Rows:
-    """Rows that are kept, and those of all other images, computed by us or another meanwhile."""
-    rows = cache.read(pictures)
-    missing = {digest: one for digest, one in pictures.items() if digest not in rows}
-    while missing:
-        with cache.claim(missing, PART_IMAGES) as claimed:
-            rows |= cache.read(claimed)
-            left = {digest: missing[digest] for digest in claimed if digest not in rows}
-            rows |= _compute(runner, left, workers, cache)
-        for digest in claimed:
-            del missing[digest]
-    return rows
-
-
-def _compute(
-    runner: SharedRunner, pictures: Mapping[str, Picture], workers: int, cache: RowCache | None
-) -> Rows:
-    """Run the network over images, and keep what it gives, whatever ends it."""
-    digests = list(pictures)
-    preprocessing = Preprocessing.from_dict(runner.made.preprocessing)
-    seen = Seen()
-    reading = replace(read_colours(runner.made.colours), seen=seen)
-    decode = read_decode(runner.made.decoder)
-
-    def load(i: int) -> npt.NDArray[np.uint8]:
-        return pictures[digests[i]].load(preprocessing, digests[i], decode, reading)
-
-    rows, waiting, begun = Rows(), Rows(), time.monotonic()
-    batches = load_batches(load, range(len(digests)), runner.engine.batch_size, workers)
-    try:
-        with contextlib.closing(batches):
-            for batch in batches:
-                for _, error in batch.failures:
-                    raise error
-                found = runner.run(batch.pixels)
-                for i, row in zip(batch.rows.tolist(), found, strict=True):
-                    if not np.isfinite(row).all():
-                        raise ExtractionError(
-                            f"the network gave NaN or infinite features for image "
-                            f"{pictures[digests[i]].number}: check the weights and the device"
-                        )
-                    waiting[digests[i]] = row
-                if cache is not None and time.monotonic() - begun >= PART_SECONDS:
-                    cache.write(waiting)
-                    rows |= waiting
-                    waiting, begun = Rows(), time.monotonic()
-    finally:
-        if cache is not None:
-            cache.write(waiting)
-    seen.warn(reading)
-    return rows | waiting

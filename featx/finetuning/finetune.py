@@ -11,25 +11,22 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from sklearn.utils.class_weight import compute_class_weight
 
 from featx.config import (
     BACKBONE,
     EPOCHS,
-    SPLITS,
     TRAIN_BATCH_SIZE,
 )
 from featx.data.dataset import Dataset, HashedRows, Skipped, check_trainable, describe_rows
 from featx.data.hashing import hash_rows
 from featx.data.loading import find_depth, leave_out_undecodable
-from featx.decoding.decoders import read_decode
-from featx.decoding.pixel_format import FIRST_COLOURS, describe_colours, read_colours
+from featx.decoding.pixel_format import describe_colours, read_colours
 from featx.features.cache import find_cache_dir, find_making, list_same_data
 from featx.features.provenance import Choice, Provenance
 from featx.finetuning.prefix import PrefixBatches, PrefixFile, row_bytes
 from featx.finetuning.recipe import TuneOptions, list_rates, make_tune_recipe, plan_epochs, run_name
-from featx.finetuning.tuned_network import ImageBatches, TunedNetwork
+from featx.finetuning.tuned_network import ImageBatches, TunedNetwork, open_images
 from featx.machine import count_cores, describe_machine
 from featx.network.backbone import flush_denormals
 from featx.network.engine import choose_device, full_float32, limit_threads
@@ -79,6 +76,7 @@ def finetune(
     batch_size: int = TRAIN_BATCH_SIZE,
     device: str = "auto",
     num_workers: int | None = None,
+    decode_processes: int | None = None,
     on_error: str = "skip",
     output: str | Path | None = None,
     overwrite: bool = False,
@@ -119,6 +117,8 @@ def finetune(
     device : {"auto", "cpu", "cuda", "mps", "xpu"}
     num_workers : int, optional
         Decoding threads; None: as many as cores.
+    decode_processes : int, optional
+        See `featx.extract`.
     on_error : {"skip", "fail"}
         Leave out an image that cannot be decoded, or stop. All are decoded once before training.
     output : path, optional
@@ -137,6 +137,8 @@ def finetune(
     Raises
     ------
     DatasetError, WeightsError, DeviceError, ImageError, OutputExistsError
+    ExtractionError
+        A process that decoded was killed.
     ModelError
         Unknown `train`, or a learning rate that is not positive.
     """
@@ -180,8 +182,9 @@ def finetune(
         log.info("reused: %s", folder)
         return _score_groups(read_model(folder), rows), skipped
     model = finetune_rows(
-        rows, resolved, recipe, folder, device=device, num_workers=workers, progress=progress
-    )
+        rows, resolved, recipe, folder, device=device, num_workers=workers,
+        decode_processes=decode_processes, progress=progress,
+    )  # fmt: skip
     return model, skipped
 
 
@@ -218,40 +221,31 @@ def finetune_rows(
     device: str,
     num_workers: int,
     progress: bool,
+    decode_processes: int | None = None,
 ) -> Model:
     """Train as `recipe` (of `make_tune_recipe`) says and keep the run in `folder`.
 
     Every image of `rows` can be decoded. The seconds, loss and accuracy of every epoch are kept
     beside the model as history.json.
     """
-    dataset, train, seed = rows.dataset, recipe["train"], recipe["seed"]
+    dataset, train = rows.dataset, recipe["train"]
     check_trainable(dataset)
     place = choose_device(device)
     limit_threads()
-    network = TunedNetwork(weights, len(dataset.classes), train, seed).to(place)
-    images: dict[str, ImageBatches] = {}
-    for name in SPLITS:
-        here = np.flatnonzero((dataset.splits == name) & (dataset.targets >= 0))
-        if len(here):
-            images[name] = ImageBatches(
-                paths=tuple(dataset.root / dataset.paths[i] for i in here),
-                y=torch.from_numpy(dataset.targets[here]),
-                preprocessing=weights.preprocessing,
-                num_workers=num_workers,
-                augment_seed=seed if recipe["augment"] and name == "train" else None,
-                decode=read_decode(recipe["decoder"]),
-                reading=read_colours(recipe.get("colours", FIRST_COLOURS)),
-            )
-    y_train = images["train"].y.numpy()
-    weight = None
-    if recipe["class_weight"] == "balanced":
-        weight = compute_class_weight("balanced", classes=np.unique(y_train), y=y_train)
-    stages = Stages()
+    network = TunedNetwork(weights, len(dataset.classes), train, recipe["seed"]).to(place)
+    framing, stages = weights.preprocessing, Stages()
     with (
         full_float32(),
         flush_denormals(),
-        _keep_prefix(network, images, recipe, folder, stages) as splits,
+        open_images(
+            rows, network, recipe, framing, num_workers=num_workers, processes=decode_processes
+        ) as images,
+        _keep_prefix(network, images, framing.crop, recipe, folder, stages) as splits,
     ):
+        y_train = images["train"].y.numpy()
+        weight = None
+        if recipe["class_weight"] == "balanced":
+            weight = compute_class_weight("balanced", classes=np.unique(y_train), y=y_train)
         first, *more = list_rates(recipe)
         if "val" not in images:
             log.info("%s: no val images, so the last epoch at %g is kept", train, first)
@@ -334,6 +328,7 @@ def finetune_rows(
 def _keep_prefix(
     network: TunedNetwork,
     images: dict[str, ImageBatches],
+    crop: int,
     recipe: dict[str, Any],
     folder: Path,
     stages: Stages,
@@ -345,7 +340,7 @@ def _keep_prefix(
     if not recipe["prefix_cache"]:
         yield images
         return
-    shape = network.prefix_shape(images["train"].preprocessing.crop)
+    shape = network.prefix_shape(crop)
     each, total = row_bytes(shape), sum(len(one.y) for one in images.values())
     place = folder / "prefix"
     check_space(place, each * total, each * total)
@@ -355,7 +350,6 @@ def _keep_prefix(
         format_bytes(each * total),
         printable(str(folder)),
     )
-    device = next(network.parameters()).device
     splits, first = {}, 0
     advice = "make room, or say --prefix-cache off"
     with (
@@ -364,8 +358,8 @@ def _keep_prefix(
     ):
         for name, one in images.items():
             splits[name] = PrefixBatches(
-                one, lambda pixels: network.prefix(pixels.to(device)), file, first,
-                one.num_workers, stages,
+                one, lambda pixels: network.prefix(pixels.to(network.device)), file, first,
+                one.feed.num_workers, stages,
             )  # fmt: skip
             first += len(one.y)
         yield splits

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import itertools
 from collections.abc import Iterator
@@ -15,10 +16,12 @@ import torch
 from torch import nn
 from torchvision.models.resnet import ResNet
 
-from featx.config import HEAD_LEARNING_RATE, Preprocessing
-from featx.data.images import load_augmented, load_image
-from featx.data.loading import load_batches
-from featx.decoding.pixel_format import Reading
+from featx.config import HEAD_LEARNING_RATE, SPLITS, Preprocessing
+from featx.data.dataset import HashedRows
+from featx.data.feeding import Decoding, Feed, open_feed
+from featx.decoding.decoders import read_decode
+from featx.decoding.pixel_format import FIRST_COLOURS, read_colours
+from featx.decoding.processes import Job
 from featx.errors import ModelError
 from featx.network.backbone import (
     Normalise,
@@ -28,6 +31,7 @@ from featx.network.backbone import (
 )
 from featx.network.weights import Weights
 from featx.novelty.detector import drop_kept
+from featx.timing import Stages
 from featx.training.epochs import make_linear
 from featx.training.learner import Learner
 from featx.training.model import Model
@@ -109,10 +113,14 @@ class TunedNetwork(nn.Module):
             activations = block(activations)
         return activations
 
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self.head.weight.device
+
     def prefix_shape(self, crop: int) -> tuple[int, int, int]:
         """(height, width, channels) of one image's `prefix`."""
-        device = next(self.parameters()).device
-        pixels = torch.zeros((1, crop, crop, 3), dtype=torch.uint8, device=device)
+        pixels = torch.zeros((1, crop, crop, 3), dtype=torch.uint8, device=self.device)
         _, channels, height, width = self.prefix(pixels).shape
         return height, width, channels
 
@@ -153,30 +161,89 @@ class ImageBatches:
 
     paths: tuple[Path, ...]
     y: torch.Tensor
-    preprocessing: Preprocessing
-    num_workers: int
+    feed: Feed
     augment_seed: int | None = None
-    decode: str = "exact"
-    reading: Reading | None = None
 
     def iterate(
         self, order: npt.NDArray[np.int64], batch_size: int, epoch: int
     ) -> Iterator[torch.Tensor]:
-        """Pixels of the images in `order`, (b, crop, crop, 3) uint8, `batch_size` at a time."""
+        """Pixels of the images in `order`, (b, crop, crop, 3) uint8, `batch_size` at a time.
 
-        def load(i: int) -> npt.NDArray[np.uint8]:
-            if self.augment_seed is None:
-                return load_image(
-                    self.paths[i], self.preprocessing, decode=self.decode, reading=self.reading
-                )
-            # Of the image and the epoch alone, so that the order of threads changes nothing.
-            rng = np.random.default_rng([self.augment_seed, epoch, i])
-            return load_augmented(self.paths[i], self.preprocessing, rng, self.reading)
+        Each batch stays as it is until the second one after it is asked for.
+        """
+        jobs = ((i, self._name_job(i, epoch)) for i in order.tolist())
+        with contextlib.closing(self.feed.load_batches(jobs, batch_size)) as batches:
+            for batch in batches:
+                for _, error in batch.failures:
+                    raise error
+                yield torch.from_numpy(batch.pixels)
 
-        for batch in load_batches(load, order, batch_size, self.num_workers):
-            for _, error in batch.failures:
-                raise error
-            yield torch.from_numpy(batch.pixels)
+    def _name_job(self, i: int, epoch: int) -> Job:
+        if self.augment_seed is None:
+            return (self.paths[i],)
+        # Of the image and the epoch alone, so that who decodes it, and when, changes nothing.
+        return self.paths[i], None, (self.augment_seed, epoch, i)
+
+
+@dataclass(frozen=True)
+class _Forward:
+    """A forward pass as what images are fed to: the least that a step of training takes."""
+
+    network: TunedNetwork
+    batch_size: int
+
+    @property
+    def device(self) -> str:
+        return self.network.device.type
+
+    @torch.no_grad()
+    def run(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        network = self.network.eval()
+        found: npt.NDArray[np.float32] = (
+            network(torch.from_numpy(pixels).to(network.device)).cpu().numpy()
+        )
+        return found
+
+
+@contextlib.contextmanager
+def open_images(
+    rows: HashedRows,
+    network: TunedNetwork,
+    recipe: dict[str, Any],
+    preprocessing: Preprocessing,
+    *,
+    num_workers: int,
+    processes: int | None,
+) -> Iterator[dict[str, ImageBatches]]:
+    """Images with labels by split, decoded as a recipe says, until the context ends.
+
+    What decodes is chosen once for all splits and epochs; see `open_feed`.
+    """
+    data = rows.dataset
+    colours = read_colours(recipe.get("colours", FIRST_COLOURS))
+    decoding = Decoding(preprocessing, read_decode(recipe["decoder"]), colours)
+    here = {s: np.flatnonzero((data.splits == s) & (data.targets >= 0)) for s in SPLITS}
+    paths = {s: tuple(data.root / data.paths[i] for i in here[s]) for s in SPLITS}
+    passes = 1 if recipe["prefix_cache"] else recipe["epochs"]
+    with open_feed(
+        decoding,
+        _Forward(network, recipe["batch_size"]),
+        ((path,) for path in paths["train"]),
+        passes * sum(map(len, paths.values())),
+        num_workers=num_workers,
+        processes=processes,
+        stages=Stages(),  # an epoch has the seconds that it waits, not those of decoding beside it
+    ) as feed:
+        yield {
+            split: ImageBatches(
+                paths[split],
+                torch.from_numpy(data.targets[here[split]]),
+                feed,
+                recipe["seed"] if recipe["augment"] and split == "train" else None,
+            )
+            for split in SPLITS
+            if len(here[split])
+        }
 
 
 def load_tuned(model: Model, weights: Weights) -> TunedNetwork:

@@ -110,7 +110,8 @@ def test_an_end_is_an_error_with_its_image(decoders, number, said):
     numbers = [0, 1, 3, 4, 5, number, 6, 8]
     kind = {"wrong": DatasetError, "odd": RuntimeError}.get(number, ExtractionError)
     match = {"wrong": "FEATX_MAX_PIXELS", "odd": "does not travel"}.get(
-        number, rf"^5\.jpg: the process that decoded it {said}; what was computed is kept"
+        number,
+        rf"^5\.jpg: the process that decoded it {said}; what an extraction has computed is kept",
     )
     with pytest.raises(kind, match=match):
         list(load_shared(shared, name_jobs(numbers), BATCH))

@@ -1,9 +1,16 @@
+import itertools
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
+from shared import draw_photo
 
 from featx.data.dataset import Leftovers, Skipped
 from featx.deployment.classifier import read_classifier
 from featx.deployment.stream import RunOptions, name_sources, stream_images
-from featx.errors import DatasetError
+from featx.errors import DatasetError, ExtractionError
 from featx.features.file import read_features
 from featx.heads.fit import fit
 
@@ -42,3 +49,54 @@ def test_what_is_not_there_is_named_before_anything_runs(classifier, tmp_path):
     nothing = stream_images(classifier, name_sources([]), lambda batch: [], RunOptions(), "look")
     with pytest.raises(DatasetError, match="the list is empty"):
         list(nothing)
+
+
+@pytest.fixture
+def pillows(classifier):
+    """The same, of features that Pillow alone decoded: its processes load no torch."""
+    return replace(classifier, decode="pillow")
+
+
+def name_judged(batch):
+    return [(path.name, row.tobytes(), p.tobytes()) for path, row, p in
+            zip(batch.paths, batch.rows, batch.pixels, strict=True)]  # fmt: skip
+
+
+def test_processes_give_what_threads_give(pillows, photos):
+    (photos / "cat" / "05.png").write_text("x")
+    listed = [photos / "dog" / "00.jpg", photos / "gone.jpg"]
+
+    def run(processes):
+        how = RunOptions(engine="torch", batch_size=4, decode_processes=processes)
+        sources = name_sources([photos / "cat"], listed)
+        return list(stream_images(pillows, sources, name_judged, how, "look"))
+
+    assert run(2) == run(0)
+
+
+def test_a_process_that_is_killed_is_an_error_with_its_image(pillows, tmp_path):
+    for i in range(40):
+        draw_photo(tmp_path / f"{i:02d}.jpg", 0, i)
+    how = RunOptions(engine="torch", batch_size=4, decode_processes=1)
+    found = stream_images(pillows, name_sources([tmp_path]), name_judged, how, "look")
+    next(found)
+    own = Path(f"/proc/{os.getpid()}/task")
+    (child,) = {int(n) for one in own.glob("*/children") for n in one.read_text().split()}
+    os.kill(child, signal.SIGKILL)
+    with pytest.raises(ExtractionError, match=r"\d\d\.jpg: the process that decoded it was killed"):
+        list(found)
+
+
+def test_a_list_that_is_being_written_is_taken_as_it_comes(classifier, photos):
+    taken = []
+
+    def write():
+        for path in itertools.cycle(sorted((photos / "cat").iterdir())):
+            taken.append(path)
+            yield path
+
+    how = RunOptions(engine="torch", batch_size=2, num_workers=0)
+    found = stream_images(classifier, name_sources([], write()), name_judged, how, "look")
+    next(found)
+    found.close()
+    assert len(taken) < 10

@@ -36,6 +36,16 @@ def test_mean_and_bias_are_the_logits_that_predict_has(model, photos, engine):
         assert (one.map.shape, one.pixels.shape) == ((2, 2), (64, 64, 3))
 
 
+def test_a_map_keeps_its_picture(model, photos):
+    """Processes write the next batches where the last one's pictures were."""
+    by_threads, by_processes = (
+        [one.pixels.tobytes() for one in explain(
+            model, photos, engine="torch", batch_size=2, decode_processes=n
+        )] for n in (0, 1)
+    )  # fmt: skip
+    assert by_processes == by_threads
+
+
 def test_a_difference_of_two_is_the_logarithm_of_their_odds(model, photos):
     (one,) = explain(model, photos / "cat" / "00.jpg", shown="owl", against="dog", top=3)
     odds = dict(one.prediction.top)

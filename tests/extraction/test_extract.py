@@ -339,12 +339,12 @@ def test_a_failure_of_the_machine_is_tried_again(work, photos, monkeypatch, tmp_
         kind = "unreadable" if path.name == "00.jpg" else "damaged"
         raise ImageError(str(path), "input/output error", kind)
 
-    monkeypatch.setattr("featx.extraction.feeding.load_image", fail)
+    monkeypatch.setattr("featx.data.feeding.load_image", fail)
     with pytest.raises(ExtractionError, match="none of 27 images could be decoded"):
         work(cache_dir=tmp_path / "other")
     real = images.load_image
     monkeypatch.setattr(
-        "featx.extraction.feeding.load_image",
+        "featx.data.feeding.load_image",
         lambda path, *rest: (fail if path.name in ("00.jpg", "01.png") else real)(path, *rest),
     )
     assert len(work().skipped_files) == 6

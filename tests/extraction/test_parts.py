@@ -7,11 +7,11 @@ import pytest
 from shared import PROVENANCE, CountingEngine
 
 from featx.config import Preprocessing
+from featx.data.feeding import Feed
 from featx.data.hashing import hash_images
 from featx.data.images import load_image
 from featx.errors import ExtractionError, ImageError
 from featx.extraction import parts
-from featx.extraction.feeding import Feed
 from featx.extraction.parts import Part, estimate_parts, part_features, run_parts
 from featx.features.ledger import Ledger
 from featx.sources.reading import read_inventory
@@ -26,9 +26,7 @@ def run_all(photos):
         inventory = hash_images(read_inventory(photos), "skip")
         framing = Preprocessing.from_dict(PROVENANCE.preprocessing)
         ledger, kept = Ledger(inventory), []
-        feed = Feed(
-            inventory.root, load or (lambda path, _: load_image(path, framing)), Stages(), 1
-        )
+        feed = Feed(load or (lambda path, _: load_image(path, framing)), Stages(), 1)
         done = run_parts(
             ledger, engine or CountingEngine(), feed, kept.append, refuse=refuse, progress=False
         )

@@ -26,7 +26,7 @@ from featx.errors import (
     LayersError,
     WeightsError,
 )
-from featx.extraction import shared_runner, transformer
+from featx.extraction import row_filling, shared_runner
 from featx.extraction.extract import extract
 from featx.extraction.transformer import ResNet50Features
 from featx.features import row_cache as rowcache
@@ -411,7 +411,7 @@ def test_what_was_computed_before_an_end_stays(photos, stored, images, monkeypat
     assert sum(images) == 27
     # A kill leaves what was written; one file an image, where writing is due at once.
     del images[:]
-    monkeypatch.setattr(transformer, "PART_SECONDS", 0.0)
+    monkeypatch.setattr(row_filling, "PART_SECONDS", 0.0)
     other = ResNet50Features(batch_size=9, cache_dir="other")
     other.transform(paths)
     (folder,) = other._find_home().glob("rows/*")
@@ -496,3 +496,14 @@ def test_pixels_are_read_as_the_parameters_say(stored, tmp_path, caplog):
     ):
         with pytest.raises(DatasetError, match=said):
             ResNet50Features(**options).fit([deep])
+
+
+def test_processes_decode_files_and_threads_what_is_in_memory(photos, stored):
+    paths = list_photos(photos)[:5]
+    expected = ResNet50Features(cache_dir=False).transform(paths)
+    by_processes = ResNet50Features(cache_dir=False, decode_processes=1)
+    assert np.array_equal(by_processes.transform(paths), expected)
+    pictures = [np.asarray(Image.open(paths[0])), paths[1]]
+    assert np.array_equal(by_processes.transform(pictures), expected[:2])
+    with pytest.raises(DatasetError, match="decode_processes=-1: at least 0, or None"):
+        ResNet50Features(decode_processes=-1).transform(paths)

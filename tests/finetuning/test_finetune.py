@@ -17,6 +17,7 @@ from featx.config import (
     TUNE_LEARNING_RATE,
     TUNE_LEARNING_RATES,
 )
+from featx.data.feeding import Decoding, Feed
 from featx.data.images import load_image
 from featx.decoding.decoders import describe_decoder, read_decode
 from featx.errors import DatasetError, ImageError, ModelError, OutputExistsError, StorageError
@@ -184,11 +185,21 @@ def test_an_equal_run_is_reused_and_another_refused(tune, monkeypatch):
         tune(epochs=3)
 
 
+@pytest.mark.parametrize("options", [{"augment": True}, {"train": "last3"}])
+def test_processes_that_decode_train_what_threads_train(tune, options):
+    options |= {"decode": "pillow", "learning_rate": 1e-3}
+    by_threads, by_processes = (tune(f"run{n}", decode_processes=n, **options)[0] for n in (0, 2))
+    assert by_processes.recipe == by_threads.recipe
+    assert by_processes.arrays.keys() == by_threads.arrays.keys()
+    for name, array in by_threads.arrays.items():
+        assert np.array_equal(by_processes.arrays[name], array), name
+
+
 def test_augmentation_touches_train_alone(photos, tiny_weights):
     paths = tuple(sorted(photos.glob("*/*.jpg"))[:4])
-    y = torch.zeros(4, dtype=torch.int64)
-    plain = ImageBatches(paths, y, tiny_weights.preprocessing, 0)
-    moved = ImageBatches(paths, y, tiny_weights.preprocessing, 2, augment_seed=0)
+    feed = Feed(Decoding(tiny_weights.preprocessing), Stages(), 0)
+    plain = ImageBatches(paths, torch.zeros(4, dtype=torch.int64), feed)
+    moved = replace(plain, augment_seed=0)
     order = np.arange(4)
 
     def see(batches, epoch):
@@ -266,7 +277,8 @@ def test_the_prefix_cache_changes_no_more_than_its_rounding(tune, train, monkeyp
 def test_a_prefix_is_read_as_it_was_computed_but_for_float16(tiny_weights, photos, tmp_path):
     network = TunedNetwork(tiny_weights, 3, "last3", seed=0).eval()
     paths = tuple(sorted(photos.glob("*/*.jpg"))[:7])
-    images = ImageBatches(paths, torch.zeros(7, dtype=torch.int64), tiny_weights.preprocessing, 2)
+    feed = Feed(Decoding(tiny_weights.preprocessing), Stages(), 2)
+    images = ImageBatches(paths, torch.zeros(7, dtype=torch.int64), feed)
     with contextlib.closing(PrefixFile(tmp_path, network.prefix_shape(64))) as file:
         batches = PrefixBatches(images, network.prefix, file, 3, 2, Stages())
         orders = [np.array([5, 0, 3, 6, 1, 2, 4]), np.array([2, 6, 4])]

@@ -5,11 +5,18 @@ import pytest
 import torch
 
 from featx.config import TRAINED
+from featx.data.feeding import Decoding, Feed
 from featx.errors import ModelError
 from featx.finetuning.tuned_network import ImageBatches, TunedNetwork, list_trained, load_tuned
+from featx.timing import Stages
 from featx.training.model import Model, Outcome
 
 PIXELS = torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8)
+
+
+@pytest.fixture
+def feed(tiny_weights):
+    return Feed(Decoding(tiny_weights.preprocessing), Stages(), 1)
 
 
 def test_modes_move_ever_more(tiny_weights):
@@ -69,9 +76,9 @@ def test_tensors_that_do_not_fit_are_refused(tiny_weights, changes):
         load_tuned(make_model(network, "fc", **changes), tiny_weights)
 
 
-def test_batches_are_the_images_of_their_order(photos, tiny_weights):
+def test_batches_are_the_images_of_their_order(photos, feed):
     paths = tuple(sorted((photos / "cat").iterdir()))[:5]
-    batches = ImageBatches(paths, torch.zeros(5), tiny_weights.preprocessing, 1)
+    batches = ImageBatches(paths, torch.zeros(5), feed)
     order = np.array([3, 0, 4])
     first, second = batches.iterate(order, 2, epoch=1)
     assert (first.shape, second.shape) == ((2, 64, 64, 3), (1, 64, 64, 3))
@@ -79,9 +86,9 @@ def test_batches_are_the_images_of_their_order(photos, tiny_weights):
     assert torch.equal(alone[0], first[0])
 
 
-def test_an_augmented_image_is_its_epochs_and_not_its_batchs(photos, tiny_weights):
+def test_an_augmented_image_is_its_epochs_and_not_its_batchs(photos, feed):
     paths = tuple(sorted((photos / "cat").iterdir()))[:4]
-    batches = ImageBatches(paths, torch.zeros(4), tiny_weights.preprocessing, 1, augment_seed=3)
+    batches = ImageBatches(paths, torch.zeros(4), feed, augment_seed=3)
     (whole,) = batches.iterate(np.arange(4), 4, epoch=1)
     (alone,) = batches.iterate(np.array([2]), 4, epoch=1)
     (later,) = batches.iterate(np.arange(4), 4, epoch=2)

@@ -1,5 +1,6 @@
 """How images come to the network: threads and processes give the same, and which is chosen."""
 
+import itertools
 import logging
 import os
 import signal
@@ -9,15 +10,20 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from shared import PROVENANCE, CountingEngine
 
+from featx.config import Preprocessing
+from featx.data.feeding import Decoding, open_feed, pays_processes, run_batches
 from featx.data.hashing import hash_images
+from featx.data.loading import Batch
 from featx.decoding.decoders import describe_decoder
 from featx.decoding.pixel_format import Seen
 from featx.extraction.extract import extract_inventory
-from featx.extraction.feeding import make_decoding, open_feed, pays_processes
+from featx.extraction.parts import name_job
 from featx.extraction.request import Request
+from featx.extraction.runner import make_decoding
 from featx.sources.reading import read_inventory
 from featx.timing import Stages
 
@@ -69,21 +75,62 @@ class Gpu(CountingEngine):
 
 
 @pytest.mark.parametrize(
-    ("engine", "seconds", "decoded"),
+    ("engine", "seconds", "count", "decoded"),
     [
-        (Gpu, 0.0, "2 processes"),
-        (Gpu, 5.0, "2 threads"),  # all threads need less than starting processes takes
-        (CountingEngine, 0.0, "2 threads"),
+        (Gpu, 0.0, 27, "2 processes"),
+        (Gpu, 5.0, 27, "2 threads"),  # all threads need less than starting processes takes
+        (Gpu, 0.0, None, "2 threads"),  # nobody knows whether it pays
+        (CountingEngine, 0.0, 27, "2 threads"),
     ],
 )
-def test_auto_takes_processes_where_a_gpu_waits(photos, monkeypatch, engine, seconds, decoded):
-    monkeypatch.setattr("featx.extraction.feeding.PROCESSES_SECONDS", seconds)
+def test_auto_takes_processes_where_a_gpu_waits(
+    photos, monkeypatch, engine, seconds, count, decoded
+):
+    monkeypatch.setattr("featx.data.feeding.PROCESSES_SECONDS", seconds)
     inventory = hash_images(read_inventory(photos), "skip")
+    jobs = (name_job(inventory, image) for image in inventory.iterate_read())
     with open_feed(
-        inventory.root, make_decoding(PROVENANCE, Seen()), engine(), inventory.iterate_read(), 27,
+        make_decoding(PROVENANCE, Seen()), engine(), jobs, count,
         num_workers=2, processes=None, stages=Stages(),
     ) as feed:  # fmt: skip
         assert feed.describe() == decoded
+
+
+def test_processes_draw_what_threads_draw(photos):
+    """Augmented or not, by the seeds that come with an image."""
+    decoding = Decoding(Preprocessing.from_dict(PROVENANCE.preprocessing), "pillow")
+    paths = sorted(photos.glob("*/*.jpg"))[:3]
+    jobs = [(i, (path, None, draw)) for i, (path, draw) in enumerate(
+        itertools.product(paths, [None, (0, 1, 7), (0, 2, 7)]))]  # fmt: skip
+
+    def load(processes):
+        with open_feed(
+            decoding, CountingEngine(), (), 9, num_workers=2, processes=processes, stages=Stages()
+        ) as feed:
+            return np.concatenate([b.pixels.copy() for b in feed.load_batches(iter(jobs), 4)])
+
+    drawn = load(0)
+    assert np.array_equal(load(2), drawn)
+    assert len({pixels.tobytes() for pixels in drawn}) == 9
+
+
+def test_the_next_batch_is_begun_before_the_last_is_waited_for():
+    """Of what has `submit`; the others' batches are computed in turn."""
+    told = []
+
+    class Ahead(CountingEngine):
+        def submit(self, pixels):
+            told.append(f"begin {len(pixels)}")
+            return lambda: told.append(f"wait {len(pixels)}") or self.run(pixels)
+
+    batches = [Batch(np.arange(n), np.zeros((n, 8, 8, 3), np.uint8), ()) for n in (4, 0, 3)]
+    ahead = list(run_batches(Ahead(), batches, Stages()))
+    assert told == ["begin 4", "wait 4", "begin 3", "wait 3"]
+    for (batch, rows), (_, expected) in zip(
+        ahead, run_batches(CountingEngine(), batches, Stages()), strict=True
+    ):
+        assert len(rows) == len(batch.rows)
+        assert np.array_equal(rows, expected)
 
 
 def test_processes_pay_by_what_waiting_costs():
@@ -98,7 +145,6 @@ def test_ctrl_c_ends_all_and_keeps_what_is_done(photos, tmp_path):
     code = f"""
 import sys; sys.path[:0] = {[str(Path(__file__).parent), str(Path(__file__).parents[1])]!r}
 import test_feeding
-from featx.extraction import extract, feeding
 test_feeding.run_slowly({str(photos)!r}, {str(tmp_path / "F.h5")!r})
 """
     process = subprocess.Popen(
