@@ -179,12 +179,18 @@ IMAGE_SUFFIXES = frozenset(
         ".jif", ".jxl", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp",
     }
 )  # fmt: skip
+# Of archives whose images are read in place, by the end of a name, in any case.
+ARCHIVE_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".zip", ".parquet")
 # What Pillow is allowed to open, whatever a file is called.
 IMAGE_FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 BACKGROUND = (255, 255, 255)  # what transparent pixels are laid on
 # Of a picture that is decoded, unless FEATX_MAX_PIXELS says otherwise: where Pillow, too, stops
 # warning of a decompression bomb and refuses. In RGB that is half a gigabyte.
 MAX_PIXELS = 178_956_970
+# Of archives, which may be made to fill memory or disk: members, and bytes of one of them, which is
+# what the largest picture takes uncompressed with four channels of 16 bits.
+MAX_MEMBERS = 20_000_000
+MAX_MEMBER_BYTES = 8 * MAX_PIXELS
 # Of a PNG's comments and profile, unpacked: Pillow's own megabyte calls good pictures damaged.
 MAX_TEXT_BYTES = 1 << 26
 

@@ -31,6 +31,7 @@ from featx.heads.memory import plan_reading
 from featx.heads.recipe import make_recipe
 from featx.machine import count_cores
 from featx.storage.blocks import Blocks, Samples
+from featx.storage.places import is_folder, is_place
 from featx.timing import Meter
 from featx.training.metrics import Score, score_labels
 
@@ -259,13 +260,13 @@ def find_root(features: Features, given: str | Path | None = None) -> Path | Non
         `given` is no folder.
     """
     if given is not None:
-        if not Path(given).is_dir():
+        if not is_folder(Path(given)):
             raise DatasetError(f"no such folder: {given}; --root names the one with the images")
         return Path(given)
     beside = [Path()] + ([features.path.parent] if features.path else [])
     sample = features.paths[:: max(1, len(features.paths) // 8)].tolist()
     for folder in [f / features.dataset for f in beside] + beside:
-        if any((folder / path).is_file() for path in sample):
+        if any(is_place(folder / path) for path in sample):
             return folder
     return None
 

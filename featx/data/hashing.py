@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import time
@@ -17,8 +16,8 @@ from featx.data.dataset import Dataset, HashedRows, Skipped
 from featx.data.inventory import Inventory, take_inventory
 from featx.errors import FeatureFileError, ImageError
 from featx.machine import count_cores
-from featx.storage.files import open_regular
 from featx.storage.hdf5 import check_seal, open_sealed, write_sealed
+from featx.storage.places import State, hash_place, state_of
 from featx.storage.rows import Rows, StoredRows, iterate_slices
 from featx.text import as_text, say_error
 from featx.timing import Meter
@@ -33,7 +32,7 @@ _TRIES = 3  # to read a file that others are writing
 
 # What the system says of a file. On file systems of Unix every write moves ctime, and nothing sets
 # it back; elsewhere (FAT, some FUSE) it may be the time of modification again, or of creation.
-_STATE = ("inode", "size", "mtime", "ctime")
+_STATE = State._fields
 _SEEN = ", ".join(f"seen.{name}" for name in _STATE)
 _BLOCK = 4096  # files at a time
 
@@ -184,32 +183,23 @@ def _open_columns(path: Path) -> dict[str, StoredRows]:
     return columns
 
 
-def _look(path: Path) -> tuple[int, int, int, int]:
+def _look(path: Path) -> State:
     """A file's state; one that no file has where it cannot be told."""
     try:
-        return _state(path.stat())
+        return state_of(path)
     except (OSError, ValueError):
-        return (-1, -1, -1, -1)
+        return State(-1, -1, -1, -1)
 
 
-def _read(path: Path) -> tuple[tuple[int, int, int, int], bytes, bool] | OSError:
+def _read(path: Path) -> tuple[State, bytes, bool] | OSError:
     """State, SHA-256, and whether that state will tell of any later change; or why not."""
     try:
         for _ in range(_TRIES):
-            begun = time.time_ns()
-            with open_regular(path) as file:
-                before = os.fstat(file.fileno())
-                digest = hashlib.file_digest(file, "sha256").digest()
-                after = os.fstat(file.fileno())
-            if _state(before) == _state(after):
-                old = begun - max(before.st_mtime_ns, before.st_ctime_ns) > _RACY_NS
-                return _state(before), digest, old
+            begun, before = time.time_ns(), state_of(path)
+            digest = hash_place(path)
+            if state_of(path) == before:
+                old = begun - max(before.mtime, before.ctime) > _RACY_NS
+                return before, bytes.fromhex(digest), old
     except OSError as error:
         return error
     return OSError(0, "is being written by another program")
-
-
-def _state(found: os.stat_result) -> tuple[int, int, int, int]:
-    # Inode numbers of 64 bits are put into int64, which wraps alike every time.
-    inode = (found.st_ino + 2**63) % 2**64 - 2**63
-    return inode, found.st_size, found.st_mtime_ns, found.st_ctime_ns

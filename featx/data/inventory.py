@@ -28,8 +28,8 @@ import numpy.typing as npt
 
 from featx.config import SPLITS
 from featx.data.dataset import Dataset, Fingerprint, HashedRows, Leftovers, Skipped
-from featx.data.scratch import open_scratch
 from featx.data.splits import NO_LABEL, apportion_classes, check_first, parse_split
+from featx.storage.scratch import open_scratch
 from featx.text import as_text
 
 SPLIT_NAMES = (*SPLITS, "")  # by code

@@ -29,7 +29,7 @@ from featx.decoding.profiles import to_rgb
 from featx.decoding.stacks import find_channels, read_stack
 from featx.decoding.tiff import is_misread, is_tiff, open_plain, read_deep, read_layout
 from featx.errors import DatasetError, ImageError
-from featx.storage.files import open_regular
+from featx.storage.places import open_place
 from featx.text import format_bytes, printable, say_error
 
 log = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ def pixel_limit() -> int:
 def may_be_deep(path: Path) -> bool:
     """Whether a file's first bytes leave open that its samples have 16 bits."""
     try:
-        with open_regular(path) as file:
+        with open_place(path) as file:
             head = file.read(26)
     except (OSError, ValueError):
         return False
@@ -290,8 +290,8 @@ def _reduce(opened: Image.Image, short: int | None) -> tuple[float, float]:
 def read_bytes(path: Path, digest: str | None) -> bytes:
     """A file's bytes, which have that hash; ImageError where they cannot be had."""
     try:
-        with open_regular(path) as file:
-            size, most = os.fstat(file.fileno()).st_size, _BYTES_PER_PIXEL * pixel_limit()
+        with open_place(path) as file:
+            size, most = file.seek(0, os.SEEK_END), _BYTES_PER_PIXEL * pixel_limit()
             if size > most:
                 raise ImageError(
                     str(path),
@@ -299,6 +299,7 @@ def read_bytes(path: Path, digest: str | None) -> bytes:
                     "(FEATX_MAX_PIXELS raises that)",
                     "too-large",
                 )
+            file.seek(0)
             data = file.read()
     except OSError as error:
         raise ImageError(str(path), _say(error), "unreadable") from error

@@ -11,6 +11,7 @@ from featx.data.dataset import Leftovers
 from featx.errors import DatasetError
 from featx.sources.folders import LINKS, count_files, describe_left_out, look, name_unwanted
 from featx.storage.files import take_path
+from featx.storage.places import is_folder
 
 
 def list_paths(images: str | Path | Iterable[str | Path]) -> list[Path]:
@@ -59,7 +60,7 @@ def find_images(
 
 
 def _expand(path: Path, note: Callable[[int], None], left_out: Leftovers) -> Iterator[Path]:
-    if not path.is_dir():
+    if not is_folder(path):
         note(1)
         yield path
         return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from featx.deployment.stream import Judged, RunOptions, name_sources, stream_ima
 from featx.features.content import FeatureFile, need_one_label
 from featx.features.file import open_features
 from featx.features.nearest import find_nearest
-from featx.storage.files import open_regular
+from featx.storage.places import hash_place
 from featx.storage.rows import decode_text
 
 
@@ -143,7 +142,7 @@ def find_similar(
 
     def judge(batch: Judged) -> list[_Query]:
         return [
-            _Query(str(path), _hash(path), row)
+            _Query(str(path), hash_place(path), row)
             for path, row in zip(batch.paths, batch.rows, strict=True)
         ]
 
@@ -172,11 +171,6 @@ def find_similar(
 class _Made:
     path: Path
     provenance: dict[str, Any]
-
-
-def _hash(path: Path) -> str:
-    with open_regular(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _describe(file: FeatureFile, query: _Query, cosines: Matrix, rows: Labels) -> tuple[Near, ...]:

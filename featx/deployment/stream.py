@@ -26,6 +26,7 @@ from featx.machine import count_cores
 from featx.network.engine import Engine, choose_device
 from featx.network.engine_choice import make_engine, usual_batch
 from featx.sources.folders import describe_left_out
+from featx.storage.places import is_folder, is_place
 from featx.text import as_text
 from featx.timing import Meter, Stages
 
@@ -107,7 +108,7 @@ def name_sources(
     """
     named = list_paths(images)
     for path in named:
-        if not path.exists():
+        if not (path.exists() or is_folder(path) or is_place(path)):
             raise DatasetError(f"no such image: {path}")
     return Sources(named, listed, Leftovers() if left_out is None else left_out)
 

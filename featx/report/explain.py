@@ -27,6 +27,7 @@ from featx.explaining.explain import Explanation, explain
 from featx.explaining.shortcuts import Evidence, EvidenceTally
 from featx.report.page import clean_values, load_environment
 from featx.storage.files import write_text, write_whole
+from featx.storage.places import is_place
 from featx.training.model import Model
 
 log = logging.getLogger(__name__)
@@ -220,7 +221,7 @@ def _explain_here(
 ) -> dict[str, Explanation]:
     """Explanations of `kept`, as far as they can be had; of `more` the tally is told, too."""
     every = dict.fromkeys([*kept, *more])
-    there = {str(root / path): path for path in every if (root / path).is_file()}
+    there = {str(root / path): path for path in every if is_place(root / path)}
     found: dict[str, Explanation] = {}
     try:
         if there and find_weights_here(model) is not None:

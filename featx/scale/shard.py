@@ -19,6 +19,7 @@ from featx.features.file import open_features
 from featx.features.ledger import holds
 from featx.machine import describe_engine
 from featx.scale.plan_file import Plan, read_plan, read_shard
+from featx.storage.places import state_of
 from featx.timing import Stages
 
 if TYPE_CHECKING:
@@ -120,11 +121,11 @@ def _check_unchanged(plan: Plan, shard: int, inventory: Inventory) -> None:
     gone, changed = [], []
     for name, size in inventory.iterate_sizes():
         try:
-            found = (inventory.root / name).stat()
+            found = state_of(inventory.root / name)
         except OSError:
             gone.append(name)
             continue
-        if found.st_size != size:
+        if found.size != size:
             changed.append(name)
     said = [
         f"{len(names)} {what} ({', '.join(names[:3])}{', …' * (len(names) > 3)})"

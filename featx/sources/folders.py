@@ -20,7 +20,7 @@ from featx.config import (
 from featx.data.dataset import LeftOut, Leftovers, Skipped
 from featx.data.inventory import Inventory
 from featx.errors import DatasetError
-from featx.storage.files import open_regular
+from featx.storage.places import PlaceEntry, open_place, scan_place
 from featx.text import as_text, list_some, say_error
 
 # Kinds of what is left out: images by where they lie,
@@ -128,7 +128,7 @@ def look(
     OSError
         The folder cannot be read.
     """
-    with os.scandir(folder) as entries:
+    with scan_place(folder) as entries:
         for entry in entries:
             name = entry.name
             # A dangling link counts as an image: it is reported as unreadable, not passed over.
@@ -159,7 +159,7 @@ def count_files(folder: Path, shown: str, kind: str, left_out: Leftovers) -> Non
     while waiting:
         here, shown = waiting.pop()
         try:
-            with os.scandir(here) as entries:
+            with scan_place(here) as entries:
                 for entry in entries:
                     if entry.is_dir(follow_symlinks=False):
                         waiting.append((here / entry.name, f"{shown}/{entry.name}"))
@@ -179,7 +179,7 @@ def describe_left_out(kinds: Sequence[LeftOut]) -> list[str]:
     return [f"left out: {line}" for line in (*lines, "; ".join(told)) if line]
 
 
-def _name_kind(entry: os.DirEntry[str]) -> str:
+def _name_kind(entry: os.DirEntry[str] | PlaceEntry) -> str:
     """What a file is that is no image by its name."""
     name = entry.name.casefold()
     if name in SYSTEM_FILES or name.startswith("._"):
@@ -191,7 +191,7 @@ def _name_kind(entry: os.DirEntry[str]) -> str:
     if suffix in _KINDS:
         return f"{_KINDS[suffix]} ({suffix})"
     try:
-        with open_regular(Path(entry)) as file:
+        with open_place(Path(entry)) as file:
             begins = file.read(12)
     except OSError:
         begins = b""
@@ -201,11 +201,11 @@ def _name_kind(entry: os.DirEntry[str]) -> str:
 
 
 def _list_folders(folder: Path) -> list[str]:
-    with os.scandir(folder) as entries:
+    with scan_place(folder) as entries:
         return sorted(entry.name for entry in entries if _is_folder(entry))
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
+def _is_folder(entry: os.DirEntry[str] | PlaceEntry) -> bool:
     try:
         return entry.is_dir()
     except OSError:  # a link to itself

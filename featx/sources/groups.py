@@ -18,7 +18,7 @@ from PIL import ExifTags, Image
 from featx.config import IMAGE_FORMATS, SPLITS
 from featx.data.inventory import Inventory
 from featx.errors import DatasetError
-from featx.storage.files import open_regular
+from featx.storage.places import open_place, state_of
 from featx.text import as_text
 
 _OPTIONS = {"column": "group", "pattern": "group-pattern", "time": "group-time"}
@@ -257,14 +257,14 @@ def find_shared(found: Inventory) -> list[tuple[str, str, str, str]]:
 
 def _measure(path: bytes) -> int:
     try:
-        return os.stat(path).st_size  # noqa: PTH116
+        return state_of(path).size
     except (OSError, ValueError):
         return 0
 
 
 def _hash(path: Path) -> bytes:
     try:
-        with open_regular(path) as file:
+        with open_place(path) as file:
             return hashlib.file_digest(file, "sha256").digest()
     except OSError:  # named, with the reason, by whoever needs its pixels
         return b""
@@ -312,7 +312,7 @@ def note_divided(found: Inventory) -> None:
 def read_shot(path: Path) -> Shot | None:
     """What a file's EXIF says of when it was taken and by what; None where it has no time."""
     try:
-        with Image.open(path, formats=IMAGE_FORMATS) as opened:
+        with open_place(path) as file, Image.open(file, formats=IMAGE_FORMATS) as opened:
             exif = opened.getexif()
             inner = exif.get_ifd(ExifTags.IFD.Exif)
             taken = str(inner.get(ExifTags.Base.DateTimeOriginal, "")).strip("\0 ")

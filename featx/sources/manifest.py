@@ -19,6 +19,7 @@ from featx.sources.folders import as_label, name_split
 from featx.sources.groups import tidy_group
 from featx.sources.label_sets import SetReader, join_labels
 from featx.storage.files import check_replaceable, write_csv
+from featx.storage.places import is_folder, is_place
 
 MANIFEST_COLUMNS = ("path", "label", "split")
 GROUP_COLUMN = "group"  # one more, where groups are known
@@ -57,7 +58,7 @@ def read_manifest(
 
     `group` is the column that names groups.
     """
-    if not root.is_dir():
+    if not is_folder(root):
         raise DatasetError(f"no such folder: {root}")
     asked = group
     try:
@@ -102,7 +103,7 @@ def read_manifest(
     found.arrange()
     if sets is not None:
         sets.settle(found)
-    if n_images and not any((root / name).exists() for name in found.iterate_names()):
+    if n_images and not any(is_place(root / name) for name in found.iterate_names()):
         raise DatasetError(
             f"none of the {n_images} images of {path} is there, such as "
             f"{next(found.iterate_names())}; its paths are relative to {root}: --root names "

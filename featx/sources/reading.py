@@ -11,12 +11,14 @@ from featx.data.dataset import Dataset
 from featx.data.inventory import Inventory
 from featx.data.splits import NO_LABEL
 from featx.errors import DatasetError
+from featx.sources.archives import note_archive
 from featx.sources.folders import describe_left_out, scan_folder
 from featx.sources.group_splits import split_groups
 from featx.sources.groups import Grouping, choose_grouping, note_divided, note_groups
 from featx.sources.label_sets import note_sets, split_sets
 from featx.sources.manifest import check_inside, read_manifest
 from featx.storage.files import take_path
+from featx.storage.places import is_folder
 from featx.text import list_some
 
 log = logging.getLogger(__name__)
@@ -123,11 +125,14 @@ def read_inventory(
         with a class that train lacks, a manifest that is not one, images without a group.
     """
     path = take_path(data, "data")
-    if not path.exists():
+    in_folder = is_folder(path)
+    if not in_folder and not path.exists():
         raise DatasetError(f"no such file or folder: {path}")
-    if not (path.is_dir() or path.is_file()):
-        raise DatasetError(f"{path} is neither a folder nor a manifest, which is a regular file")
-    if path.is_dir():
+    if not (in_folder or path.is_file()):
+        raise DatasetError(
+            f"{path} is neither a folder nor an archive nor a manifest, which are regular files"
+        )
+    if in_folder:
         if root is not None:
             raise DatasetError(f"--root {root} goes with a manifest, and {path} is a folder")
         if multi_label:
@@ -142,6 +147,7 @@ def read_inventory(
             )
         by_folder = grouping is not None and grouping.by == "folder"
         found = scan_folder(path, recursive or by_folder)
+        note_archive(found)
     elif recursive:
         raise DatasetError(f"--recursive goes with a folder, and {path} is a manifest")
     else:
@@ -159,7 +165,7 @@ def read_inventory(
     if not quiet:
         _say([*describe_left_out(found.left_out.list()), *found.notes], found.source)
     n_images = len(found)
-    if not n_images and not path.is_dir():
+    if not n_images and not in_folder:
         raise DatasetError(f"{path} names no images: nothing follows its first line")
     if not n_images:
         raise DatasetError(

@@ -1,7 +1,4 @@
-"""A database for what is not to be held in memory: SQLite's private temporary kind.
-
-It has no name, goes to disk where it outgrows its cache, and is gone with its process.
-"""
+"""A database of the process's own: rows by the million, for which memory would be too small."""
 
 from __future__ import annotations
 
@@ -12,16 +9,7 @@ from typing import Any
 
 from featx.errors import StorageError
 
-_CACHE_KIB = 32 << 10  # before it goes to disk
-
-
-def open_scratch() -> sqlite3.Connection:
-    """A new, empty one, for one thread."""
-    db = sqlite3.connect("", isolation_level=None, factory=_Scratch)
-    for setting in (f"cache_size = -{_CACHE_KIB}", "journal_mode = OFF", "temp_store = FILE"):
-        db.execute(f"PRAGMA {setting}").fetchall()
-    db.execute("BEGIN")  # never ended: nothing is to survive
-    return db
+_CACHE_KIB = 32 << 10  # in memory, before it goes to disk
 
 
 class _Scratch(sqlite3.Connection):
@@ -53,3 +41,18 @@ def _explain_full() -> Iterator[None]:
             f"no room for the list of images, some hundred bytes each ({error}): make room where "
             "temporary files go, or name another place by SQLITE_TMPDIR"
         ) from error
+
+
+def open_scratch(*, shared: bool = False) -> sqlite3.Connection:
+    """An empty database without a name, which goes to disk where it grows and ends with its user.
+
+    Parameters
+    ----------
+    shared : bool
+        Threads take turns at it, by a lock of theirs; else it is one thread's.
+    """
+    db = sqlite3.connect("", isolation_level=None, factory=_Scratch, check_same_thread=not shared)
+    for setting in (f"cache_size = -{_CACHE_KIB}", "journal_mode = OFF", "temp_store = FILE"):
+        db.execute(f"PRAGMA {setting}").fetchall()
+    db.execute("BEGIN")  # never ended: nothing is to survive
+    return db

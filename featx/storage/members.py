@@ -1,0 +1,220 @@
+"""What archives hold: each member by its name, as rows of a database and not as objects."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from itertools import islice
+from typing import Any, BinaryIO, NamedTuple, Protocol
+
+from featx.config import MAX_MEMBERS
+from featx.storage.scratch import open_scratch
+
+# What an entry of an archive is: a file, a folder,
+FILE, FOLDER = "file", "folder"
+# or what is left out, by kind.
+LINKED = "links in archives"
+OUTSIDE = "members whose names lead out of their archive"
+SPECIAL = "devices, pipes and sparse files in archives"
+REPLACED = "members that another of the same name follows, which counts"
+
+_BLOCK = 4096  # rows in memory at a time
+
+
+class Extent(NamedTuple):
+    """Where a member's bytes lie in its archive, as the reader of its kind takes it.
+
+    Attributes
+    ----------
+    start : int
+        Of its bytes or its header, in bytes; of Parquet the row.
+    size : int
+        Bytes, unpacked; of Parquet 0, since none says.
+    packed : int
+        Bytes in the archive.
+    method : int
+        How they are packed.
+    crc : int
+        CRC-32 of its bytes, where the archive has one.
+    """
+
+    start: int
+    size: int
+    packed: int = 0
+    method: int = 0
+    crc: int = 0
+
+
+class Entry(NamedTuple):
+    """One entry of an archive: its name there, what it is, and where its bytes lie."""
+
+    name: str
+    kind: str = FILE
+    extent: Extent = Extent(0, 0)
+
+
+class Reader(Protocol):
+    """What reads one kind of archive.
+
+    Attributes
+    ----------
+    damage : str
+        Once all is listed: where and why the archive ends before its end; "" where it does not.
+    """
+
+    damage: str
+
+    def list(self, file: BinaryIO) -> Iterator[Entry]:
+        """Its entries in their order; raises ValueError where this is no such archive."""
+
+    def read(self, file: BinaryIO, extent: Extent) -> bytes:
+        """A member's bytes, from any thread; raises OSError where they cannot be had."""
+
+
+class TooManyError(ValueError):
+    """An archive with more members than MAX_MEMBERS."""
+
+
+class Members:
+    """The members of all archives that this process has opened; any thread may ask.
+
+    Archives go by numbers, members of one by theirs, from 0, in the archive's order.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+
+    @cached_property
+    def _db(self) -> sqlite3.Connection:
+        """Made when the first archive is opened, by who has the lock."""
+        db = open_scratch(shared=True)
+        fields = ", ".join(f"{name} INT" for name in Extent._fields)
+        for table in (
+            f"members (archive INT, folder BLOB, name BLOB, number INT, {fields}, "
+            "PRIMARY KEY (archive, folder, name)) WITHOUT ROWID",
+            "folders (archive INT, folder BLOB, name BLOB, "
+            "PRIMARY KEY (archive, folder, name)) WITHOUT ROWID",
+            "strays (archive INT, kind TEXT, name BLOB)",
+        ):
+            db.execute(f"CREATE TABLE {table}")
+        db.execute("CREATE UNIQUE INDEX by_number ON members (archive, number)")
+        return db
+
+    def fill(self, archive: int, entries: Iterable[Entry]) -> None:
+        """Put in what an archive has; raises what listing raises, and TooManyError."""
+        self.drop(archive)
+        before, left = 0, iter(entries)
+        while block := list(islice(left, _BLOCK)):
+            self._put(archive, before, block)
+            before += len(block)
+            if before > MAX_MEMBERS:
+                raise TooManyError(f"it has more than {MAX_MEMBERS:,} members")
+
+    def drop(self, archive: int) -> None:
+        """Forget an archive's members."""
+        with self._lock:
+            for table in ("members", "folders", "strays"):
+                self._db.execute(f"DELETE FROM {table} WHERE archive = ?", (archive,))
+
+    def _put(self, archive: int, first: int, entries: list[Entry]) -> None:
+        with self._lock:
+            for number, (given, kind, extent) in enumerate(entries, start=first):
+                name = tidy_name(given)
+                if kind == FOLDER:
+                    self._add_folders(archive, os.fsencode(name or ""))
+                    continue
+                if kind == FILE and name is None:
+                    kind = OUTSIDE
+                if kind != FILE or name is None:
+                    self._leave_out(archive, kind, given)
+                    continue
+                folder, _, base = os.fsencode(name).rpartition(b"/")
+                self._add_folders(archive, folder)
+                if self.find(archive, name) is not None:
+                    self._leave_out(archive, REPLACED, name)
+                self._db.execute(
+                    f"INSERT OR REPLACE INTO members VALUES (?, ?, ?, ?{', ?' * len(extent)})",
+                    (archive, folder, base, number, *extent),
+                )
+
+    def _leave_out(self, archive: int, kind: str, name: str) -> None:
+        self._db.execute("INSERT INTO strays VALUES (?, ?, ?)", (archive, kind, os.fsencode(name)))
+
+    def _add_folders(self, archive: int, path: bytes) -> None:
+        """Add a folder and those that it is in, as far as they are new."""
+        while path:
+            folder, _, name = path.rpartition(b"/")
+            added = self._db.execute(
+                "INSERT OR IGNORE INTO folders VALUES (?, ?, ?)", (archive, folder, name)
+            )
+            if not added.rowcount:
+                return
+            path = folder
+
+    def find(self, archive: int, name: str) -> tuple[int, Extent] | None:
+        """A member's number, and where its bytes lie; None where there is none of that name."""
+        folder, _, base = os.fsencode(name).rpartition(b"/")
+        with self._lock:
+            row = self._db.execute(
+                f"SELECT number, {', '.join(Extent._fields)} FROM members "
+                "WHERE archive = ? AND folder = ? AND name = ?",
+                (archive, folder, base),
+            ).fetchone()
+        return None if row is None else (row[0], Extent(*row[1:]))
+
+    def has_folder(self, archive: int, path: str) -> bool:
+        """Whether an archive has a folder of that name; "" is itself."""
+        folder, _, name = os.fsencode(path).rpartition(b"/")
+        values = (archive, folder, name)
+        with self._lock:
+            found = self._db.execute(
+                "SELECT 1 FROM folders WHERE archive = ? AND folder = ? AND name = ?", values
+            ).fetchone()
+        return not path or found is not None
+
+    def list_folder(self, archive: int, path: str) -> Iterator[tuple[str, bool]]:
+        """What is directly in a folder, by name, and whether that is a folder itself."""
+        for table in ("folders", "members"):
+            last = b""
+            while rows := self._fetch(
+                f"SELECT name FROM {table} WHERE archive = ? AND folder = ? AND name > ? "
+                "ORDER BY name",
+                (archive, os.fsencode(path), last),
+            ):
+                for (last,) in rows:
+                    yield os.fsdecode(last), table == "folders"
+
+    def iterate(self, archive: int) -> Iterator[tuple[int, str]]:
+        """Number and name of every member, in the archive's order."""
+        last = -1
+        while rows := self._fetch(
+            "SELECT number, folder, name FROM members WHERE archive = ? AND number > ? "
+            "ORDER BY number",
+            (archive, last),
+        ):
+            for last, folder, name in rows:
+                yield last, os.fsdecode(folder + b"/" + name if folder else name)
+
+    def iterate_strays(self, archive: int) -> Iterator[tuple[str, str]]:
+        """Kind and name of everything that is left out, by name."""
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT kind, name FROM strays WHERE archive = ? ORDER BY kind, name", (archive,)
+            ).fetchall()
+        return ((kind, os.fsdecode(name)) for kind, name in rows)
+
+    def _fetch(self, query: str, values: tuple[int | bytes, ...]) -> list[Any]:
+        """The first rows, so that no thread waits for one that goes through them."""
+        with self._lock:
+            return self._db.execute(f"{query} LIMIT {_BLOCK}", values).fetchall()
+
+
+def tidy_name(name: str) -> str | None:
+    """A member's name as a path relative to its archive; None where it leads elsewhere."""
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    if not parts or name.startswith("/") or ".." in parts or "\0" in name:
+        return None
+    return "/".join(parts)

@@ -1,0 +1,64 @@
+import tarfile
+
+import pytest
+from made_archives import add_member
+
+from featx.storage.places import find_damage, iterate_members, open_place
+
+
+@pytest.fixture
+def three(tmp_path):
+    """Three members of a header and a block each, and the mark of the end."""
+    path = tmp_path / "three.tar"
+    with tarfile.open(path, "w") as tar:
+        for name in ("1.png", "2.png", "3.png"):
+            add_member(tar, name, name.encode() * 100)
+    return path
+
+
+def cut(path, size):
+    path.write_bytes(path.read_bytes()[:size])
+    return [name for _, name in iterate_members(path)]
+
+
+@pytest.mark.parametrize(
+    ("size", "whole", "said"),
+    [
+        (512 * 6, 3, "it ends at byte 3,072, after 3.png, without its end mark"),
+        (512 * 5 + 200, 2, "it ends at byte 2,760, within 3.png"),
+        (512 * 4 + 200, 2, "it ends at byte 2,248, after 2.png, without its end mark"),
+        (512 * 4, 2, "it ends at byte 2,048, after 2.png, without its end mark"),
+        (512 + 1, 0, "it ends at byte 513, within 1.png"),
+    ],
+)
+def test_a_tar_that_was_cut_off_says_where(three, size, whole, said):
+    names = cut(three, size)
+    for i, name in enumerate(names):
+        if i < whole:
+            with open_place(three / name) as file:
+                assert file.read() == name.encode() * 100
+        else:
+            with pytest.raises(OSError, match=r"ends at byte [\d,]+, within it"):
+                open_place(three / name)
+    assert find_damage(three) == said
+
+
+def test_damage_amid_a_tar_is_no_end(three):
+    data = bytearray(three.read_bytes())
+    data[1024:1124] = b"x" * 100
+    three.write_bytes(data)
+    assert [name for _, name in iterate_members(three)] == ["1.png"]
+    assert "at byte 1,024, after 1.png" in find_damage(three)
+
+
+@pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_names_of_every_form(tmp_path, form):
+    path = tmp_path / "names.tar"
+    names = ["ünïcode/b.png", f"{'long' * 20}/{'name' * 20}.png"]
+    with tarfile.open(path, "w", format=form) as tar:
+        for name in names:
+            add_member(tar, name, name.encode())
+    assert [name for _, name in iterate_members(path)] == names
+    for name in names:
+        with open_place(path / name) as file:
+            assert file.read() == name.encode()
