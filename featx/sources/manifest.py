@@ -11,15 +11,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import TextIO
 
+from featx.config import IMAGE_SUFFIXES
 from featx.data.dataset import Dataset
 from featx.data.inventory import Found, Inventory
 from featx.data.splits import NO_LABEL
+from featx.decoding.file_kinds import name_kind
 from featx.errors import DatasetError
 from featx.sources.folders import as_label, name_split
 from featx.sources.groups import tidy_group
 from featx.sources.label_sets import SetReader, join_labels
 from featx.storage.files import check_replaceable, write_csv
 from featx.storage.places import is_folder, is_place
+from featx.text import printable
 
 MANIFEST_COLUMNS = ("path", "label", "split")
 GROUP_COLUMN = "group"  # one more, where groups are known
@@ -95,7 +98,8 @@ def read_manifest(
             n_images = found.add(lines)
     except (UnicodeError, csv.Error) as error:
         raise DatasetError(
-            f"{path} is not a CSV manifest in UTF-8: {error}; spreadsheets save one as CSV UTF-8"
+            _name_other(path)
+            or f"{path} is not a CSV manifest in UTF-8: {error}; spreadsheets save one as CSV UTF-8"
         ) from error
     if double := found.find_double():
         name, first, again = double
@@ -110,6 +114,25 @@ def read_manifest(
             "another folder"
         )
     return found
+
+
+def _name_other(path: Path) -> str | None:
+    """A sentence for a file that is something else altogether, where its first bytes tell that."""
+    with path.open("rb") as file:
+        head = file.read(1024)
+    if head.startswith(b"featx feature file\n"):
+        return (
+            f"{path} holds features that were extracted already: featx fit, audit and next take "
+            "them; here the images are wanted, a folder or a manifest"
+        )
+    if head.startswith(b"featx "):
+        kind = head.split(b"\n")[0].decode("ascii", "replace")
+        return f"{path} is no manifest of images: a {printable(kind)}"
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        return f"{path} is one picture: name the folder that holds the images, or a manifest"
+    if (named := name_kind(head)) and named[0] != "damaged":
+        return f"{path} is no CSV manifest of images: {named[1].removeprefix('not an image: ')}"
+    return None
 
 
 def find_encoding(path: Path) -> str:

@@ -173,6 +173,8 @@ def test_what_cannot_be_used_says_why(photos, tmp_path):
         ("path,label\n", "names no images"),
         (b"path,label\n\xff.jpg,a\n", "not a CSV manifest in UTF-8"),
         (b"\x89PNG\r\n\x1a\n\0\0", "not a CSV manifest in UTF-8"),
+        (b"featx feature file\n\xff", "holds features that were extracted already: featx fit"),
+        (b"PK\3\4\xff\xff", "no CSV manifest of images: a ZIP archive"),
         ('path,label\n"x.jpg,a\n', "not a CSV manifest"),
     ],
 )
