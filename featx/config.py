@@ -191,6 +191,10 @@ MAX_PIXELS = 178_956_970
 # what the largest picture takes uncompressed with four channels of 16 bits.
 MAX_MEMBERS = 20_000_000
 MAX_MEMBER_BYTES = 8 * MAX_PIXELS
+# What is unpacked to more than so many bytes, and to so many times what it takes packed, is taken
+# for a bomb: pictures of one colour, which come near to deflate's own limit of 1032, are small.
+BOMB_BYTES = 1 << 28
+BOMB_RATIO = 200
 # Of a PNG's comments and profile, unpacked: Pillow's own megabyte calls good pictures damaged.
 MAX_TEXT_BYTES = 1 << 26
 

@@ -14,6 +14,7 @@ import numpy as np
 from featx.data.columns import Selection
 from featx.data.dataset import Dataset, HashedRows, Skipped
 from featx.data.inventory import Inventory, take_inventory
+from featx.data.turns import order_reading
 from featx.errors import FeatureFileError, ImageError
 from featx.machine import count_cores
 from featx.storage.hdf5 import check_seal, open_sealed, write_sealed
@@ -90,13 +91,14 @@ def hash_images(
         first = min(inventory.unread)
         raise ImageError(str(inventory.root / first.path), first.reason, first.kind)
     _learn(inventory, known_beside)
+    turn = "turn" if order_reading(inventory) else "position"
     n = len(inventory)
     with (
         joblib.Parallel(n_jobs=count_cores(), prefer="threads", batch_size=64) as reading,
         Meter("find", n, progress, leave=False) as meter,
     ):
         for some in iterate_slices(n, _BLOCK):
-            _hash_block(inventory, some, on_error, reading)
+            _hash_block(inventory, turn, some, on_error, reading)
             meter.update(min(some.stop, n) - some.start)
     inventory.unread.sort()
     return inventory
@@ -107,11 +109,14 @@ def hash_rows(dataset: Dataset, on_error: str) -> HashedRows:
     return hash_images(take_inventory(dataset), on_error).load_read()
 
 
-def _hash_block(inventory: Inventory, some: slice, on_error: str, reading: joblib.Parallel) -> None:
+def _hash_block(
+    inventory: Inventory, turn: str, some: slice, on_error: str, reading: joblib.Parallel
+) -> None:
+    """Hash the images whose column `turn` is in `some`."""
     db, folder = inventory.db, os.fsencode(inventory.root)
     rows = db.execute(
         f"SELECT position, name, {_SEEN}, seen.digest FROM images "
-        "LEFT JOIN seen USING (name) WHERE position >= ? AND position < ? ORDER BY position",
+        f"LEFT JOIN seen USING (name) WHERE {turn} >= ? AND {turn} < ? ORDER BY {turn}",
         (some.start, some.stop),
     ).fetchall()
     known: list[tuple[bytes, int, int, int, int, bool, int]] = []

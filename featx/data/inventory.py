@@ -7,6 +7,7 @@ Its table `images` has a row for each image:
     split       index into SPLITS; their number where the image is in none
     target      index into the classes; -1 where the image has no label
     team        what it belongs to with others, of `Dataset.groups`; null where nothing is known
+    turn        when it is to be read, from 0, where they lie in archives; null elsewhere
     digest      SHA-256 of the file's bytes; null until it was read, and where it could not be
     inode, size, mtime, ctime, settled
                 what the system said of the file then, and whether that will tell of any change
@@ -116,7 +117,8 @@ class Inventory:
         )
         self.db.execute(
             "CREATE TABLE images (position INTEGER PRIMARY KEY, name BLOB, split INT, target INT, "
-            "team TEXT, digest BLOB, inode INT, size INT, mtime INT, ctime INT, settled INT)"
+            "team TEXT, turn INT, digest BLOB, inode INT, size INT, mtime INT, ctime INT, "
+            "settled INT)"
         )
         self.db.execute(
             "CREATE TABLE label_sets (name BLOB PRIMARY KEY, labels BLOB) WITHOUT ROWID"
@@ -303,8 +305,9 @@ class Inventory:
         return [self.root / image.path for image in self.first_images(most)]
 
     def iterate_paths(self) -> Iterator[Path]:
-        """Where all images lie that were read, in order."""
-        return (self.root / image.path for image in self.iterate_read())
+        """Where all images lie that were read, in the order in which they are read soonest."""
+        where = "WHERE digest IS NOT NULL ORDER BY turn, position"
+        return (self.root / image.path for image in self.iterate(where))
 
     def fingerprint(self) -> str:
         """`Features.fingerprint` of all images that were read."""

@@ -12,6 +12,7 @@ from featx.config import SPLITS
 from featx.data.columns import Selection, SourceRows
 from featx.data.dataset import Fingerprint, Skipped
 from featx.data.inventory import SET_OF, Image, Inventory, fingerprint_images
+from featx.data.turns import order_reading
 from featx.decoding.file_kinds import is_mended
 from featx.errors import CONTENT_FAULTS, ExtractionError, ImageError
 from featx.features.content import GROUPS, LABEL_SETS, FeatureFile
@@ -52,6 +53,7 @@ class Ledger:
             self._db.execute(f"DROP TABLE IF EXISTS {table.partition(' ')[0]}")
             self._db.execute(f"CREATE TABLE {table}")
         inventory.index_digests()
+        order_reading(inventory)
 
     # -- what is put in
 
@@ -125,16 +127,16 @@ class Ledger:
         )
 
     def iterate_todo(self) -> Iterator[Image]:
-        """What was found to do, in order, some at a time."""
-        last = -1
+        """What was found to do, in the order in which it is read soonest, some at a time."""
+        last = 0
         while block := list(
             self.inventory.iterate(
-                "JOIN todo USING (position) WHERE position > ? ORDER BY position LIMIT ?",
+                "JOIN todo USING (position) WHERE place > ? ORDER BY place LIMIT ?",
                 (last, _BLOCK),
             )
         ):
             yield from block
-            last = block[-1].position
+            last += len(block)
 
     def find_failure(self) -> ImageError | None:
         """The first image whose content is known to be at fault, of those without features."""
@@ -150,8 +152,11 @@ class Ledger:
 
     def _list(self, query: str) -> int:
         self._db.execute("DROP TABLE IF EXISTS todo")
-        self._db.execute("CREATE TABLE todo (position INTEGER PRIMARY KEY)")
-        self._db.execute(f"INSERT INTO todo {query}")
+        self._db.execute("CREATE TABLE todo (place INTEGER PRIMARY KEY, position INT UNIQUE)")
+        self._db.execute(
+            f"INSERT INTO todo (position) SELECT position FROM ({query}) JOIN images "
+            "USING (position) ORDER BY turn, position"
+        )
         return self.inventory.count("SELECT count(*) FROM todo")
 
     # -- what comes out

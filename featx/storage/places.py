@@ -17,13 +17,14 @@ import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from featx.config import ARCHIVE_SUFFIXES, MAX_MEMBER_BYTES
 from featx.errors import DatasetError
 from featx.storage.files import open_regular
 from featx.storage.members import Extent, Members, Reader
 from featx.storage.tar import TarReader
+from featx.storage.zip import ZipReader
 from featx.text import format_bytes, say_error
 
 # How the system says that a path leads through a file, which no folder is.
@@ -241,10 +242,19 @@ def _open(path: str) -> _Archive:
     return found
 
 
+def _choose_reader(path: str, file: BinaryIO) -> Reader:
+    """By how the file begins, whatever it is called; before a zip file anything may come."""
+    begins = file.read(4)
+    file.seek(0)
+    if begins.startswith(b"PK") or path.lower().endswith(".zip"):
+        return ZipReader()
+    return TarReader()
+
+
 def _list(path: str, number: int, state: State) -> _Archive:
-    reader = TarReader()
     try:
         with open_regular(Path(path)) as file:
+            reader = _choose_reader(path, file)
             _members.fill(number, reader.list(file))
     except OSError as error:
         raise DatasetError(f"{path} cannot be read: {say_error(error)}") from error

@@ -1,0 +1,119 @@
+import stat
+import zipfile
+import zlib
+
+import pytest
+
+from featx.errors import DatasetError
+from featx.storage.places import iterate_members, iterate_strays, open_place
+
+PNG = bytes(range(256)) * 40
+
+
+def read(path):
+    with open_place(path) as file:
+        return file.read()
+
+
+@pytest.fixture
+def made(tmp_path):
+    """Members packed in each way that zipfile knows, under names of Unix and Windows."""
+    path = tmp_path / "made.zip"
+    with zipfile.ZipFile(path, "w") as packed:
+        packed.mkdir("empty")
+        for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA):
+            packed.writestr(f"cät/{method}.png", PNG + bytes([method]), method)
+    return path
+
+
+def test_stored_and_deflated_members_are_read(made):
+    assert read(made / "cät" / "0.png") == PNG + b"\0"
+    assert read(made / "cät" / "8.png") == PNG + b"\x08"
+    with pytest.raises(OSError, match="packed by zip's method 14, which is not read"):
+        read(made / "cät" / "14.png")
+
+
+def test_a_streamed_zip_and_one_behind_a_program(made, tmp_path):
+    class Pipe:  # cannot be gone back in: sizes and CRC follow each member's bytes
+        def __init__(self, file):
+            self.write, self.flush = file.write, file.flush
+
+    path = tmp_path / "streamed.zip"
+    with path.open("wb") as file, zipfile.ZipFile(Pipe(file), "w") as packed:
+        packed.writestr("1.png", PNG, zipfile.ZIP_DEFLATED)
+    assert read(path / "1.png") == PNG
+    made.write_bytes(b"#!/bin/sh\n" * 100 + made.read_bytes())
+    assert read(made / "cät" / "8.png") == PNG + b"\x08"
+
+
+def change(path, old, new):
+    data = path.read_bytes()
+    assert old in data
+    path.write_bytes(data.replace(old, new, 1))
+
+
+def test_damage_is_found_by_the_sum(made):
+    change(made, PNG[:100], b"x" * 100)
+    with pytest.raises(OSError, match="CRC-32"):
+        read(made / "cät" / "0.png")
+    assert read(made / "cät" / "8.png") == PNG + b"\x08"
+
+
+def test_damaged_deflate(tmp_path):
+    path = tmp_path / "1.zip"
+    with zipfile.ZipFile(path, "w") as packed:
+        packed.writestr("1.png", PNG, zipfile.ZIP_DEFLATED)
+    packer = zlib.compressobj(zlib.Z_DEFAULT_COMPRESSION, zlib.DEFLATED, -15)
+    stream = packer.compress(PNG) + packer.flush()
+    change(path, stream, b"\xff" * len(stream))
+    with pytest.raises(OSError, match="damaged in its archive"):
+        read(path / "1.png")
+
+
+def test_an_encrypted_member_is_said_to_be_one(made):
+    data = bytearray(made.read_bytes())
+    at = data.rindex(b"PK\1\2")  # the directory's last entry
+    data[at + 8] |= 1
+    made.write_bytes(data)
+    with pytest.raises(OSError, match="encrypted"):
+        read(made / "cät" / "14.png")
+
+
+def test_links_are_left_out(tmp_path):
+    path = tmp_path / "links.zip"
+    with zipfile.ZipFile(path, "w") as packed:
+        info = zipfile.ZipInfo("a/link.png")
+        info.external_attr = (stat.S_IFLNK | 0o777) << 16
+        packed.writestr(info, "../../etc/passwd")
+        packed.writestr("a/1.png", PNG)
+        packed.writestr("../a/2.png", PNG)
+    assert [name for _, name in iterate_members(path)] == ["a/1.png"]
+    assert list(iterate_strays(path)) == [
+        ("links in archives", "a/link.png"),
+        ("members whose names lead out of their archive", "../a/2.png"),
+    ]
+
+
+def test_bombs(tmp_path, monkeypatch):
+    path = tmp_path / "bomb.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("1.png", bytes(10**6))
+    assert len(read(path / "1.png")) == 10**6  # a picture of one colour
+    monkeypatch.setattr("featx.storage.zip.BOMB_BYTES", 10**5)
+    with pytest.raises(OSError, match="as in a bomb: more than 200 to 1 is not unpacked"):
+        read(path / "1.png")
+    data = path.read_bytes()
+    at = data.index(b"PK\1\2")
+    entry, end = data[at : data.index(b"PK\5\6")], bytearray(data[data.index(b"PK\5\6") :])
+    end[8:16] = (2).to_bytes(2, "little") * 2 + (2 * len(entry)).to_bytes(4, "little")
+    path.write_bytes(data[:at] + 2 * entry + end)
+    read_small = pytest.raises(DatasetError, match="its members lie upon each other")
+    with read_small:
+        list(iterate_members(path))
+
+
+@pytest.mark.parametrize("size", [0, 10, 300])
+def test_a_zip_that_was_cut_off(made, size):
+    made.write_bytes(made.read_bytes()[:size])
+    with pytest.raises(DatasetError, match="no zip file, or was cut off"):
+        read(made / "cät" / "0.png")
