@@ -10,7 +10,7 @@ import click
 from featx.config import CLASSIFIERS, LAST_LAYER, MARGIN, PROTOCOLS, TRAINED
 from featx.text import printable
 
-from .head_options import head_options, read_layers_option
+from .head_options import head_options, read_layers_option, taxonomy_options
 from .options import (
     common_options,
     cv_option,
@@ -88,6 +88,7 @@ if TYPE_CHECKING:
     help="Have the head that is chosen learn strangers and sets as well, as featx fit --strangers "
     "does, and show how well it tells what it does not know: some thirty fits of it.",
 )
+@taxonomy_options
 @click.option(
     "--maps/--no-maps",
     default=True,
@@ -142,6 +143,7 @@ def compare(**options: Any) -> None:
       featx compare photos --split 0.7,0.1,0.2 --baseline none --cv 5x5
       featx compare photos --split 0.7,0.1,0.2 --clf logreg --layers auto
       featx compare photos --split 0.7,0.1,0.2 --baseline none --labels corrections.csv
+      featx compare photos --split 0.7,0.1,0.2 --baseline none --taxonomy taxonomy.csv
       featx compare photos.csv --clf logreg --clf svm --baseline layer4 --seeds 3 -o out
       featx compare --config out/featx.toml
     """

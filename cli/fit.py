@@ -9,7 +9,7 @@ import click
 
 from featx.config import AUTO_LAYERS, CLASSIFIERS
 
-from .head_options import head_options, read_layers_option
+from .head_options import head_options, read_layers_option, taxonomy_options
 from .options import (
     common_options,
     cv_option,
@@ -44,6 +44,7 @@ from .output import say, start_speaking
     help="Also learn what predict needs for --unknown and --sets: a fit for each class, twenty at "
     "most, and one for each of twenty folds.",
 )
+@taxonomy_options
 @labels_option
 @train_options
 @cv_option
@@ -80,6 +81,7 @@ def fit(
       featx fit F.h5 --clf ridge --cv 5x5
       featx fit F.h5 --layers last
       featx fit F.h5 --strangers
+      featx fit F.h5 --taxonomy taxonomy.csv --precision-at-least 0.9
       featx fit F.h5 --labels corrections.csv
       featx fit F.h5 --clf linear --epochs 30 --max-memory 3GB
     """

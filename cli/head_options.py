@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import click
 
-from featx.config import CHOOSE_ON, SCALES
+from featx.config import CHOOSE_ON, RANK_PRECISION, SCALES
 
 from .options import F, calibrate_option, check_positive, class_weight_option, stack, views_option
 
@@ -55,5 +55,24 @@ head_options = stack(
         default=True,
         show_default=True,
         help="Once chosen, fit on train and val together.",
+    ),
+)
+
+# Of commands that train heads and can have them answer by ranks.
+taxonomy_options = stack(
+    click.option(
+        "--taxonomy",
+        type=click.Path(dir_okay=False),
+        metavar="FILE",
+        help="A CSV of each class and what it is of, such as species,genus,family: predict then "
+        "answers at the deepest rank that is right often enough. A fit for each of twenty folds.",
+    ),
+    click.option(
+        "--precision-at-least",
+        type=click.FloatRange(0, 1, min_open=True, max_open=True),
+        default=RANK_PRECISION,
+        show_default=True,
+        metavar="P",
+        help="With --taxonomy: such a share of the answers at each rank is to be right.",
     ),
 )

@@ -55,6 +55,13 @@ if TYPE_CHECKING:
     "--strangers, and of fine-tuned networks with val.",
 )
 @click.option(
+    "--precision-at-least",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    metavar="P",
+    help="Of models fitted with --taxonomy, which answer at the deepest rank that is right often "
+    "enough: another share than that of the fit.",
+)
+@click.option(
     "--csv", "table", type=click.Path(path_type=Path), metavar="F", help="Also write a CSV."
 )
 @click.option(
@@ -83,6 +90,7 @@ def predict(
     maps: Path | None,
     unknown: float | None,
     sets: float | None,
+    precision_at_least: float | None,
     jsonl: bool,
     null: bool,
     max_skipped: float,
@@ -104,14 +112,18 @@ def predict(
       featx predict model.safetensors new/*.jpg --top 3
       featx predict model.safetensors new --csv said.csv --threshold 0.8
       featx predict model.safetensors new --unknown 0.05 --sets 0.9
+      featx predict ranked.safetensors new --precision-at-least 0.99
       find new -name '*.jpg' -print0 | featx predict model.safetensors - --null --jsonl
     """
     if as_json and jsonl:
         raise click.UsageError("--json is one object, --jsonl one for each image: say either.")
     if null and "-" not in images:
         raise click.UsageError("--null is about a list on stdin, and that is named by -.")
-    if maps is not None and (unknown is not None or sets is not None):
-        raise click.UsageError("--explain does not go with --unknown and --sets.")
+    asked = {"unknown": unknown, "sets": sets, "precision_at_least": precision_at_least}
+    if maps is not None and any(share is not None for share in asked.values()):
+        raise click.UsageError(
+            "--explain does not go with --unknown, --sets and --precision-at-least."
+        )
     progress = start_speaking(verbose, quiet)
     from featx.data.dataset import Leftovers
     from featx.deployment.drift import start_watch
@@ -121,29 +133,32 @@ def predict(
         predict,
         record_predictions,
     )
+    from featx.novelty.ranks import keeps_ranks
     from featx.storage.files import check_replaceable
     from featx.training.model import read_model
 
     from .rendering import render_predictions, say_drift
 
     if table is not None and not overwrite:
-        every = [list_columns(u, s) for u in (None, 0.1) for s in (None, 0.1)]
+        every = [
+            list_columns(u, s, r) for u in (None, 0.1) for s in (None, 0.1) for r in (False, True)
+        ]
         check_replaceable(table, *map(",".join, every))
     named = [image for image in images if image != "-"]
     listed = read_names(null) if "-" in images else ()
     left_out = Leftovers()
     options |= {"listed": listed, "left_out": left_out, "progress": progress}
     found: Iterable[Prediction | Skipped]
-    watch = None
+    watch, ranked = None, False
     if maps is None:
         trained = read_model(model)
-        watch = start_watch(trained)
-        found = predict(trained, named, watch=watch, unknown=unknown, sets=sets, **options)
+        watch, ranked = start_watch(trained), keeps_ranks(trained)
+        found = predict(trained, named, watch=watch, **asked, **options)
     else:
         found = _draw(model, named, maps, overwrite, options)
-    tally = _Tally(
-        found if table is None else record_predictions(found, table, list_columns(unknown, sets))
-    )
+    if table is not None:
+        found = record_predictions(found, table, list_columns(unknown, sets, ranked))
+    tally = _Tally(found)
     if as_json:
         values = collect_predictions(tally, left_out).to_dict()
         say(True, values | {"drift": watch and watch.sum_up().to_dict()}, "")

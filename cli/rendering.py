@@ -85,6 +85,10 @@ def render_model(
         from featx.report.strangers import say_learned
 
         parts.append(say_learned(outcome.details["strangers"]))
+    if outcome.details.get("ranks"):
+        from featx.report.ranks import say_kept
+
+        parts += say_kept(outcome.details["ranks"])
     if outcome.details.get("val_is_test"):
         parts.append("There is no test: val is the test here, and folds of train chose.")
     if crossed is not None:
@@ -112,6 +116,8 @@ def render_predictions(predictions: Iterable[Prediction]) -> Iterator[str]:
         header.append("p-value")
     if first and first[0].doubt.classes is not None:
         header.append("set")
+    if first and first[0].doubt.answer is not None:
+        header.append("answer")
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
 
     def align(row: Sequence[str]) -> str:
@@ -134,6 +140,9 @@ def _prediction_rows(one: Prediction) -> list[tuple[str, ...]]:
         said.append(f"{one.doubt.p_value:.3f}")
     if one.doubt.classes is not None:
         said.append(", ".join(map(printable, one.doubt.classes)) or "(none)")
+    if (answer := one.doubt.answer) is not None:
+        named = f"{answer.name} ({answer.rank})" if answer.name is not None else "(none)"
+        said.append(printable(named))
     return [
         (
             printable(one.path), printable(name), f"{100 * p:.1f} %",

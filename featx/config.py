@@ -142,6 +142,7 @@ BEYOND = 10  # held images beyond a limit at a rate, for a class to have a limit
 UNKNOWN_RATES = (0.01, 0.05)  # of known images that are refused
 SET_COVERAGES = (0.8, 0.9, 0.95)
 SAID_RATE, SAID_COVERAGE = 0.05, 0.9  # of these, what sentences are about
+RANK_PRECISION = 0.95  # of the answers at a rank of a taxonomy, such a share is right
 COVERAGE_POINTS = 100  # of the curve of accuracy against coverage, at most
 SAME_AUROC = 0.002  # mean areas that differ by less are equal
 DRIFT_RATE = 0.01  # of folders like the known images that are called drift: 4 nights in a year

@@ -5,17 +5,21 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from featx.config import CLASSIFIERS, SPLITS, TRAINED
-from featx.data.dataset import Dataset, check_trainable
+from featx.data.dataset import Dataset, HashedRows, check_trainable
 from featx.errors import DatasetError, ModelError
 from featx.extraction.result import Extraction
 from featx.features.content import Features
+from featx.finetuning.recipe import TuneOptions
 from featx.heads.kind import find_kind
+from featx.network.catalogue import KNOWN
 from featx.network.fetch import resolve_weights
 from featx.network.weights import Weights
+from featx.novelty.ranks import check_precision
 from featx.training.resampling import Resampling, find_unfoldable, parse_resampling
 
 log = logging.getLogger(__name__)
@@ -31,7 +35,8 @@ def check_names(heads: Sequence[str], networks: Sequence[str]) -> None:
             raise ModelError(f"unknown {what} {unknown[0]!r}: say one of {', '.join(known)}")
 
 
-def check_margin(margin: float) -> None:
+def check_asked(margin: float, precision: float) -> None:
+    check_precision(precision)
     if not 0 < margin < 100:
         raise ModelError(f"a margin of {margin:g} points: say a number above 0 and below 100")
 
@@ -101,3 +106,28 @@ def resolve_same(weights: str, features: Features, extraction: Extraction, frami
             "the candidates would not be comparable"
         )
     return replace(network, preprocessing=network.preprocessing.frame(framing))
+
+
+def settle_options(features: Features, weights: str) -> dict[str, str]:
+    """Options with which the same features are made again."""
+    made = features.provenance
+    return {
+        "backbone": made.backbone,
+        "weights": made.weights if made.weights in KNOWN else weights,
+        "engine": made.engine.split()[0],
+        "precision": made.precision,
+    }
+
+
+def keep_rows(dataset: Dataset, features: Features) -> HashedRows:
+    """The dataset's rows that features hold, which could be decoded, by the labels they have."""
+    held = set(features.paths.tolist())
+    keep = np.array([path in held for path in dataset.paths], dtype=bool)
+    here = replace(dataset.select(keep), targets=features.targets, classes=features.classes)
+    return HashedRows(here, features.hashes)
+
+
+def list_tuning(tuning: TuneOptions) -> dict[str, Any]:
+    """What is asked of baselines, but for what no option of a comparison says."""
+    untold = ("batch_size", "colours")
+    return {name: value for name, value in vars(tuning).items() if name not in untold}

@@ -6,18 +6,20 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from featx.comparison.candidates import Candidate, evaluate_candidates, pair_candidates
 from featx.comparison.checks import (
+    check_asked,
     check_comparable,
     check_cross_validation,
-    check_margin,
     check_names,
     find_uncalibrated,
+    keep_rows,
+    list_tuning,
     resolve_same,
+    settle_options,
 )
 from featx.comparison.cross_tuning import cross_tune
 from featx.comparison.cross_validation import cross_validate, gather_rows
@@ -35,12 +37,21 @@ from featx.comparison.shares import (
 from featx.comparison.trainers import (
     HeadTrainer,
     NetworkTrainer,
+    judge_ranks,
     judge_strangers,
     pair_with_before,
 )
 from featx.comparison.verdict import judge, rank_on_val
-from featx.config import ALL_LAYERS, AUTO_LAYERS, BACKBONE, EPOCHS, LAST_LAYER, MARGIN
-from featx.data.dataset import Dataset, HashedRows
+from featx.config import (
+    ALL_LAYERS,
+    AUTO_LAYERS,
+    BACKBONE,
+    EPOCHS,
+    LAST_LAYER,
+    MARGIN,
+    RANK_PRECISION,
+)
+from featx.data.dataset import Dataset
 from featx.data.splits import promote_val
 from featx.decoding.decoders import read_decode
 from featx.decoding.pixel_format import read_colours
@@ -48,7 +59,6 @@ from featx.errors import ModelError, OutputExistsError
 from featx.extraction.extract import extract_request
 from featx.extraction.request import Request
 from featx.extraction.views import check_view, extract_each_view
-from featx.features.content import Features
 from featx.features.corrections import CORRECTIONS_NAME, correct_labels, read_corrections
 from featx.features.costs import read_full_cost
 from featx.features.file import read_features
@@ -60,6 +70,7 @@ from featx.heads.kind import HeadOptions, find_kind
 from featx.heads.recipe import warn_few
 from featx.machine import describe_machine
 from featx.network.catalogue import KNOWN
+from featx.novelty.taxonomy import TAXONOMY_NAME, Taxonomy, take_taxonomy
 from featx.sources.groups import choose_grouping
 from featx.sources.manifest import GROUP_COLUMN, write_manifest
 from featx.sources.reading import take_dataset
@@ -88,6 +99,8 @@ def compare(
     labels: str | Path | None = None,
     learning_curves: bool = True,
     strangers: bool = True,
+    taxonomy: str | Path | Taxonomy | None = None,
+    precision_at_least: float = RANK_PRECISION,
     cv: str | None = None,
     cv_baselines: bool = False,
     backbone: str = BACKBONE,
@@ -168,6 +181,9 @@ def compare(
     strangers : bool
         Have the chosen head learn strangers and sets as well, which its file keeps, and say what
         test says of them; see `featx.fit`.
+    taxonomy, precision_at_least
+        Say what each candidate tells at the ranks of a taxonomy, and have the chosen one answer by
+        them, which its file keeps; see `featx.fit`.
     cv : str, optional
         REPEATSxFOLDS, such as "5x5": cross-validate the heads on all labelled images as well; see
         `featx.cross_validate`.
@@ -207,7 +223,7 @@ def compare(
     heads = rule.heads if clf is None else clf
     networks = rule.networks if baseline is None else baseline
     check_names(heads, networks)
-    check_margin(margin)
+    check_asked(margin, precision_at_least)
     learning_rate = rule.check(networks, epochs, learning_rate, augment or views > 0)
     grouping = choose_grouping(group, group_pattern, group_time, group_folder)
     dataset = take_dataset(data, split, root, grouping, recursive=recursive)
@@ -223,6 +239,7 @@ def compare(
     if prevalence is not None and corrections is None:
         expected = read_prevalence(prevalence, dataset.classes)
         order_shares(expected, dataset.classes, dataset.targets[dataset.splits == "test"])
+    tree = None if taxonomy is None else take_taxonomy(taxonomy, dataset.classes)
     folder = Path(output) if output is not None else Path("results") / dataset.name
     if not isinstance(data, Dataset) and Path(data).resolve() == (folder / "split.csv").resolve():
         raise OutputExistsError(folder, ("the manifest that is compared on",))
@@ -248,19 +265,21 @@ def compare(
     extraction = extract_request(request)
     log.info("features: %s", extraction.features)
     features = made = read_features(extraction.features)
-    found = _rows_of(dataset, made)
+    found = keep_rows(dataset, made)
     if corrections is not None:
         features = correct_labels(made, corrections)
         if prevalence is not None:
             expected = read_prevalence(prevalence, features.classes)
+        if taxonomy is not None:
+            tree = take_taxonomy(taxonomy, features.classes)
     if (rule.choose_on or choose_on) == "folds" and (few := warn_few(features, heads)):
         extraction = replace(extraction, notes=(*extraction.notes, few))
-    rows = _rows_of(dataset, features)
+    rows = keep_rows(dataset, features)
     check_comparable(rows.dataset)  # again, now that some images may have been skipped
     dealt = None if plan is None else gather_rows(features, plan)  # again, and without copies
     write_manifest(found.dataset, folder / "split.csv", overwrite)
     # What auto has become, for all that follows and for whoever repeats it.
-    settled = _settle(features, weights)
+    settled = settle_options(features, weights)
     weights, reading = settled["weights"], read_colours(features.provenance.colours)
     choice = replace(
         choice,
@@ -332,10 +351,13 @@ def compare(
             more = (cross_tune(tuner, one, tuning, dealt, plan, kept) for one in tuned)
             crossed = replace(crossed, candidates=(*crossed.candidates, *more))
     verdict = judge(candidates, paired, rank_on_val(candidates, truth["val"]), margin)
-    doubts = None
+    place, doubts = [c.name for c in candidates].index(verdict.choose), None
     if strangers:
-        place = [c.name for c in candidates].index(verdict.choose)
         candidates[place], doubts = judge_strangers(trainer, candidates[place], seen)
+    ranks = None
+    if tree is not None:
+        asked = (tree, precision_at_least)
+        candidates[place], ranks = judge_ranks(trainer, candidates, place, asked, seen)
     return Comparison(
         folder=folder,
         root=dataset.root,
@@ -345,6 +367,7 @@ def compare(
         paired=paired,
         verdict=verdict,
         strangers=doubts,
+        ranks=ranks,
         known=find_known(features.classes) if features.provenance.weights in KNOWN else {},
         learning=keep_curves(
             folder / "learning.json", features, plain, seed, weights, max_memory
@@ -354,7 +377,7 @@ def compare(
         cv=crossed,
         val_is_test=promoted is not None,
         options={
-            "clf": list(heads), "baseline": list(networks), **vars(fitting), **_say(tuning),
+            "clf": list(heads), "baseline": list(networks), **vars(fitting), **list_tuning(tuning),
             "calibrate": calibrate, "views": len(seen),
             "group": None if features.groups is None else GROUP_COLUMN,
             "seeds": seeds, "margin": margin, "protocol": protocol,
@@ -362,6 +385,8 @@ def compare(
             "cv": cv, "cv_baselines": cv_baselines,
             "prevalence": str((folder / PREVALENCE_NAME).resolve()) if expected else None,
             "labels": str((folder / CORRECTIONS_NAME).resolve()) if corrections else None,
+            "taxonomy": str((folder / TAXONOMY_NAME).resolve()) if tree else None,
+            "precision_at_least": precision_at_least,
             **settled, "depth": depth, **reading.to_options(),
         },
         machine=describe_machine(),
@@ -373,28 +398,3 @@ def compare(
         if plain and keeps_groups_whole(features)
         else (),
     )  # fmt: skip
-
-
-def _say(tuning: TuneOptions) -> dict[str, Any]:
-    """What is asked of baselines, but for what no option of a comparison says."""
-    untold = ("batch_size", "colours")
-    return {name: value for name, value in vars(tuning).items() if name not in untold}
-
-
-def _settle(features: Features, weights: str) -> dict[str, str]:
-    """Options with which the same features are made again."""
-    made = features.provenance
-    return {
-        "backbone": made.backbone,
-        "weights": made.weights if made.weights in KNOWN else weights,
-        "engine": made.engine.split()[0],
-        "precision": made.precision,
-    }
-
-
-def _rows_of(dataset: Dataset, features: Features) -> HashedRows:
-    """The dataset's rows that features hold, which could be decoded, by the labels they have."""
-    held = set(features.paths.tolist())
-    keep = np.array([path in held for path in dataset.paths], dtype=bool)
-    here = replace(dataset.select(keep), targets=features.targets, classes=features.classes)
-    return HashedRows(here, features.hashes)

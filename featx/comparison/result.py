@@ -20,6 +20,7 @@ from featx.data.splits import count_labels
 from featx.extraction.result import Extraction
 from featx.features.content import Features
 from featx.novelty.measures import NoveltyScores
+from featx.novelty.rank_scores import RankScores
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,8 @@ class Comparison:
         What random splits would have said of heads, where test has groups of its own.
     strangers : NoveltyScores or None
         What the chosen candidate knows of what it does not know; None where nobody asked.
+    ranks : RankScores or None
+        What candidates tell at the ranks of a taxonomy; None where there is none.
     relabelled : tuple of Pair
         Of corrected labels: each head with itself, trained on the labels as they were.
     """
@@ -73,6 +76,7 @@ class Comparison:
     prevalence: Mapping[str, float] = field(default_factory=dict)
     inflation: tuple[Inflation, ...] = ()
     strangers: NoveltyScores | None = None
+    ranks: RankScores | None = None
     relabelled: tuple[Pair, ...] = ()
 
     @property
@@ -125,6 +129,7 @@ class Comparison:
             if self.learning
             else None,
             "strangers": self.strangers.to_dict() if self.strangers is not None else None,
+            "ranks": self.ranks.to_dict() if self.ranks is not None else None,
             "cv": self.cv.to_dict() if self.cv is not None else None,
             "groups": self._describe_groups(),
             "labels": None

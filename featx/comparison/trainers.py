@@ -25,12 +25,15 @@ from featx.features.costs import read_cost, read_full_cost
 from featx.features.outputs import plan_layers, take_engine_rows
 from featx.finetuning.finetune import finetune_rows
 from featx.finetuning.recipe import TuneOptions, list_rates, make_tune_recipe, plan_epochs, run_name
-from featx.heads.fit import fit, learn_strangers
+from featx.heads.fit import fit, learn_ranks, learn_strangers
 from featx.heads.head import load_head, read_layers
 from featx.heads.kind import HeadOptions, find_kind
 from featx.heads.recipe import make_recipe
 from featx.network.weights import Weights
 from featx.novelty.measures import NoveltyScores
+from featx.novelty.rank_scores import RankScores, measure_answers, measure_ranks
+from featx.novelty.ranks import Evidence, Ranking, add_ranking, keeps_ranks, load_ranking
+from featx.novelty.taxonomy import TAXONOMY_NAME, Taxonomy, write_taxonomy
 from featx.storage.blocks import Blocks
 from featx.storage.files import hash_json
 from featx.training.model import Model, read_model, write_model
@@ -134,6 +137,42 @@ class HeadTrainer:
         )
         return replace(candidate, model=write_model(model, path))
 
+    def add_ranks(
+        self,
+        candidate: Candidate,
+        taxonomy: Taxonomy,
+        precision: float,
+        views: Sequence[Features] = (),
+    ) -> Candidate:
+        """The same, what `--taxonomy` of `featx fit` learns being in its file as well.
+
+        A fine-tuned network is not trained again for each fold: its ranks go by val.
+
+        Raises
+        ------
+        ModelError
+            See `learn_ranks`; or a network had no val.
+        """
+        model, path, features = candidate.model, candidate.model.path, self.features
+        if path is None:
+            return candidate
+        if keeps_ranks(model) and (there := load_ranking(model)).taxonomy == taxonomy:
+            if there.precision == precision:
+                return candidate
+            model = add_ranking(model, replace(there, precision=precision))
+        elif candidate.kind == "frozen":
+            model = learn_ranks(
+                model, features, taxonomy, precision,
+                views=views, weights=self.weights, max_memory=self.max_memory,
+            )  # fmt: skip
+        elif (on_val := model.outcome.probabilities.get("val")) is None:
+            raise ModelError("it was fine-tuned without val, which its ranks are calibrated on")
+        else:
+            truth = features.targets[features.rows("val")]
+            evidence = Evidence.judge(taxonomy, on_val, truth)
+            model = add_ranking(model, Ranking(taxonomy, evidence, precision))
+        return replace(candidate, model=write_model(model, path))
+
     def _train(self, name: str, options: HeadOptions, views: Sequence[Features]) -> Model:
         recipe = make_recipe(self.features, name, options, views=views, max_memory=self.max_memory)
         path = self.folder / f"{name}-{hash_json(recipe)[:8]}.safetensors"
@@ -153,6 +192,38 @@ def judge_strangers(
         return candidate, evaluate_strangers(candidate, trainer.features)
     except ModelError as error:
         return candidate, NoveltyScores(candidate.name, lacking=str(error))
+
+
+def judge_ranks(
+    trainer: HeadTrainer,
+    candidates: Sequence[Candidate],
+    place: int,
+    ranking: tuple[Taxonomy, float],
+    views: Sequence[Features] = (),
+) -> tuple[Candidate, RankScores]:
+    """The candidate at a place, answering by ranks where it can, and what test says of ranks.
+
+    `ranking` is a taxonomy of the classes, and the precision that answers are to keep.
+    """
+    features, (taxonomy, precision), chosen = trainer.features, ranking, candidates[place]
+    write_taxonomy(taxonomy, trainer.folder / TAXONOMY_NAME)
+    rows, clusters = features.rows("test"), features.split_clusters("test")
+    said = {c.name: c.outcome.probabilities["test"] for c in candidates}
+    told = RankScores(
+        taxonomy.ranks,
+        tuple(map(len, taxonomy.names)),
+        precision,
+        measure_ranks(taxonomy, said, features.targets[rows], clusters),
+        chosen.name,
+    )
+    try:
+        chosen = trainer.add_ranks(chosen, taxonomy, precision, views if chosen.views else ())
+    except ModelError as error:
+        return chosen, replace(told, lacking=str(error))
+    answers = measure_answers(
+        load_ranking(chosen.model), said[chosen.name], features.targets[rows], clusters
+    )
+    return chosen, replace(told, answers=answers)
 
 
 def pair_with_before(

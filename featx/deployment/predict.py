@@ -20,6 +20,7 @@ from featx.features.content import Features
 from featx.features.outputs import take_engine_rows
 from featx.features.provenance import Provenance
 from featx.heads.head import load_head, read_layers
+from featx.novelty.ranks import NO_ANSWER
 from featx.novelty.shift import Watch
 from featx.storage.files import open_csv, write_whole
 from featx.text import as_text
@@ -29,6 +30,7 @@ UNKNOWN = "unknown"
 COLUMNS = ("path", "rank", "class", "probability")  # of the CSV
 STRANGER_COLUMNS = ("unknown", "p_value", "stranger_score")
 SET_COLUMNS = ("set",)
+ANSWER_COLUMNS = tuple(NO_ANSWER.to_dict())
 
 # What has to be equal for features to mean the same to a head. An engine's last bits do not.
 _MEANING = ("backbone", "weights_sha256", "preprocessing")
@@ -49,7 +51,8 @@ class Prediction:
     top : tuple of (str, float)
         The most probable classes, in falling order, by their own names.
     doubt : Doubt
-        Whether the model knows its like, and the set of classes, where that was asked.
+        Whether the model knows its like, and the set of classes, where that was asked; and the
+        answer at a rank, where the model has a taxonomy.
     """
 
     path: str
@@ -113,6 +116,7 @@ def predict(
     threshold: float = 0.0,
     unknown: float | None = None,
     sets: float | None = None,
+    precision_at_least: float | None = None,
     weights: str | None = None,
     device: str = "auto",
     engine: str = "auto",
@@ -153,6 +157,9 @@ def predict(
     sets : float, optional
         Give of each image the set of classes that so often holds the true one; of heads fitted so,
         and of fine-tuned networks that had val.
+    precision_at_least : float, optional
+        Of models with a taxonomy, which answer at the deepest rank whose answers are right so
+        often: another share than the one that they were fitted with.
     weights : str, optional
         Where the model's network is to be had; None: see `find_weights`.
     device : {"auto", "cpu", "cuda", "mps", "xpu"}
@@ -181,7 +188,8 @@ def predict(
         At the end: not one of the files is an image.
     ModelError
         The file is no model, the weights are not those that the model learned on, it has a class
-        named "unknown" and there is a threshold, or it has too little for `unknown` or `sets`.
+        named "unknown" and there is a threshold, or it has too little for `unknown`, `sets` or
+        `precision_at_least`.
     ExtractionError
         A process that decoded was killed.
     WeightsError, DeviceError
@@ -198,7 +206,7 @@ def predict(
     trained = take_model(model)
     sources = name_sources(images, listed, left_out)
     check_unknown(trained, threshold or unknown or 0.0)
-    doubter = make_doubter(trained, unknown, sets)
+    doubter = make_doubter(trained, unknown, sets, precision_at_least)
     classifier = read_classifier(trained, weights, progress=progress)
 
     def judge(batch: Judged) -> list[Prediction]:
@@ -253,10 +261,13 @@ def record_predictions(
             yield one
 
 
-def list_columns(unknown: float | None, sets: float | None) -> tuple[str, ...]:
-    """The columns of the CSV, by what was asked."""
+def list_columns(
+    unknown: float | None, sets: float | None, ranked: bool = False
+) -> tuple[str, ...]:
+    """The columns of the CSV, by what was asked, and whether the model answers by ranks."""
     more = STRANGER_COLUMNS if unknown is not None else ()
-    return (*COLUMNS, *more, *(SET_COLUMNS if sets is not None else ()))
+    more += SET_COLUMNS if sets is not None else ()
+    return (*COLUMNS, *more, *(ANSWER_COLUMNS if ranked else ()))
 
 
 def _list_doubt(doubt: Doubt) -> Iterator[str]:
@@ -265,6 +276,10 @@ def _list_doubt(doubt: Doubt) -> Iterator[str]:
         yield from (str(doubt.unknown).lower(), f"{doubt.p_value:.6f}", f"{doubt.score:.6g}")
     if doubt.classes is not None:
         yield json.dumps(list(doubt.classes))
+    if doubt.answer is not None:
+        rank, name, probability, leaf = doubt.answer.to_dict().values()
+        shown = "" if probability is None else f"{probability:.6f}"
+        yield from (rank or "", name or "", shown, leaf or "")
 
 
 def predict_features(model: str | Path | Model, features: Features) -> npt.NDArray[np.floating]:

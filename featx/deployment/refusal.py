@@ -1,4 +1,5 @@
-"""What is said of an image beside its classes: whether the model knows its like, and which set."""
+"""What is said of an image beside its classes: whether the model knows its like, which set, and
+what it is at the deepest rank that can be told."""
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ from featx.arrays import Matrix
 from featx.errors import ModelError
 from featx.heads.head import Head
 from featx.novelty.detector import Detector, load_detector
+from featx.novelty.ranks import NO_ANSWER, Answer, Ranking, keeps_ranks, load_ranking
 from featx.novelty.sets import Limits, load_calibration
 from featx.training.model import Model
 
@@ -33,12 +35,16 @@ class Doubt:
     classes : tuple of str or None
         The set that holds the true class as often as was asked, the most probable first; None
         where nobody asked.
+    answer : Answer or None
+        What it is at the deepest rank of the model's taxonomy that keeps the precision; None where
+        there is no taxonomy.
     """
 
     unknown: bool | None = None
     p_value: float | None = None
     score: float | None = None
     classes: tuple[str, ...] | None = None
+    answer: Answer | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values: what was asked for."""
@@ -49,6 +55,8 @@ class Doubt:
             }  # fmt: skip
         if self.classes is not None:
             told |= {"set": list(self.classes)}
+        if self.answer is not None:
+            told |= self.answer.to_dict()
         return told
 
 
@@ -67,11 +75,14 @@ class Doubter:
         Where there is a rate.
     limits : Limits or None
         Where sets are asked for.
+    ranking : Ranking or None
+        Where the model has a taxonomy.
     """
 
     rate: float | None = None
     detector: Detector | None = None
     limits: Limits | None = None
+    ranking: Ranking | None = None
 
     def judge(self, head: Head, X: Matrix, probabilities: Matrix) -> list[Doubt]:
         """What is to be said of each row of features beside the head's probabilities."""
@@ -88,15 +99,24 @@ class Doubter:
                 tuple(head.classes[k] for k in row if member[k])
                 for row, member in zip(order, inside, strict=True)
             ]
+        answers: Sequence[Answer | None] = [None] * n
+        if self.ranking is not None:
+            answers = self.ranking.answer(probabilities)
         if self.rate is None:
-            return [Doubt(classes=one) for one in sets]
+            return [Doubt(None, None, None, *one) for one in zip(sets, answers, strict=True)]
+        told = zip(p_values.tolist(), scores.tolist(), sets, answers, strict=True)
         return [
-            Doubt(p <= self.rate, p, score, one)
-            for p, score, one in zip(p_values.tolist(), scores.tolist(), sets, strict=True)
+            Doubt(strange := p <= self.rate, p, score, one, NO_ANSWER if strange and said else said)
+            for p, score, one, said in told
         ]
 
 
-def make_doubter(model: Model, unknown: float | None = None, sets: float | None = None) -> Doubter:
+def make_doubter(
+    model: Model,
+    unknown: float | None = None,
+    sets: float | None = None,
+    precision_at_least: float | None = None,
+) -> Doubter:
     """Have ready what is asked of a model beside its classes.
 
     Parameters
@@ -106,12 +126,15 @@ def make_doubter(model: Model, unknown: float | None = None, sets: float | None 
         Which share of images like those that it knows is refused, in (0, 1).
     sets : float, optional
         How often a set of classes holds the true one, in (0, 1).
+    precision_at_least : float, optional
+        How often an answer at a rank is right, in (0, 1); None: as the model was fitted, where it
+        has a taxonomy.
 
     Raises
     ------
     ModelError
-        The model keeps neither strangers nor sets, was calibrated on too few images, or a share is
-        none.
+        The model keeps neither strangers nor sets nor ranks, was calibrated on too few images, or a
+        share is none.
     """
     for name, share in (("unknown", unknown), ("sets", sets)):
         if share is not None and not 0 < share < 1:
@@ -122,4 +145,7 @@ def make_doubter(model: Model, unknown: float | None = None, sets: float | None 
         detector.check_rate(unknown, where)
     if sets is not None:
         limits = load_calibration(model).find_limits(sets, len(model.classes), where)
-    return Doubter(unknown, detector, limits)
+    ranking = None
+    if precision_at_least is not None or keeps_ranks(model):
+        ranking = load_ranking(model, precision_at_least)
+    return Doubter(unknown, detector, limits, ranking)

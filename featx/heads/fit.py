@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from featx.arrays import Labels, Matrix
-from featx.config import AUTO_LAYERS, EPOCHS
+from featx.config import AUTO_LAYERS, EPOCHS, RANK_PRECISION
 from featx.data.dataset import describe_rows
 from featx.data.splits import find_untrainable, promote_val
 from featx.errors import FeatureFileError, ModelError
@@ -20,13 +20,15 @@ from featx.features.content import Features, need_one_label
 from featx.features.file import read_features
 from featx.features.outputs import find_columns
 from featx.features.selection import stack_views, take_kin, take_splits
-from featx.heads.head import Head, load_head
-from featx.heads.kind import HeadOptions, find_kind, read_grid
+from featx.heads.head import Head, describe_training, load_head
+from featx.heads.kind import HeadOptions, find_kind
 from featx.heads.memory import Reading, describe_reading, plan_reading
-from featx.heads.recipe import Trained, make_recipe, train_head, train_quietly
+from featx.heads.recipe import make_recipe, train_head, train_quietly
 from featx.heads.search import Task
 from featx.machine import describe_machine
-from featx.novelty.learning import learn_novelty
+from featx.novelty.learning import Refit, learn_evidence, learn_novelty
+from featx.novelty.ranks import Ranking, add_ranking, check_precision
+from featx.novelty.taxonomy import Taxonomy, take_taxonomy
 from featx.storage.blocks import take_columns
 from featx.text import format_bytes
 from featx.training.choice import Choice
@@ -34,7 +36,7 @@ from featx.training.evaluation import measure
 from featx.training.metrics import score_labels
 from featx.training.model import Model, Outcome, check_place, write_model
 from featx.training.scaling import fit_scaler
-from featx.training.trials import join_pool
+from featx.training.trials import Kin, join_pool
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +59,8 @@ def fit(
     weights: str | None = None,
     max_memory: int | None = None,
     strangers: bool = False,
+    taxonomy: str | Path | Taxonomy | None = None,
+    precision_at_least: float = RANK_PRECISION,
     output: str | Path | None = None,
     overwrite: bool = False,
 ) -> Model:
@@ -117,6 +121,12 @@ def fit(
         Also learn what `featx.predict` needs for `unknown` and `sets`; see `learn_novelty`. It
         changes nothing else. It takes a fit for each class, twenty at most, and one for each of
         twenty folds.
+    taxonomy : path or Taxonomy, optional
+        A CSV file: a line for each class, its name and then those of its ranks, the widest last.
+        `featx.predict` then answers at the deepest rank that keeps `precision_at_least`. It changes
+        nothing else, and takes a fit for each of twenty folds.
+    precision_at_least : float
+        Share of the answers at each rank that are to be right, in (0, 1); see docs/ranks.md.
     output : path, optional
         Write the model there.
     overwrite : bool
@@ -129,13 +139,16 @@ def fit(
 
     Raises
     ------
+    DatasetError
+        `taxonomy` is no tree, or lacks a class.
     FeatureFileError
         No labels, no train rows, one class only, or a class that train lacks.
     LayersError
         `layers` are none, or the features lack them.
     ModelError
         An unknown choice, a C that is not positive, weights other than the features', `calibrate`
-        of linear without val, `strangers` where there are no folds or too little memory.
+        of linear without val, `strangers` or `taxonomy` where there are no folds or too little
+        memory.
     BudgetError
         `max_memory` is too little even for reading in blocks, or for a head that cannot.
     OutputExistsError
@@ -158,6 +171,8 @@ def fit(
     where = held.path or Path(held.dataset)
     if reason := find_untrainable(held.classes, held.targets, held.splits):
         raise FeatureFileError(where, reason)
+    tree = None if taxonomy is None else take_taxonomy(taxonomy, held.classes)
+    check_precision(precision_at_least)
     alike = held.alike is not None  # warned of before the work
     options = HeadOptions(
         C=C, scale=scale, epochs=epochs, seed=seed, class_weight=class_weight,
@@ -166,13 +181,14 @@ def fit(
     )  # fmt: skip
     kind = find_kind(clf)
     recipe = make_recipe(held, clf, options, views=views, max_memory=max_memory)
-    reading = plan_reading(held, recipe, views, max_memory, strangers=strangers)
+    doubts = strangers or tree is not None
+    reading = plan_reading(held, recipe, views, max_memory, strangers=doubts)
     log.debug("%s", describe_reading(reading, max_memory is not None))
     sets = recipe.get("layers", ())
     data = take_splits(held, reading.in_blocks, sets)
     if recipe["calibrate"] and kind.grid is None and "val" not in data:
         raise ModelError(f"{where} has no val images, and calibrate needs them: give a split")
-    if strangers:
+    if doubts:
         _check_in_memory(reading, clf, where)
     if output is not None:
         check_place(Path(output), recipe, overwrite)
@@ -205,7 +221,7 @@ def fit(
             history=trained.learned.history,
             best_epoch=trained.learned.best_epoch,
             details={
-                **_describe(recipe, trained),
+                **describe_training(recipe, trained),
                 **trained.learned.details,
                 "val_is_test": promoted is not None,
                 "alike": alike,
@@ -219,8 +235,11 @@ def fit(
         ),
         arrays=head.to_arrays(),
     )  # fmt: skip
+    again = {"views": views, "weights": weights, "max_memory": max_memory}
     if strangers:
-        model = learn_strangers(model, held, views=views, weights=weights, max_memory=max_memory)
+        model = learn_strangers(model, held, **again)
+    if tree is not None:
+        model = learn_ranks(model, held, tree, precision_at_least, **again)
     return model if output is None else write_model(model, Path(output))
 
 
@@ -260,6 +279,52 @@ def learn_strangers(
     ModelError
         There are no folds, or too little memory.
     """
+    learned = _take_rows(model, features, views, weights, max_memory)
+    found = learn_novelty(*learned, model.recipe["seed"])
+    details = {**model.outcome.details, "strangers": found.details}
+    outcome = replace(model.outcome, details=details)
+    return replace(model, outcome=outcome, arrays={**model.arrays, **found.to_arrays()})
+
+
+def learn_ranks(
+    model: Model,
+    features: Features,
+    taxonomy: Taxonomy,
+    precision: float = RANK_PRECISION,
+    *,
+    views: Sequence[Features] = (),
+    weights: str | None = None,
+    max_memory: int | None = None,
+) -> Model:
+    """A head that also has what `featx.predict` answers by ranks with; else it is the same.
+
+    Parameters
+    ----------
+    model, features, views, weights, max_memory
+        See `learn_strangers`.
+    taxonomy : Taxonomy
+        Of the model's classes, in their order.
+    precision : float
+        See `fit`.
+
+    Raises
+    ------
+    ModelError
+        There are no folds, or too little memory.
+    """
+    X, y, kin, _, refit = _take_rows(model, features, views, weights, max_memory)
+    evidence = learn_evidence(X, y, kin, refit, taxonomy, model.recipe["seed"])
+    return add_ranking(model, Ranking(taxonomy, evidence, precision))
+
+
+def _take_rows(
+    model: Model,
+    features: Features,
+    views: Sequence[Features],
+    weights: str | None,
+    max_memory: int | None,
+) -> tuple[Matrix, Labels, Kin, Head, Refit]:
+    """What a head learned from, itself, and what fits it again, all being chosen."""
     recipe, details, kind = model.recipe, model.outcome.details, find_kind(model.name)
     where = features.path or Path(features.dataset)
     reading = plan_reading(features, recipe, views, max_memory, strangers=True)
@@ -294,47 +359,15 @@ def learn_strangers(
         return Head(model.name, (), fresh, learned, head.temperature)
 
     n = len(pool.y) if recipe["refit"] else pool.n_train
-    rows, kin = np.asarray(X)[:n], pool.kin.take(np.arange(n))
-    found = learn_novelty(rows, pool.y[:n], kin, head, refit, recipe["seed"])
-    outcome = replace(model.outcome, details={**details, "strangers": found.details})
-    return replace(model, outcome=outcome, arrays={**model.arrays, **found.to_arrays()})
+    kin = pool.kin.take(np.arange(n))
+    return np.asarray(X)[:n], pool.y[:n], kin, head, refit
 
 
 def _check_in_memory(reading: Reading, clf: str, where: Path) -> None:
     if reading.in_blocks:
         needed, allowed = format_bytes(reading.needed), format_bytes(reading.allowed)
         raise ModelError(
-            f"{where}: {clf} with strangers needs {needed} and may have {allowed}, and strangers "
-            "are learned from rows in memory: give more by max_memory, or leave strangers out"
+            f"{where}: {clf} with strangers or ranks needs {needed} and may have {allowed}, and "
+            "strangers are learned from rows in memory, as are ranks: give more by max_memory, or "
+            "leave them out"
         )
-
-
-def _describe(recipe: Mapping[str, Any], trained: Trained) -> dict[str, Any]:
-    """What this training chose, as JSON values."""
-    grid, search = find_kind(recipe["clf"]).grid, trained.search
-    name = None if grid is None else grid.name
-    protocol = {}
-    if search.choice is not None:
-        protocol = {
-            "choice": {
-                "on": recipe["choose_on"], "log_loss": search.choice.loss,
-                "tried": search.choice.tried, "of": len(read_grid(recipe)),
-            },
-            "refit": recipe["refit"],
-            "val": trained.val_is,
-        }  # fmt: skip
-    return {
-        "scale": trained.scaler.kind,
-        "layers": trained.layers,
-        **({"layers_tried": list(trained.tried)} if trained.tried else {}),
-        "class_weight": recipe["class_weight"],
-        "calibrated": recipe["calibrate"],
-        "views": len(recipe["views"]),
-        "temperature": search.temperature,
-        "C": search.value if name == "C" else None,
-        "chosen_by": search.chosen_by,
-        "chosen": {"name": name, "value": search.value if name else None, "by": search.chosen_by},
-        "converged": search.fit.converged,
-        "n_iter": search.fit.n_iter,
-        **protocol,
-    }

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,11 +14,14 @@ from featx.arrays import Labels, Matrix
 from featx.config import BACKBONE, LAST_LAYER
 from featx.errors import ModelError
 from featx.features.outputs import find_own
-from featx.heads.kind import find_kind
+from featx.heads.kind import find_kind, read_grid
 from featx.heads.search import Fit, LinearFit
 from featx.storage.blocks import Blocks, Samples, gather
 from featx.training.model import Model
 from featx.training.scaling import Scaler
+
+if TYPE_CHECKING:
+    from featx.heads.recipe import Trained
 
 
 @dataclass(frozen=True)
@@ -102,3 +106,34 @@ def load_head(model: Model) -> Head:
     if not fits or not temperature > 0:
         raise ModelError(f"{where} is damaged: its coefficients are not for {n_classes} classes")
     return Head(model.name, model.classes, scaler, fit, temperature)
+
+
+def describe_training(recipe: Mapping[str, Any], trained: Trained) -> dict[str, Any]:
+    """What a training chose, as a model file's details have it."""
+    grid, search = find_kind(recipe["clf"]).grid, trained.search
+    name = None if grid is None else grid.name
+    protocol = {}
+    if search.choice is not None:
+        protocol = {
+            "choice": {
+                "on": recipe["choose_on"], "log_loss": search.choice.loss,
+                "tried": search.choice.tried, "of": len(read_grid(recipe)),
+            },
+            "refit": recipe["refit"],
+            "val": trained.val_is,
+        }  # fmt: skip
+    return {
+        "scale": trained.scaler.kind,
+        "layers": trained.layers,
+        **({"layers_tried": list(trained.tried)} if trained.tried else {}),
+        "class_weight": recipe["class_weight"],
+        "calibrated": recipe["calibrate"],
+        "views": len(recipe["views"]),
+        "temperature": search.temperature,
+        "C": search.value if name == "C" else None,
+        "chosen_by": search.chosen_by,
+        "chosen": {"name": name, "value": search.value if name else None, "by": search.chosen_by},
+        "converged": search.fit.converged,
+        "n_iter": search.fit.n_iter,
+        **protocol,
+    }

@@ -20,8 +20,8 @@ Kept = TypeVar("Kept")
 
 _ROUNDING = 1e-5  # of the largest held score
 # What names of arrays in a model file begin with, those of `Calibration` included.
-STRANGERS, DRIFT = "strangers.", "drift."
-_KEPT = (STRANGERS, DRIFT, "sets.")
+STRANGERS, DRIFT, RANKS = "strangers.", "drift.", "ranks."
+_KEPT = (STRANGERS, DRIFT, RANKS, "sets.")
 _HELD, _LABELS, _SCORE = "held", "labels", "score."
 
 
@@ -186,7 +186,7 @@ def _say_network(model: Model) -> str:
 
 
 def drop_kept(arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
-    """A model's arrays without those of strangers and sets: what it predicts with."""
+    """A model's arrays without those of strangers, sets and ranks: what it predicts with."""
     return {name: array for name, array in arrays.items() if not name.startswith(_KEPT)}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -16,8 +16,10 @@ from featx.arrays import Labels, Matrix
 from featx.config import CONFIDENCE, SAME_AUROC, STRANGER_CLASSES, STRANGER_FOLDS
 from featx.errors import ModelError
 from featx.novelty.detector import DRIFT, Detector
+from featx.novelty.ranks import Evidence
 from featx.novelty.scores import CENTRE, KEPT_SCORES, SCORES, Known, Numbers
 from featx.novelty.sets import Calibration
+from featx.novelty.taxonomy import Taxonomy
 from featx.training.trials import Folds, Kin, plan_folds
 
 
@@ -32,7 +34,7 @@ class Head(Protocol):
         """Rows as it has them, scaled, and their logits."""
 
 
-_NO_FOLDS = "strangers and sets are calibrated out of fold, and there are no folds"
+_NO_FOLDS = "strangers, sets and ranks are calibrated out of fold, and there are no folds"
 
 Refit = Callable[[Matrix, Labels], Head]  # by rows, not scaled, and codes 0 to n - 1
 
@@ -96,12 +98,7 @@ def learn_novelty(
     ModelError
         There are no folds: a class has one image, all are one group, or each class is one.
     """
-    pool = _Pool(X, y, kin, refit, seed, plan_folds(y, kin, seed))
-    if not pool.folds:
-        raise ModelError(
-            f"{_NO_FOLDS}, since a class has one image or all images are one group: add images, or "
-            "leave the class out"
-        )
+    pool = _gather(X, y, kin, refit, seed)
     known = pool.show(head, X)
     areas = _leave_classes_out(pool, [n for n, score in SCORES.items() if score.suits(known)])
     name, by = _choose(areas)
@@ -127,6 +124,57 @@ def learn_novelty(
     )
 
 
+def learn_evidence(
+    X: Matrix, y: Labels, kin: Kin, refit: Refit, taxonomy: Taxonomy, seed: int = 0
+) -> Evidence:
+    """What says at which rank of a taxonomy a head answers; test has no part in it.
+
+    One fit for each of `STRANGER_FOLDS` folds says how probable the names of the fold's rows are.
+
+    Parameters
+    ----------
+    X, y, kin, refit, seed
+        See `learn_novelty`.
+    taxonomy : Taxonomy
+        Of the classes, in the order of their codes.
+
+    Raises
+    ------
+    ModelError
+        There are no folds; see `learn_novelty`.
+    """
+    pool = _gather(X, y, kin, refit, seed)
+    found = []
+    for fold in pool.judge_folds():
+        _, logits = fold.head.decide(X[fold.outside])
+        probabilities = np.zeros((len(logits), len(taxonomy.lines)))
+        probabilities[:, fold.classes] = softmax(logits, axis=1)
+        found.append(Evidence.judge(taxonomy, probabilities, y[fold.outside]))
+    return Evidence(
+        np.concatenate([one.scores for one in found]), np.concatenate([one.right for one in found])
+    )
+
+
+def _gather(X: Matrix, y: Labels, kin: Kin, refit: Refit, seed: int) -> _Pool:
+    folds = plan_folds(y, kin, seed)
+    if not folds:
+        raise ModelError(
+            f"{_NO_FOLDS}, since a class has one image or all images are one group: add images, or "
+            "leave the class out"
+        )
+    return _Pool(X, y, kin, refit, seed, folds)
+
+
+@dataclass(frozen=True)
+class _Fold:
+    """A head that saw none of the rows outside, nor their relatives; all of classes it knows."""
+
+    head: Head
+    classes: Labels
+    inside: Labels
+    outside: Labels
+
+
 @dataclass(frozen=True)
 class _Pool:
     """Rows, who is related, and how a head is fitted on some of them."""
@@ -142,6 +190,23 @@ class _Pool:
         """What a score is fitted from, by a head that learned from X."""
         scaled, logits = head.decide(X)
         return Known(scaled, logits, head.layer, self.seed, len(self.y))
+
+    def judge_folds(self) -> Iterator[_Fold]:
+        """The folds that calibrate, a fit for each."""
+        n_folds = 0
+        for inside, outside in plan_folds(self.y, self.kin, self.seed, STRANGER_FOLDS):
+            classes, codes = np.unique(self.y[inside], return_inverse=True)
+            outside = outside[np.isin(self.y[outside], classes)]  # to the others it is no stranger
+            if len(classes) < 2 or not len(outside):
+                continue
+            n_folds += 1
+            head = self.refit(self.X[inside], codes.astype(np.int64))
+            yield _Fold(head, classes, inside, outside)
+        if not n_folds:
+            raise ModelError(
+                f"{_NO_FOLDS} with images of a class on both sides, since each class is one group: "
+                "group by what divides a class, such as the animal or the day"
+            )
 
 
 def _leave_classes_out(pool: _Pool, names: Sequence[str]) -> dict[str, list[float]]:
@@ -185,25 +250,15 @@ def _score_folds(pool: _Pool, names: list[str]) -> tuple[Numbers, Labels, Number
     """Out-of-fold rows: how strange by each score, shape (n_scores, n_held), what each is taken
     for, 1 - its class's probability, and its class."""
     found: list[tuple[Numbers, Labels, Numbers, Labels]] = []
-    for inside, outside in plan_folds(pool.y, pool.kin, pool.seed, STRANGER_FOLDS):
-        classes, codes = np.unique(pool.y[inside], return_inverse=True)
-        outside = outside[np.isin(pool.y[outside], classes)]  # to the others it is no stranger
-        if len(classes) < 2 or not len(outside):
-            continue
-        head = pool.refit(pool.X[inside], codes.astype(np.int64))
-        learned = pool.show(head, pool.X[inside])
-        scaled, logits = head.decide(pool.X[outside])
+    for fold in pool.judge_folds():
+        learned = pool.show(fold.head, pool.X[fold.inside])
+        scaled, logits = fold.head.decide(pool.X[fold.outside])
         scores = [KEPT_SCORES[name].fit(learned) for name in names]
         measured = np.stack([score.measure(scaled, logits) for score in scores])
-        y = pool.y[outside]
-        own = Calibration.judge(softmax(logits, axis=1), np.searchsorted(classes, y))
-        said = classes[logits.argmax(axis=1)]
+        y = pool.y[fold.outside]
+        own = Calibration.judge(softmax(logits, axis=1), np.searchsorted(fold.classes, y))
+        said = fold.classes[logits.argmax(axis=1)]
         found.append((measured, said, own.scores, y))
-    if not found:
-        raise ModelError(
-            f"{_NO_FOLDS} with images of a class on both sides, since each class is one group: "
-            "group by what divides a class, such as the animal or the day"
-        )
     held, taken, errors, labels = (
         np.concatenate(parts, axis=-1) for parts in zip(*found, strict=True)
     )

@@ -69,8 +69,8 @@ class Refusals:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
-        told = {"rate": self.rate, "refused": _describe(self.refused)}
-        return {**told, "answered": self.answered and _describe(self.answered)}
+        told = {"rate": self.rate, "refused": describe_count(self.refused)}
+        return {**told, "answered": self.answered and describe_count(self.answered)}
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class SetScores:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
-        return {**vars(self), "covered": _describe(self.covered)}
+        return {**vars(self), "covered": describe_count(self.covered)}
 
 
 @dataclass(frozen=True)
@@ -169,12 +169,21 @@ class Unseen:
 
     def count(self, holds: Flags, among: Flags | None = None) -> Score | None:
         """Of how many images, or of those among them, something holds; None of no images."""
-        here = np.ones(len(holds), bool) if among is None else among
-        if not here.any():
-            return None
-        clusters = None if self.clusters is None else self.clusters[here]
-        said = holds[here].astype(np.int64)
-        return score_labels(np.ones_like(said), said, clusters)
+        return count_share(holds, self.clusters, among)
+
+
+def count_share(
+    holds: Flags, clusters: Labels | None = None, among: Flags | None = None
+) -> Score | None:
+    """Of how many images, or of those among them, something holds; None of no images.
+
+    `clusters` say what images belong to that are no independent samples.
+    """
+    here = np.ones(len(holds), bool) if among is None else among
+    if not here.any():
+        return None
+    said = holds[here].astype(np.int64)
+    return score_labels(np.ones_like(said), said, None if clusters is None else clusters[here])
 
 
 def measure_coverage(by: str, strangeness: Numbers, right: Flags) -> CoverageCurve:
@@ -242,7 +251,7 @@ def measure_curves(detector: Detector, unseen: Unseen) -> tuple[CoverageCurve, .
     return tuple(curves.values())
 
 
-def _describe(score: Score) -> dict[str, Any]:
+def describe_count(score: Score) -> dict[str, Any]:
     """A count, as JSON values."""
     return {
         "count": score.correct, "total": score.total, "share": score.accuracy,

@@ -19,6 +19,7 @@ from featx.report.explain import map_exhibits
 from featx.report.folds import describe_folds, render_folds
 from featx.report.gallery import embed_pictures, map_test, show_predictions
 from featx.report.page import render_page
+from featx.report.ranks import say_ranks
 from featx.report.rerun import SETTINGS_NAME, format_settings, say_command
 from featx.report.sentences import (
     choose_curve,
@@ -187,6 +188,8 @@ def make_results(comparison: Comparison) -> dict[str, Any]:
         values["cv"] = describe_folds(comparison.cv, total, comparison.not_crossed)
     if comparison.strangers is not None:
         values["strangers"]["sentences"] = say_strangers(comparison.strangers)
+    if comparison.ranks is not None:
+        values["ranks"]["sentences"] = say_ranks(comparison.ranks)
     values["exhibits"] = show_predictions(comparison, chosen)
     values["map"] = map_test(comparison, chosen)
     values["command"] = [say_command(comparison)]
@@ -215,6 +218,7 @@ def render_text(comparison: Comparison) -> str:
             else []
         ),
         *(say_strangers(comparison.strangers) if comparison.strangers is not None else []),
+        *(say_ranks(comparison.ranks) if comparison.ranks is not None else []),
         *list_notes(comparison),
         "",
         *(say_pair(pair, total, verdict.margin) for pair in about_best),

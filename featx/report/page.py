@@ -34,6 +34,7 @@ from featx.drawing.class_charts import (
     plot_coverage,
     plot_map,
 )
+from featx.report.ranks import list_tables
 from featx.report.strangers import list_refusals, list_sets
 from featx.text import format_bytes, format_seconds, printable
 
@@ -83,6 +84,7 @@ def render_page(
         epochs=_list_epochs(facts),
         refusals=list_refusals((facts.get("strangers") or {}).get("refused") or ()),
         sets=list_sets((facts.get("strangers") or {}).get("sets") or ()),
+        rank_tables=list_tables(facts.get("ranks")),
         map_by_class=len(facts["classes"]) <= MAP_CLASSES,
         policy=f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
         f"script-src {' '.join(map(hash_script, (_FIRST, library, script)))}; "

@@ -10,12 +10,13 @@ from typing import Any
 import tomli_w
 
 from featx.comparison.result import Comparison
-from featx.config import BACKBONE, EPOCHS, LAST_LAYER, MARGIN, TRAIN_BATCH_SIZE
+from featx.config import BACKBONE, EPOCHS, LAST_LAYER, MARGIN, RANK_PRECISION, TRAIN_BATCH_SIZE
 from featx.data.splits import parse_split
 from featx.decoding.decoders import read_decode
 from featx.decoding.pixel_format import FIRST_COLOURS, read_colours
 from featx.errors import DatasetError
 from featx.network.catalogue import KNOWN
+from featx.novelty.taxonomy import TAXONOMY_NAME
 from featx.training.model import Model
 
 SETTINGS_NAME = "featx.toml"  # in the comparison's folder
@@ -27,7 +28,7 @@ _USUAL: dict[str, Any] = {
     "decode": "exact", "backbone": BACKBONE, "weights": "auto", "learning_rate": "auto",
     "engine": "auto", "precision": "fp32", "seed": 0, "prevalence": None, "group": None,
     "labels": None, "choose_on": "folds", "refit": True, "layers": LAST_LAYER,
-    "shortcuts": False,
+    "shortcuts": False, "taxonomy": None, "precision_at_least": RANK_PRECISION,
     "depth": "auto", "range": None, "channels": None, "profiles": "srgb",
 }  # fmt: skip
 # The same of commands that train one model.
@@ -104,6 +105,8 @@ def say_training(model: Model) -> list[str]:
         "views": views,
         "strangers": "strangers" in details,
         "labels": PurePath(labels["file"]).name if labels else None,
+        "taxonomy": TAXONOMY_NAME if "ranks" in details else None,
+        "precision_at_least": (details.get("ranks") or {}).get("precision", RANK_PRECISION),
         **shared,
     }
     read: dict[str, Any] = {}  # what fit does by itself

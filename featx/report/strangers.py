@@ -88,7 +88,7 @@ def _say_share(score: Score, of: str) -> str:
 def list_refusals(refusals: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
     """Rows of the page's table of refusals, from their JSON values."""
     return [
-        (f"{one['rate']:g}", _format_share(one["refused"]), _format_share(one["answered"]))
+        (f"{one['rate']:g}", format_share(one["refused"]), format_share(one["answered"]))
         for one in refusals
     ]
 
@@ -97,14 +97,15 @@ def list_sets(sets: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
     """Rows of the page's table of sets, from their JSON values."""
     return [
         (
-            f"{one['coverage']:g}", _format_share(one["covered"]), f"{one['size']:.2f}",
+            f"{one['coverage']:g}", format_share(one["covered"]), f"{one['size']:.2f}",
             f"{one['single']:,}", f"{one['empty']:,}", f"{one['own']:,}", f"{one['floor']:,}",
         )
         for one in sets
     ]  # fmt: skip
 
 
-def _format_share(told: Mapping[str, Any] | None) -> str:
+def format_share(told: Mapping[str, Any] | None) -> str:
+    """A count in JSON values with its share and interval; a dash for None."""
     if told is None:
         return "–"
     count = format_score(told["count"], told["total"])

@@ -78,7 +78,7 @@ NOT_RUN = {
 }
 # What a page's lines begin from, where it does not say so itself.
 MAKE_FEATURES = "featx extract photos --split 0.7,0.1,0.2 -o F.h5"
-BEFORE = dict.fromkeys(("audit.md", "elsewhere.md", "unknown.md"), MAKE_FEATURES)
+BEFORE = dict.fromkeys(("audit.md", "elsewhere.md", "ranks.md", "unknown.md"), MAKE_FEATURES)
 BEFORE["explaining.md"] = f"{MAKE_FEATURES}\nfeatx fit F.h5 --clf ridge -o model.safetensors"
 # What stands in for a line or a word that a few small pictures have no use for.
 LINE_STANDS_FOR = {
@@ -126,6 +126,7 @@ def desk(photos, stored, monkeypatch):
     (folder / "corrections.csv").write_text(f"sha256,label\n{digest},dog\n")
     lines = [f"photos/{name},{labels}\n" for name, labels in list_scenes(folder / "photos")]
     (folder / "scenes.csv").write_text("path,label\n" + "".join(lines))
+    (folder / "taxonomy.csv").write_text("class,kind\ncat,pet\ndog,pet\nowl,bird\n")
     (folder / "field.csv").write_text("class,share\ncat,0.1\ndog,0.2\nowl,0.7\n")
     with (folder / "images.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)

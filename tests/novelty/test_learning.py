@@ -12,9 +12,10 @@ from featx.heads.head import load_head, read_layers
 from featx.heads.memory import plan_reading
 from featx.novelty import learning
 from featx.novelty.detector import load_detector
-from featx.novelty.learning import learn_novelty
+from featx.novelty.learning import learn_evidence, learn_novelty
 from featx.novelty.scores import SCORES
 from featx.novelty.sets import load_calibration
+from featx.novelty.taxonomy import Taxonomy
 from featx.training.model import read_model, write_model
 from featx.training.trials import know_nothing, plan_folds
 
@@ -67,6 +68,32 @@ def test_what_is_held_was_not_seen(rows):
     assert found.centre.held == pytest.approx(np.sort(far), abs=2e-3)  # means are float16
     assert found.sets.scores == pytest.approx(errors[order])
     assert found.sets.labels.tolist() == y[order].tolist()
+
+
+def test_ranks_go_by_fits_that_saw_no_row_that_they_judge(rows):
+    X, y = rows
+    made = []
+
+    def refit(X_, y_):
+        made.append(Centres(X_, y_))
+        return made[-1]
+
+    tree = Taxonomy(("class", "kind"), tuple((str(k), str(k // 2 + 4)) for k in range(4)))
+    found = learn_evidence(X, y, know_nothing(60), refit, tree)
+    folds = plan_folds(y, know_nothing(60), 0, 15)
+    assert len(made) == len(folds)
+    rest = found
+    for (_, outside), head in zip(folds, made, strict=True):
+        assert not (head.X[:, None] == X[outside]).all(axis=2).any()
+        logits = head.decide(X[outside])[1]
+        p = np.exp(logits - np.logaddexp.reduce(logits, axis=1)[:, None])
+        kinds = p.reshape(-1, 2, 2).sum(axis=2)
+        n = len(outside)
+        assert rest.scores[:n] == pytest.approx(np.stack([p.max(axis=1), kinds.max(axis=1)], 1))
+        assert rest.right[:n, 0].tolist() == (p.argmax(axis=1) == y[outside]).tolist()
+        assert rest.right[:n, 1].tolist() == (kinds.argmax(axis=1) == y[outside] // 2).tolist()
+        rest = replace(rest, scores=rest.scores[n:], right=rest.right[n:])
+    assert not len(rest.scores)
 
 
 def test_the_area_is_of_a_class_against_a_fold_that_no_fit_saw(rows):
