@@ -188,6 +188,8 @@ BACKGROUND = (255, 255, 255)  # what transparent pixels are laid on
 # Of a picture that is decoded, unless FEATX_MAX_PIXELS says otherwise: where Pillow, too, stops
 # warning of a decompression bomb and refuses. In RGB that is half a gigabyte.
 MAX_PIXELS = 178_956_970
+# What a label beside an image is called, by columns of Parquet and in WebDataset's json.
+LABEL_COLUMNS = ("label", "labels", "class", "cls")
 # Of archives, which may be made to fill memory or disk: members, and bytes of one of them, which is
 # what the largest picture takes uncompressed with four channels of 16 bits.
 MAX_MEMBERS = 20_000_000

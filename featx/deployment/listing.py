@@ -9,9 +9,10 @@ from pathlib import Path
 
 from featx.data.dataset import Leftovers
 from featx.errors import DatasetError
+from featx.sources.archives import find_archives, list_members
 from featx.sources.folders import LINKS, count_files, describe_left_out, look, name_unwanted
 from featx.storage.files import take_path
-from featx.storage.places import is_folder
+from featx.storage.places import is_archive, is_folder
 
 
 def list_paths(images: str | Path | Iterable[str | Path]) -> list[Path]:
@@ -28,6 +29,8 @@ def find_images(
     left_out: Leftovers | None = None,
 ) -> Iterator[Path]:
     """Images in files and folders, one after the other; of one folder's names all are in memory.
+
+    Those of an archive come in its own order.
 
     Links to folders are followed where they are named, and not below. What is a file is not looked
     at.
@@ -48,7 +51,7 @@ def find_images(
     """
     left_out = Leftovers() if left_out is None else left_out
     for path in map(Path, named):
-        inside = _expand(path, note, left_out)
+        inside = _expand_all(_find_shards(path), note, left_out)
         first = next(inside, None)
         if first is None:
             told = "".join(f"; {line}" for line in describe_left_out(left_out.list()))
@@ -59,7 +62,26 @@ def find_images(
         yield from _expand(path, note, left_out)
 
 
+def _find_shards(path: Path) -> list[Path]:
+    """The archives in a folder that has nothing else; of any other path that itself."""
+    archives = find_archives(path)
+    alone = archives and next(_expand(path, lambda n: None, Leftovers()), None) is None
+    return archives if alone else [path]
+
+
+def _expand_all(
+    paths: Iterable[Path], note: Callable[[int], None], left_out: Leftovers
+) -> Iterator[Path]:
+    for path in paths:
+        yield from _expand(path, note, left_out)
+
+
 def _expand(path: Path, note: Callable[[int], None], left_out: Leftovers) -> Iterator[Path]:
+    if is_archive(path):
+        for member in list_members(path, left_out):
+            note(1)
+            yield member
+        return
     if not is_folder(path):
         note(1)
         yield path

@@ -25,6 +25,7 @@ from featx.features.provenance import Choice, Provenance
 from featx.machine import count_cores
 from featx.network.engine import Engine, choose_device
 from featx.network.engine_choice import make_engine, usual_batch
+from featx.sources.archives import expand_shards, has_braces
 from featx.sources.folders import describe_left_out
 from featx.storage.places import is_folder, is_place
 from featx.text import as_text
@@ -106,7 +107,11 @@ def name_sources(
     DatasetError
         One that is named is not there.
     """
-    named = list_paths(images)
+    named = [
+        one
+        for path in list_paths(images)
+        for one in (expand_shards(path) if has_braces(path) else [path])
+    ]
     for path in named:
         if not (path.exists() or is_folder(path) or is_place(path)):
             raise DatasetError(f"no such image: {path}")

@@ -1,18 +1,272 @@
-"""What is to be known of images in archives besides what is known of those in folders."""
+"""Images in archives: one that is packed as a folder, shards of samples, rows of a table."""
 
 from __future__ import annotations
 
-from featx.data.dataset import Skipped
+import itertools
+import json
+import os
+import re
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from featx.config import ARCHIVE_SUFFIXES, IMAGE_SUFFIXES, LABEL_COLUMNS
+from featx.data.dataset import Leftovers, Skipped
 from featx.data.inventory import Inventory
-from featx.storage.places import find_damage, is_archive, iterate_strays
+from featx.errors import DatasetError
+from featx.sources.folders import (
+    BESIDE_SPLITS,
+    add_folder,
+    as_label,
+    name_kind,
+    name_split,
+    scan_folder,
+)
+from featx.storage.parquet import iterate_labels
+from featx.storage.places import (
+    PlaceEntry,
+    find_damage,
+    is_archive,
+    is_table,
+    iterate_members,
+    iterate_strays,
+    open_place,
+)
+from featx.text import list_some
+
+PARTS_OF_SAMPLES = "other parts of samples"
+
+_BRACES = re.compile(r"\{(?:(\d+)\.\.(\d+)|([^{}]*,[^{}]*))\}")
+_MOST_SHARDS = 100_000  # that braces may stand for
+_LABEL_BYTES = 255  # more are no name of a class
+_LOOKED_AT = 100  # samples, for whether any has a label
+
+# A sample is what one name up to its first dot has: WebDataset's convention.
+_KEY = re.compile(r"((?:.*/)?[^./][^./]*)\.([^/]*)", re.DOTALL)
 
 
-def note_archive(found: Inventory) -> None:
-    """Tell an inventory what its archive holds that no folder does, and where it is damaged."""
-    if not is_archive(found.root):
-        return
-    for kind, name in iterate_strays(found.root):
-        found.left_out.add(kind, name)
-    if damage := find_damage(found.root):
-        # As a folder that cannot be read does, what is lost counts as one file that cannot be.
-        found.unread.append(Skipped("./", "", "unreadable", damage))
+def expand_shards(path: Path) -> list[Path]:
+    """The paths that one with braces stands for, as in a shell: ``a-{000..127}.tar``.
+
+    Raises
+    ------
+    DatasetError
+        They stand for more than anyone has.
+    """
+    done, waiting = list[str](), [str(path)]
+    while waiting:
+        text = waiting.pop()
+        found = _BRACES.search(text)
+        if found is None:
+            done.append(text)
+            continue
+        first, last, words = found.groups()
+        if words is None:
+            n = abs(int(last) - int(first)) + 1
+            if n * (len(done) + len(waiting) + 1) > _MOST_SHARDS:
+                raise DatasetError(f"{path} stands for more than {_MOST_SHARDS:,} paths")
+            step = 1 if int(last) >= int(first) else -1
+            numbers = range(int(first), int(last) + step, step)
+            fillings = [f"{number:0{len(first)}d}" for number in numbers]
+        else:
+            fillings = words.split(",")
+        waiting += [f"{text[: found.start()]}{one}{text[found.end() :]}" for one in fillings[::-1]]
+    return [Path(text) for text in done]
+
+
+def has_braces(path: Path) -> bool:
+    """Whether a path stands for others, being none itself."""
+    return _BRACES.search(str(path)) is not None and not os.path.lexists(path)
+
+
+def scan_images(path: Path, recursive: bool) -> Inventory:
+    """See `read_inventory`, of a folder, an archive, a folder of archives, or several by braces.
+
+    Raises
+    ------
+    DatasetError
+        It cannot be read, or one of several archives is not there.
+    """
+    if has_braces(path):
+        shards = expand_shards(path)
+        gone = [str(shard) for shard in shards if not is_archive(shard)]
+        if gone:
+            raise DatasetError(
+                f"{path}: {len(gone)} of {len(shards)} archives are not there: {list_some(gone)}"
+            )
+        return _scan_shards(Path(os.path.commonpath([shard.parent for shard in shards])), shards)
+    if is_archive(path):
+        if is_table(path) or _has_labels(path):
+            return _scan_shards(path, [path])
+        found = scan_folder(path, recursive)
+        _note_archive(found, path, "./")
+        return found
+    found = scan_folder(path, recursive)
+    shards = [] if len(found) else find_archives(path)
+    return _scan_shards(path, shards, recursive) if shards else found
+
+
+def find_archives(folder: Path) -> list[Path]:
+    """The archives in a folder, or where it has none in the folders in it; sorted."""
+    here, below = _list_archives(folder)
+    return here or sorted(path for one in below for path in _list_archives(one)[0])
+
+
+def _list_archives(folder: Path) -> tuple[list[Path], list[Path]]:
+    """The archives directly in a folder, sorted, and the folders in it."""
+    try:
+        with os.scandir(folder) as entries:
+            told = [
+                (Path(entry), entry.is_dir())
+                for entry in entries
+                if entry.name.lower().endswith(ARCHIVE_SUFFIXES) or entry.is_dir()
+            ]
+    except OSError:
+        return [], []
+    archives = sorted(path for path, below in told if not below and is_archive(path))
+    return archives, [path for path, below in told if below]
+
+
+def list_members(archive: Path, left_out: Leftovers) -> Iterator[Path]:
+    """The images of an archive in its own order, whichever folders they are in."""
+    table = is_table(archive)
+    for _, name in iterate_members(archive):
+        if table or _is_image(name):
+            yield archive / name
+        else:
+            left_out.add(_name_kind(archive, name), str(archive / name))
+    for kind, name in iterate_strays(archive):
+        left_out.add(kind, str(archive / name))
+
+
+def _scan_shards(root: Path, shards: list[Path], recursive: bool = False) -> Inventory:
+    """The images of several archives, whose names may tell their splits."""
+    splits = [_find_split(shard.relative_to(root)) for shard in shards]
+    told = len({split for split in splits if split}) > 1
+    found = Inventory(root, "archives" if told else "none")
+    for shard, split in zip(shards, splits, strict=True):
+        name = shard.relative_to(root).as_posix() if shard != root else ""
+        if told and not split:
+            found.left_out.add(BESIDE_SPLITS, name)
+            continue
+        try:
+            _add_shard(found, shard, name, split if told else "", recursive)
+        except DatasetError as error:
+            if not name:
+                raise
+            # One of many that cannot be read counts as one image that cannot be.
+            found.unread.append(Skipped(f"{name}/", "", "unreadable", str(error)))
+    if len(found.unread) == len(shards):
+        raise DatasetError(f"{root}: {found.unread[0].path}: {found.unread[0].reason}")
+    found.arrange()
+    return found
+
+
+def _add_shard(found: Inventory, shard: Path, name: str, split: str, recursive: bool) -> None:
+    prefix = f"{name}/" if name else ""
+    if is_table(shard):
+        names = (one for _, one in iterate_members(shard))
+        rows = zip(names, iterate_labels(str(shard)), strict=True)
+        found.add((split, _tidy_label(label), prefix + one, 0) for one, label in rows)
+    elif _has_labels(shard):
+        found.add(
+            (split, label, prefix + one, 0)
+            for one, label in _iterate_labelled(shard, prefix, found.left_out)
+        )
+    else:
+        add_folder(found, name, split, recursive)
+    _note_archive(found, shard, prefix or "./")
+
+
+def _note_archive(found: Inventory, archive: Path, shown: str) -> None:
+    """Note what an archive holds that no folder does, and where it is damaged."""
+    prefix = shown.removeprefix("./")
+    for kind, name in iterate_strays(archive):
+        found.left_out.add(kind, prefix + name)
+    if damage := find_damage(archive):
+        # As a folder that cannot be read does, what is lost counts as one image that cannot be.
+        found.unread.append(Skipped(shown, "", "unreadable", damage))
+
+
+def _find_split(shard: Path) -> str:
+    """The split that an archive's folder, or a word of its name, stands for; "" where none does."""
+    words = [*shard.parts[:-1], *re.split("[-_.]", shard.name)]
+    return next((split for word in words if (split := name_split(word))), "")
+
+
+# -- samples: files of one name, such as 1.jpg and 1.cls
+
+
+def _iterate_samples(archive: Path) -> Iterator[dict[str, str]]:
+    """The members of each sample, by what follows the sample's name."""
+    keyed = ((_KEY.fullmatch(name), name) for _, name in iterate_members(archive))
+    for _, group in itertools.groupby(keyed, lambda one: one[0][1] if one[0] else one[1]):
+        yield {found[2].lower() if found else "": name for found, name in group}
+
+
+def _has_labels(archive: Path) -> bool:
+    """Whether labels are beside images and not in folders' names."""
+    return any(
+        any(map(_is_image, sample.values())) and _read_label(archive, sample) is not None
+        for sample in islice(_iterate_samples(archive), _LOOKED_AT)
+    )
+
+
+def _iterate_labelled(archive: Path, prefix: str, left_out: Leftovers) -> Iterator[tuple[str, str]]:
+    """Name and label of each image of an archive of samples."""
+    for sample in _iterate_samples(archive):
+        images = {kind for kind, name in sample.items() if _is_image(name)}
+        # Beside 1.jpg is 1.seg.png something else; alone it is the image.
+        images = {kind for kind in images if "." not in kind} or images
+        label = (_read_label(archive, sample) or "") if images else ""
+        for kind, name in sample.items():
+            if kind in images:
+                yield name, label
+            elif kind not in ("cls", "json") or not images:
+                what = PARTS_OF_SAMPLES if _is_image(name) else _name_kind(archive, name)
+                left_out.add(what, prefix + name)
+
+
+def _read_label(archive: Path, sample: dict[str, str]) -> str | None:
+    """What a sample's cls or json says; None where neither is there, or json has no label."""
+    for kind in ("cls", "json"):
+        if kind in sample:
+            try:
+                with open_place(archive / sample[kind]) as file:
+                    data = file.read()
+            except OSError:
+                return ""
+            if kind == "cls":
+                return _tidy_label(os.fsdecode(data))
+            value = _find_label(data)
+            if isinstance(value, (str, int)):
+                return _tidy_label(str(value))
+    return None
+
+
+def _find_label(data: bytes) -> Any:
+    try:
+        told = json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+    values = (
+        {str(name).casefold(): value for name, value in told.items()}
+        if isinstance(told, dict)
+        else {}
+    )
+    return next((values[name] for name in LABEL_COLUMNS if name in values), None)
+
+
+def _tidy_label(text: str) -> str:
+    label = as_label(text.strip())
+    return "" if "\0" in label or len(label.encode()) > _LABEL_BYTES else label
+
+
+def _is_image(name: str) -> bool:
+    base = name[name.rfind("/") + 1 :]
+    return base[base.rfind(".") :].lower() in IMAGE_SUFFIXES and base[0] != "."
+
+
+def _name_kind(archive: Path, name: str) -> str:
+    return name_kind(PlaceEntry(name[name.rfind("/") + 1 :], str(archive / name), False))

@@ -95,6 +95,11 @@ def scan_folder(root: Path, recursive: bool = False) -> Inventory:
     return found
 
 
+def add_folder(found: Inventory, folder: str, split: str, recursive: bool) -> None:
+    """Add the images of a folder, one of several that have class folders, to an inventory."""
+    _Scan(found, recursive).add_split(split, folder)
+
+
 def name_split(word: str) -> str | None:
     """The split that a folder's or a manifest's word stands for; None where it stands for none."""
     return SPLIT_SPELLINGS.get(as_label(word).casefold())
@@ -137,7 +142,7 @@ def look(
             elif name[name.rfind(".") :].lower() in IMAGE_SUFFIXES and name[0] != ".":
                 yield name
             else:
-                leave_out(_name_kind(entry), name)
+                leave_out(name_kind(entry), name)
 
 
 def list_images(folder: Path) -> list[str]:
@@ -179,7 +184,7 @@ def describe_left_out(kinds: Sequence[LeftOut]) -> list[str]:
     return [f"left out: {line}" for line in (*lines, "; ".join(told)) if line]
 
 
-def _name_kind(entry: os.DirEntry[str] | PlaceEntry) -> str:
+def name_kind(entry: os.DirEntry[str] | PlaceEntry) -> str:
     """What a file is that is no image by its name."""
     name = entry.name.casefold()
     if name in SYSTEM_FILES or name.startswith("._"):

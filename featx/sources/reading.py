@@ -11,8 +11,8 @@ from featx.data.dataset import Dataset
 from featx.data.inventory import Inventory
 from featx.data.splits import NO_LABEL
 from featx.errors import DatasetError
-from featx.sources.archives import note_archive
-from featx.sources.folders import describe_left_out, scan_folder
+from featx.sources.archives import has_braces, scan_images
+from featx.sources.folders import describe_left_out
 from featx.sources.group_splits import split_groups
 from featx.sources.groups import Grouping, choose_grouping, note_divided, note_groups
 from featx.sources.label_sets import note_sets, split_sets
@@ -125,7 +125,7 @@ def read_inventory(
         with a class that train lacks, a manifest that is not one, images without a group.
     """
     path = take_path(data, "data")
-    in_folder = is_folder(path)
+    in_folder = is_folder(path) or has_braces(path)
     if not in_folder and not path.exists():
         raise DatasetError(f"no such file or folder: {path}")
     if not (in_folder or path.is_file()):
@@ -146,8 +146,7 @@ def read_inventory(
                 "grouped by --group-pattern, --group-time or --group-folder"
             )
         by_folder = grouping is not None and grouping.by == "folder"
-        found = scan_folder(path, recursive or by_folder)
-        note_archive(found)
+        found = scan_images(path, recursive or by_folder)
     elif recursive:
         raise DatasetError(f"--recursive goes with a folder, and {path} is a manifest")
     else:

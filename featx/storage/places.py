@@ -23,6 +23,7 @@ from featx.config import ARCHIVE_SUFFIXES, MAX_MEMBER_BYTES
 from featx.errors import DatasetError
 from featx.storage.files import open_regular
 from featx.storage.members import Extent, Members, Reader
+from featx.storage.parquet import ParquetReader
 from featx.storage.tar import TarReader
 from featx.storage.zip import ZipReader
 from featx.text import format_bytes, say_error
@@ -139,6 +140,11 @@ def is_archive(path: Path) -> bool:
     return path.name.lower().endswith(ARCHIVE_SUFFIXES) and path.is_file()
 
 
+def is_table(archive: Path) -> bool:
+    """Whether an archive is a table: its members have no folders, and names that tell nothing."""
+    return isinstance(_open(str(archive)).reader, ParquetReader)
+
+
 def is_folder(path: Path) -> bool:
     """Whether images can lie below a path: a folder, an archive, or a folder in one."""
     if path.is_dir() or is_archive(path):
@@ -246,6 +252,8 @@ def _choose_reader(path: str, file: BinaryIO) -> Reader:
     """By how the file begins, whatever it is called; before a zip file anything may come."""
     begins = file.read(4)
     file.seek(0)
+    if begins == b"PAR1":
+        return ParquetReader(path)
     if begins.startswith(b"PK") or path.lower().endswith(".zip"):
         return ZipReader()
     return TarReader()

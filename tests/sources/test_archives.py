@@ -1,16 +1,19 @@
 import shutil
 import tarfile
+from pathlib import Path
 
 import numpy as np
 import pytest
-from made_archives import add_member, pack_tar
+from made_archives import add_member, pack_parquet, pack_shards, pack_tar, pack_zip
 from shared import draw_photo
 
+from featx.data.dataset import Leftovers
 from featx.data.hashing import hash_images
 from featx.errors import DatasetError, ImageError
 from featx.extraction.extract import extract_inventory
 from featx.extraction.request import Request
 from featx.features.file import read_features
+from featx.sources.archives import expand_shards, list_members
 from featx.sources.reading import read_dataset, read_inventory
 
 
@@ -35,16 +38,131 @@ def test_a_packed_folder_is_the_folder(photos, tmp_path):
     assert (packed.root, packed.name) == (tmp_path / "data.tar", "data.tar")
 
 
-def test_a_packed_folder_reuses_every_row(photos, tmp_path, counting, provenance):
+PACKERS = {
+    "tar": lambda folder, at: pack_tar(folder, at / "photos.tar"),
+    "zip": lambda folder, at: pack_zip(folder, at / "photos.zip"),
+    "cls": lambda folder, at: pack_shards(folder, at / "shards", 3),
+    "json": lambda folder, at: pack_shards(folder, at / "shards", 3, "json"),
+    "parquet": lambda folder, at: pack_parquet(folder, at / "photos.parquet"),
+    "binary": lambda folder, at: pack_parquet(folder, at / "photos.parquet", "binary"),
+}
+
+
+@pytest.mark.parametrize("kind", PACKERS)
+def test_a_packed_folder_reuses_every_row(kind, photos, tmp_path, counting, provenance):
     first = extract_here(photos, counting, provenance, tmp_path / "cache")
-    packed = pack_tar(photos, tmp_path / "photos.tar")
+    packed = PACKERS[kind](photos, tmp_path)
     shutil.rmtree(photos)
     done = extract_here(packed, counting, provenance, tmp_path / "cache")
     assert (done.extracted, done.reused, counting.images) == (0, 27, 27)
     fresh = extract_here(packed, counting, provenance, tmp_path / "other")
     assert (fresh.extracted, counting.images) == (27, 54)
-    X = [np.asarray(read_features(one.features).X) for one in (first, done, fresh)]
-    assert X[0].tobytes() == X[1].tobytes() == X[2].tobytes()
+    assert read_features(fresh.features).classes == ("cat", "dog", "owl")
+    told = [list_rows(one.features) for one in (first, done, fresh)]
+    assert told[0] == told[1] == told[2]
+
+
+def list_rows(path):
+    """Of each content its class and its features, bytes as they are."""
+    found = read_features(path)
+    rows = zip(found.hashes.tolist(), found.targets.tolist(), np.asarray(found.X), strict=True)
+    return {digest: (target, row.tobytes()) for digest, target, row in rows}
+
+
+def test_shards_by_braces_and_their_splits(photos, tmp_path):
+    shards = pack_shards(photos, tmp_path / "shards", 3)
+    whole = read_dataset(shards)
+    assert (whole.split_rule, whole.counts(), whole.name) == ("none", {"train": 27}, "shards")
+    some = read_dataset(shards / "shard-{000..001}.tar")
+    assert len(some) == 18
+    assert some.root == shards
+    assert {path.partition("/")[0] for path in some.paths} == {"shard-000.tar", "shard-001.tar"}
+    with pytest.raises(DatasetError, match=r"2 of 5 archives are not there: .*shard-003\.tar"):
+        read_dataset(shards / "shard-{000..004}.tar")
+    for k, name in enumerate(("set-train-0.tar", "set-train-1.tar", "set-validation-0.tar")):
+        (shards / f"shard-{k:03d}.tar").rename(shards / name)
+    split = read_dataset(shards)
+    assert (split.split_rule, split.counts()) == ("archives", {"train": 18, "val": 9})
+
+
+def test_tables_and_their_splits(photos, tmp_path):
+    (tmp_path / "hub" / "data").mkdir(parents=True)
+    for name in ("train-00000-of-00001", "test-00000-of-00001"):
+        pack_parquet(photos, tmp_path / "hub" / "data" / f"{name}.parquet")
+    found = read_dataset(tmp_path / "hub")
+    assert found.counts() == {"train": 27, "test": 27}
+    assert found.paths[0].startswith("data/train-00000-of-00001.parquet/0000")
+    assert found.left_out == ()
+
+
+def test_packed_folders_side_by_side(photos, tmp_path):
+    (tmp_path / "both").mkdir()
+    pack_tar(photos, tmp_path / "both" / "train.tar")
+    pack_zip(photos, tmp_path / "both" / "test.zip")
+    found = read_dataset(tmp_path / "both")
+    assert found.counts() == {"train": 27, "test": 27}
+    assert found.paths[-1] == "test.zip/owl/08.jpg"
+
+
+def test_a_shard_that_is_broken_is_one_of_many(photos, tmp_path):
+    shards = pack_shards(photos, tmp_path / "shards", 3)
+    (shards / "shard-001.tar").write_bytes(b"<html>")
+    found = read_dataset(shards)
+    assert len(found) == 18
+    assert [(one.path, one.kind) for one in found.unread] == [("shard-001.tar/", "unreadable")]
+    for path in shards.iterdir():
+        path.write_bytes(b"<html>")
+    with pytest.raises(DatasetError, match=r"shard-000\.tar: it is no tar file"):
+        read_dataset(shards)
+
+
+def test_odd_samples(tmp_path):
+    path = tmp_path / "odd.tar"
+    with tarfile.open(path, "w") as tar:
+        for name, data in {
+            "a/1.jpg": b"x", "a/1.seg.png": b"x", "a/1.cls": b" 7\n",
+            "a/2.jpg": b"x", "a/2.json": b'{"Label": "sieben", "w": 3}',
+            "a/3.jpg": b"x", "a/3.json": b"[1]",
+            "a/4.cls": b"8",
+            "a/5.v2.JPG": b"x", "a/5.cls": b"7", "a/5.txt": b"words",
+        }.items():  # fmt: skip
+            add_member(tar, name, data)
+    found = read_dataset(path)
+    labels = [found.classes[k] if k >= 0 else "" for k in found.targets]
+    assert dict(zip(found.paths, labels, strict=True)) == {
+        "a/1.jpg": "7", "a/2.jpg": "sieben", "a/3.jpg": "", "a/5.v2.JPG": "7",
+    }  # fmt: skip
+    assert {(one.kind, one.examples) for one in found.left_out} == {
+        ("other parts of samples", ("a/1.seg.png",)),
+        ("annotations and text (.txt)", ("a/5.txt",)),
+        ("other files (.cls)", ("a/4.cls",)),
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "paths"),
+    [
+        ("a-{00..02}.tar", ["a-00.tar", "a-01.tar", "a-02.tar"]),
+        ("{9..11}.tar", ["9.tar", "10.tar", "11.tar"]),
+        ("{b,a}/{1..2}.tar", ["b/1.tar", "b/2.tar", "a/1.tar", "a/2.tar"]),
+        ("{2..1}.tar", ["2.tar", "1.tar"]),
+        ("a{b}.tar", ["a{b}.tar"]),
+    ],
+)
+def test_braces(text, paths):
+    assert [str(path) for path in expand_shards(Path(text))] == paths
+
+
+def test_braces_without_end():
+    with pytest.raises(DatasetError, match="more than 100,000 paths"):
+        expand_shards(Path("{0..999}{0..999}.tar"))
+
+
+def test_members_in_the_archives_own_order(photos, tmp_path):
+    packed = pack_parquet(photos, tmp_path / "photos.parquet")
+    found = list(list_members(packed, Leftovers()))
+    assert found == sorted(found)
+    assert len(found) == 27
 
 
 def test_what_lies_before_damage_counts(photos, tmp_path, counting, provenance):

@@ -1,0 +1,209 @@
+"""Pictures in a Parquet file, as `datasets` of Hugging Face writes them, read in place.
+
+A column of images is a struct of bytes and path, or plain bytes; the schema's metadata may say
+which column it is and what numbers of classes stand for. Row groups are read in their order, and of
+one only some megabytes are in memory.
+"""
+
+from __future__ import annotations
+
+import bisect
+import contextlib
+import errno
+import json
+import threading
+from collections import deque
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+from typing import Any, BinaryIO
+
+from featx.config import LABEL_COLUMNS
+from featx.storage.members import Entry, Extent
+
+_BATCH_BYTES = 4 << 20  # of rows that are read together
+_HELD = 4  # such batches in memory: threads ask for rows not quite in order
+_BUFFER_BYTES = 1 << 20  # of the file, read at once; else pyarrow reads all of a row group
+_NAMES = 4096  # rows at a time, of columns that hold little
+
+
+class ParquetReader:
+    """Reads the rows of a Parquet file; see `Reader`. A member's extent starts at its row.
+
+    Parameters
+    ----------
+    path : str
+
+    Raises
+    ------
+    ValueError
+        It is no Parquet file, has no images, or pyarrow is not installed.
+    """
+
+    damage = ""
+
+    def __init__(self, path: str) -> None:
+        self._file = _open(path)
+        self._column, self._nested = _find_images(self._file.schema_arrow)
+        groups = [self._file.metadata.row_group(g) for g in range(self._file.num_row_groups)]
+        self._starts = [0]
+        for group in groups:
+            self._starts.append(self._starts[-1] + group.num_rows)
+        self._bytes = [group.total_byte_size for group in groups]
+        self._lock = threading.Lock()
+        self._held: deque[tuple[int, Any]] = deque(maxlen=_HELD)
+        self._group = -1
+        self._coming: Iterator[Any] = iter(())
+
+    def list(self, file: BinaryIO) -> Iterator[Entry]:
+        """Its rows, by number and the last part of the path that each may have."""
+        if not self._nested:
+            yield from (
+                Entry(_name_row(row, None), extent=Extent(row, 0)) for row in range(self._n)
+            )
+            return
+        row = 0
+        for batch in self._file.iter_batches(_NAMES, columns=[f"{self._column}.path"]):
+            for value in batch.column(0).to_pylist():
+                yield Entry(_name_row(row, value and value["path"]), extent=Extent(row, 0))
+                row += 1
+
+    @property
+    def _n(self) -> int:
+        return self._starts[-1]
+
+    def read(self, file: BinaryIO, extent: Extent) -> bytes:
+        """The bytes of a row's picture."""
+        import pyarrow
+
+        try:
+            with self._lock, self._afresh_after_errors():
+                value = self._find(extent.start)
+        except (OSError, StopIteration, pyarrow.ArrowException) as error:
+            raise OSError(errno.EIO, f"damaged in its archive ({error})") from error
+        data = value["bytes"] if self._nested and value is not None else value
+        if data is None:
+            raise OSError(errno.ENODATA, "no bytes in its row: its picture was not embedded")
+        return bytes(data)
+
+    @contextlib.contextmanager
+    def _afresh_after_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self._group = -1
+            self._held.clear()
+            raise
+
+    def _find(self, row: int) -> Any:
+        """A row's value, of what is in memory or further on; from its group's begin if before."""
+        for first, column in self._held:
+            if first <= row < first + len(column):
+                return column[row - first].as_py()
+        group = bisect.bisect_right(self._starts, row) - 1
+        at = self._held[-1][0] + len(self._held[-1][1]) if self._held else 0
+        if group != self._group or row < at:
+            self._group, at = group, self._starts[group]
+            a_row = self._bytes[group] // max(1, self._starts[group + 1] - at)
+            self._coming = self._file.iter_batches(
+                max(1, _BATCH_BYTES // max(1, a_row)),
+                row_groups=[group],
+                columns=[self._column],
+                use_threads=False,
+            )
+        while True:
+            column = next(self._coming).column(0)
+            self._held.append((at, column))
+            at += len(column)
+            if row < at:
+                return column[row - (at - len(column))].as_py()
+
+
+def iterate_labels(path: str) -> Iterator[str]:
+    """The label of each row as text; "" where it has none.
+
+    Of numbers of classes it is the name that the schema's metadata gives them.
+    """
+    file = _open(path)
+    column, names = _find_labels(file.schema_arrow)
+    if column is None:
+        yield from ("" for _ in range(file.metadata.num_rows))
+        return
+    for batch in file.iter_batches(_NAMES, columns=[column]):
+        for value in batch.column(0).to_pylist():
+            if value is None:
+                yield ""
+            elif names is None:
+                yield str(value)
+            else:
+                yield names[value] if 0 <= value < len(names) else ""
+
+
+def _open(path: str) -> Any:
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError as error:
+        raise ValueError(
+            "pyarrow reads it and is not installed; pip install 'featx[parquet]'"
+        ) from error
+    try:
+        return parquet.ParquetFile(path, pre_buffer=False, buffer_size=_BUFFER_BYTES)
+    except pyarrow.ArrowException as error:
+        raise ValueError(f"it is no Parquet file, or was cut off ({error})") from error
+
+
+def _read_features(schema: Any) -> dict[str, Any]:
+    """What `datasets` has written of each column; nothing where it has not written the file."""
+    try:
+        told = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+        return {name: one for name, one in told.items() if isinstance(one, dict)}
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return {}
+
+
+def _find_images(schema: Any) -> tuple[str, bool]:
+    """The column of images, and whether it is a struct of bytes and path."""
+    from pyarrow import types
+
+    def is_bytes(kind: Any) -> bool:
+        return bool(types.is_binary(kind) or types.is_large_binary(kind))
+
+    told = _read_features(schema)
+    fits: list[tuple[bool, str, bool]] = []
+    for field in schema:
+        inner = {one.name: one.type for one in field.type} if types.is_struct(field.type) else {}
+        nested = is_bytes(inner.get("bytes")) and "path" in inner if inner else False
+        if nested or is_bytes(field.type):
+            fits.append((told.get(field.name, {}).get("_type") != "Image", field.name, nested))
+    if not fits:
+        has = ", ".join(f"{field.name}: {field.type}" for field in schema)
+        raise ValueError(
+            "it has no column of images, which is a struct of bytes and path or plain bytes; it "
+            f"has {has[:300]}"
+        )
+    _, name, nested = min(fits, key=lambda one: one[0])  # of equals the first
+    return name, nested
+
+
+def _find_labels(schema: Any) -> tuple[str | None, list[str] | None]:
+    """The column of labels, if there is one, and what its numbers stand for, if that is told."""
+    from pyarrow import types
+
+    for name, told in _read_features(schema).items():
+        if told.get("_type") == "ClassLabel" and name in schema.names:
+            names = told.get("names")
+            return name, [str(one) for one in names] if isinstance(names, list) else None
+    for wanted in LABEL_COLUMNS:
+        for field in schema:
+            plain = types.is_integer(field.type) or types.is_boolean(field.type)
+            text = types.is_string(field.type) or types.is_large_string(field.type)
+            if field.name.casefold() == wanted and (
+                plain or text or types.is_dictionary(field.type)
+            ):
+                return field.name, None
+    return None, None
+
+
+def _name_row(row: int, path: str | None) -> str:
+    name = PurePosixPath(path).name if path else ""
+    return f"{row:08d}-{name}" if name else f"{row:08d}"
