@@ -74,6 +74,9 @@ def fit(
 ) -> None:
     """Train a classifier on the features in F.h5. Test chooses nothing: it is scored at the end.
 
+    Of features with several labels an image (featx extract --multi-label) it is one classifier a
+    label, of logreg, linear, svm or ridge.
+
     \b
     Examples:
       featx fit F.h5 --clf logreg
@@ -97,6 +100,12 @@ def fit(
     from .rendering import render_model
 
     held = read_features(features)
+    if held.label_sets is not None:
+        from .multilabel import fit_labels
+
+        asked = {"C": c, "views": views, "labels": labels, "cv": cv, **options}
+        fit_labels(held, clf, asked, output, overwrite, as_json)
+        return
     if labels is not None:
         held = correct_labels(held, labels)
     if options["choose_on"] == "folds":

@@ -104,7 +104,8 @@ def predict(
 
     Of a folder, all images in it and in the folders below. - takes a list of paths on stdin, one a
     line. Text, --jsonl and --csv are for any number of images; the one object of --json is held in
-    memory until the end. Where MODEL tells strangers, a last line on stderr says when the images
+    memory until the end. A MODEL of several labels an image gives those that have their threshold.
+    Where MODEL tells strangers, a last line on stderr says when the images
     together do not look like those it knows; see featx drift.
 
     \b
@@ -128,6 +129,7 @@ def predict(
     from featx.data.dataset import Leftovers
     from featx.deployment.drift import start_watch
     from featx.deployment.predict import (
+        LABEL_COLUMNS,
         collect_predictions,
         list_columns,
         predict,
@@ -135,7 +137,7 @@ def predict(
     )
     from featx.novelty.ranks import keeps_ranks
     from featx.storage.files import check_replaceable
-    from featx.training.model import read_model
+    from featx.training.model import MULTILABEL, read_model
 
     from .rendering import render_predictions, say_drift
 
@@ -143,21 +145,25 @@ def predict(
         every = [
             list_columns(u, s, r) for u in (None, 0.1) for s in (None, 0.1) for r in (False, True)
         ]
+        every.append(LABEL_COLUMNS)
         check_replaceable(table, *map(",".join, every))
     named = [image for image in images if image != "-"]
     listed = read_names(null) if "-" in images else ()
     left_out = Leftovers()
     options |= {"listed": listed, "left_out": left_out, "progress": progress}
     found: Iterable[Prediction | Skipped]
-    watch, ranked = None, False
+    watch, columns = None, list_columns(unknown, sets)
     if maps is None:
         trained = read_model(model)
-        watch, ranked = start_watch(trained), keeps_ranks(trained)
+        watch = start_watch(trained)
+        columns = list_columns(unknown, sets, keeps_ranks(trained))
+        if trained.kind == MULTILABEL:
+            columns = LABEL_COLUMNS
         found = predict(trained, named, watch=watch, **asked, **options)
     else:
         found = _draw(model, named, maps, overwrite, options)
     if table is not None:
-        found = record_predictions(found, table, list_columns(unknown, sets, ranked))
+        found = record_predictions(found, table, columns)
     tally = _Tally(found)
     if as_json:
         values = collect_predictions(tally, left_out).to_dict()

@@ -111,7 +111,8 @@ def render_predictions(predictions: Iterable[Prediction]) -> Iterator[str]:
     rest = iter(predictions)
     first = list(itertools.islice(rest, _SIZED))
     rows = [row for one in first for row in _prediction_rows(one)]
-    header = ["image", "class", "probability"]
+    several = bool(first) and first[0].labels is not None
+    header = ["image", "label" if several else "class", "probability"]
     if first and first[0].doubt.unknown is not None:
         header.append("p-value")
     if first and first[0].doubt.classes is not None:

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from featx.labelling.choosing import choose_next as choose_next
     from featx.labelling.next import NextImages as NextImages
     from featx.labelling.next import find_next as find_next
+    from featx.multilabel.fit import fit_multilabel as fit_multilabel
     from featx.network.catalogue import describe_weights as list_weights
     from featx.network.fetch import resolve_weights as fetch_weights
     from featx.novelty.shift import Drift as Drift
@@ -126,6 +127,7 @@ _HOMES = {
     "find_similar": ("deployment.similar", "find_similar"),
     "finetune": ("finetuning.finetune", "finetune"),
     "fit": ("heads.fit", "fit"),
+    "fit_multilabel": ("multilabel.fit", "fit_multilabel"),
     "list_cache": ("features.housekeeping", "list_cache"),
     "list_weights": ("network.catalogue", "describe_weights"),
     "load_features": ("features.file", "read_features"),
@@ -192,6 +194,7 @@ __all__ = [
     "find_similar",
     "finetune",
     "fit",
+    "fit_multilabel",
     "list_cache",
     "list_weights",
     "load_features",

@@ -25,6 +25,7 @@ IMAGENET_CLASSES = 1000
 
 # The closed sets, once: what an option, an argument or a recipe may say.
 CLASSIFIERS = ("imagenet", "logreg", "linear", "svm", "ridge", "knn", "centroid")  # featx.heads.*
+MULTILABEL_CLASSIFIERS = ("logreg", "linear", "svm", "ridge")  # that know several labels an image
 TRAINED = ("fc", "last3", "layer4", "all")  # of the network, by fine-tuning
 # What candidates cost, the cheapest first: a head, a head that learned from views, a part of the
 # network fine-tuned, all of it.

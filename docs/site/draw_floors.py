@@ -28,6 +28,7 @@ PLACES = {
     "comparison": (560, "same images, paired tests"),
     "labelling": (705, "what to label next"),
     "deployment": (850, "predict, ONNX, OpenVINO"),
+    "multilabel": (560, "several labels an image"),
     "extraction": (250, "images through the network"),
     "heads": (560, "logreg, svm, ridge, knn …"),
     "finetuning": (765, "the network in every epoch"),

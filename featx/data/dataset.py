@@ -80,7 +80,8 @@ class Dataset:
     def select(self, rows: npt.NDArray[np.bool_] | npt.NDArray[np.int64]) -> Dataset:
         """The same dataset with only `rows` (a mask or indices), in that order."""
         paths = tuple(np.asarray(self.paths, dtype=object)[rows])
-        groups, sets = (None if x is None else x[rows] for x in (self.groups, self.label_sets))
+        groups = None if self.groups is None else self.groups[rows]
+        sets = None if self.label_sets is None else self.label_sets[rows]
         return replace(
             self, paths=paths, targets=self.targets[rows], splits=self.splits[rows], groups=groups,
             label_sets=sets,

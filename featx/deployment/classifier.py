@@ -16,6 +16,7 @@ from featx.features.outputs import add_features
 from featx.finetuning.tuned_network import load_tuned
 from featx.heads.head import Head, load_head, read_layers
 from featx.heads.search import LinearFit
+from featx.multilabel.head import load_labels_head
 from featx.network.catalogue import (
     KNOWN,
     list_stored,
@@ -24,7 +25,7 @@ from featx.network.catalogue import (
 )
 from featx.network.fetch import fetch_weights, resolve_weights
 from featx.network.weights import Weights
-from featx.training.model import Model, read_model
+from featx.training.model import MULTILABEL, Model, read_model
 from featx.training.scaling import Scaler
 
 log = logging.getLogger(__name__)
@@ -108,6 +109,8 @@ def read_classifier(
         trained, weights, recipe.get("decoder", ""), recipe.get("colours", FIRST_COLOURS),
         progress=progress,
     )  # fmt: skip
+    if trained.kind == MULTILABEL:
+        return Classifier(**vars(network), model=trained, head=load_labels_head(trained))
     if trained.kind == "head":
         network = replace(network, layers=add_features(read_layers(trained)))
         return Classifier(**vars(network), model=trained, head=load_head(trained))

@@ -78,6 +78,7 @@ def detect_drift(
     (27, False)
     """
     trained = take_model(model)
+    trained.need_one_label("featx drift")
     check_share(rate)
     watch = Watch(load_detectors(trained), trained.classes, unusual)
     said = predict(

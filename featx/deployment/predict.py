@@ -20,17 +20,20 @@ from featx.features.content import Features
 from featx.features.outputs import take_engine_rows
 from featx.features.provenance import Provenance
 from featx.heads.head import load_head, read_layers
+from featx.multilabel.head import LabelsHead, load_labels_head
 from featx.novelty.ranks import NO_ANSWER
 from featx.novelty.shift import Watch
+from featx.sources.label_sets import SEPARATOR
 from featx.storage.files import open_csv, write_whole
 from featx.text import as_text
-from featx.training.model import Model, read_model
+from featx.training.model import MULTILABEL, Model, read_model
 
 UNKNOWN = "unknown"
 COLUMNS = ("path", "rank", "class", "probability")  # of the CSV
 STRANGER_COLUMNS = ("unknown", "p_value", "stranger_score")
 SET_COLUMNS = ("set",)
 ANSWER_COLUMNS = tuple(NO_ANSWER.to_dict())
+LABEL_COLUMNS = ("path", "labels", "probabilities")  # of several: parted by |, and a JSON object
 
 # What has to be equal for features to mean the same to a head. An engine's last bits do not.
 _MEANING = ("backbone", "weights_sha256", "preprocessing")
@@ -53,6 +56,10 @@ class Prediction:
     doubt : Doubt
         Whether the model knows its like, and the set of classes, where that was asked; and the
         answer at a rank, where the model has a taxonomy.
+    labels : tuple of str or None
+        Of a model of several labels an image: those that it has, each with its label's threshold
+        or more, in the model's order; then `label` is all of them, parted by |, `top` has every
+        label, and `probability` is the highest. None of other models.
     """
 
     path: str
@@ -60,9 +67,13 @@ class Prediction:
     probability: float
     top: tuple[tuple[str, float], ...]
     doubt: Doubt = NO_DOUBT
+    labels: tuple[str, ...] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
+        if self.labels is not None:
+            told = {"labels": list(self.labels), "probabilities": dict(self.top)}
+            return {"path": self.path, **told}
         return {
             "path": self.path,
             "class": self.label,
@@ -72,7 +83,15 @@ class Prediction:
         }
 
     def to_rows(self) -> Iterator[tuple[int, str, float]]:
-        """Rank, class and probability of each of `top`, the first under its label."""
+        """Rank, class and probability of each of `top`, the first under its label.
+
+        Of several labels those that it has; of none the rank 0 and the likeliest one's probability.
+        """
+        if self.labels is not None:
+            own = [(name, p) for name, p in self.top if name in self.labels]
+            yield from ((i, *one) for i, one in enumerate(own, 1))
+            yield from [(0, "", self.probability)] * (not own)
+            return
         for rank, (name, probability) in enumerate(self.top, 1):
             yield rank, self.label if rank == 1 else name, probability
 
@@ -205,12 +224,23 @@ def predict(
     """
     trained = take_model(model)
     sources = name_sources(images, listed, left_out)
+    several = trained.kind == MULTILABEL
+    if several and (threshold or top > 1):
+        raise ModelError(
+            f"{trained.path or trained.name}: of several labels an image each has a threshold of "
+            "its own, and all are given: leave --top and --threshold out"
+        )
     check_unknown(trained, threshold or unknown or 0.0)
     doubter = make_doubter(trained, unknown, sets, precision_at_least)
     classifier = read_classifier(trained, weights, progress=progress)
 
     def judge(batch: Judged) -> list[Prediction]:
         probabilities = classifier.head.predict_proba(batch.rows)
+        if isinstance(classifier.head, LabelsHead):
+            return [
+                describe_labels(str(path), row, trained.classes, classifier.head.thresholds)
+                for path, row in zip(batch.paths, probabilities, strict=True)
+            ]
         if watch is not None:
             watch.look(batch.paths, batch.rows, *classifier.head.decide(batch.rows))
         return [
@@ -254,7 +284,9 @@ def record_predictions(
     """
     with write_whole(path) as temporary, open_csv(temporary, columns) as write_row:
         for one in found:
-            if isinstance(one, Prediction):
+            if isinstance(one, Prediction) and one.labels is not None:
+                write_row((as_text(one.path), one.label, json.dumps(dict(one.top))))
+            elif isinstance(one, Prediction):
                 for rank, label, probability in one.to_rows():
                     row = (as_text(one.path), rank, label, f"{probability:.6f}")
                     write_row((*row, *_list_doubt(one.doubt)))
@@ -293,6 +325,9 @@ def predict_features(model: str | Path | Model, features: Features) -> npt.NDArr
         They lack layers that it reads.
     """
     trained = take_model(model)
+    if trained.kind == MULTILABEL:
+        check_meaning(trained, features.provenance)
+        return load_labels_head(trained).predict_proba(features.X[:])
     head = load_head(trained)
     check_meaning(trained, features.provenance)
     return head.predict_proba(take_engine_rows(features, read_layers(trained))[:])
@@ -338,3 +373,16 @@ def describe_prediction(
     label, probability = best[0]
     known = probability >= threshold and not doubt.unknown
     return Prediction(path, label if known else UNKNOWN, probability, best, doubt)
+
+
+def describe_labels(
+    path: str,
+    row: npt.NDArray[np.floating],
+    classes: tuple[str, ...],
+    thresholds: npt.NDArray[np.floating],
+) -> Prediction:
+    """What an image's probabilities of several labels, shape (n_labels,), say; see `Prediction`."""
+    order = np.argsort(-row, kind="stable")
+    told = tuple((classes[k], float(row[k])) for k in order)
+    own = tuple(classes[k] for k in np.flatnonzero(row >= thresholds))
+    return Prediction(path, SEPARATOR.join(own), told[0][1], told, labels=own)

@@ -139,6 +139,11 @@ def make_doubter(
     for name, share in (("unknown", unknown), ("sets", sets)):
         if share is not None and not 0 < share < 1:
             raise ModelError(f"{name} is {share}: it is a share between 0 and 1, such as 0.05")
+    for name, asked in (
+        ("unknown", unknown), ("sets", sets), ("precision-at-least", precision_at_least)
+    ):  # fmt: skip
+        if asked is not None:
+            model.need_one_label(f"--{name}")
     where, detector, limits = model.path or model.name, None, None
     if unknown is not None:
         detector = load_detector(model)

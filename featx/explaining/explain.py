@@ -149,6 +149,7 @@ def explain(
     True
     """
     trained = take_model(model)
+    trained.need_one_label("featx explain")
     sources = name_sources(images, listed, left_out)
     check_unknown(trained, threshold)
     _check_classes(trained, shown, against)

@@ -295,9 +295,9 @@ class FeatureFile:
         counts: dict[str, npt.NDArray[np.int64]] = {}
         for some in iterate_slices(len(self), _COUNTED):
             sets, splits = self.columns[LABEL_SETS][some], decode_text(self.columns["splits"][some])
-            none = ~sets.any(axis=1, keepdims=True)
+            every = np.hstack([sets, ~sets.any(axis=1, keepdims=True)])
             for split in dict.fromkeys(splits.tolist()):
-                own = np.hstack([sets, none])[splits == split].sum(axis=0, dtype=np.int64)
+                own = every[splits == split].sum(axis=0, dtype=np.int64)
                 counts[split] = counts.get(split, 0) + own
         names = (*self.heading.classes, "")
         told = {s: dict(zip(names, n.tolist(), strict=True)) for s, n in counts.items()}

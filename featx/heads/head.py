@@ -89,6 +89,7 @@ def load_head(model: Model) -> Head:
         It is no head, or arrays are missing.
     """
     where = model.path or model.name
+    model.need_one_label("this")
     if model.kind != "head":
         raise ModelError(f"{where} is a fine-tuned network: it takes images, not features")
     kind, arrays, n_classes = find_kind(model.name), model.arrays, len(model.classes)

@@ -110,7 +110,7 @@ class Detector:
 
 def tells_strangers(model: Model) -> bool:
     """Whether a model has a detector; see `load_detector`."""
-    tuned = model.kind != "head" and "val" in model.outcome.probabilities
+    tuned = model.kind == "network" and "val" in model.outcome.probabilities
     return tuned or "strangers" in model.outcome.details
 
 

@@ -76,6 +76,7 @@ def render_card(model: str | Path | Model) -> str:
 
 def make_card(model: Model, results: Mapping[str, Any] | None = None) -> str:
     """The same of a model and, where there are any, results.json's values of its comparison."""
+    model.need_one_label("featx card")
     values = clean_values(_describe(model, results))
     text = _load_environment().get_template("card.md").render(mark=_MARK, **values)
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"

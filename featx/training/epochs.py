@@ -18,11 +18,17 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from featx.text import format_duration
 from featx.timing import Meter, Stages
-from featx.training.learner import Attempt, Learner, Run
+from featx.training.learner import (
+    Attempt,
+    Learner,
+    Run,
+    as_probabilities,
+    find_right,
+    measure_losses,
+)
 from featx.training.model import Epoch
 
 log = logging.getLogger(__name__)
@@ -62,7 +68,7 @@ class Batches(Protocol):
 
     @property
     def y(self) -> torch.Tensor:
-        """Class codes, shape (n_samples,), int64."""
+        """Class codes, shape (n_samples,), int64; or sets of labels, (n_samples, n_labels)."""
 
     def iterate(
         self, order: npt.NDArray[np.int64], batch_size: int, epoch: int
@@ -150,6 +156,8 @@ def train_softmax(
     progress: bool = False,
 ) -> Training:
     """Train by softmax cross-entropy; keep the learning rate and the epoch that val likes best.
+
+    Where samples have sets of labels it is the binary cross-entropy of each label.
 
     Parameters
     ----------
@@ -298,6 +306,6 @@ def _score_split(
 
 
 def _judge(logits: torch.Tensor, y: torch.Tensor) -> tuple[float, float, npt.NDArray[np.float32]]:
-    loss = float(F.cross_entropy(logits.double(), y))
-    accuracy = float((logits.argmax(1) == y).double().mean())
-    return loss, accuracy, logits.softmax(1).numpy()
+    loss = float(measure_losses(logits.double(), y).mean())
+    accuracy = float(find_right(logits, y).double().mean())
+    return loss, accuracy, as_probabilities(logits, y)

@@ -68,6 +68,29 @@ class Attempt:
     seconds: float
 
 
+def measure_losses(logits: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy of each sample; of sets of labels (y of floats) the mean of binary ones."""
+    if y.is_floating_point():
+        losses = F.binary_cross_entropy_with_logits(logits, y.to(logits.dtype), reduction="none")
+        return losses.mean(1)
+    return F.cross_entropy(logits, y, reduction="none")
+
+
+def find_right(logits: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """Whether each sample is told right; of a set of labels all of it, each at probability 0.5."""
+    if y.is_floating_point():
+        return ((logits >= 0) == (y > 0)).all(1)
+    return logits.argmax(1) == y
+
+
+def as_probabilities(logits: torch.Tensor, y: torch.Tensor) -> npt.NDArray[np.float32]:
+    """The softmax; of sets of labels the sigmoid of each label."""
+    found: npt.NDArray[np.float32] = (
+        logits.sigmoid() if y.is_floating_point() else logits.softmax(1)
+    ).numpy()
+    return found
+
+
 def describe_rates(chosen: float, attempts: Sequence[Attempt], by: str = "val") -> dict[str, Any]:
     """Which learning rate was taken, and from which, as JSON values of a model's outcome."""
     return {
@@ -137,13 +160,13 @@ class Run:
         with self._count():
             self.learner.optimizer.zero_grad(set_to_none=True)
             logits = self.learner.module(inputs)
-            losses = F.cross_entropy(logits, y, reduction="none")
+            losses = measure_losses(logits, y)
             weighted = losses if weight is None else losses * weight[y]
             weighted.mean().backward()  # type: ignore[no-untyped-call]
             self.learner.optimizer.step()
             # A GPU works behind the host's back; these wait for it, the step included, before the
             # clock is read.
-            return losses.sum().item(), int((logits.argmax(1) == y).sum())
+            return losses.sum().item(), int(find_right(logits, y).sum())
 
     def score(self, inputs: torch.Tensor) -> torch.Tensor:
         """Logits of a batch."""

@@ -19,9 +19,11 @@ from safetensors.numpy import save
 from featx.config import MODEL_SCHEMA
 from featx.errors import ModelError, OutputExistsError
 from featx.storage.files import check_writable, hash_json, take_path, write_whole
+from featx.text import say_one_label
 from featx.timing import add_seconds
 from featx.training.metrics import Score, describe_scores
 
+MULTILABEL = "multilabel"  # the kind of a model that gives an image any number of labels
 _MARK = "featx-model"
 _SCORED = "probabilities."
 
@@ -162,8 +164,8 @@ class Model:
 
     Attributes
     ----------
-    kind : {"head", "network"}
-        Whether it takes features or images.
+    kind : {"head", "network", "multilabel"}
+        Whether it takes features or images; or features, and gives an image several labels.
     name : str
         The head's (``--clf``) or the part that was trained (``--train``).
     classes : tuple of str
@@ -192,6 +194,11 @@ class Model:
         """Its name among others on the same images: one with other layers' outputs has more."""
         return f"{self.name}+layers" if self.recipe.get("layers") else self.name
 
+    def need_one_label(self, what: str) -> None:
+        """Raise ModelError where it gives an image several labels, and `what` takes one."""
+        if self.kind == MULTILABEL:
+            raise ModelError(f"{self.path or self.name}: {say_one_label(what)}")
+
     @property
     def recipe_key(self) -> str:
         """One hash for all that decided the result."""
@@ -200,7 +207,7 @@ class Model:
     def to_dict(self) -> dict[str, Any]:
         """The JSON object of ``featx fit --json`` and ``featx finetune --json``."""
         return {
-            "clf" if self.kind == "head" else "train": self.name,
+            "train" if self.kind == "network" else "clf": self.name,
             "model": str(self.path) if self.path else None,
             **self.outcome.to_dict(),
             "classes": list(self.classes),

@@ -1,0 +1,111 @@
+"""Several labels an image from a CSV to predictions."""
+
+import csv
+import json
+
+import pytest
+
+
+@pytest.fixture
+def manifest(photos):
+    """Kinds are told by colour, so that two labels of three are each of two kinds."""
+    names = sorted(path.relative_to(photos).as_posix() for path in photos.glob("*/*"))
+    labels = {"cat": "furry|small", "dog": "furry", "owl": ""}
+    lines = [f"{name},{labels[name.partition('/')[0]]}" for name in names]
+    (photos / "scenes.csv").write_text("path,label\n" + "\n".join(lines) + "\n")
+    return photos / "scenes.csv"
+
+
+@pytest.fixture
+def features(manifest, stored, tmp_path, run):
+    out = tmp_path / "F.h5"
+    done = run("extract", manifest, "--multi-label", "--split", "0.6,0.2,0.2", "-o", out, "-q")
+    assert done.exit_code == 0, done.stderr
+    return out
+
+
+@pytest.fixture
+def model(features, tmp_path, run):
+    out = tmp_path / "m.safetensors"
+    done = run("fit", features, "--clf", "ridge", "-o", out, "--json")
+    assert done.exit_code == 0, done.stderr
+    assert json.loads(done.stdout)["evaluation"]["test"]["mAP"] > 0.9
+    return out
+
+
+def test_fit_shows_labels_and_thresholds(features, run):
+    done = run("fit", features, "--clf", "ridge", "--calibrate")
+    assert done.exit_code == 0, done.stderr
+    assert "ridge: " in done.stdout
+    assert "2 labels" in done.stdout
+    assert "whole sets right" in done.stdout
+    assert "label, on test" in done.stdout
+    assert (features.parent / "F.ridge.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--clf", "centroid"], "centroid has no meaning with several labels"),
+        (["--cv", "2x2"], "--cv has no meaning with several labels"),
+        (["--strangers"], "--strangers has no meaning"),
+        (["--choose-on", "val"], "--choose-on has no meaning"),
+        (["--no-refit"], "--refit has no meaning"),
+        (["--layers", "all"], "from the last layer alone"),
+    ],
+)
+def test_what_has_no_meaning_is_refused(features, run, options, said):
+    done = run("fit", features, *options)
+    assert done.exit_code != 0
+    assert said in " ".join(done.stderr.split())
+
+
+def test_predict_gives_labels_in_every_form(model, photos, tmp_path, run):
+    said = tmp_path / "said.csv"
+    done = run("predict", model, photos / "cat", photos / "owl", "--json", "--csv", said)
+    assert done.exit_code == 0, done.stderr
+    told = json.loads(done.stdout)["predictions"]
+    assert len(told) == 18
+    assert set(told[0]) == {"path", "labels", "probabilities"}
+    assert set(told[0]["probabilities"]) == {"furry", "small"}
+    kinds = [(one["path"].split("/")[-2], "|".join(one["labels"])) for one in told]
+    right = {"cat": "furry|small", "owl": ""}
+    assert sum(labels == right[kind] for kind, labels in kinds) >= 14
+    rows = list(csv.DictReader(said.open()))
+    assert [row["labels"] for row in rows] == [labels for _, labels in kinds]
+    assert json.loads(rows[0]["probabilities"]) == told[0]["probabilities"]
+    again = run("predict", model, photos / "cat", "--csv", said)  # over its own kind
+    assert again.exit_code == 0, again.stderr
+    assert again.stdout.splitlines()[0].split() == ["image", "label", "probability"]
+    assert "furry" in again.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["predict", "MODEL", "photos/cat", "--unknown", "0.05"], "--unknown takes one"),
+        (["predict", "MODEL", "photos/cat", "--sets", "0.9"], "--sets takes one"),
+        (["predict", "MODEL", "photos/cat", "--top", "2"], "leave --top and --threshold out"),
+        (["drift", "MODEL", "photos/cat"], "featx drift takes one"),
+        (["explain", "MODEL", "photos/cat", "-o", "maps"], "featx explain takes one"),
+        (["explain", "MODEL", "F.h5", "--part", "test"], "featx explain takes one"),
+        (["card", "MODEL"], "featx card takes one"),
+        (["audit", "F.h5"], "featx audit takes one"),
+        (["next", "F.h5"], "featx next takes one"),
+        (["similar", "F.h5", "photos/cat"], "featx similar takes one"),
+        (["fit", "F.h5", "--labels", "c.csv"], "--labels has no meaning"),
+    ],
+)
+def test_what_takes_one_label_says_which_commands_take_several(
+    model, features, photos, run, words, said
+):
+    there = {"MODEL": model, "F.h5": features, "photos/cat": photos / "cat"}
+    done = run(*(there.get(word, word) for word in words))
+    assert done.exit_code != 0
+    assert said in " ".join(done.stderr.split())
+
+
+def test_folders_are_refused(photos, stored, run):
+    done = run("extract", photos, "--multi-label")
+    assert done.exit_code == 1
+    assert "--multi-label goes with a manifest" in done.stderr
