@@ -51,7 +51,8 @@ def test_fit_shows_labels_and_thresholds(features, run):
         (["--strangers"], "--strangers has no meaning"),
         (["--choose-on", "val"], "--choose-on has no meaning"),
         (["--no-refit"], "--refit has no meaning"),
-        (["--layers", "all"], "from the last layer alone"),
+        (["--taxonomy", "t.csv"], "--taxonomy has no meaning"),
+        (["--layers", "all"], "--layers has no meaning"),
     ],
 )
 def test_what_has_no_meaning_is_refused(features, run, options, said):
@@ -85,6 +86,7 @@ def test_predict_gives_labels_in_every_form(model, photos, tmp_path, run):
     [
         (["predict", "MODEL", "photos/cat", "--unknown", "0.05"], "--unknown takes one"),
         (["predict", "MODEL", "photos/cat", "--sets", "0.9"], "--sets takes one"),
+        (["predict", "MODEL", "photos/cat", "--precision-at-least", "0.9"], "takes one"),
         (["predict", "MODEL", "photos/cat", "--top", "2"], "leave --top and --threshold out"),
         (["drift", "MODEL", "photos/cat"], "featx drift takes one"),
         (["explain", "MODEL", "photos/cat", "-o", "maps"], "featx explain takes one"),
