@@ -24,7 +24,7 @@ from featx.errors import DatasetError
 from featx.storage.files import open_regular
 from featx.storage.members import Extent, Members, Reader
 from featx.storage.parquet import ParquetReader
-from featx.storage.tar import TarReader
+from featx.storage.tar import GzipTarReader, TarReader
 from featx.storage.zip import ZipReader
 from featx.text import format_bytes, say_error
 
@@ -256,7 +256,7 @@ def _choose_reader(path: str, file: BinaryIO) -> Reader:
         return ParquetReader(path)
     if begins.startswith(b"PK") or path.lower().endswith(".zip"):
         return ZipReader()
-    return TarReader()
+    return GzipTarReader() if begins.startswith(b"\x1f\x8b") else TarReader()
 
 
 def _list(path: str, number: int, state: State) -> _Archive:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import tarfile
 from collections.abc import Generator, Iterator
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
+from featx.storage.inflating import Inflated
 from featx.storage.members import FILE, FOLDER, LINKED, SPECIAL, Entry, Extent
 
 
@@ -24,6 +26,47 @@ class TarReader:
     def read(self, file: BinaryIO, extent: Extent) -> bytes:
         """A member's bytes."""
         return read_at(file, extent.start, extent.size)
+
+
+class GzipTarReader:
+    """Reads a tar file that gzip has compressed, soonest in its order; see `Reader`."""
+
+    def __init__(self) -> None:
+        self.damage = ""
+        self._content = Inflated()
+
+    def list(self, file: BinaryIO) -> Iterator[Entry]:
+        """Its entries; see `list_tar`."""
+        damage = yield from list_tar(cast(BinaryIO, _Tape(self._content, file)))
+        self.damage = self._content.damage or damage
+
+    def read(self, file: BinaryIO, extent: Extent) -> bytes:
+        """A member's bytes."""
+        data = self._content.read_at(file, extent.start, extent.size)
+        if len(data) < extent.size:
+            raise OSError(errno.EIO, "its archive ends within it")
+        return data
+
+
+class _Tape(io.RawIOBase):
+    """What a gzip file holds as a file of its own, as far as tarfile asks."""
+
+    def __init__(self, content: Inflated, file: BinaryIO) -> None:
+        self._content, self._file, self._place = content, file, 0
+
+    def tell(self) -> int:
+        return self._place
+
+    def seek(self, place: int, whence: int = os.SEEK_SET) -> int:
+        self._place = place
+        while whence == os.SEEK_END and self.read(tarfile.RECORDSIZE):
+            pass
+        return self._place
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._content.read_at(self._file, self._place, size)
+        self._place += len(data)
+        return data
 
 
 def list_tar(file: BinaryIO) -> Generator[Entry, None, str]:

@@ -40,6 +40,7 @@ def test_a_packed_folder_is_the_folder(photos, tmp_path):
 
 PACKERS = {
     "tar": lambda folder, at: pack_tar(folder, at / "photos.tar"),
+    "tar.gz": lambda folder, at: pack_tar(folder, at / "photos.tgz", "w:gz"),
     "zip": lambda folder, at: pack_zip(folder, at / "photos.zip"),
     "cls": lambda folder, at: pack_shards(folder, at / "shards", 3),
     "json": lambda folder, at: pack_shards(folder, at / "shards", 3, "json"),

@@ -1,4 +1,7 @@
+import gzip
+import re
 import tarfile
+import zlib
 
 import pytest
 from made_archives import add_member
@@ -49,6 +52,20 @@ def test_damage_amid_a_tar_is_no_end(three):
     three.write_bytes(data)
     assert [name for _, name in iterate_members(three)] == ["1.png"]
     assert "at byte 1,024, after 1.png" in find_damage(three)
+
+
+def test_a_compressed_tar_that_was_cut_off(three):
+    whole = gzip.compress(three.read_bytes(), mtime=0)
+    packed = three.with_name("three.tar.gz")
+    packed.write_bytes(whole)
+    assert [name for _, name in iterate_members(packed)] == ["1.png", "2.png", "3.png"]
+    assert find_damage(packed) == ""
+    data = zlib.compressobj(level=0, wbits=31)
+    packed.write_bytes(data.compress(three.read_bytes()[:2100]) + data.flush(zlib.Z_FULL_FLUSH))
+    assert [name for _, name in iterate_members(packed)] == ["1.png", "2.png"]
+    with open_place(packed / "2.png") as file:
+        assert file.read() == b"2.png" * 100
+    assert re.fullmatch(r"it ends at byte [\d,]+, too soon", find_damage(packed))
 
 
 @pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
