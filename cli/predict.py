@@ -120,8 +120,10 @@ def predict(
         raise click.UsageError("--json is one object, --jsonl one for each image: say either.")
     if null and "-" not in images:
         raise click.UsageError("--null is about a list on stdin, and that is named by -.")
-    asked = {"unknown": unknown, "sets": sets, "precision_at_least": precision_at_least}
-    if maps is not None and any(share is not None for share in asked.values()):
+    doubts: dict[str, Any] = {
+        "unknown": unknown, "sets": sets, "precision_at_least": precision_at_least
+    }  # fmt: skip
+    if maps is not None and any(share is not None for share in doubts.values()):
         raise click.UsageError(
             "--explain does not go with --unknown, --sets and --precision-at-least."
         )
@@ -159,7 +161,7 @@ def predict(
         columns = list_columns(unknown, sets, keeps_ranks(trained))
         if trained.kind == MULTILABEL:
             columns = LABEL_COLUMNS
-        found = predict(trained, named, watch=watch, **asked, **options)
+        found = predict(trained, named, watch=watch, **doubts, **options)
     else:
         found = _draw(model, named, maps, overwrite, options)
     if table is not None:

@@ -29,6 +29,7 @@ from featx.network.backbone import FrozenBackbone, build_network, flush_denormal
 from featx.network.layers import parse_layers
 from featx.network.openvino_engine import import_openvino
 from featx.novelty.detector import Detector, load_detector, tells_strangers
+from featx.novelty.ranks import keeps_ranks, load_ranking
 from featx.storage.files import (
     as_path,
     check_space,
@@ -210,8 +211,9 @@ def describe_model(classifier: Classifier) -> dict[str, str]:
     resize (length of the short side), crop (side of the square in the middle), interpolation
     (Pillow's name, with antialiasing), and layout in words. ``weights`` and ``weights_sha256``
     name the network's parameters, ``model`` what was trained, and where they are not the last
-    layer's averages ``layers`` which of the network's outputs it reads. ``identity`` is a hash of
-    what decided it all.
+    layer's averages ``layers`` which of the network's outputs it reads. ``ranks`` is a JSON object
+    of a model with a taxonomy: see `Ranking.to_dict`. ``identity`` is a hash of what decided it
+    all.
     """
     trained, preprocessing = classifier.model, classifier.weights.preprocessing
     learned = trained.provenance
@@ -230,6 +232,7 @@ def describe_model(classifier: Classifier) -> dict[str, str]:
         "weights_sha256": str(learned["weights_sha256"]),
         "model": f"{trained.kind} {trained.name}",
         **({} if classifier.layers == LAST_LAYER else {"layers": read_layers(trained)}),
+        **({"ranks": json.dumps(load_ranking(trained).to_dict())} if keeps_ranks(trained) else {}),
         "identity": hash_json([trained.recipe, learned, list(trained.classes)]),
     }
 

@@ -297,9 +297,11 @@ def list_columns(
     unknown: float | None, sets: float | None, ranked: bool = False
 ) -> tuple[str, ...]:
     """The columns of the CSV, by what was asked, and whether the model answers by ranks."""
-    more = STRANGER_COLUMNS if unknown is not None else ()
-    more += SET_COLUMNS if sets is not None else ()
-    return (*COLUMNS, *more, *(ANSWER_COLUMNS if ranked else ()))
+    asked = (
+        (STRANGER_COLUMNS, unknown is not None), (SET_COLUMNS, sets is not None),
+        (ANSWER_COLUMNS, ranked),
+    )  # fmt: skip
+    return (*COLUMNS, *(name for names, told in asked if told for name in names))
 
 
 def _list_doubt(doubt: Doubt) -> Iterator[str]:

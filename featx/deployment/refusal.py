@@ -106,7 +106,7 @@ class Doubter:
             return [Doubt(None, None, None, *one) for one in zip(sets, answers, strict=True)]
         told = zip(p_values.tolist(), scores.tolist(), sets, answers, strict=True)
         return [
-            Doubt(strange := p <= self.rate, p, score, one, NO_ANSWER if strange and said else said)
+            Doubt(p <= self.rate, p, score, one, NO_ANSWER if said and p <= self.rate else said)
             for p, score, one, said in told
         ]
 

@@ -235,7 +235,7 @@ def fit(
         ),
         arrays=head.to_arrays(),
     )  # fmt: skip
-    again = {"views": views, "weights": weights, "max_memory": max_memory}
+    again: dict[str, Any] = {"views": views, "weights": weights, "max_memory": max_memory}
     if strangers:
         model = learn_strangers(model, held, **again)
     if tree is not None:

@@ -202,6 +202,16 @@ class Ranking:
                     said[row] = Answer(rank, name, float(scores[row, r]), own)
         return said
 
+    def to_dict(self) -> dict[str, Any]:
+        """What answers without featx, as JSON values: the tree, the precision, and thresholds.
+
+        A threshold is null where a rank never keeps the precision.
+        """
+        thresholds = [one.threshold for one in self.kept]
+        return {
+            **self.taxonomy.to_dict(), "precision": self.precision, "thresholds": thresholds
+        }  # fmt: skip
+
     def to_details(self) -> dict[str, Any]:
         """What a model's details tell of it, as JSON values; the evidence is arrays."""
         return {

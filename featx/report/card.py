@@ -19,6 +19,7 @@ from featx.config import BACKBONE, BACKBONES, FEW_IMAGES, LAST_LAYER, SPLITS
 from featx.errors import ModelError, OutputExistsError
 from featx.network.catalogue import KNOWN
 from featx.report.page import clean_values, load_environment
+from featx.report.ranks import say_kept
 from featx.report.rerun import say_training
 from featx.report.strangers import say_learned
 from featx.storage.files import hash_file, take_path, write_text
@@ -320,6 +321,8 @@ def _list_limits(
             "picture and whether it is mirrored is mostly not in them."
         )
     said += _say_strangers(model, entry, told.get("strangers") or {})
+    if entry.get("ranks"):
+        said += [f"{model.title}, {sentence}." for sentence in say_kept(entry["ranks"])]
     counts = (data.get("per_class") or {}).get("train") or []
     total = sum(sum(one) for one in (data.get("per_class") or {}).values())
     if 0 < total < FEW_IMAGES:

@@ -10,6 +10,7 @@ from shared import PROVENANCE
 from featx.comparison.trainers import (
     HeadTrainer,
     NetworkTrainer,
+    judge_ranks,
     judge_strangers,
     measure_cost,
 )
@@ -19,7 +20,9 @@ from featx.errors import BudgetError
 from featx.features.file import cost_path, read_features
 from featx.finetuning.recipe import TuneOptions
 from featx.heads.kind import HeadOptions
+from featx.novelty.ranks import Evidence, load_ranking
 from featx.novelty.sets import Calibration
+from featx.novelty.taxonomy import Taxonomy, read_taxonomy
 from featx.sources.reading import read_inventory
 from featx.training.model import read_model
 
@@ -80,6 +83,41 @@ def test_what_knows_no_strangers_says_why(trainer):
     assert told.details == {"score": "probability", "images": 6}
     assert [curve.by for curve in told.curves] == ["probability"]
     assert [one.coverage for one in told.sets] == [0.8]
+
+
+def test_ranks_are_learned_once_for_a_taxonomy(trainer, monkeypatch):
+    tree = Taxonomy(("class", "kind"), (("a", "x"), ("b", "x"), ("c", "y")))
+    one = trainer.make("centroid", HeadOptions())
+    ranked, told = judge_ranks(trainer, [one], 0, (tree, 0.6))
+    assert (told.candidate, told.lacking, told.names) == ("centroid", "", (3, 2))
+    assert told.every[0].accuracies[0] == one.outcome.scores["test"]
+    assert read_taxonomy(trainer.folder / "taxonomy.csv") == tree
+    assert load_ranking(read_model(one.model.path)).precision == 0.6
+    with monkeypatch.context() as patch:
+        patch.setattr("featx.comparison.trainers.learn_ranks", None)
+        same, again = judge_ranks(trainer, [ranked], 0, (tree, 0.6))
+        other, _ = judge_ranks(trainer, [ranked], 0, (tree, 0.9))
+    assert (same, again) == (ranked, told)
+    assert load_ranking(read_model(other.model.path)).precision == 0.9
+    wider = Taxonomy(("class", "kind"), (("a", "x"), ("b", "y"), ("c", "y")))
+    third, _ = judge_ranks(trainer, [other], 0, (wider, 0.9))
+    assert load_ranking(third.model).taxonomy == wider
+
+
+def test_ranks_of_a_network_go_by_val(trainer):
+    tree = Taxonomy(("class", "kind"), (("a", "x"), ("b", "x"), ("c", "y")))
+    one = trainer.make("centroid", HeadOptions())
+    network = replace(one, model=replace(one.model, kind="network"))
+    ranked, told = judge_ranks(trainer, [network], 0, (tree, 0.6))
+    p, y = one.outcome.probabilities["val"], trainer.features.split("val")[1]
+    expected = Evidence.judge(tree, p, y)
+    assert load_ranking(ranked.model).evidence.scores.tolist() == expected.scores.tolist()
+    assert (told.lacking, len(told.answers)) == ("", 2)
+    test = {"test": one.outcome.probabilities["test"]}
+    bare = replace(network.model, outcome=replace(one.outcome, probabilities=test))
+    _, told = judge_ranks(trainer, [replace(network, model=bare)], 0, (tree, 0.6))
+    assert told.lacking == "it was fine-tuned without val, which its ranks are calibrated on"
+    assert told.every[0].candidate == "centroid"
 
 
 def test_what_is_damaged_is_trained_again(trainer, caplog):

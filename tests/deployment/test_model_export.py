@@ -25,6 +25,7 @@ from featx.heads.search import LinearFit
 from featx.machine import has_openvino
 from featx.network.engine import TorchEngine
 from featx.network.layers import parse_outputs, spell_outputs
+from featx.novelty.ranks import load_ranking
 from featx.training.model import read_model
 from featx.training.scaling import Scaler
 
@@ -281,3 +282,29 @@ def test_onnx_runtime_is_told_to_keep_to_itself(given, expected, monkeypatch, tm
     if given is not None:
         monkeypatch.setenv("ORT_DISABLE_TELEMETRY", given)
     assert export.import_runtime().told["ORT_DISABLE_TELEMETRY"] == expected
+
+
+def test_what_answers_by_ranks_is_in_the_metadata(features, photos, tmp_path):
+    (tmp_path / "tree.csv").write_text("class,kind\ncat,pet\ndog,pet\nowl,\n")
+    model = fit(
+        features, "centroid", taxonomy=tmp_path / "tree.csv", precision_at_least=0.7,
+        output=tmp_path / "m.safetensors",
+    ).path  # fmt: skip
+    export_model(model, onnx=tmp_path / "m.onnx")
+    held = {one.key: one.value for one in onnx.load(tmp_path / "m.onnx").metadata_props}
+    told = json.loads(held["ranks"])
+    assert told["ranks"] == ["class", "kind"]
+    assert told["classes"] == [["cat", "pet"], ["dog", "pet"], ["owl", ""]]
+    pixels = make_pictures(5, 64)
+    answers = load_ranking(read_model(model)).answer(featx_says(model, pixels))
+    for row, answer in zip(run_onnx(tmp_path / "m.onnx", pixels), answers, strict=True):
+        said = (None, None)
+        for r, rank in reversed(list(enumerate(told["ranks"]))):
+            sums = {line[r]: 0.0 for line in told["classes"] if line[r]}
+            for line, p in zip(told["classes"], row, strict=True):
+                if line[r]:
+                    sums[line[r]] += float(p)
+            best = max(sums, key=sums.get)
+            if told["thresholds"][r] is not None and sums[best] >= told["thresholds"][r] - 1e-6:
+                said = (rank, best)
+        assert said == (answer.rank, answer.name)

@@ -166,6 +166,14 @@ def test_strangers_are_told_of(model):
     assert "calibrated on 18 out-of-fold images." in card
 
 
+def test_ranks_are_told_of(model):
+    kept = [{"rank": "genus", "threshold": 0.9, "left": 21, "answered": 20, "right": 20}]
+    told = {"precision": 0.95, "images": 21, "kept": kept}
+    details = {**model.outcome.details, "ranks": told}
+    card = make_card(replace(model, outcome=replace(model.outcome, details=details)))
+    assert "genus answers 20 of 21 (20 right), from a probability of 0.900 on" in card
+
+
 def test_corrected_labels_are_told_of(model):
     labels = {"file": "/home/me/mine.csv", "sha256": "ab" * 32, "changed": 3, "left_out": 1}
     details = {**model.outcome.details, "labels": labels}
