@@ -7,7 +7,8 @@
 Six minutes at most where there is a GPU. Photographs are drawn (500 x 375, JPEG quality 90), and
 parameters are random unless --weights names some: they change no time, and what is compared is
 compared with the CPU.
-Prints a table; writes gpu.json to --output after every section, so that what ends early is kept.
+Prints a table, with what was asked of this pipeline beside what was found; writes gpu.json to
+--output after every section, so that what ends early is kept.
 """
 
 from __future__ import annotations
@@ -45,8 +46,10 @@ from featx.network.engine_choice import compare_rows, make_engine
 from featx.network.fetch import resolve_weights
 
 SECONDS = 330.0  # sections that would begin later are left out
-SIZE = (500, 375)
+SIZE, LARGE = (500, 375), (4000, 3000)
 LOAD = partial(load_image, preprocessing=TORCHVISION_V1)  # as an extraction decodes
+# Whole commands of 16,000 images, before: one H200, 16 cores (docs/gpu.md).
+BEFORE = 468
 ROUGH = {"cuda": ("tf32", "bf16", "fp16"), "cpu": ("bf16",)}
 
 
@@ -60,7 +63,13 @@ class Bench:
     weights: str
     output: Path
     found: dict[str, dict[str, Any]] = field(default_factory=dict)
+    loops: dict[str, tuple[float, float]] = field(default_factory=dict)
     begun: float = field(default_factory=time.perf_counter)
+
+    @property
+    def speeds(self) -> dict[str, Any]:
+        """Images a second, by what was timed."""
+        return self.found.get("images/s", {})
 
     @property
     def photos(self) -> list[Path]:
@@ -72,13 +81,15 @@ class Bench:
         self.found.setdefault(group, {})[name] = value
         (self.output / "gpu.json").write_text(json.dumps(self.found, indent=1) + "\n", "utf-8")
 
+    def note_bar(self, name: str, least: float, found: float) -> None:
+        """Keep what was asked for beside what was found."""
+        met = "yes" if found >= least else "no"
+        self.note("asked for", name, f"at least {least}: {found:.2f}, {met}")
+
     def extract(self, name: str, data: Path, *words: object) -> tuple[dict[str, Any], float]:
         """Run the command anew; what it says, and the seconds of the whole process."""
         begun = time.perf_counter()
-        done = subprocess.run(
-            self.say_extract(name, data, *words), check=True, stdout=subprocess.PIPE, text=True
-        )
-        return json.loads(done.stdout), time.perf_counter() - begun
+        return run(self.say_extract(name, data, *words)), time.perf_counter() - begun
 
     def say_extract(self, name: str, data: Path, *words: object) -> list[str]:
         """The command's words; each name has a cache folder of its own."""
@@ -88,6 +99,13 @@ class Bench:
             "--engine", "torch", "--json", "-q", *words,
         ]  # fmt: skip
         return [sys.executable, "-m", "featx.cli", *map(str, told)]
+
+
+def run(words: list[str]) -> dict[str, Any]:
+    """What a command says as JSON."""
+    done = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True)
+    said: dict[str, Any] = json.loads(done.stdout)
+    return said
 
 
 def main() -> None:
@@ -105,7 +123,8 @@ def main() -> None:
         weights = words.weights or str(save_random(work / "random.pth"))
         bench = Bench(words.device, words.quick, work, weights, words.output)
         # Before CUDA begins, which does not outlive a fork.
-        draw_photos(work / "photos", 48 if bench.quick else words.images)
+        draw_photos(work / "photos", 48 if bench.quick else words.images, SIZE)
+        draw_photos(work / "large", 2 if bench.quick else 64, LARGE)
         bench.note("machine", "cpu", describe_machine())
         if bench.device == "cuda":
             bench.note("machine", "gpu", torch.cuda.get_device_name())
@@ -116,6 +135,7 @@ def main() -> None:
                 SECTIONS[name](bench)
             else:
                 bench.note("left out, for want of time", name, "")
+        judge(bench)
     rows = [[g, name, value] for g, group in bench.found.items() for name, value in group.items()]
     print(tabulate(rows, ["", "what", "found"], tablefmt="github"))  # noqa: T201
 
@@ -150,13 +170,12 @@ def check_features(bench: Bench) -> None:
 
 
 def check_kill(bench: Bench) -> None:
-    """Killed and gone on with: the features of a run that nobody disturbed."""
-    some = bench.work / "some"
-    for path in bench.photos[: 24 if bench.quick else 2000]:
-        (some / path.parent.name).mkdir(parents=True, exist_ok=True)
-        os.link(path, some / path.parent.name / path.name)
+    """Decoded in threads and in processes, killed and gone on with: the same features."""
+    some = pick_some(bench, 24 if bench.quick else 2000)
     how = ("--decode-processes", 2)
     bench.extract("whole", some, *how)
+    if not bench.quick:
+        bench.extract("threads", some, "--decode-processes", 0)
     parts = bench.work / "killed" / "F.h5.parts"
     process = subprocess.Popen(bench.say_extract("killed", some, *how), stdout=subprocess.DEVNULL)
     while process.poll() is None and not list(parts.glob("0*")):
@@ -164,9 +183,30 @@ def check_kill(bench: Bench) -> None:
     process.send_signal(signal.SIGKILL)
     process.wait()
     done, _ = bench.extract("killed", some, *how)
-    whole, again = (read_features(bench.work / name / "F.h5").X[:] for name in ("whole", "killed"))
+    whole = read_features(bench.work / "whole" / "F.h5").X[:]
     bench.note("right", "images computed after kill -9", f"{done['extracted']} of {len(whole)}")
-    bench.note("right", "the same bits after kill -9", bool((whole == again).all()))
+    for name, words in (("killed", "after kill -9"), ("threads", "decoded in threads")):
+        if (path := bench.work / name / "F.h5").exists():
+            same = bool((read_features(path).X[:] == whole).all())
+            bench.note("right", f"the same bits {words}", same)
+
+
+def check_tuning(bench: Bench) -> None:
+    """Two epochs of the last layer, and of the last stage: the losses that the CPU has."""
+    some = pick_some(bench, 24 if bench.quick else 240)
+    for train in ("fc",) if bench.quick else ("fc", "layer4"):
+        losses = {}
+        for device in ("cpu", bench.device):
+            words = [
+                "finetune", some, "--split", "0.7,0.1,0.2", "--train", train, "--epochs", 2,
+                "--learning-rate", 1e-3, "--weights", bench.weights, "--device", device,
+                "--decode-processes", 2, "-o", bench.work / f"{train}-{device}", "--json", "-q",
+            ]  # fmt: skip
+            said = run([sys.executable, "-m", "featx.cli", *map(str, words)])
+            losses[device] = [epoch["loss"]["train"] for epoch in said["history"]]
+        expected, found = np.array(losses["cpu"]), np.array(losses[bench.device])
+        error = float(np.abs(found / expected - 1).max())
+        bench.note("right", f"tuning {train}, loss against the CPU's, relative", f"{error:.1e}")
 
 
 def time_network(bench: Bench) -> None:
@@ -188,23 +228,31 @@ def time_network(bench: Bench) -> None:
 
 def time_decoding(bench: Bench) -> None:
     """Decoding alone: in threads, and in processes that write where the network would read."""
-    cores = count_cores()
+    cores, large = count_cores(), sorted((bench.work / "large").glob("*/*.jpg"))
     photos = bench.photos[: 48 if bench.quick else 8000]
-    for n in sorted({1, max(1, cores // 2), cores}):
+    for name, some in (("", photos[:500]), (", 12 MP", large[:12])):
+        for decode in ("pillow", "exact", "fast"):
+            load = partial(LOAD, decode=decode)
+            pace = clock(len(some), lambda: list(map(load, some)))  # noqa: B023
+            bench.note("images/s", f"decoding{name}, one core, {decode}", round(pace, 1))
+    for n in sorted({max(1, cores // 2), cores}):
         some = photos[: min(len(photos), 500 * n)]
         with ThreadPoolExecutor(n) as pool:
             pace = clock(len(some), lambda: list(pool.map(LOAD, some)))  # noqa: B023
-        bench.note("images/s", f"decoding, {n} threads", round(pace))
+            bench.note("images/s", f"decoding, {n} threads", round(pace))
+            pace = clock(len(large), lambda: list(pool.map(LOAD, large)))
+            bench.note("images/s", f"decoding, 12 MP, {n} threads", round(pace, 1))
     batch = 16 if bench.quick else 128
     shape = (SHARED_BATCHES * batch, TORCHVISION_V1.crop, TORCHVISION_V1.crop, 3)
     seconds: list[float] = []
     with Decoders(LOAD, shape, cores, Seen(), seconds.append) as decoders:
-        jobs = [(i, (path,)) for i, path in enumerate(photos)]
-        for _ in load_shared(decoders, jobs[: 2 * batch], batch):
+        for _ in load_shared(decoders, list_jobs(photos[: 2 * batch]), batch):
             pass  # they have imported what they need
-        pace = clock(len(jobs), lambda: list(load_shared(decoders, jobs, batch)))
+        for name, some in (("", photos), (", 12 MP", large)):
+            jobs = list_jobs(some)
+            pace = clock(len(jobs), lambda: list(load_shared(decoders, jobs, batch)))  # noqa: B023
+            bench.note("images/s", f"decoding{name}, {cores} processes", round(pace, 1))
         memory = sum(measure_private(process.pid) for process in decoders.processes)
-    bench.note("images/s", f"decoding, {cores} processes", round(pace))
     bench.note("memory, MB", f"of a process that decodes (of {cores})", round(memory / cores))
     bench.note("memory, MB", "that they share", round(np.prod(shape) / 1e6))
 
@@ -212,16 +260,20 @@ def time_decoding(bench: Bench) -> None:
 def time_commands(bench: Bench) -> None:
     """`featx extract` from nothing to its file: the loop, and the whole process."""
     n = len(bench.photos)
-    ways = [("fp32", "0"), ("fp32", "auto"), ("auto", "auto")]
-    for precision, processes in [("fp32", "2")] if bench.quick else ways:
-        name = f"{precision}, --decode-processes {processes}"
+    ways = [("fp32", "0", "pillow"), ("fp32", "auto", "exact"), ("auto", "auto", "exact")]
+    for precision, processes, decode in [("fp32", "2", "exact")] if bench.quick else ways:
+        name = f"{precision}, {decode}, --decode-processes {processes}"
         done, seconds = bench.extract(
-            name, bench.work / "photos", "--precision", precision, "--decode-processes", processes
-        )
-        bench.note("images/s", f"featx extract, {name}: loop", round(done["images_per_second"]))
+            name, bench.work / "photos", "--precision", precision,
+            "--decode-processes", processes, "--decode", decode,
+        )  # fmt: skip
+        loop, made = done["images_per_second"], done["precision"]
+        bench.note("images/s", f"featx extract, {name}: loop", round(loop))
         bench.note("images/s", f"featx extract, {name}: whole", round(n / seconds))
         stages = {stage: round(spent, 2) for stage, spent in done["stages"].items()}
         bench.note("seconds", f"featx extract, {name}", json.dumps(stages))
+        if decode == "exact":
+            bench.loops[made] = loop, n / seconds
 
 
 def time_tutorial(bench: Bench) -> None:
@@ -244,9 +296,38 @@ def time_tutorial(bench: Bench) -> None:
     bench.note("images/s", "tutorial, autocast bf16", round(pace))
 
 
+def judge(bench: Bench) -> None:
+    """What was asked of this pipeline, at least, and what was found; of sections that ran."""
+    cores, right, pace = count_cores(), bench.found.get("right", {}), bench.speeds
+    asked = {
+        "decoding on one core, times Pillow's": ("decoding, one core, {}", 1.8),
+        "the same of 12 MP": ("decoding, 12 MP, one core, {}", 2.5),
+    }
+    for name, (timed, least) in asked.items():
+        if timed.format("pillow") in pace:
+            ratio = pace[timed.format("exact")] / pace[timed.format("pillow")]
+            bench.note_bar(name, least, ratio)
+    by_processes = pace.get(f"decoding, {cores} processes")
+    if by_processes is not None:
+        by_threads = pace[f"decoding, {cores} threads"]
+        bench.note_bar("decoding in processes, times threads'", 1.0, by_processes / by_threads)
+    for precision, (loop, whole) in bench.loops.items():
+        network = pace.get(f"network alone, {precision}")
+        if network is not None and by_processes is not None:
+            ratio = loop / min(network, by_processes)
+            bench.note_bar(f"{precision}: loop against the slower of its two", 0.85, ratio)
+        if (tutorial := pace.get("tutorial, autocast bf16")) is not None:
+            bench.note_bar(f"{precision}: loop, times the tutorial's", 1.5, loop / tutorial)
+        if bench.device == "cuda":
+            bench.note_bar(f"{precision}: whole command, times {BEFORE}/s", 5.0, whole / BEFORE)
+    wrong = [name for name, same in right.items() if same is False]
+    bench.note("asked for", "the same bits", f"not {', '.join(wrong)}" if wrong else "yes")
+
+
 SECTIONS: dict[str, Callable[[Bench], None]] = {
     "features": check_features,
     "kill": check_kill,
+    "tuning": check_tuning,
     "network": time_network,
     "decoding": time_decoding,
     "commands": time_commands,
@@ -281,20 +362,34 @@ def save_random(path: Path) -> Path:
     return path
 
 
-def draw_photos(folder: Path, n: int) -> None:
+def pick_some(bench: Bench, n: int) -> Path:
+    """A folder of the first so many photographs."""
+    some = bench.work / f"first-{n}"
+    for path in bench.photos[:n]:
+        (some / path.parent.name).mkdir(parents=True, exist_ok=True)
+        if not (link := some / path.parent.name / path.name).exists():
+            os.link(path, link)
+    return some
+
+
+def list_jobs(paths: list[Path]) -> list[tuple[int, tuple[Path]]]:
+    return [(i, (path,)) for i, path in enumerate(paths)]
+
+
+def draw_photos(folder: Path, n: int, size: tuple[int, int]) -> None:
     """Pictures of some structure and grain, whose files are as long as photographs'."""
     for name in "ab":
         (folder / name).mkdir(parents=True)
     paths = [folder / "ab"[i % 2] / f"{i:06}.jpg" for i in range(n)]
     with ProcessPoolExecutor(count_cores()) as pool:
-        list(pool.map(draw_photo, paths, range(n), chunksize=64))
+        list(pool.map(partial(draw_photo, size), paths, range(n), chunksize=8))
 
 
-def draw_photo(path: Path, seed: int) -> None:
+def draw_photo(size: tuple[int, int], path: Path, seed: int) -> None:
     rng = np.random.default_rng(seed)
     coarse = Image.fromarray(rng.integers(0, 256, (12, 16, 3), np.uint8))
-    smooth = np.asarray(coarse.resize(SIZE, Image.Resampling.BICUBIC)).astype(np.int16)
-    grain = rng.integers(-8, 9, (SIZE[1], SIZE[0], 1), np.int16)
+    smooth = np.asarray(coarse.resize(size, Image.Resampling.BICUBIC)).astype(np.int16)
+    grain = rng.integers(-8, 9, (size[1], size[0], 1), np.int16)
     Image.fromarray((smooth + grain).clip(0, 255).astype(np.uint8)).save(path, quality=90)
 
 

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from featx.arrays import Matrix
 from featx.deployment.onnx_nodes import Graph
@@ -23,6 +22,7 @@ from featx.heads.imagenet import FLOOR, ImagenetFit
 from featx.heads.knn import NeighboursFit
 from featx.heads.search import LinearFit
 from featx.network.backbone import FrozenBackbone, list_stages, name_layers
+from featx.network.vision import BasicBlock, Bottleneck
 from featx.novelty.detector import Detector
 from featx.training.scaling import Scaler
 

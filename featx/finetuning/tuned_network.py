@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
-from torchvision.models.resnet import ResNet
 
 from featx.config import HEAD_LEARNING_RATE, SPLITS, Preprocessing
 from featx.data.dataset import HashedRows
@@ -29,6 +28,7 @@ from featx.network.backbone import (
     list_blocks,
     name_layers,
 )
+from featx.network.vision import ResNet
 from featx.network.weights import Weights
 from featx.novelty.detector import drop_kept
 from featx.timing import Stages

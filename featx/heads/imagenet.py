@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 from scipy.special import log_softmax, logsumexp, softmax
-from torchvision.models import ResNet50_Weights
 
 from featx import config
 from featx.arrays import Labels, Matrix
@@ -20,6 +19,7 @@ from featx.features.content import Features
 from featx.heads.kind import Kind, Learned, Memory, Size
 from featx.heads.search import Search, Task
 from featx.network.fetch import resolve_weights
+from featx.network.vision import models
 from featx.network.weights import Weights
 from featx.storage.blocks import Samples, average_classes
 
@@ -136,7 +136,8 @@ def map_classes(layer: LastLayer, X: Samples, y: Labels) -> ImagenetFit:
 
 def find_known(classes: Sequence[str]) -> dict[str, str]:
     """Classes whose names are names of ImageNet classes: the network was trained on them."""
-    names = {_plain(name): name for name in ResNet50_Weights.IMAGENET1K_V1.meta["categories"]}
+    known = models.ResNet50_Weights.IMAGENET1K_V1.meta["categories"]
+    names = {_plain(name): name for name in known}
     return {name: names[_plain(name)] for name in classes if _plain(name) in names}
 
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-import torchvision
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
-from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
+from torch.overrides import TorchFunctionMode
 
 from featx.config import BACKBONE, IMAGENET_CLASSES, LAYERS, Preprocessing
+from featx.network.vision import BasicBlock, Bottleneck, ResNet, models
 
 
 def empty_state(backbone: str = BACKBONE) -> dict[str, torch.Tensor]:
@@ -21,11 +22,21 @@ def empty_state(backbone: str = BACKBONE) -> dict[str, torch.Tensor]:
     return dict(_make_empty(backbone).state_dict())
 
 
+class _NotDrawn(TorchFunctionMode):
+    """First parameters are not drawn: without storage there is nothing to draw into.
+
+    Torch draws from a normal distribution even so, for which it loads its compiler (`vision`).
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        return args[0] if func is torch.Tensor.normal_ else func(*args, **(kwargs or {}))
+
+
 def _make_empty(backbone: str) -> ResNet:
-    with torch.device("meta"):
-        made: ResNet = torchvision.models.get_model(
-            backbone, weights=None, num_classes=IMAGENET_CLASSES
-        )
+    with torch.device("meta"), _NotDrawn():
+        made: ResNet = models.get_model(backbone, weights=None, num_classes=IMAGENET_CLASSES)
     return made
 
 

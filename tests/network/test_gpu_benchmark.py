@@ -24,6 +24,9 @@ def test_it_runs_and_finds_all_right(tmp_path):
     same = {name: value for name, value in right.items() if name.startswith("the same bits")}
     assert same == dict.fromkeys(same, True)
     assert len(same) == 3
+    assert float(right["tuning fc, loss against the CPU's, relative"]) == 0
+    assert found["asked for"]["the same bits"] == "yes"
+    assert len(found["asked for"]) == 6
     assert {"network alone, fp32", "tutorial, autocast bf16"} <= set(found["images/s"])
     assert all(speed > 0 for speed in found["images/s"].values())
     assert "| images/s" in done.stdout
