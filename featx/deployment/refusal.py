@@ -3,6 +3,7 @@ what it is at the deepest rank that can be told."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,8 @@ from featx.novelty.detector import Detector, load_detector
 from featx.novelty.ranks import NO_ANSWER, Answer, Ranking, keeps_ranks, load_ranking
 from featx.novelty.sets import Limits, load_calibration
 from featx.training.model import Model
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -153,4 +156,9 @@ def make_doubter(
     ranking = None
     if precision_at_least is not None or keeps_ranks(model):
         ranking = load_ranking(model, precision_at_least)
+        if never := [one.rank for one in ranking.kept if one.threshold is None]:
+            log.info(
+                "%s: no image is answered at these ranks, which do not keep a precision of %g or "
+                "were left too few images to say: %s", where, ranking.precision, ", ".join(never),
+            )  # fmt: skip
     return Doubter(unknown, detector, limits, ranking)

@@ -56,9 +56,12 @@ def test_a_stranger_has_no_answer_at_any_rank(run, model, photos):
 
 
 def test_another_precision_is_asked_for(run, model, photos):
-    words = ["predict", model, photos, "-q", "--json"]
-    strict = json.loads(run(*words, "--precision-at-least", "0.99").stdout)["predictions"]
+    words = ["predict", model, photos, "--json"]
+    said = run(*words, "--precision-at-least", "0.99")
+    strict = json.loads(said.stdout)["predictions"]
     assert not any(one["answer"] for one in strict)  # 99 held images would be needed
+    assert "these ranks, which do not keep a precision of 0.99 or were left too few" in said.stderr
+    assert "images to say: class, kind, kingdom\n" in said.stderr
     done = run(*words, "--precision-at-least", "0.3", "--explain", "maps")
     assert done.exit_code == 2
     assert "--explain does not go with --unknown, --sets and --precision-at-least" in done.stderr

@@ -55,19 +55,26 @@ def test_a_path_that_is_no_utf_8_has_no_file():
         ("--storage float16", "--clf linear --epochs 2 --learning-rate 0.001 --strangers"),
         ("--layers avg", "--clf ridge --layers avg --choose-on val --no-refit --calibrate"),
         ("--protocol linear-eval --profiles ignore", "--clf centroid"),
+        ("", "--clf centroid --taxonomy taxonomy.csv --precision-at-least 0.6"),
     ],
 )
-def test_what_a_model_says_trains_it_again(extracting, fitting, photos, stored, run, tmp_path):
+def test_what_a_model_says_trains_it_again(
+    extracting, fitting, photos, stored, run, tmp_path, monkeypatch
+):
     place = {"DATA": photos, "F.h5": tmp_path / "G.h5", "MODEL": tmp_path / "again.safetensors"}
     out = tmp_path / "F.h5"
     run("extract", photos, "--split", "first:4,2", "-q", "-o", out, *extracting.split())
+    monkeypatch.chdir(tmp_path)
+    Path("taxonomy.csv").write_text("class,kind\ncat,pet\ndog,pet\nowl,bird\n")
     run("fit", out, "-q", "-o", tmp_path / "m.safetensors", *fitting.split())
     model = read_model(tmp_path / "m.safetensors")
     for line in say_training(model):
         command, *words = shlex.split(line)
         assert command == "featx"
         assert run(*(place.get(word, word) for word in words), "-q").exit_code == 0
-    assert read_model(place["MODEL"]).recipe == model.recipe
+    again = read_model(place["MODEL"])
+    assert again.recipe == model.recipe
+    assert again.outcome.details.get("ranks") == model.outcome.details.get("ranks")
 
 
 def test_and_so_does_a_network(photos, stored, run, tmp_path):
