@@ -19,6 +19,7 @@ from .options import (
     extract_options,
     labels_option,
     max_memory_option,
+    multi_label_option,
     overwrite_option,
     prefix_cache_option,
     train_options,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @data_options
+@multi_label_option
 @click.option(
     "--clf",
     type=click.Choice([*CLASSIFIERS, "none"]),
@@ -144,6 +146,7 @@ def compare(**options: Any) -> None:
       featx compare photos --split 0.7,0.1,0.2 --clf logreg --layers auto
       featx compare photos --split 0.7,0.1,0.2 --baseline none --labels corrections.csv
       featx compare photos --split 0.7,0.1,0.2 --baseline none --taxonomy taxonomy.csv
+      featx compare scenes.csv --multi-label --split 0.7,0.1,0.2 -o scenes
       featx compare photos.csv --clf logreg --clf svm --baseline layer4 --seeds 3 -o out
       featx compare --config out/featx.toml
     """
@@ -162,12 +165,20 @@ def run_compare(
     baseline: tuple[str, ...],
     maps: bool = True,
     shortcuts: bool = False,
+    multi_label: bool = False,
     **options: Any,
 ) -> None:
     """What `featx compare` and `featx demo` do once their options are known."""
     if shortcuts and not maps:
         raise click.UsageError("--shortcuts needs --maps.")
     progress = start_speaking(verbose, quiet)
+    if multi_label:
+        from .multilabel import compare_labels
+
+        if [name for name in baseline if name != "none"]:
+            raise click.UsageError("--baseline has no meaning with several labels an image yet.")
+        compare_labels(data, clf, {"C": c, **options}, max_skipped, as_json, progress)
+        return
     from featx.comparison.compare import compare
     from featx.report.comparison import render_heads, render_text, write_report
 

@@ -76,7 +76,7 @@ def render_model(
     facts.append(f"{format_seconds(outcome.seconds)} s in all{stages}")
     parts = [f"{model.name}: {', '.join(facts)}", table]
     if outcome.details.get("layers_tried"):
-        from featx.report.choices import say_read
+        from featx.report.verdict import say_read
 
         parts.append(f"{say_read(model)}.")
     if outcome.details.get("labels"):

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from featx.labelling.choosing import choose_next as choose_next
     from featx.labelling.next import NextImages as NextImages
     from featx.labelling.next import find_next as find_next
+    from featx.multilabel.compare import compare_multilabel as compare_multilabel
     from featx.multilabel.fit import fit_multilabel as fit_multilabel
     from featx.network.catalogue import describe_weights as list_weights
     from featx.network.fetch import resolve_weights as fetch_weights
@@ -111,6 +112,7 @@ _HOMES = {
     "audit": ("auditing.audit", "audit"),
     "choose_next": ("labelling.choosing", "choose_next"),
     "compare": ("comparison.compare", "compare"),
+    "compare_multilabel": ("multilabel.compare", "compare_multilabel"),
     "correct_labels": ("features.corrections", "correct_labels"),
     "cross_validate": ("comparison.cross_validation", "cross_validate"),
     "detect_drift": ("deployment.drift", "detect_drift"),
@@ -178,6 +180,7 @@ __all__ = [
     "audit",
     "choose_next",
     "compare",
+    "compare_multilabel",
     "correct_labels",
     "cross_validate",
     "detect_drift",

@@ -222,10 +222,12 @@ TESTS_OF = {
     "explaining.explain": "test_explain",
     "features.export": "test_feature_export",
     "heads.recipe": "test_head_recipe",
+    "multilabel.compare": "test_multilabel_compare",
     "multilabel.fit": "test_multilabel_fit",
     "multilabel.metrics": "test_multilabel_metrics",
     "report.audit": "test_audit_page",
     "report.explain": "test_explain_page",
+    "report.multilabel": "test_multilabel_page",
     "report.next": "test_next_page",
     "report.verdict": "test_verdict_sentences",
 }

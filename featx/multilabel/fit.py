@@ -25,7 +25,7 @@ from featx.heads.memory import estimate_whole
 from featx.machine import describe_machine, measure_memory
 from featx.multilabel.head import join_head, make_arrays
 from featx.multilabel.learning import LabelsLearned, learn_labels
-from featx.multilabel.metrics import Sets, SetScores, measure_sets
+from featx.multilabel.metrics import Draws, Sets, SetScores, draw_sets, measure_sets
 from featx.text import format_bytes, list_some
 from featx.training.metrics import Score, score_labels
 from featx.training.model import MULTILABEL, Model, Outcome, check_place, write_model
@@ -120,7 +120,7 @@ def fit_multilabel(
         found["test"] = head.predict_proba(np.asarray(held.X[test]))
     every = {"train": head.predict_proba(X[~in_val]), **found}
     scores = {s: _score(held, s, every[s] >= learned.thresholds) for s in every}
-    judged = {s: measure_labels(held, s, p, learned.thresholds)[0] for s, p in found.items()}
+    judged = {s: measure_labels(held, s, p, learned.thresholds) for s, p in found.items()}
     model = Model(
         kind=MULTILABEL,
         name=clf,
@@ -196,11 +196,19 @@ def settle_splits(features: Features) -> tuple[Features, bool]:
 
 def measure_labels(
     features: Features, split: str, probabilities: Matrix, thresholds: Matrix
-) -> tuple[SetScores, Any]:
+) -> SetScores:
     """`measure_sets` of a split, whose groups are drawn whole."""
     rows = np.flatnonzero(features.splits == split)
     clusters = None if features.clusters is None else features.clusters[rows]
-    return measure_sets(_take_sets(features)[rows], probabilities, thresholds, clusters)
+    return measure_sets(_take_sets(features)[rows], probabilities, thresholds, clusters)[0]
+
+
+def draw_labels(features: Features, model: Model) -> Draws:
+    """`draw_sets` of a model's answers on test."""
+    rows = np.flatnonzero(features.splits == "test")
+    clusters = None if features.clusters is None else features.clusters[rows]
+    said, thresholds = model.outcome.probabilities["test"], model.arrays["thresholds"]
+    return draw_sets(_take_sets(features)[rows], said, thresholds, clusters)
 
 
 def take_label_kin(features: Features, rows: Labels) -> Kin:
@@ -308,5 +316,6 @@ def _describe(
             "per_class": per_class,
             "fingerprint": features.fingerprint,
         },
+        "out_of_fold": learned.judge_held(sets[np.isin(features.splits, ("train", "val"))]),
         "evaluation": {split: one.to_dict() for split, one in judged.items()},
     }

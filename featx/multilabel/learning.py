@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy.special import expit
+from sklearn.metrics import average_precision_score
 
 from featx.arrays import Matrix
 from featx.config import FOLDS
@@ -57,6 +58,10 @@ class LabelsLearned:
             np.array([one.intercept for one in self.fits]),
             all(one.converged for one in self.fits),
         )
+
+    def judge_held(self, sets: Sets) -> dict[str, float]:
+        """mAP of the answers out of fold, by which heads are ranked: no test chooses."""
+        return {"mAP": float(average_precision_score(sets, self.held, average="macro"))}
 
     @property
     def temperatures(self) -> npt.NDArray[np.float64]:

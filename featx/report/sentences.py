@@ -12,9 +12,8 @@ from featx.comparison.relatives import keeps_groups_whole
 from featx.comparison.result import Comparison
 from featx.config import CLASSIFIERS, SPLITS
 from featx.heads.kind import find_kind
-from featx.report.choices import say_layers, say_rates
 from featx.report.folds import say_few
-from featx.report.verdict import say_relabelled
+from featx.report.verdict import say_layers, say_rates, say_relabelled
 from featx.text import format_interval, format_score, format_seconds, printable
 
 _LOWEST = 3  # classes that are named

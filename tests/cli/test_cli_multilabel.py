@@ -39,7 +39,7 @@ def test_fit_shows_labels_and_thresholds(features, run):
     assert "ridge: " in done.stdout
     assert "2 labels" in done.stdout
     assert "whole sets right" in done.stdout
-    assert "label, on test" in done.stdout
+    assert "ridge's labels, on test" in done.stdout
     assert (features.parent / "F.ridge.safetensors").exists()
 
 
@@ -111,3 +111,46 @@ def test_folders_are_refused(photos, stored, run):
     done = run("extract", photos, "--multi-label")
     assert done.exit_code == 1
     assert "--multi-label goes with a manifest" in done.stderr
+
+
+def test_compare_shows_labels_and_pairs(manifest, stored, tmp_path, run):
+    out = tmp_path / "out"
+    words = ["compare", manifest, "--multi-label", "--split", "0.5,0.2,0.3", "-o", out]
+    words += ["--cache-dir", tmp_path / "cache", "--clf", "ridge", "--clf", "svm"]
+    done = run(*words, "--json", "-q")
+    assert done.exit_code == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told == json.loads((out / "results.json").read_text())
+    assert {one["name"] for one in told["candidates"]} == {"ridge", "svm"}
+    assert told["best"] == told["candidates"][0]["name"]
+    (pair,) = told["paired"]
+    assert pair["ci95"][0] <= pair["difference"] <= pair["ci95"][1]
+    page = (out / "report.html").read_text()
+    for part in ("furry", "small", "ridge", "svm", pair["text"], told["sentences"][0]):
+        assert part in page
+    assert "<script" not in page
+    models = {path: path.stat().st_mtime_ns for path in out.glob("*.safetensors")}
+    again = run(*words)
+    assert again.exit_code == 0, again.stderr
+    assert models == {path: path.stat().st_mtime_ns for path in out.glob("*.safetensors")}
+    assert "candidate, on test" in again.stdout
+    assert "labels, on test" in again.stdout
+    other = run(*words[:3], "--split", "0.6,0.2,0.2", *words[5:])
+    assert other.exit_code == 1
+    assert "split: 0.5,0.2,0.3 → 0.6,0.2,0.2" in other.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--baseline", "fc"], "--baseline has no meaning"),
+        (["--clf", "knn"], "knn has no meaning with several labels"),
+        (["--protocol", "paper"], "--protocol has no meaning"),
+        (["--cv", "2x2"], "--cv has no meaning"),
+    ],
+)
+def test_what_a_comparison_leaves_out_is_said(manifest, features, run, options, said):
+    words = ["compare", manifest, "--multi-label", "--split", "0.6,0.2,0.2", *options]
+    done = run(*words, "--cache-dir", features.parent / "cache")
+    assert done.exit_code != 0
+    assert said in " ".join(done.stderr.split())

@@ -162,7 +162,7 @@ def test_the_commands_of_a_page_run_one_after_the_other(page, desk, run, monkeyp
         # One epoch and one head: what is tested is that a line runs, not what it learns.
         if words[0] in ("compare", "finetune"):
             words += ["--epochs", "1"]
-        if words[0] == "compare":
+        if words[0] == "compare" and "--multi-label" not in words:
             words += ["--no-learning-curves", *(() if "--clf" in words else ("--clf", "logreg"))]
         with monkeypatch.context() as patch:
             if words[0] == "doctor":  # makes up parameters of the real network

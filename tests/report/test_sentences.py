@@ -6,8 +6,8 @@ from made_candidates import make
 
 from featx.comparison.curves import CurvePoint
 from featx.report import sentences
-from featx.report.choices import say_rates
 from featx.report.sentences import say_classes, say_costs, say_learning
+from featx.report.verdict import say_rates
 from featx.training.evaluation import PerClass
 
 

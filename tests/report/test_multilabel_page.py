@@ -1,0 +1,56 @@
+"""Heads of several labels an image in words, in a terminal and on a page."""
+
+from dataclasses import replace
+
+import pytest
+from made_sets import plant_features
+
+from featx.multilabel.compare import LabelsPair, compare_multilabel
+from featx.report.multilabel import (
+    make_labels_results,
+    render_labels_comparison,
+    render_labels_page,
+    say_labels_pair,
+)
+
+
+@pytest.fixture
+def planted(provenance):
+    return plant_features(provenance, noise=1.2, n=120)
+
+
+@pytest.fixture
+def comparison(planted, tmp_path):
+    return compare_multilabel(planted, clf=["ridge", "logreg"], output=tmp_path / "out")
+
+
+def test_text_and_page_have_every_label(comparison):
+    values = make_labels_results(comparison)
+    text, page = render_labels_comparison(comparison), render_labels_page(values)
+    for part in ("beach", "dog", "mAP", "whole sets right", "McNemar"):
+        assert part in text
+        assert part in page
+    assert values["sentences"][0] in text
+    assert values["paired"][0]["text"] in text
+
+
+def test_names_do_no_harm(planted, tmp_path):
+    wild = replace(planted, classes=("<b>x</b>", "y\x1b[31m"))
+    made = compare_multilabel(wild, clf=["ridge"], output=tmp_path / "wild")
+    assert "<b>" not in render_labels_page(make_labels_results(made))
+    assert "\x1b" not in render_labels_comparison(made)
+
+
+@pytest.mark.parametrize(
+    ("judgement", "said"),
+    [
+        ("equal", "equal within 2 points"),
+        ("better", "a is better"),
+        ("worse", "b is better"),
+        ("unknown", "too few images to tell"),
+    ],
+)
+def test_a_pair_in_words(judgement, said):
+    pair = LabelsPair("a", "b", 0.01, (-0.01, 0.03), judgement)
+    assert say_labels_pair(pair, 2.0) == f"a less b: +1.0 points (-1.0 to +3.0) of mAP: {said}."
+    assert "too few images" in say_labels_pair(replace(pair, ci95=None), 2.0)
