@@ -15,6 +15,7 @@ labels and classes, and counts seconds of the processors.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import time
 from collections.abc import Sequence
@@ -28,15 +29,16 @@ from heads import make_features
 import featx
 from featx.config import SIGNIFICANT
 from featx.labelling.choosing import find_middles
-from featx.labelling.forecast import forecast_gain, measure_curve
+from featx.labelling.forecast import Gain, forecast_gain, measure_curve
 from featx.labelling.opinion import form_opinion
 from featx.machine import describe_machine
 from featx.training.pairs import compare_paired
+from featx.training.trials import Folds, know_nothing, plan_folds
 
 Rows = npt.NDArray[np.int64]
-FORECAST_FROM, FORECAST_MORE = 100, 50
+FORECAST_FROM = (40, 100, 200)
 DROPOUT, DROPOUT_DRAWS = 0.75, 3
-FORECAST_DRAWN = 5  # labels of which the accuracy is that are then really added
+FORECAST_DRAWN = 5  # times that labels are then really added
 
 
 def drop_query(pool: Any, X: Any, y: Rows, n: int, seed: int) -> Rows:
@@ -130,38 +132,59 @@ def compare_ways(
 
 
 def check_forecast(path: Path, seeds: range) -> dict[str, Any]:
-    """How often the band holds what random labels then really bring, on all other images."""
+    """How many single draws of random labels bring what the band says, of each number of labels.
+
+    Their gain is that on a third of the images, which judges the curve, too ("test"); or folds of
+    the labelled images themselves judge it ("folds"), where no class has a single label.
+    """
     features = featx.load_features(path)
     X, y = np.asarray(features.X[:]), features.targets
-    told = []
-    for seed in seeds:
-        test, pool = deal(y, seed)
-        rows = np.random.default_rng([seed, 3]).permutation(pool)
-        now, rest = rows[:FORECAST_FROM], rows[FORECAST_FROM:]
-        opinion = form_opinion(X[now], y[now], seed=seed)
-        both = np.concatenate([now, test])
-        folds = ((np.arange(len(now)), len(now) + np.arange(len(test))),)
-        curve = measure_curve(X[both], y[both], folds, np.arange(len(both)), opinion.C, seed)
-        assert curve is not None
-        found = forecast_gain(curve, len(now), FORECAST_MORE, seed)
-        before = float(judge(X, y, now, test, opinion.C).mean())
-        gains = []
-        for draw in range(FORECAST_DRAWN):
-            more = np.random.default_rng([seed, 4, draw]).permutation(rest)[:FORECAST_MORE]
-            after = judge(X, y, np.concatenate([now, more]), test, opinion.C)
-            gains.append(float(after.mean()) - before)
-        told.append((found.rounds[0], float(np.mean(gains))))
-    inside = [one.interval[0] <= real <= one.interval[1] for one, real in told]
-    return {
-        "data": features.dataset,
-        "from": FORECAST_FROM,
-        "more": FORECAST_MORE,
-        "seeds": len(seeds),
-        "told": float(np.mean([one.gain for one, _ in told])),
-        "band": np.mean([one.interval for one, _ in told], axis=0).tolist(),
-        "real": float(np.mean([real for _, real in told])),
-        "inside": sum(inside),
-    }
+    found = []
+    for labels, judges in itertools.product(FORECAST_FROM, ("test", "folds")):
+        told = [one for seed in seeds if (one := foretell(X, y, seed, labels, judges))]
+        inside = [[g.interval[0] <= real <= g.interval[1] for real in reals] for g, reals in told]
+        found.append(
+            {
+                "from": labels,
+                "more": labels // 2,
+                "judged_by": judges,
+                "seeds": len(told),
+                "told": float(np.mean([gain.gain for gain, _ in told])),
+                "band": np.mean([gain.interval for gain, _ in told], axis=0).tolist(),
+                "real": float(np.mean([reals for _, reals in told])),
+                "single_draws": sum(map(len, inside)),
+                "inside": sum(map(sum, inside)),
+            }
+        )
+    return {"data": features.dataset, "forecasts": found}
+
+
+def foretell(
+    X: Any, y: Rows, seed: int, labels: int, judges: str
+) -> tuple[Gain, list[float]] | None:
+    """What half as many labels more are said to bring, and what single draws of them do."""
+    test, pool = deal(y, seed)
+    rows = np.random.default_rng([seed, 3]).permutation(pool)
+    now, rest = rows[:labels], rows[labels:]
+    opinion = form_opinion(X[now], y[now], seed=seed)
+    if judges == "test":
+        here = np.concatenate([now, test])
+        folds: Folds = ((np.arange(labels), labels + np.arange(len(test))),)
+    else:
+        here = now
+        codes = np.unique(y[now], return_inverse=True)[1].astype(np.int64)
+        folds = plan_folds(codes, know_nothing(labels), seed)
+    curve = measure_curve(X[here], y[here], folds, np.arange(len(here)), opinion.C, seed)
+    if curve is None:
+        return None
+    gain = forecast_gain(curve, labels, labels // 2, seed).rounds[0]
+    before = float(judge(X, y, now, test, opinion.C).mean())
+    reals = []
+    for draw in range(FORECAST_DRAWN):
+        more = np.random.default_rng([seed, 4, draw]).permutation(rest)[: labels // 2]
+        after = judge(X, y, np.concatenate([now, more]), test, opinion.C)
+        reals.append(float(after.mean()) - before)
+    return gain, reals
 
 
 def time_round(n_pool: int, n_labels: int, n_classes: int) -> dict[str, Any]:

@@ -127,6 +127,7 @@ FORECAST_DRAWS = 10  # of labels of each size, over all folds
 FORECAST_REACH = (
     4  # times the labels that were measured: beyond, a law through few points is a guess
 )
+FORECAST_FEW = 10  # labels a class, on average, below which a law says too little
 FORECAST_GAIN = 0.005  # of accuracy, a fraction: a round of labels that adds less does not pay
 RANDOM_DRAWS = 5  # of splits that divide groups, beside the one that does not
 # Strangers: what a score of them is fitted from, and how it is chosen.

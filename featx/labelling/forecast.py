@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,11 +99,17 @@ class Curve:
         Of each held-out image the share of draws that got it right.
     units : ndarray of shape (n_images,), int64
         Images of one number are no independent observations.
+    luck : float
+        Which labels one has makes a variance of accuracy of about this over their number.
+    freedom : int
+        Degrees of freedom that it was told with: draws beyond the first of each fold.
     """
 
     sizes: Labels
     right: Vector
     units: Labels
+    luck: float = 0.0
+    freedom: int = 1
 
     @property
     def accuracies(self) -> Vector:
@@ -141,19 +147,52 @@ def measure_curve(
         return None
     rng = np.random.default_rng(seed)
     judged = np.concatenate([outside for _, outside in folds])
-    right = np.zeros((len(sizes), len(judged)))
-    draws, start = max(1, FORECAST_DRAWS // len(folds)), 0
+    draws = max(2, FORECAST_DRAWS // len(folds))  # one tells no variance
+    seen = []
     for inside, outside in folds:
-        here = slice(start, start := start + len(outside))
+        right = np.zeros((draws, len(sizes), len(outside)))
         for draw in range(draws):
             order = rng.permutation(inside)
             for k, size in enumerate(sizes.tolist()):
-                if size < len(inside) or not draw:  # all of them are one draw
-                    rows = order[:size]
-                    said = form_opinion(X[rows], y[rows], C).predict(X[outside])
-                    right[k, here] += said == y[outside]
-        right[:, here] /= np.where(sizes < len(inside), draws, 1)[:, None]
-    return Curve(sizes, right, units[judged])
+                if size == len(inside) and draw:  # all of them are one draw
+                    right[draw, k] = right[0, k]
+                    continue
+                rows = order[:size]
+                said = form_opinion(X[rows], y[rows], C).predict(X[outside])
+                right[draw, k] = said == y[outside]
+        seen.append(right)
+    mean = np.concatenate([right.mean(axis=0) for right in seen], axis=1)
+    freedom = (draws - 1) * len(folds)
+    return Curve(sizes, mean, units[judged], measure_luck(sizes, seen), freedom)
+
+
+def measure_luck(sizes: Labels, seen: Sequence[Vector]) -> float:
+    """How much of accuracy is the luck of the labels, times their number; see `Curve`.
+
+    Where which labels one has acts on accuracy as a mean over them, of variance v / m for m, then
+    m of them and n more differ by v / m - v / (m + n), whether they are drawn from all there are
+    or from few: so v is told by labels that others are added to. Of these variances those of more
+    labels count more, as points of a law do.
+
+    Parameters
+    ----------
+    sizes : ndarray of shape (n_sizes,), int64
+    seen : sequence of ndarray of shape (n_draws, n_sizes, n_images), float64
+        Of each fold which images were right; a draw's labels are among those of its next size.
+    """
+    n_images = sum(right.shape[2] for right in seen)
+    between, each = np.zeros(len(sizes) - 1), np.zeros(len(sizes) - 1)
+    for right in seen:
+        gains = np.diff(right, axis=1)  # (n_draws, n_sizes - 1, n_images)
+        n = gains.shape[2]
+        own = gains.var(axis=0, ddof=1).mean(axis=1)
+        # Of a mean over n images: their own variance over n, and what any two have in common.
+        mean = gains.mean(axis=2).var(axis=0, ddof=1)
+        each += own / len(seen)
+        between += (mean - own / n) * (n / max(1, n - 1)) / len(seen)
+    spread = np.maximum(0, between + (each - between) / n_images)
+    spread /= 1 / sizes[:-1] - 1 / sizes[1:]
+    return float(np.average(spread, weights=np.arange(1, len(sizes))))
 
 
 @dataclass(frozen=True)
@@ -167,7 +206,7 @@ class Gain:
     gain : float
         Of accuracy, a fraction.
     interval : (float, float)
-        Of the mean over many draws of so many labels, at 95 %. The luck of one draw is not in it.
+        Of what one draw of so many labels brings, at 95 %, the luck of the draw being in it.
     """
 
     labels: int
@@ -193,6 +232,10 @@ class Forecast:
         Number of labels, and accuracy on held-out images: what was measured.
     reach : int
         Of how many labels it says something at the most: `FORECAST_REACH` times what was measured.
+    now : float
+        Accuracy with `labels`, as the law has it.
+    level : float
+        Of the intervals.
     rounds : tuple of Gain
         What `more` labels would add to what there is, twice as many and so on, as far as the reach;
         the first few of them.
@@ -205,6 +248,8 @@ class Forecast:
     more: int
     points: tuple[tuple[int, float], ...]
     reach: int
+    now: float
+    level: float
     rounds: tuple[Gain, ...]
     enough: int | None
 
@@ -218,7 +263,7 @@ def forecast_gain(curve: Curve, labels: int, more: int, seed: int = 0) -> Foreca
     """Say what more labels would bring, from a law through a curve and through its bootstrap.
 
     Held-out images are drawn again, whole groups where there are any, and each draw has a law of
-    its own.
+    its own; the luck of the labels that are added comes on top (`measure_luck`).
 
     Parameters
     ----------
@@ -232,10 +277,14 @@ def forecast_gain(curve: Curve, labels: int, more: int, seed: int = 0) -> Foreca
     law = fit_laws(curve.sizes, 1 - curve.accuracies[None])
 
     drawn = fit_laws(curve.sizes, np.concatenate(list(_draw_errors(curve, seed))))
+    rng = np.random.default_rng([seed, 1])
+    luck = np.sqrt(curve.luck) * rng.standard_t(curve.freedom, len(drawn.scale))
     tails = (1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2
     rounds = []
     for there in range(labels + more, reach + 1, more)[:_ROUNDS]:
-        low, high = np.quantile(drawn.predict(labels) - drawn.predict(there), tails).tolist()
+        gains = drawn.predict(labels) - drawn.predict(there)
+        gains += luck * np.sqrt(1 / labels - 1 / there)
+        low, high = np.quantile(gains, tails).tolist()
         gain = float(law.predict(labels)[0] - law.predict(there)[0])
         rounds.append(Gain(there, gain, (low, high)))
     ahead = np.arange(labels, reach - more + 1, dtype=np.float64)
@@ -245,6 +294,8 @@ def forecast_gain(curve: Curve, labels: int, more: int, seed: int = 0) -> Foreca
         more=more,
         points=tuple(zip(curve.sizes.tolist(), curve.accuracies.tolist(), strict=True)),
         reach=reach,
+        now=1 - float(law.predict(labels)[0]),
+        level=CONFIDENCE,
         rounds=tuple(rounds),
         enough=labels + int(little[0]) if len(little) else None,
     )

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from featx.arrays import Labels
-from featx.config import NEXT_IMAGES
+from featx.config import FORECAST_FEW, NEXT_IMAGES
 from featx.errors import DatasetError, FeatureFileError
 from featx.features.content import Features, need_one_label
 from featx.features.file import read_features
@@ -261,6 +261,11 @@ def _forecast(
         why = "a class has one label, so that none can be held out" if not folds else "too few"
         notes.append(f"What more labels would bring cannot be told from {len(rows)}: {why}.")
         return None, ""
+    if len(rows) < FORECAST_FEW * len(opinion.known):
+        notes.append(
+            f"Of so few labels, {len(rows) / len(opinion.known):.1f} a class, more mostly bring "
+            f"more than a law through them says: it is to be trusted from about {FORECAST_FEW} on."
+        )
     return forecast_gain(curve, len(rows), more, seed), judges
 
 

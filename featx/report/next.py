@@ -12,11 +12,12 @@ from tabulate import tabulate
 from featx.auditing.audit import find_root
 from featx.config import FORECAST_GAIN
 from featx.drawing.charts import FONT
+from featx.drawing.forecast_chart import plot_forecast
 from featx.errors import OutputExistsError
 from featx.labelling.forecast import Forecast
 from featx.labelling.next import WAYS, NextImages
 from featx.report.gallery import embed_pictures
-from featx.report.page import clean_values, load_environment
+from featx.report.page import clean_values, draw_svg, load_environment
 from featx.storage.files import check_replaceable, write_text
 from featx.text import format_difference, format_points, format_seconds, printable
 
@@ -85,9 +86,14 @@ def _say_gain(told: Forecast) -> str:
         )
     return (
         f"Another {told.more:,} would bring "
-        f"{format_difference(told.rounds[0].gain, told.rounds[0].interval)} on average, as a power "
-        "law through these has it."
+        f"{format_difference(told.rounds[0].gain, told.rounds[0].interval)}, as a power law "
+        f"through these has it; in brackets what {_say_level(told)} of single draws of "
+        f"{told.more:,} would bring."
     )
+
+
+def _say_level(told: Forecast) -> str:
+    return f"{100 * told.level:.0f} %"
 
 
 def _say_enough(told: Forecast) -> list[str]:
@@ -138,6 +144,7 @@ def render_next_page(found: NextImages, pictures: dict[str, str]) -> str:
         if told is None
         else [[one.labels, format_difference(one.gain, one.interval)] for one in told.rounds],
         "held_out": found.held_out,
+        "level": "" if told is None else _say_level(told),
         "images": [
             {**dataclasses.asdict(one), "picture": pictures.get(one.path)} for one in found.images
         ],
@@ -147,5 +154,22 @@ def render_next_page(found: NextImages, pictures: dict[str, str]) -> str:
         "form-action 'none'"
     )
     template = load_environment().get_template("next.html")
-    page = template.render(policy=policy, font=FONT, **clean_values(values))
+    chart = _draw_forecast(told)
+    page = template.render(policy=policy, font=FONT, chart=chart, **clean_values(values))
     return f"{PAGE_START}\n{page.lstrip()}"
+
+
+def _draw_forecast(told: Forecast | None) -> dict[str, str] | None:
+    """The chart as an SVG element with its name; None where there is nothing to draw."""
+    if told is None:
+        return None
+    ahead = [
+        {
+            "labels": one.labels,
+            "mean": told.now + one.gain,
+            **{k: told.now + gain for k, gain in zip(("low", "high"), one.interval, strict=True)},
+        }
+        for one in told.rounds
+    ]
+    chart = plot_forecast(told.points, (told.labels, told.now), ahead)
+    return {"label": chart.label, "svg": draw_svg(chart)}

@@ -19,6 +19,7 @@ from jinja2 import ChainableUndefined, Environment, FileSystemLoader
 from featx.drawing.charts import (
     CONFIG,
     FONT,
+    Chart,
     plot_epochs,
     plot_learning,
     plot_reliability,
@@ -96,6 +97,12 @@ def render_page(
     return page.lstrip()
 
 
+def draw_svg(chart: Chart) -> str:
+    """A chart of a fixed width as an SVG element: what a page without scripts shows."""
+    svg: str = vl_convert.vegalite_to_svg({**chart.spec, "config": CONFIG}, _find_grammar())
+    return svg
+
+
 @cache
 def load_library() -> str:
     """Vega, Vega-Lite and vega-embed as one script that fits into an HTML page.
@@ -105,12 +112,16 @@ def load_library() -> str:
     ValueError
         If the library would end its own script element.
     """
-    grammar = ".".join(altair.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
     snippet = "window.vegaEmbed = vegaEmbed;"
-    library = vl_convert.javascript_bundle(snippet, grammar).replace("\r\n", "\n")
+    library = vl_convert.javascript_bundle(snippet, _find_grammar()).replace("\r\n", "\n")
     if re.search(r"</script|<!--|\r", library, re.IGNORECASE):
         raise ValueError("Vega's script cannot stand in a page")
     return library
+
+
+def _find_grammar() -> str:
+    """The version of Vega-Lite that charts are written in."""
+    return ".".join(altair.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
 
 
 def load_script(name: str) -> str:

@@ -1,8 +1,11 @@
 """What more labels would bring: the law, its band, and how far it is believed."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.optimize import nnls
+from scipy.stats import t
 
 from featx.config import FORECAST_GAIN, FORECAST_REACH
 from featx.labelling.forecast import (
@@ -11,6 +14,7 @@ from featx.labelling.forecast import (
     fit_laws,
     forecast_gain,
     measure_curve,
+    measure_luck,
 )
 
 SIZES = np.array([10, 20, 40, 60, 80])
@@ -66,6 +70,46 @@ def test_the_gain_has_a_band_that_more_images_make_narrower():
     assert len(many.rounds) == 6
 
 
+def test_the_luck_of_the_labels_is_in_the_band():
+    flat = make_curve([0.2] * 5)  # of which every law says that more bring nothing
+    assert forecast_gain(flat, 80, 40).rounds[0].interval == pytest.approx((0, 0), abs=1e-12)
+    found = forecast_gain(replace(flat, luck=0.5, freedom=9), 80, 40)
+    for one in found.rounds:
+        half = t.ppf(0.975, 9) * np.sqrt(0.5 * (1 / 80 - 1 / one.labels))
+        assert one.interval == pytest.approx((-half, half), rel=0.12)
+        assert one.gain == 0
+    assert found.level == 0.95
+    assert found.now == pytest.approx(0.8)
+
+
+def test_luck_by_hand():
+    # Of two draws the second label makes both images right, or none: variances of gains are 1/2.
+    seen = np.zeros((2, 2, 2))
+    seen[0, 1] = 1
+    assert measure_luck(np.array([1, 2]), [seen]) == pytest.approx(0.5 / (1 - 1 / 2))
+    # One image each: nothing in common, and of two images a mean has half of their variance.
+    apart = seen * [1, 0] + seen[::-1] * [0, 1]
+    assert measure_luck(np.array([1, 2]), [apart]) == 0
+
+
+@pytest.mark.parametrize("n_folds", [1, 5])
+def test_luck_is_found_again(n_folds):
+    """Accuracy is a mean over the labels, drawn from few: the variance is theirs all the same."""
+    rng = np.random.default_rng(0)
+    sizes, seen = np.array([10, 20, 40]), []
+    for _ in range(n_folds):
+        values = rng.normal(0, 0.5, 60)
+        right = np.empty((600 // n_folds, 3, 400 // n_folds))
+        for draw in range(len(right)):
+            order = rng.permutation(values)
+            for k, size in enumerate(sizes):
+                right[draw, k] = rng.random(right.shape[2]) < 0.5 + order[:size].mean()
+        seen.append(right)
+    # Every image is drawn anew here, so that a mean over 400 has their variance as well.
+    images = np.average(2 * 0.25 / 400 / (1 / sizes[:-1] - 1 / sizes[1:]), weights=[1, 2])
+    assert measure_luck(sizes, seen) == pytest.approx(0.25 + images, rel=0.25)
+
+
 def test_images_of_one_group_are_one_observation():
     errors = 0.05 + 2.0 * SIZES ** -_EXPONENTS[18]
     alone = forecast_gain(make_curve(errors), 80, 40)
@@ -110,6 +154,7 @@ def test_a_curve_is_measured_on_what_is_held_out():
     assert curve.accuracies[-1] == 0.5
     assert (curve.right[2, :10] == 1).all()
     assert (curve.right[:, 10:] == 0)[2:].all()
+    assert curve.freedom == 9
 
 
 def test_a_few_labels_are_no_curve():

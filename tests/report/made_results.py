@@ -1,4 +1,4 @@
-"""A comparison that never happened, in the form of results.json."""
+"""A comparison that never happened, in the form of results.json, and images to label next."""
 
 from __future__ import annotations
 
@@ -6,7 +6,12 @@ import base64
 import io
 import random
 
+from made_features import make_features
 from PIL import Image, ImageDraw
+from shared import PROVENANCE
+
+from featx.labelling.forecast import Forecast, Gain
+from featx.labelling.next import NextImages, Proposal
 
 CLASSES = ["badger", "bear", "cormorant", "giraffe", "hawk", "otter", "owl", "zebra"]
 SPLITS = {"train": 480, "val": 80, "test": 283}
@@ -314,3 +319,18 @@ def make_hostile():
     for point in results["learning"]["points"]:
         point["name"] = HOSTILE[2]
     return results, pictures
+
+
+TOLD = Forecast(
+    100, 50, ((20, 0.8), (80, 0.9)), 320, 0.91, 0.95,
+    (Gain(150, 0.02, (0.01, 0.03)), Gain(200, 0.03, (0.0, 0.05))), 240,
+)  # fmt: skip
+
+
+def make_next():
+    """Twelve images to label next, and what fifty labels would bring."""
+    held = make_features(PROVENANCE)
+    images = tuple(Proposal(f"{k}.jpg", f"{k:064x}", "a", 0.4) for k in range(12))
+    return NextImages(
+        held, held, "uncertainty", 100, 40, 4, images, TOLD, "test", ("A note.",), 1.5
+    )

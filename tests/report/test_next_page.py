@@ -4,13 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from made_features import make_features
-from made_results import HOSTILE
-from shared import PROVENANCE
+from made_results import HOSTILE, TOLD, make_next
 
 from featx.errors import OutputExistsError
-from featx.labelling.forecast import Forecast, Gain
-from featx.labelling.next import NextImages, Proposal
+from featx.labelling.forecast import Gain
+from featx.labelling.next import Proposal
 from featx.report.next import (
     PAGE_START,
     check_unfilled,
@@ -21,17 +19,10 @@ from featx.report.next import (
     write_next_page,
 )
 
-GAIN = Gain(150, 0.02, (0.01, 0.03))
-TOLD = Forecast(100, 50, ((20, 0.8), (80, 0.9)), 320, (GAIN,), 240)
-
 
 @pytest.fixture
 def found():
-    held = make_features(PROVENANCE)
-    images = tuple(Proposal(f"{k}.jpg", f"{k:064x}", "a", 0.4) for k in range(12))
-    return NextImages(
-        held, held, "uncertainty", 100, 40, 4, images, TOLD, "test", ("A note.",), 1.5
-    )
+    return make_next()
 
 
 @pytest.mark.parametrize(
@@ -56,7 +47,10 @@ def test_what_more_would_bring_is_a_sentence(found, changes, said):
     assert told[0] == "Accuracy of logreg by number of labels, on test: 80.0 % of 20, 90.0 % of 80."
     assert told[-1] == said
     if "rounds" not in changes:
-        assert told[1].startswith("Another 50 would bring +2.0 points (+1.0 to +3.0) on average, ")
+        assert told[1] == (
+            "Another 50 would bring +2.0 points (+1.0 to +3.0), as a power law through these has "
+            "it; in brackets what 95 % of single draws of 50 would bring."
+        )
 
 
 def test_the_text_names_some_and_says_how_many_more(found):
@@ -91,6 +85,19 @@ def test_names_are_text_on_the_page(found, name):
     assert "<img src=x" not in page
     assert "\u202e" not in page
     assert page.startswith(PAGE_START)
+
+
+def test_the_curve_is_drawn_once_and_named(found):
+    page = render_next_page(found, {})
+    chart = page[page.index('class="curve"') : page.index("<figcaption>")]
+    assert "measured up to 80, and with a band what up to 200 would bring" in chart
+    assert chart.count("<svg") == 1
+    assert "holds 95 % of single draws" in page
+    less = replace(TOLD, rounds=(), enough=None)
+    page = render_next_page(replace(found, forecast=less), {})
+    assert "<svg" in page
+    assert "band" not in page
+    assert "<svg" not in render_next_page(replace(found, forecast=None), {})
 
 
 def test_without_pictures_there_is_a_page_all_the_same(found, tmp_path):
