@@ -22,15 +22,14 @@ import io
 import json
 import re
 import statistics
-import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from firefox import start_firefox
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
@@ -48,14 +47,23 @@ from featx.report.audit import write_audit_page
 FLIPPED = 0.05
 KEYS = 200  # that are timed
 DRAWN = 200  # pictures of the large page; each lies there under many names
-CHROMIUM, FIREFOX = "/usr/bin/chromium", "/usr/bin/firefox-esr"
+CHROMIUM = "/usr/bin/chromium"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
-# From the beginning of the navigation to the first picture that is decoded.
+# From the beginning of the navigation to the frame after the first picture is decoded: the page may
+# still be loading then.
+WATCH = """() => {
+  const look = () => {
+    const image = document.querySelector("#review-first img");
+    if (!(image && image.complete && image.naturalWidth)) return setTimeout(look, 5);
+    image.decode().then(() => requestAnimationFrame(() => {
+      window.firstPicture = performance.now();
+    }));
+  };
+  look();
+}"""
 FIRST = """(async () => {
-  const image = document.querySelector("#review-first img");
-  await image.decode();
-  await new Promise((done) => requestAnimationFrame(done));
-  return performance.now();
+  while (!window.firstPicture) await new Promise((done) => setTimeout(done, 20));
+  return window.firstPicture;
 })()"""
 # From a key to its picture, decoded, in the next frame.
 NEXT = f"""(async () => {{
@@ -198,43 +206,14 @@ def measure_chromium(page: Path) -> dict[str, Any]:
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         view = browser.new_page()
-        view.goto(page.as_uri(), wait_until="domcontentloaded")
+        view.add_init_script(f"({WATCH})()")
+        view.goto(page.as_uri())
         first, keys = view.evaluate(FIRST), view.evaluate(NEXT)
         running = browser.new_browser_cdp_session().send("SystemInfo.getProcessInfo")
         tabs = [one["id"] for one in running["processInfo"] if one["type"] == "renderer"]
         memory = read_memory(tabs)
         browser.close()
     return summarise(first, keys, memory)
-
-
-@contextlib.contextmanager
-def start_firefox(folder: Path) -> Iterator[tuple[Any, int]]:
-    """Firefox without a window: what sends it a command of WebDriver BiDi, and its process."""
-    from websockets.sync.client import connect
-
-    profile = folder / "profile"
-    profile.mkdir()
-    words = [FIREFOX, "--headless", "--profile", str(profile), "--remote-debugging-port", "0"]
-    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
-    try:
-        assert process.stderr is not None
-        mark = "WebDriver BiDi listening on "
-        line = next(line for line in process.stderr if mark in line)
-        with connect(f"{line.split(mark)[1].strip()}/session", max_size=None) as socket:
-
-            def send(method: str, **params: Any) -> Any:
-                socket.send(json.dumps({"id": 1, "method": method, "params": params}))
-                while (said := json.loads(socket.recv())).get("id") != 1:
-                    pass
-                if said["type"] != "success":
-                    raise RuntimeError(said)
-                return said["result"]
-
-            send("session.new", capabilities={})
-            yield send, process.pid
-    finally:
-        process.terminate()
-        process.wait()
 
 
 def list_tabs(firefox: int) -> list[int]:
@@ -250,19 +229,10 @@ def list_tabs(firefox: int) -> list[int]:
 
 def measure_firefox(page: Path, folder: Path) -> dict[str, Any]:
     """How the page does in Firefox."""
-    with start_firefox(folder) as (send, pid):
-        tree = send("browsingContext.getTree")
-        tab = tree["contexts"][0]["context"]
-        send("browsingContext.navigate", context=tab, url=page.as_uri(), wait="interactive")
-
-        def evaluate(code: str) -> Any:
-            found = send(
-                "script.evaluate", expression=code, target={"context": tab}, awaitPromise=True
-            )
-            return found["result"]["value"]
-
-        first, keys = evaluate(FIRST), evaluate(NEXT)
-        memory = read_memory(list_tabs(pid))
+    with start_firefox(folder) as firefox:
+        firefox.open(page, WATCH)
+        first, keys = firefox.evaluate(FIRST), firefox.evaluate(NEXT)
+        memory = read_memory(list_tabs(firefox.pid))
     return summarise(first, keys, memory)
 
 

@@ -39,6 +39,11 @@ from .output import say_written, start_speaking
     "one and corrections.csv is saved.",
 )
 @click.option(
+    "--strangers",
+    is_flag=True,
+    help="Look for images that are unlike all classes as well, which takes up to forty fits.",
+)
+@click.option(
     "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of the folds."
 )
 @labels_option
@@ -52,6 +57,7 @@ def audit(
     layers: str,
     table: Path | None,
     report: Path | None,
+    strangers: bool,
     seed: int,
     labels: str | None,
     num_workers: int | None,
@@ -69,6 +75,7 @@ def audit(
     Examples:
       featx audit F.h5
       featx audit F.h5 --root photos --report audit.html --csv audit.csv
+      featx audit F.h5 --strangers --report audit.html
       featx audit F.h5 --layers auto
       featx audit F.h5 --labels corrections.csv --report audit.html
     """
@@ -88,7 +95,7 @@ def audit(
     if corrections is not None:
         held = correct_labels(held, corrections)
     found = audit(
-        held, root=root, layers=layers, seed=seed, num_workers=num_workers,
+        held, root=root, layers=layers, strangers=strangers, seed=seed, num_workers=num_workers,
         max_memory=max_memory, progress=progress,
     )  # fmt: skip
     if table is not None:

@@ -14,14 +14,15 @@ import numpy as np
 
 from featx.auditing.copies import find_copies
 from featx.auditing.findings import KINDS, Finding, find_leaked, list_findings
-from featx.auditing.labels import list_suspects, predict_out_of_fold
+from featx.auditing.labels import OutOfFold, list_suspects, predict_out_of_fold
 from featx.auditing.pixels import look_at
 from featx.auditing.relatives import list_divided, list_related
+from featx.auditing.strangers import Strangers, find_strangers, list_strangers
 from featx.config import LAST_LAYER
 from featx.data.dataset import join_copies
 from featx.data.splits import count_labels, find_untrainable
 from featx.decoding.pixel_format import read_colours
-from featx.errors import BudgetError, DatasetError
+from featx.errors import BudgetError, DatasetError, ModelError
 from featx.features.content import Features, need_one_label
 from featx.features.file import read_features
 from featx.features.outputs import plan_layers, take_rows
@@ -34,6 +35,7 @@ from featx.storage.blocks import Blocks, Samples
 from featx.storage.places import is_folder, is_place
 from featx.timing import Meter
 from featx.training.metrics import Score, score_labels
+from featx.training.trials import Kin
 
 log = logging.getLogger(__name__)
 
@@ -98,6 +100,8 @@ class Audit:
     notes : tuple of str
         What was not done, and why.
     seconds : float
+    strangers : Strangers or None
+        None where they were not asked for, or could not be told.
     """
 
     features: Features
@@ -111,12 +115,13 @@ class Audit:
     rare: tuple[str, ...]
     notes: tuple[str, ...]
     seconds: float
+    strangers: Strangers | None = None
 
     @property
     def counts(self) -> dict[str, int]:
-        """Findings of each kind, those without any included."""
+        """Findings of each kind that was looked for, those without any included."""
         found = Counter(one.kind for one in self.findings)
-        return {kind: found[kind] for kind in KINDS}
+        return {kind: found[kind] for kind in KINDS if kind != "stranger" or self.strangers}
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON object of ``featx audit --json``."""
@@ -130,6 +135,7 @@ class Audit:
             "layers": self.layers,
             "counts": self.counts,
             "leak": self.leak.to_dict() if self.leak else None,
+            "strangers": self.strangers.to_dict() if self.strangers else None,
             "classes": self.classes,
             "rare": list(self.rare),
             "findings": [dataclasses.asdict(one) for one in self.findings],
@@ -144,6 +150,7 @@ def audit(
     *,
     root: str | Path | None = None,
     layers: str = LAST_LAYER,
+    strangers: bool = False,
     seed: int = 0,
     num_workers: int | None = None,
     max_memory: int | None = None,
@@ -160,6 +167,9 @@ def audit(
     layers : str
         By which of the file's layers labels are judged; see `featx.fit`. Copies are found by the
         last layer.
+    strangers : bool
+        Look for images that are unlike all classes as well, which takes a fit of logistic
+        regression for each class, twenty at most, and twenty more; see `featx.fit`.
     seed : int
         Of the folds.
     num_workers : int, optional
@@ -206,7 +216,7 @@ def audit(
             )
     everything = Blocks((held.X,), np.arange(len(held.targets)))
     copies = find_copies(everything, held.hashes, looks)
-    judged = suspects = None
+    judged = suspects = unlike = None
     read = LAST_LAYER
     if held.classes:
         apart = copies.groups
@@ -225,6 +235,9 @@ def audit(
         notes.append("Labels were not judged: fewer than two classes have two different images.")
     else:
         suspects = list_suspects(held.targets, judged)
+        if strangers:
+            kin = Kin(apart, np.zeros(len(apart), bool))
+            unlike = _find_strangers(held, read, kin, judged, seed, max_memory, notes)
     leak = _measure_leak(held, find_leaked(held, copies.groups), max_memory, seed, notes)
     classes, rare = _count_classes(held)
     return Audit(
@@ -238,13 +251,18 @@ def audit(
             copies,
             suspects or (),
             looks,
-            [*list_divided(held), *list_related(held, copies, place)],
+            [
+                *list_divided(held),
+                *list_related(held, copies, place),
+                *(list_strangers(held, unlike) if unlike else ()),
+            ],
         ),
         leak=leak,
         classes=classes,
         rare=rare,
         notes=tuple(notes),
         seconds=time.perf_counter() - started,
+        strangers=unlike,
     )
 
 
@@ -281,6 +299,30 @@ def _hold(features: Features, layers: str, max_memory: int | None) -> Samples:
     except BudgetError:
         in_blocks = True
     return X if in_blocks else np.asarray(X)
+
+
+def _find_strangers(
+    held: Features,
+    layers: str,
+    kin: Kin,
+    judged: OutOfFold,
+    seed: int,
+    max_memory: int | None,
+    notes: list[str],
+) -> Strangers | None:
+    """Those by the layers that judged labels, as far as memory holds the rows."""
+    X = _hold(held, layers, max_memory)
+    if isinstance(X, Blocks):
+        notes.append(
+            "Strangers were not looked for: the features are larger than memory may hold; "
+            "--max-memory says how much that is."
+        )
+        return None
+    try:
+        return find_strangers(X, held.targets, kin, judged, seed, layers != LAST_LAYER)
+    except ModelError as error:
+        notes.append(f"Strangers were not looked for: {error}.")
+        return None
 
 
 def _measure_leak(

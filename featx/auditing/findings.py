@@ -25,6 +25,7 @@ KINDS = {
     "copy": "a copy within its split",
     "unconfirmed": "as near as a copy; no picture to confirm it",
     "relative": "perhaps of one group with another image, which no group says",
+    "stranger": "unlike all classes",
     "outlier": "unlike all other images",
     "tiny": "too few pixels",
     "blurred": "without detail",
@@ -56,8 +57,9 @@ class Finding:
         The image; "" where it has no split or label.
     score : float or None
         Of leak, divided, conflict, copy, unconfirmed, relative: cosine of the features. Of label:
-        out-of-fold probability of the label it has. Of outlier: mean cosine distance to its
-        neighbours. Of tiny: the short side in pixels. Of blurred: variance of the Laplacian.
+        out-of-fold probability of the label it has. Of stranger: the score of strangers. Of
+        outlier: mean cosine distance to its neighbours. Of tiny: the short side in pixels. Of
+        blurred: variance of the Laplacian.
     other, other_split, other_label : str
         Of a pair: the other image.
     suggested : str
@@ -83,14 +85,14 @@ def list_findings(
     copies: Copies,
     suspects: tuple[Suspect, ...],
     looks: Looks | None,
-    relatives: Iterable[Finding] = (),
+    others: Iterable[Finding] = (),
 ) -> tuple[Finding, ...]:
     """All findings, by kind in the order of `KINDS`, the worst of each first."""
     found = [
         *(one for pair in copies.pairs for one in _judge_pair(features, pair)),
         *(make_pair(features, "unconfirmed", pair) for pair in copies.unconfirmed),
         *(_make_suspect(features, one) for one in suspects),
-        *relatives,
+        *others,
         *_list_outliers(features, copies.distances),
         *(_judge_looks(features, looks) if looks else ()),
         *(Finding("skipped", one.path, detail=one.reason) for one in features.skipped),
@@ -129,7 +131,7 @@ def make_pair(features: Features, kind: str, pair: Copy, detail: str | None = No
     if pair.bits:
         words += f", hashes differ in {pair.bits} of 256 bits"
     return Finding(
-        kind, **_name(features, row), score=pair.cosine, other=str(features.paths[other]),
+        kind, **name_row(features, row), score=pair.cosine, other=str(features.paths[other]),
         other_split=str(features.splits[other]), other_label=_label(features, other),
         detail=detail or words + (", mirrored" if pair.mirrored else ""),
     )  # fmt: skip
@@ -138,7 +140,7 @@ def make_pair(features: Features, kind: str, pair: Copy, detail: str | None = No
 def _make_suspect(features: Features, one: Suspect) -> Finding:
     suggested = features.classes[one.suggested]
     return Finding(
-        "label", **_name(features, one.row), score=one.given, suggested=suggested,
+        "label", **name_row(features, one.row), score=one.given, suggested=suggested,
         detail=f"{100 * one.best:.0f} % {suggested}",
     )  # fmt: skip
 
@@ -150,7 +152,9 @@ def _list_outliers(features: Features, distances: npt.NDArray[np.float32]) -> It
         words = (
             f"{distances[row]:.2f} from its neighbours; the median is {np.median(distances):.2f}"
         )
-        yield Finding("outlier", **_name(features, row), score=float(distances[row]), detail=words)
+        yield Finding(
+            "outlier", **name_row(features, row), score=float(distances[row]), detail=words
+        )
 
 
 def _judge_looks(features: Features, looks: Looks) -> Iterator[Finding]:
@@ -159,15 +163,15 @@ def _judge_looks(features: Features, looks: Looks) -> Iterator[Finding]:
     least = int(features.provenance.preprocessing["resize"]) / _TINY
     for row in np.flatnonzero(table["seen"] & (short < least)).tolist():
         size = f"{table['width'][row]} x {table['height'][row]} pixels"
-        yield Finding("tiny", **_name(features, row), score=float(short[row]), detail=size)
+        yield Finding("tiny", **name_row(features, row), score=float(short[row]), detail=size)
     least = find_blur(table["sharpness"][table["seen"]])
     rows = np.flatnonzero(table["seen"] & (table["sharpness"] < least))
     for row in rows[np.argsort(table["sharpness"][rows], kind="stable")].tolist():
         score = float(table["sharpness"][row])
         words = f"variance of the Laplacian {score:.0f}, fewer than {least:.0f}"
-        yield Finding("blurred", **_name(features, row), score=score, detail=words)
+        yield Finding("blurred", **name_row(features, row), score=score, detail=words)
     for row, reason in looks.failures:
-        yield Finding("unseen", **_name(features, row), detail=reason)
+        yield Finding("unseen", **name_row(features, row), detail=reason)
 
 
 def find_blur(sharpness: npt.NDArray[np.floating]) -> float:
@@ -179,7 +183,8 @@ def find_blur(sharpness: npt.NDArray[np.floating]) -> float:
     return max(_FLAT, min(_SHARP, fence))
 
 
-def _name(features: Features, row: int) -> dict[str, Any]:
+def name_row(features: Features, row: int) -> dict[str, Any]:
+    """Path, split and label of an image, as a finding has them."""
     return {
         "path": str(features.paths[row]),
         "split": str(features.splits[row]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,11 +14,11 @@ from sklearn.model_selection import StratifiedGroupKFold
 from featx.arrays import Labels
 from featx.config import FOLDS
 from featx.heads.logreg import fit_penalties
-from featx.heads.search import span_rows
+from featx.heads.search import LinearFit, span_rows
 from featx.storage.blocks import Samples, gather
 from featx.storage.rows import iterate_slices
 from featx.training.metrics import log_loss
-from featx.training.scaling import fit_scaler
+from featx.training.scaling import Scaler, fit_scaler
 
 Probabilities = npt.NDArray[np.floating]
 
@@ -107,19 +108,26 @@ def predict_out_of_fold(
         known, codes = np.unique(y[rows[inside]], return_inverse=True)
         if not len(outside) or len(known) < 2:
             continue
-        scaler = fit_scaler("none", X[rows[inside]], level)
-        own, others = (scaler.apply(X[rows[some]]) for some in (inside, outside))
-        span = span_rows(own)
-        train = span.project(own)
-        fits = fit_penalties(train, codes.astype(np.int64), PENALTIES)
+        scaler, fits = fit_rows(X[rows[inside]], codes.astype(np.int64), PENALTIES, level)
+        others = scaler.apply(X[rows[outside]])
         for i, fit in enumerate(fits):
-            decide = span.restore(fit).decide
-            scores = gather(others, decide)
+            scores = gather(others, fit.decide)
             found[i][outside[:, None], known[None, :]] = softmax(scores, axis=1)
     judged = found[0].sum(axis=1) > 0
     losses = [log_loss(y[rows[judged]], p[judged]) for p in found]
     best = int(np.argmin(losses))
     return OutOfFold(rows[judged], found[best][judged], PENALTIES[best], losses[best])
+
+
+def fit_rows(
+    X: Samples, y: Labels, penalties: Sequence[float], level: bool
+) -> tuple[Scaler, list[LinearFit]]:
+    """Logistic regression on rows, not scaled, for each penalty, and what scales rows for it."""
+    scaler = fit_scaler("none", X, level)
+    own = scaler.apply(X)
+    span = span_rows(own)
+    fits = fit_penalties(span.project(own), y, penalties)
+    return scaler, [span.restore(fit) for fit in fits]
 
 
 def find_suspects(y: Labels, probabilities: Probabilities) -> Labels:

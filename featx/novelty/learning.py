@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -100,28 +100,55 @@ def learn_novelty(
     """
     pool = _gather(X, y, kin, refit, seed)
     known = pool.show(head, X)
-    areas = _leave_classes_out(pool, [n for n, score in SCORES.items() if score.suits(known)])
-    name, by = _choose(areas)
-    held, said, errors, labels = _score_folds(pool, [name, CENTRE])
+    choice = _choose_score(pool, known)
+    held = _score_folds(pool, [choice.name, CENTRE])
     detector, centre = (
-        Detector.from_held(one, KEPT_SCORES[one].fit(known), scores, said)
-        for one, scores in zip((name, CENTRE), held, strict=True)
+        Detector.from_held(one, KEPT_SCORES[one].fit(known), scores, held.said)
+        for one, scores in zip((choice.name, CENTRE), held.scores, strict=True)
     )
-    chosen = areas.get(name, [])
-    return Novelty(
-        detector,
-        centre,
-        Calibration(errors, labels),
-        {
-            "score": name,
-            "by": by,
-            "images": len(labels),
-            "classes": len(chosen),
-            "auroc": {one: float(np.mean(found)) for one, found in areas.items()},
-            "auroc_ci95": _find_interval(chosen),
-            "auroc_ci95_method": "student-of-classes",
-        },
-    )
+    labels = y[held.rows]
+    return Novelty(detector, centre, Calibration(held.errors, labels), choice.describe(len(labels)))
+
+
+@dataclass(frozen=True)
+class Strangeness:
+    """How strange rows are to a head that saw neither them nor their relatives.
+
+    Attributes
+    ----------
+    rows : ndarray of shape (n_held,), int64
+        Those that could be held out.
+    scores : ndarray of shape (n_held,), float64
+        The larger the stranger.
+    left_out : ndarray of shape (n_left_out,), float64
+        The same of images of classes that were left out, by heads that did not know these.
+    details : mapping
+        See `Novelty`.
+    """
+
+    rows: Labels
+    scores: Numbers
+    left_out: Numbers
+    details: Mapping[str, Any]
+
+
+def measure_strangeness(
+    X: Matrix, y: Labels, kin: Kin, head: Head, refit: Refit, seed: int = 0
+) -> Strangeness:
+    """Choose a score as `learn_novelty` does, with the same parameters, and score rows by it.
+
+    Raises
+    ------
+    ModelError
+        There are no folds (see `learn_novelty`), or no class can be left out.
+    """
+    pool = _gather(X, y, kin, refit, seed)
+    choice = _choose_score(pool, pool.show(head, X))
+    if not len(choice.left_out):
+        raise ModelError("no class can be left out, since there are two or each is one group")
+    held = _score_folds(pool, [choice.name])
+    details = choice.describe(len(held.rows))
+    return Strangeness(held.rows, held.scores[0], choice.left_out, details)
 
 
 def learn_evidence(
@@ -209,14 +236,48 @@ class _Pool:
             )
 
 
-def _leave_classes_out(pool: _Pool, names: Sequence[str]) -> dict[str, list[float]]:
-    """Areas by score, one for each class."""
+@dataclass(frozen=True)
+class _Choice:
+    """The score that was chosen, and by which areas."""
+
+    name: str
+    by: str
+    areas: Mapping[str, list[float]]
+    left_out: Numbers
+
+    def describe(self, images: int) -> dict[str, Any]:
+        """See `Novelty.details`."""
+        chosen = self.areas.get(self.name, [])
+        return {
+            "score": self.name,
+            "by": self.by,
+            "images": images,
+            "classes": len(chosen),
+            "auroc": {one: float(np.mean(found)) for one, found in self.areas.items()},
+            "auroc_ci95": _find_interval(chosen),
+            "auroc_ci95_method": "student-of-classes",
+        }
+
+
+def _choose_score(pool: _Pool, known: Known) -> _Choice:
+    """By classes that are left out."""
+    names = [name for name, score in SCORES.items() if score.suits(known)]
+    areas, left_out = _leave_classes_out(pool, names)
+    name, by = _choose(areas)
+    return _Choice(name, by, areas, np.concatenate([[], *left_out[name]]))
+
+
+def _leave_classes_out(
+    pool: _Pool, names: Sequence[str]
+) -> tuple[dict[str, list[float]], dict[str, list[Numbers]]]:
+    """By score areas, one for each class, and what the images of each had."""
     n_classes = int(pool.y.max()) + 1
     left_out = np.arange(n_classes)
     if n_classes > STRANGER_CLASSES:
         rng = np.random.default_rng(pool.seed)
         left_out = np.sort(rng.choice(n_classes, STRANGER_CLASSES, replace=False))
     areas: dict[str, list[float]] = {name: [] for name in names}
+    scores: dict[str, list[Numbers]] = {name: [] for name in names}
     for i, stranger in enumerate(left_out):
         inside, outside = pool.folds[i % len(pool.folds)]
         inside, known = (rows[pool.y[rows] != stranger] for rows in (inside, outside))
@@ -232,7 +293,8 @@ def _leave_classes_out(pool: _Pool, names: Sequence[str]) -> dict[str, list[floa
         for name, found in areas.items():
             strangeness = SCORES[name].fit(learned).measure(scaled, logits)
             found.append(float(roc_auc_score(truth, strangeness)))
-    return {name: found for name, found in areas.items() if found}
+            scores[name].append(strangeness[len(known) :])
+    return {name: found for name, found in areas.items() if found}, scores
 
 
 def _choose(areas: Mapping[str, list[float]]) -> tuple[str, str]:
@@ -246,23 +308,28 @@ def _choose(areas: Mapping[str, list[float]]) -> tuple[str, str]:
     ), "classes left out"
 
 
-def _score_folds(pool: _Pool, names: list[str]) -> tuple[Numbers, Labels, Numbers, Labels]:
-    """Out-of-fold rows: how strange by each score, shape (n_scores, n_held), what each is taken
-    for, 1 - its class's probability, and its class."""
-    found: list[tuple[Numbers, Labels, Numbers, Labels]] = []
+class _Held(NamedTuple):
+    """Out-of-fold rows: scores of shape (n_scores, n_held), what each is taken for, 1 - its class's
+    probability, and which rows they are."""
+
+    scores: Numbers
+    said: Labels
+    errors: Numbers
+    rows: Labels
+
+
+def _score_folds(pool: _Pool, names: list[str]) -> _Held:
+    found: list[_Held] = []
     for fold in pool.judge_folds():
         learned = pool.show(fold.head, pool.X[fold.inside])
         scaled, logits = fold.head.decide(pool.X[fold.outside])
         scores = [KEPT_SCORES[name].fit(learned) for name in names]
         measured = np.stack([score.measure(scaled, logits) for score in scores])
-        y = pool.y[fold.outside]
-        own = Calibration.judge(softmax(logits, axis=1), np.searchsorted(fold.classes, y))
+        codes = np.searchsorted(fold.classes, pool.y[fold.outside])
+        own = Calibration.judge(softmax(logits, axis=1), codes)
         said = fold.classes[logits.argmax(axis=1)]
-        found.append((measured, said, own.scores, y))
-    held, taken, errors, labels = (
-        np.concatenate(parts, axis=-1) for parts in zip(*found, strict=True)
-    )
-    return held, taken, errors, labels
+        found.append(_Held(measured, said, own.scores, fold.outside))
+    return _Held(*(np.concatenate(parts, axis=-1) for parts in zip(*found, strict=True)))
 
 
 def _find_interval(areas: list[float]) -> list[float] | None:

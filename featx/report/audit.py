@@ -20,10 +20,12 @@ from featx.features.corrections import CORRECTION_COLUMNS, CORRECTIONS_NAME, Cor
 from featx.report.gallery import LARGE, embed_jpeg, iterate_thumbnails
 from featx.report.page import clean_values, hash_script, load_environment, load_script
 from featx.storage.files import check_own_folder, hash_json, write_text
+from featx.storage.rows import iterate_slices
 from featx.text import as_text, format_interval, format_score, format_seconds, printable
 
 _NAMED = 10  # findings of a kind in the text
 _SHOWN = 60  # of a kind with pictures on the page
+_TOGETHER = 32  # pictures that the review reads at once
 _SPARED = ("leak", "copy")  # of which one picture is enough
 _UNASKED = ("unseen", "skipped")  # of which there is nothing to look at
 _MARK = "featx-audit.txt"  # in the folder of a large page's pictures
@@ -39,7 +41,7 @@ def render_audit(audit: Audit) -> str:
     )  # fmt: skip
     corrected = audit.features.corrected
     lines = [say_head(audit), *(corrected.notes[:1] if corrected else ()), "", table, ""]
-    lines += [*say_leak(audit), *say_classes(audit), *audit.notes]
+    lines += [*say_leak(audit), *say_strangers(audit), *say_classes(audit), *audit.notes]
     for kind, found in _by_kind(audit):
         rows = [
             [
@@ -85,6 +87,16 @@ def say_leak(audit: Audit) -> list[str]:
     left = leak.without
     without = f"{format_score(left.correct, left.total)}, {format_interval(left.interval)}"
     return [said + f"without them: {without}."]
+
+
+def say_strangers(audit: Audit) -> list[str]:
+    """By which score strangers were looked for, and how well it tells them, in a sentence."""
+    if audit.strangers is None:
+        return []
+    told = audit.strangers.details
+    areas = [f"{name} {100 * area:.1f} %" for name, area in told["auroc"].items()]
+    how = f"chosen by {told['by']} (AUROC: {', '.join(areas)})" if areas else told["by"]
+    return [f"Strangers by {told['score']}, {how}."]
 
 
 def say_classes(audit: Audit) -> list[str]:
@@ -172,9 +184,7 @@ def _place_pictures(audit: Audit, root: Path, page: Path, most: int) -> dict[str
     return placed | {name: embed_jpeg(jpeg) for name, jpeg in held.items()}
 
 
-def describe_review(
-    audit: Audit, pictures: Mapping[str, str], corrections: Corrections | None = None
-) -> dict[str, Any] | None:
+def describe_review(audit: Audit, corrections: Corrections | None = None) -> dict[str, Any] | None:
     """What the page's script asks about, as JSON values; None where there is nothing to ask."""
     features = audit.features
     row_of = {path: row for row, path in enumerate(features.paths.tolist())}
@@ -182,14 +192,16 @@ def describe_review(
     if not asked:
         return None
     place: dict[str, int] = {}
-    for name in (name for one in asked for name in (one.path, one.other) if name):
-        place.setdefault(name, len(place))
+    # What the page opens with comes first, so that its pictures do.
+    for one in sorted(asked, key=lambda one: one.kind != "label"):
+        for name in filter(None, (one.path, one.other)):
+            place.setdefault(name, len(place))
 
     def describe(path: str) -> list[str]:
         row = row_of[path]
         label = features.classes[k] if (k := features.targets[row]) >= 0 else ""
         split = str(features.splits[row])
-        return [str(features.hashes[row]), path, split, label, pictures.get(path, "")]
+        return [str(features.hashes[row]), path, split, label]
 
     def ask(one: Finding) -> list[Any]:
         offer = "leave out" if one.kind in _SPARED else "is" if one.suggested else ""
@@ -211,6 +223,7 @@ def describe_review(
         "kinds": {kind: what for kind, what in KINDS.items() if kind in kinds},
         "classes": list(features.classes),
         "images": [describe(path) for path in place],
+        "together": _TOGETHER,
         "items": [ask(one) for one in asked],
         "earlier": [one.to_row() for one in corrections.rows] if corrections else [],
     }
@@ -230,7 +243,7 @@ def render_audit_page(
     made, corrected = audit.features.provenance, audit.features.corrected
     values = {
         "dataset": audit.features.dataset,
-        "lead": [*say_leak(audit), *say_classes(audit)],
+        "lead": [*say_leak(audit), *say_strangers(audit), *say_classes(audit)],
         "notes": [*(corrected.notes if corrected else ()), *audit.notes],
         "facts": [
             ("Images", f"{len(audit.features.targets):,}"),
@@ -243,6 +256,7 @@ def render_audit_page(
         "kinds": [
             {"kind": kind, "what": what, "found": audit.counts[kind]}
             for kind, what in KINDS.items()
+            if kind in audit.counts
         ],
         "sections": [
             {
@@ -262,7 +276,13 @@ def render_audit_page(
         else [],
         "splits": [split or "no split" for split in audit.classes],
     }
-    review = describe_review(audit, pictures, corrections)
+    review = describe_review(audit, corrections)
+    images = review["images"] if review else []
+    # Behind the script, which begins before they are there.
+    blocks = [
+        [pictures.get(path, "") for _, path, *_ in images[some]]
+        for some in iterate_slices(len(images), _TOGETHER)
+    ]
     script = load_script("review.js")
     beside = any(not source.startswith("data:") for source in pictures.values())
     rules = [
@@ -275,8 +295,8 @@ def render_audit_page(
     ]
     template = load_environment().get_template("audit.html")
     page = template.render(
-        policy="; ".join(rules), font=FONT, review=review, script=script, saves=CORRECTIONS_NAME,
-        answers=ANSWERS, **clean_values(values),
+        policy="; ".join(rules), font=FONT, review=review, blocks=blocks, script=script,
+        saves=CORRECTIONS_NAME, answers=ANSWERS, **clean_values(values),
     )  # fmt: skip
     return f"{PAGE_START}\n{page.lstrip()}"
 

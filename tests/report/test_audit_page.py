@@ -1,6 +1,7 @@
 """An audit in words, rows and a page: counts, sentences, and names that are text alone."""
 
 import html
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -88,7 +89,7 @@ def test_rows_have_all_of_it(audit):
 def test_names_are_text_on_the_page(audit, name):
     found = replace(audit.findings[0], path=name, label=name, other=name, detail=name)
     page = render_audit_page(replace(audit, findings=(found,)), {name: "data:image/jpeg;base64,AA"})
-    assert page.count("<script") in (0, 2)  # its own
+    assert page.count("<script") in (0, 3)  # its own
     assert "<img src=x" not in page
     assert "\u202e" not in page
     assert page.startswith(PAGE_START)
@@ -122,7 +123,7 @@ def pictured(audit, tmp_path):
 
 
 def test_the_review_asks_what_can_be_looked_at(pictured):
-    asked = describe_review(pictured, {"1.jpg": "data:,"})
+    asked = describe_review(pictured)
     assert asked["kinds"].keys() == {"label", "copy", "outlier"}
     assert [image[1:4] for image in asked["images"]] == [
         ["0.jpg", "train", "a"], ["1.jpg", "train", "a"], ["2.jpg", "train", "a"],
@@ -136,17 +137,31 @@ def test_the_review_asks_what_can_be_looked_at(pictured):
         ["copy", 1, 2, "leave out", "", "cosine 0.990; near"],
         ["outlier", 3, -1, "", "", ""],
     ]
-    assert [image[4] for image in asked["images"]] == ["", "data:,", "", ""]
-    assert (
-        asked["key"]
-        != describe_review(replace(pictured, findings=pictured.findings[1:]), {})["key"]
+    assert asked["key"] != describe_review(replace(pictured, findings=pictured.findings[1:]))["key"]
+    assert describe_review(replace(pictured, findings=pictured.findings[3:])) is None
+
+
+def test_pictures_are_in_blocks_behind_the_script(pictured, monkeypatch):
+    monkeypatch.setattr("featx.report.audit._TOGETHER", 3)
+    audit = replace(pictured, findings=pictured.findings[::-1])
+    asked = describe_review(audit)
+    # Those of the kind that the page opens with come first.
+    assert [image[1] for image in asked["images"]] == ["0.jpg", "13.jpg", "1.jpg", "2.jpg"]
+    assert [item[:3] for item in asked["items"]] == [
+        ["outlier", 1, -1], ["copy", 2, 3], ["label", 0, -1]
+    ]  # fmt: skip
+    page = render_audit_page(audit, {"0.jpg": "data:,0", "2.jpg": "data:,2"})
+    blocks = re.findall(
+        'review-pictures-([0-9]+)">(.*?)</script>', page[page.index("JSON.parse") :]
     )
-    assert describe_review(replace(pictured, findings=pictured.findings[3:]), {}) is None
+    assert [name for name, _ in blocks] == ["0", "1"]
+    assert [json.loads(text) for _, text in blocks] == [["data:,0", "", ""], ["data:,2"]]
+    assert asked["together"] == 3
 
 
 def test_earlier_answers_are_on_the_page(pictured, tmp_path):
     (tmp_path / "C.csv").write_text(f"sha256,was,answer,label\n{7:064x},a,is,b\n")
-    asked = describe_review(pictured, {}, read_corrections(tmp_path / "C.csv"))
+    asked = describe_review(pictured, read_corrections(tmp_path / "C.csv"))
     assert asked["earlier"] == [[f"{7:064x}", "", "a", "is", "b", ""]]
 
 

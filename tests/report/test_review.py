@@ -1,11 +1,11 @@
 """The review page in a real browser: answers by hand, what is kept of them, and what is saved."""
 
 import csv
-import os
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from browsing import AXE, find_violations
 from made_features import make_features
 from made_results import HOSTILE, make_picture
 from shared import PROVENANCE
@@ -16,8 +16,6 @@ from featx.features.corrections import correct_labels, read_corrections
 from featx.report.audit import render_audit_page
 
 pytestmark = pytest.mark.slow
-
-AXE = os.environ.get("FEATX_AXE", "")  # axe-core's own axe.min.js
 
 
 @pytest.fixture
@@ -195,11 +193,9 @@ def test_nothing_is_cut_off(show, html, width):
 @pytest.mark.parametrize("width", [320, 1280, 2560])
 def test_axe_finds_nothing(show, html, width, scheme):
     page = show(html, width, color_scheme=scheme, bypass_csp=True)
-    page.evaluate(Path(AXE).read_text("utf-8"))
     for kind in ("label", "copy", "outlier"):
         page.locator("#review-kind").select_option(kind)
-        found = page.evaluate("() => axe.run().then((all) => all.violations)")
-        assert [(one["id"], [n["html"] for n in one["nodes"]]) for one in found] == []
+        assert find_violations(page) == []
 
 
 def test_without_scripts_the_findings_are_there(show, html):

@@ -14,6 +14,7 @@
       // The library gives a role of its own; the marks are not to be read one by one.
       box.setAttribute("role", "img");
       box.removeAttribute("aria-roledescription");
+      box.querySelector("svg").setAttribute("aria-hidden", "true");
       box.dataset.state = "drawn";
     } catch (error) {
       box.dataset.state = "failed";

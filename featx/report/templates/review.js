@@ -4,11 +4,10 @@
   const data = JSON.parse(document.getElementById("review-data").textContent);
   const [RIGHT, IS, UNSURE, OUT] = data.answers;
   const part = (name) => document.getElementById("review-" + name);
-  const images = data.images.map(([sha, path, split, label, source]) => (
-    { sha, path, split, label, source }));
+  const images = data.images.map(([sha, path, split, label]) => ({ sha, path, split, label }));
   const items = data.items.map(([kind, image, other, answer, label, detail]) => (
     { kind, image, other, answer, label, detail }));
-  const AHEAD = 3, KEYED = 10, LATER = 250; // pictures, classes, milliseconds
+  const AHEAD = 3, KEYED = 10, LATER = 250, SOON = 30; // pictures, classes, milliseconds twice
 
   // Characters that turn the direction of writing, or that nobody sees, are named.
   const show = (text) => text.replace(/[\p{C}\p{Zl}\p{Zp}]/gu,
@@ -16,6 +15,21 @@
   const classes = new Set(data.classes);
   const copies = new Map();
   images.forEach((one, i) => copies.set(one.sha, [...(copies.get(one.sha) || []), i]));
+
+  // -- pictures: they lie behind this script, some in a block, which is read when it is asked for
+  const READ = 8, blocks = new Map();
+  const loading = () => document.readyState === "loading";
+  // The address of an image's picture; "" where it has none, undefined where it is still to come.
+  const find = (image) => {
+    const k = Math.floor(image / data.together);
+    if (!blocks.has(k)) {
+      const block = document.getElementById("review-pictures-" + k);
+      if (loading() && !(block && block.nextElementSibling)) return undefined;
+      if (blocks.size === READ) blocks.delete(blocks.keys().next().value);
+      blocks.set(k, JSON.parse(block.textContent));
+    }
+    return blocks.get(k)[image % data.together];
+  };
 
   // -- answers, by image: answer, label, what it was, and the suspicion it was seen under
   const given = new Map(), steps = [], kept = [];
@@ -105,19 +119,33 @@
       (!state || given.has(one.image) === (state === "done")));
     at = Math.max(0, list.indexOf(now));
   };
-  const fill = (box, image) => {
+  const fill = (box, place) => {
+    const image = images[place];
     box.hidden = !image;
     if (!image) return;
     const picture = box.querySelector("img"), missing = box.querySelector(".missing");
-    picture.hidden = !image.source;
-    missing.hidden = Boolean(image.source);
-    const path = show(image.path);
-    missing.textContent = "no picture of " + path;
-    if (image.source && picture.getAttribute("src") !== image.source) picture.src = image.source;
+    const source = find(place), path = show(image.path);
+    picture.hidden = !source;
+    missing.hidden = Boolean(source);
+    missing.textContent = source === "" ? "no picture of " + path : "…";
+    if (source && picture.getAttribute("src") !== source) picture.src = source;
     picture.alt = path;
     box.querySelector(".now").textContent = image.label ? show(image.label) : "no label";
     box.querySelector(".tag-inline").textContent = image.split;
     box.querySelector(".file").textContent = path;
+    return source === undefined;
+  };
+  const fillAll = () => {
+    const item = list[at];
+    if (!item) return;
+    const come = [fill(part("first"), item.image), fill(part("other"), item.other)];
+    if (come.some(Boolean)) setTimeout(fillAll, SOON);
+    ahead = list.slice(at + 1, at + 1 + AHEAD).flatMap((next) =>
+      [next.image, next.other].filter((each) => each >= 0 && find(each)).map((each) => {
+        const picture = new Image();
+        picture.src = find(each);
+        return picture;
+      }));
   };
   const draw = (said = "") => {
     const item = list[at], one = item && given.get(item.image);
@@ -129,8 +157,7 @@
     part("count").textContent = `${done} of ${list.length} answered here; ${sayAll()} in all.`;
     if (!item) return say(said + "No suspicion is of that kind.");
     part("place").textContent = `${at + 1} of ${list.length}: ${data.kinds[item.kind]}`;
-    fill(part("first"), images[item.image]);
-    fill(part("other"), images[item.other]);
+    fillAll();
     part("detail").textContent = show(item.detail);
     const offer = item.answer && tell(item);
     part("take").hidden = !offer;
@@ -142,12 +169,6 @@
       button.setAttribute("aria-pressed", String(pressed));
     }
     part("answer").textContent = one ? "Answer: " + tell(one) : "Not answered yet.";
-    ahead = list.slice(at + 1, at + 1 + AHEAD).flatMap((next) =>
-      [images[next.image], images[next.other]].filter((each) => each && each.source).map((each) => {
-        const picture = new Image();
-        picture.src = each.source;
-        return picture;
-      }));
     const image = images[item.image];
     const hint = offer ? `, suggestion: ${offer}` : "";
     const known = one ? `, answered: ${tell(one)}` : "";
