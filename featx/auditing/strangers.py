@@ -33,7 +33,7 @@ class Strangers:
     median : float
         Of all images' scores.
     details : mapping
-        See `featx.novelty.learning.Novelty`.
+        See `Novelty` of `learn_novelty`.
     """
 
     rows: Labels
