@@ -25,6 +25,7 @@ from featx.features.export import Written
 from featx.features.file import is_feature_file
 from featx.heads.head import read_layers
 from featx.machine import has_openvino
+from featx.multilabel.head import LabelsHead
 from featx.network.backbone import FrozenBackbone, build_network, flush_denormals
 from featx.network.layers import parse_layers
 from featx.network.openvino_engine import import_openvino
@@ -51,7 +52,7 @@ class Deployment:
     Attributes
     ----------
     model : Path
-    kind : {"head", "network"}
+    kind : {"head", "network", "multilabel"}
     name : str
         The head's (``--clf``) or the part that was trained (``--train``).
     classes : tuple of str
@@ -88,7 +89,7 @@ class Deployment:
         return {
             "model": str(self.model),
             "kind": self.kind,
-            "clf" if self.kind == "head" else "train": self.name,
+            "train" if self.kind == "network" else "clf": self.name,
             "classes": list(self.classes),
             "input": {"name": INPUT, "dtype": "uint8", "shape": list(self.shape)},
             "output": {"name": OUTPUT, "dtype": "float32", "shape": ["n", len(self.classes)]},
@@ -210,7 +211,8 @@ def describe_model(classifier: Classifier) -> dict[str, str]:
     ``classes`` is a JSON list, in the order of the probabilities; ``preprocessing`` a JSON object:
     resize (length of the short side), crop (side of the square in the middle), interpolation
     (Pillow's name, with antialiasing), and layout in words. ``weights`` and ``weights_sha256``
-    name the network's parameters, ``model`` what was trained, and where they are not the last
+    name the network's parameters, ``model`` what was trained, ``thresholds``, a JSON list, from
+    which probability on each of several labels is said of an image, and where they are not the last
     layer's averages ``layers`` which of the network's outputs it reads. ``ranks`` is a JSON object
     of a model with a taxonomy: see `Ranking.to_dict`. ``identity`` is a hash of what decided it
     all.
@@ -232,9 +234,17 @@ def describe_model(classifier: Classifier) -> dict[str, str]:
         "weights_sha256": str(learned["weights_sha256"]),
         "model": f"{trained.kind} {trained.name}",
         **({} if classifier.layers == LAST_LAYER else {"layers": read_layers(trained)}),
+        **_describe_thresholds(classifier),
         **({"ranks": json.dumps(load_ranking(trained).to_dict())} if keeps_ranks(trained) else {}),
         "identity": hash_json([trained.recipe, learned, list(trained.classes)]),
     }
+
+
+def _describe_thresholds(classifier: Classifier) -> dict[str, str]:
+    head = classifier.head
+    if not isinstance(head, LabelsHead):
+        return {}
+    return {"thresholds": json.dumps(head.thresholds.tolist())}
 
 
 def _serialise(classifier: Classifier, about: dict[str, str], detector: Detector | None) -> bytes:

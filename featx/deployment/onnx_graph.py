@@ -21,6 +21,7 @@ from featx.heads.head import Head
 from featx.heads.imagenet import FLOOR, ImagenetFit
 from featx.heads.knn import NeighboursFit
 from featx.heads.search import LinearFit
+from featx.multilabel.head import LabelsHead
 from featx.network.backbone import FrozenBackbone, list_stages, name_layers
 from featx.network.vision import BasicBlock, Bottleneck
 from featx.novelty.detector import Detector
@@ -41,7 +42,8 @@ def build_graph(
 ) -> Any:
     """One ONNX model of a folded network and a head.
 
-    Its input is ``pixels``, (n, crop, crop, 3) uint8 RGB, as Pillow gives images; its output is
+    Of several labels an image probabilities are each by itself, and need not sum to 1. Its input is
+    ``pixels``, (n, crop, crop, 3) uint8 RGB, as Pillow gives images; its output is
     ``probabilities``, (n, n_classes) float32, and where there is a detector ``stranger_score`` and
     ``stranger_p``, (n,) float32. n may be any number at each call.
 
@@ -109,11 +111,14 @@ def estimate_head(head: Head) -> int:
     return sum(array.nbytes for array in head.to_arrays().values())
 
 
-def fold_linear(scaler: Scaler, fit: LinearFit, temperature: float) -> tuple[Matrix, Matrix]:
+def fold_linear(
+    scaler: Scaler, fit: LinearFit, temperature: float, centred: bool = True
+) -> tuple[Matrix, Matrix]:
     """Scaling, scores and temperature as the weight and bias of one linear layer before a softmax.
 
     What all classes' rows have in common is taken out: no softmax sees it, and scores that are
-    large and nearly equal, as those of nearest centroids are, would lose digits in float32.
+    large and nearly equal, as those of nearest centroids are, would lose digits in float32. Not so
+    where a sigmoid follows, which sees it: `centred` is False there.
 
     Returns
     -------
@@ -124,9 +129,9 @@ def fold_linear(scaler: Scaler, fit: LinearFit, temperature: float) -> tuple[Mat
     if scaler.mean is not None and scaler.scale is not None:
         coef = coef / scaler.scale
         intercept = intercept - coef @ scaler.mean
-    weight = (coef - coef.mean(axis=0)) / temperature
-    bias = (intercept - intercept.mean()) / temperature
-    return weight, bias
+    if centred:
+        coef, intercept = coef - coef.mean(axis=0), intercept - intercept.mean()
+    return coef / temperature, intercept / temperature
 
 
 def _add_normalising(graph: Graph, backbone: FrozenBackbone) -> str:
@@ -210,10 +215,14 @@ def _add_head(graph: Graph, head: Head, x: str) -> tuple[str, str]:
     if scaler.kind in ("l2", "center-l2"):
         x = graph.normalise(x, "head.unit")
     if isinstance(fit, LinearFit):
-        weight, bias = fold_linear(head.scaler, fit, head.temperature)
+        several = isinstance(head, LabelsHead)
+        weight, bias = fold_linear(head.scaler, fit, head.temperature, centred=not several)
         held = [graph.hold(weight, "head.weight"), graph.hold(bias, "head.bias")]
         graph.add("Gemm", [x, *held], "scores", transB=1)
-        graph.add("Softmax", ["scores"], OUTPUT, axis=1)
+        if several:
+            graph.add("Sigmoid", ["scores"], OUTPUT)
+        else:
+            graph.add("Softmax", ["scores"], OUTPUT, axis=1)
         return x, "scores"
     before = x
     if scaler.mean is not None and scaler.scale is not None:

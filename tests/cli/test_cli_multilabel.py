@@ -3,7 +3,12 @@
 import csv
 import json
 
+import numpy as np
 import pytest
+
+from featx.deployment.classifier import read_classifier
+from featx.deployment.parity import make_pictures
+from featx.network.engine import TorchEngine
 
 
 @pytest.fixture
@@ -154,3 +159,26 @@ def test_what_a_comparison_leaves_out_is_said(manifest, features, run, options, 
     done = run(*words, "--cache-dir", features.parent / "cache")
     assert done.exit_code != 0
     assert said in " ".join(done.stderr.split())
+
+
+@pytest.mark.parametrize("scale", ["none", "standard", "l2"])
+def test_an_onnx_file_says_the_same(features, tmp_path, run, scale):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    model, out = tmp_path / "m.safetensors", tmp_path / "m.onnx"
+    run("fit", features, "--clf", "svm", "--scale", scale, "-o", model)
+    done = run("export", model, "--onnx", out, "--json")
+    assert done.exit_code == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["check"]["max_difference"] < 1e-4
+    assert told["clf"] == "svm"
+    session = onnxruntime.InferenceSession(out, providers=["CPUExecutionProvider"])
+    about = session.get_modelmeta().custom_metadata_map
+    assert json.loads(about["classes"]) == ["furry", "small"]
+    made = read_classifier(model)
+    assert json.loads(about["thresholds"]) == made.head.thresholds.tolist()
+    pixels = make_pictures(5, made.weights.preprocessing.crop)
+    (said,) = session.run(None, {"pixels": pixels})
+    expected = made.head.predict_proba(TorchEngine(made.weights, "cpu", 5).run(pixels))
+    assert np.abs(said - expected).max() < 1e-5
+    assert not np.allclose(said.sum(axis=1), 1)
