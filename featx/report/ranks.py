@@ -102,7 +102,7 @@ def list_tables(told: Mapping[str, Any] | None) -> list[Table]:
     counted = [f"{rank} ({n:,})" for rank, n in zip(ranks, told["names"], strict=True)]
     accuracies = [(one["candidate"], *map(format_share, one["accuracy"])) for one in every]
     mistakes = [(one["candidate"], *(f"{n:,}" for n in one["mistakes"][1:])) for one in every]
-    answers = [
+    answers: list[tuple[str, ...]] = [
         (
             one["rank"], "never" if one["threshold"] is None else f"{one['threshold']:.3f}",
             f"{one['held']['answered']:,} of {one['held']['left']:,}",
