@@ -53,7 +53,6 @@ class Ledger:
             self._db.execute(f"DROP TABLE IF EXISTS {table.partition(' ')[0]}")
             self._db.execute(f"CREATE TABLE {table}")
         inventory.index_digests()
-        order_reading(inventory)
 
     # -- what is put in
 
@@ -108,6 +107,7 @@ class Ledger:
 
     def list_todo(self) -> int:
         """Find what has to be computed, of identical files the first; how many they are."""
+        order_reading(self.inventory)
         return self._list(
             "SELECT min(position) AS position FROM images WHERE digest IS NOT NULL "
             "AND NOT EXISTS (SELECT 1 FROM known WHERE known.digest = images.digest) "

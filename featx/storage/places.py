@@ -169,14 +169,17 @@ def split_place(path: Path | bytes) -> tuple[str, str] | None:
 
 
 def locate(path: Path) -> tuple[int, int] | None:
-    """The numbers of a member's archive and of the member in it; None of a file.
+    """The numbers of a member's archive and of the member in it; None of a file, or of nothing.
 
     Numbers of archives are those of this process. In their order members are read soonest.
     """
     found = split_place(path)
     if found is None:
         return None
-    archive = _open(found[0])
+    try:
+        archive = _open(found[0])
+    except OSError:  # it was there
+        return None
     member = _members.find(archive.number, found[1])
     return None if member is None else (archive.number, member[0])
 

@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+from made_archives import pack_tar
 from planned import SPLIT
 from shared import PROVENANCE, CountingEngine, draw_photo
 
@@ -14,8 +15,10 @@ from featx.errors import DatasetError, OutputExistsError, PlanError
 from featx.extraction.extract import extract, extract_inventory
 from featx.extraction.request import Request
 from featx.features.file import cost_path, read_features
+from featx.scale import shard as sharding
 from featx.scale.merge import merge
 from featx.scale.plan import make_plan
+from featx.scale.plan_file import read_shard
 from featx.scale.shard import ShardWorker
 from featx.sources.groups import Grouping
 from featx.sources.reading import read_inventory
@@ -255,3 +258,23 @@ def test_a_picture_that_is_too_large_here_does_not_keep_a_plan_from_ending(
     assert extract_shard(plan, 0).extracted == 0
     done = merge(plan.folder, tmp_path / "F.h5")
     assert [(one.path, one.kind) for one in done.skipped_files] == [("cat/large.png", "too-large")]
+
+
+def test_shards_of_an_archive_that_lies_elsewhere(photos, engine, tmp_path, caplog):
+    packed = pack_tar(photos, tmp_path / "photos.tar.gz", "w:gz")
+    plan = make_plan(packed, tmp_path / "plan", split=SPLIT, shard_size=10)
+    alone = extract_alone(packed, tmp_path / "alone" / "F.h5")
+    moved = packed.rename(tmp_path / "elsewhere.tar.gz")
+    for shard in range(len(plan.shards)):
+        extract_shard(plan.folder, shard, root=moved)
+    assert engine.images == 27
+    merge(plan.folder, tmp_path / "F.h5")
+    assert (tmp_path / "F.h5").read_bytes() == alone
+    moved.rename(packed)
+    (photos / "cat" / "00.jpg").unlink()
+    pack_tar(photos, packed, "w:gz")
+    caplog.clear()
+    merge(plan.folder, tmp_path / "G.h5")
+    assert "since the plan was made" in caplog.text
+    with pytest.raises(DatasetError, match=r"1 gone or unreadable \(cat/00\.jpg\)"):
+        sharding._check_unchanged(plan, 0, read_shard(plan, 0))
