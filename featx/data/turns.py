@@ -18,7 +18,8 @@ def order_reading(inventory: Inventory) -> bool:
     bool
         Whether `turn` is known of every image.
     """
-    db, first = inventory.db, next(inventory.iterate_names(), None)
+    db, root = inventory.db, os.fsencode(inventory.root)
+    first = next(inventory.iterate_names(), None)
     if first is None or locate(inventory.root / first) is None:
         return False
     if not inventory.count("SELECT count(*) FROM images WHERE turn IS NULL"):
@@ -27,7 +28,7 @@ def order_reading(inventory: Inventory) -> bool:
     db.executemany(
         "INSERT INTO lies VALUES (?, ?, ?)",
         (
-            (position, *(locate(inventory.root / os.fsdecode(name)) or (None, None)))
+            (position, *(locate(os.path.join(root, name)) or (None, None)))  # noqa: PTH118 (see above)
             for position, name in db.execute("SELECT position, name FROM images")
         ),
     )

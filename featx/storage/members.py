@@ -6,7 +6,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import islice
 from typing import Any, BinaryIO, NamedTuple, Protocol
 
@@ -22,6 +22,7 @@ SPECIAL = "devices, pipes and sparse files in archives"
 REPLACED = "members that another of the same name follows, which counts"
 
 _BLOCK = 4096  # rows in memory at a time
+_RECENT = 1024  # members
 
 
 class Extent(NamedTuple):
@@ -86,6 +87,8 @@ class Members:
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
+        # A member is asked for a few times on end: for its state, its bytes, its state again.
+        self.find = lru_cache(_RECENT)(self._find)
 
     @cached_property
     def _db(self) -> sqlite3.Connection:
@@ -93,7 +96,7 @@ class Members:
         db = open_scratch(shared=True)
         fields = ", ".join(f"{name} INT" for name in Extent._fields)
         for table in (
-            f"members (archive INT, folder BLOB, name BLOB, number INT, {fields}, "
+            f"members (archive INT, folder BLOB, name BLOB, number INT, {fields}, again INT, "
             "PRIMARY KEY (archive, folder, name)) WITHOUT ROWID",
             "folders (archive INT, folder BLOB, name BLOB, "
             "PRIMARY KEY (archive, folder, name)) WITHOUT ROWID",
@@ -104,8 +107,7 @@ class Members:
         return db
 
     def fill(self, archive: int, entries: Iterable[Entry]) -> None:
-        """Put in what an archive has; raises what listing raises, and TooManyError."""
-        self.drop(archive)
+        """Put in what a new archive has; raises what listing raises, and TooManyError."""
         before, left = 0, iter(entries)
         while block := list(islice(left, _BLOCK)):
             self._put(archive, before, block)
@@ -115,46 +117,39 @@ class Members:
 
     def drop(self, archive: int) -> None:
         """Forget an archive's members."""
+        self.find.cache_clear()
         with self._lock:
             for table in ("members", "folders", "strays"):
                 self._db.execute(f"DELETE FROM {table} WHERE archive = ?", (archive,))
 
     def _put(self, archive: int, first: int, entries: list[Entry]) -> None:
-        with self._lock:
-            for number, (given, kind, extent) in enumerate(entries, start=first):
-                name = tidy_name(given)
-                if kind == FOLDER:
-                    self._add_folders(archive, os.fsencode(name or ""))
-                    continue
-                if kind == FILE and name is None:
-                    kind = OUTSIDE
-                if kind != FILE or name is None:
-                    self._leave_out(archive, kind, given)
-                    continue
+        members: list[tuple[object, ...]] = []
+        folders: set[bytes] = set()
+        strays: list[tuple[int, str, bytes]] = []
+        for number, (given, kind, extent) in enumerate(entries, start=first):
+            name = tidy_name(given)
+            if kind == FOLDER:
+                folders.add(os.fsencode(name or ""))
+            elif kind != FILE or name is None:
+                strays.append((archive, kind if kind != FILE else OUTSIDE, os.fsencode(given)))
+            else:
                 folder, _, base = os.fsencode(name).rpartition(b"/")
-                self._add_folders(archive, folder)
-                if self.find(archive, name) is not None:
-                    self._leave_out(archive, REPLACED, name)
-                self._db.execute(
-                    f"INSERT OR REPLACE INTO members VALUES (?, ?, ?, ?{', ?' * len(extent)})",
-                    (archive, folder, base, number, *extent),
-                )
-
-    def _leave_out(self, archive: int, kind: str, name: str) -> None:
-        self._db.execute("INSERT INTO strays VALUES (?, ?, ?)", (archive, kind, os.fsencode(name)))
-
-    def _add_folders(self, archive: int, path: bytes) -> None:
-        """Add a folder and those that it is in, as far as they are new."""
-        while path:
-            folder, _, name = path.rpartition(b"/")
-            added = self._db.execute(
-                "INSERT OR IGNORE INTO folders VALUES (?, ?, ?)", (archive, folder, name)
+                folders.add(folder)
+                members.append((archive, folder, base, number, *extent))
+        with self._lock:
+            self._db.executemany(
+                f"INSERT INTO members VALUES ({'?, ' * (4 + len(Extent._fields))}0) "
+                "ON CONFLICT (archive, folder, name) DO UPDATE SET again = again + 1, "
+                + ", ".join(f"{name} = excluded.{name}" for name in ("number", *Extent._fields)),
+                members,
             )
-            if not added.rowcount:
-                return
-            path = folder
+            self._db.executemany(
+                "INSERT OR IGNORE INTO folders VALUES (?, ?, ?)",
+                ((archive, *path) for folder in folders for path in _list_parents(folder)),
+            )
+            self._db.executemany("INSERT INTO strays VALUES (?, ?, ?)", strays)
 
-    def find(self, archive: int, name: str) -> tuple[int, Extent] | None:
+    def _find(self, archive: int, name: str) -> tuple[int, Extent] | None:
         """A member's number, and where its bytes lie; None where there is none of that name."""
         folder, _, base = os.fsencode(name).rpartition(b"/")
         with self._lock:
@@ -202,14 +197,26 @@ class Members:
         """Kind and name of everything that is left out, by name."""
         with self._lock:
             rows = self._db.execute(
-                "SELECT kind, name FROM strays WHERE archive = ? ORDER BY kind, name", (archive,)
+                "SELECT kind, name, 1 FROM strays WHERE archive = :archive UNION ALL "
+                "SELECT :replaced, CASE folder WHEN x'' THEN name ELSE "
+                "CAST(folder || x'2f' || name AS BLOB) END, again FROM members "
+                "WHERE archive = :archive AND again > 0 ORDER BY 1, 2",
+                {"archive": archive, "replaced": REPLACED},
             ).fetchall()
-        return ((kind, os.fsdecode(name)) for kind, name in rows)
+        return ((kind, os.fsdecode(name)) for kind, name, times in rows for _ in range(times))
 
     def _fetch(self, query: str, values: tuple[int | bytes, ...]) -> list[Any]:
         """The first rows, so that no thread waits for one that goes through them."""
         with self._lock:
             return self._db.execute(f"{query} LIMIT {_BLOCK}", values).fetchall()
+
+
+def _list_parents(path: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """A folder and those that it is in, each as the one around it and its name."""
+    while path:
+        folder, _, name = path.rpartition(b"/")
+        yield folder, name
+        path = folder
 
 
 def tidy_name(name: str) -> str | None:

@@ -11,6 +11,7 @@ import contextlib
 import errno
 import hashlib
 import io
+import itertools
 import os
 import re
 import threading
@@ -72,6 +73,7 @@ class _Archive:
 
 _members = Members()
 _archives: dict[str, _Archive] = {}
+_numbers = itertools.count()
 _opening = threading.RLock()
 
 
@@ -168,7 +170,7 @@ def split_place(path: Path | bytes) -> tuple[str, str] | None:
     return None
 
 
-def locate(path: Path) -> tuple[int, int] | None:
+def locate(path: Path | bytes) -> tuple[int, int] | None:
     """The numbers of a member's archive and of the member in it; None of a file, or of nothing.
 
     Numbers of archives are those of this process. In their order members are read soonest.
@@ -246,8 +248,9 @@ def _open(path: str) -> _Archive:
     with _opening:
         found = _archives.get(path)
         if found is None or found.state != state:
-            number = len(_archives) if found is None else found.number
-            found = _archives[path] = _list(path, number, state)
+            if found is not None:
+                _members.drop(found.number)
+            found = _archives[path] = _list(path, next(_numbers), state)
     return found
 
 
