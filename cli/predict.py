@@ -154,14 +154,15 @@ def predict(
     left_out = Leftovers()
     options |= {"listed": listed, "left_out": left_out, "progress": progress}
     found: Iterable[Prediction | Skipped]
-    watch, columns = None, list_columns(unknown, sets)
+    trained = read_model(model)
+    watch = start_watch(trained)
+    options["watch"] = watch
+    columns = list_columns(unknown, sets)
     if maps is None:
-        trained = read_model(model)
-        watch = start_watch(trained)
         columns = list_columns(unknown, sets, keeps_ranks(trained))
         if trained.kind == MULTILABEL:
             columns = LABEL_COLUMNS
-        found = predict(trained, named, watch=watch, **doubts, **options)
+        found = predict(trained, named, **doubts, **options)
     else:
         found = _draw(model, named, maps, overwrite, options)
     if table is not None:

@@ -236,6 +236,8 @@ def render_evidence(evidence: Evidence) -> Iterator[str]:
     head = ["evidence for", "images", "corners", "border", "centre"]
     yield tabulate(rows, head, disable_numparse=True, colalign=("left", *4 * ("right",)))
     yield from (printable(one.text) for one in evidence.shortcuts)
+    if not evidence.shortcuts:
+        yield evidence.text
 
 
 def render_features(features: FeatureFile) -> str:

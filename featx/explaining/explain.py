@@ -19,6 +19,7 @@ from featx.errors import ModelError
 from featx.explaining.maps import check_linear, fold_head
 from featx.heads.head import load_head, read_layers
 from featx.network.layers import count_places
+from featx.novelty.shift import Watch
 from featx.training.model import Model
 
 
@@ -91,6 +92,7 @@ def explain(
     *,
     listed: Iterable[str | Path] = (),
     left_out: Leftovers | None = None,
+    watch: Watch | None = None,
     shown: str | None = None,
     against: str | None = None,
     top: int = 1,
@@ -114,7 +116,7 @@ def explain(
     model : path or Model
         A linear head on the last layer's averages (logreg, linear, svm, ridge, centroid), or a
         fine-tuned network.
-    images, listed, left_out
+    images, listed, left_out, watch
         See `featx.predict`.
     shown : str, optional
         The class whose map is wanted; None: of each image the most probable.
@@ -163,6 +165,8 @@ def explain(
         features = batch.rows[:, :dim]
         places = batch.rows[:, -dim * side**2 :].reshape(-1, dim, side, side)
         said = classifier.head.predict_proba(features)
+        if watch is not None:
+            watch.look(batch.paths, features, *classifier.head.decide(features))
         maps, biases = folded.spread(features, places)
         return [
             Explanation(

@@ -27,6 +27,9 @@ from featx.sources.folders import as_label
 Numbers = npt.NDArray[np.float64]
 T = TypeVar("T")
 
+NO_SHORTCUT = (
+    "No class is decided by a place at the edge of its pictures that is not looked at in others."
+)
 _LEAST_SIDE = 4  # places: on a smaller grid all is edge
 
 
@@ -99,11 +102,17 @@ class Evidence:
     zones: tuple[ZoneShares, ...]
     shortcuts: tuple[Shortcut, ...]
 
+    @property
+    def text(self) -> str:
+        """The shortcuts as sentences, or that there is none."""
+        return " ".join(one.text for one in self.shortcuts) or NO_SHORTCUT
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
         return {
             "zones": [asdict(one) for one in self.zones],
             "shortcuts": [{**asdict(one), "text": one.text} for one in self.shortcuts],
+            "text": self.text,
         }
 
 

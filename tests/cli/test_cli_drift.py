@@ -45,7 +45,12 @@ def test_strange_images_are_exit_code_3(run, knows, amazed, photos, tmp_path):
     assert "5 % of folders of known images at most are called so" in said
     assert head.split()[:2] == ["most", "unusual"]
     assert len(rows) == 2
-    for words in ((), ("--jsonl",), ("--csv", tmp_path / "p.csv")):
+    for words in (
+        (),
+        ("--jsonl",),
+        ("--csv", tmp_path / "p.csv"),
+        ("--explain", tmp_path / "maps"),
+    ):
         predicted = run("predict", amazed, photos, *words, "-q")
         assert predicted.exit_code == 0
         assert predicted.stderr.startswith("Drift: 27 images together do not look like")

@@ -67,7 +67,7 @@ def test_a_planted_place_is_named_with_its_count(place, where):
     assert 30 <= one.count <= 32
     assert one.images == 40
     assert f"cow may be decided by its pictures' {where}: in {one.count} of 40 images" in one.text
-    assert found.to_dict()["shortcuts"][0]["text"] == one.text
+    assert found.to_dict()["shortcuts"][0]["text"] == found.to_dict()["text"] == one.text
 
 
 @pytest.mark.parametrize(("planted", "named"), [(8, 0), (9, 1)])
@@ -81,7 +81,9 @@ def test_the_chance_in_a_limit_of_few_others_counts(planted, named):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_none_is_named_where_none_is(seed):
-    assert gather(*make_maps(seed=seed)).shortcuts == ()
+    none = gather(*make_maps(seed=seed))
+    assert none.shortcuts == ()
+    assert none.to_dict()["text"].startswith("No class is decided by a place at the edge")
     assert gather(*make_maps(planted=5, seed=seed)).shortcuts == ()  # an eighth decides no class
     assert gather(*make_maps(n_per=3, seed=seed)).shortcuts == ()
 

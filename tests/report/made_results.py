@@ -168,7 +168,7 @@ def make_evidence(classes):
     zones = [{"label": name, **shares} for name in (*classes, "")]
     text = f"{classes[0]} may be decided by its pictures' top left corner."
     shortcut = {"label": classes[0], "row": 0, "column": 0, "count": 20, "images": 30}
-    return {"zones": zones, "shortcuts": [{**shortcut, "text": text}]}
+    return {"zones": zones, "shortcuts": [{**shortcut, "text": text}], "text": text}
 
 
 def make_results(classes=CLASSES, dataset="Caltech-256 animals", points=120, prefix="", seed=1):
