@@ -84,11 +84,10 @@ def next_(
       featx next F.h5
       featx next F.h5 --n 20 --csv next.csv --report next.html
       featx next F.h5 --labels next.csv --csv more.csv
-      featx next F.h5 pool.h5
+      featx next F.h5 pool.h5 --csv next.csv
+      featx next F.h5 pool.h5 --labels next.csv
     """
     start_speaking(verbose, quiet)
-    from featx.features.corrections import correct_labels
-    from featx.features.file import read_features
     from featx.labelling.next import find_next
     from featx.report.next import (
         COLUMNS,
@@ -104,10 +103,7 @@ def next_(
         check_unfilled(table)
     if report is not None and not overwrite:
         check_replaceable(report, PAGE_START)
-    held = read_features(features)
-    if labels is not None:
-        held = correct_labels(held, labels)
-    found = find_next(held, pool, n=count, forecast=forecast, seed=seed)
+    found = find_next(features, pool, n=count, labels=labels, forecast=forecast, seed=seed)
     if table is not None:
         write_csv(table, COLUMNS, list_rows(found))
     if report is not None:

@@ -16,6 +16,7 @@ from featx.errors import DatasetError, FeatureFileError
 from featx.features.content import Features, need_one_label
 from featx.features.file import read_features
 from featx.features.selection import take_kin
+from featx.labelling.answers import apply_answers
 from featx.labelling.choosing import check_count, choose_rows
 from featx.labelling.forecast import Forecast, forecast_gain, measure_curve
 from featx.labelling.opinion import Opinion, form_opinion
@@ -117,6 +118,7 @@ def find_next(
     pool: Features | str | Path | None = None,
     *,
     n: int = NEXT_IMAGES,
+    labels: str | Path | None = None,
     forecast: bool = True,
     seed: int = 0,
 ) -> NextImages:
@@ -130,6 +132,9 @@ def find_next(
         Images without a label are taken from it, made as `features` were. None: from `features`.
     n : int
         How many; at least 1. Of a smaller pool all are given.
+    labels : path, optional
+        A CSV of corrected labels, such as one of images to label next that was filled in: of
+        `features`, of the pool, or of both. See `featx.correct_labels`.
     forecast : bool
         Measure a learning curve.
     seed : int
@@ -154,6 +159,8 @@ def find_next(
         need_one_label(one, "featx next")
     if waiting is not held:
         _check_made_alike(held, waiting)
+    if labels is not None:
+        held, waiting = apply_answers(held, waiting, labels)
     unlabelled, notes = np.flatnonzero(waiting.targets < 0), list[str]()
     if not len(unlabelled):
         raise DatasetError(
