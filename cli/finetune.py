@@ -23,6 +23,7 @@ from .pixels import processes_option
 
 _OF_DATA = (
     "data", "split", "root", "recursive", "group", "group_pattern", "group_time", "group_folder",
+    "boxes",
 )  # fmt: skip
 
 

@@ -27,6 +27,7 @@ from featx.config import (
 )
 from featx.text import parse_bytes
 
+from .boxes import boxes_options
 from .completion import complete_weights
 from .pixels import pixel_options
 from .settings import config_option
@@ -150,6 +151,7 @@ source_options = stack(
         help="Take the images in all folders below a class folder for that class, too.",
     ),
     group_options,
+    boxes_options,
     backbone_option,
     weights_option,
     click.option(

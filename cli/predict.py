@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .boxes import boxes_options
 from .options import (
     batch_size_option,
     common_options,
@@ -76,6 +78,7 @@ if TYPE_CHECKING:
     help="Also draw where each score comes from, into a new folder; see featx explain.",
 )
 @network_option
+@boxes_options
 @engine_options
 @batch_size_option
 @device_options
@@ -114,6 +117,7 @@ def predict(
       featx predict model.safetensors new --csv said.csv --threshold 0.8
       featx predict model.safetensors new --unknown 0.05 --sets 0.9
       featx predict ranked.safetensors new --precision-at-least 0.99
+      featx predict model.safetensors new --boxes detections.json --csv said.csv
       find new -name '*.jpg' -print0 | featx predict model.safetensors - --null --jsonl
     """
     if as_json and jsonl:
@@ -131,7 +135,6 @@ def predict(
     from featx.data.dataset import Leftovers
     from featx.deployment.drift import start_watch
     from featx.deployment.predict import (
-        LABEL_COLUMNS,
         collect_predictions,
         list_columns,
         predict,
@@ -144,10 +147,8 @@ def predict(
     from .rendering import render_predictions, say_drift
 
     if table is not None and not overwrite:
-        every = [
-            list_columns(u, s, r) for u in (None, 0.1) for s in (None, 0.1) for r in (False, True)
-        ]
-        every.append(LABEL_COLUMNS)
+        marks = (None, 0.1), (None, 0.1), (False, True), (False, True), (False, True)
+        every = itertools.starmap(list_columns, itertools.product(*marks))
         check_replaceable(table, *map(",".join, every))
     named = [image for image in images if image != "-"]
     listed = read_names(null) if "-" in images else ()
@@ -157,15 +158,14 @@ def predict(
     trained = read_model(model)
     watch = start_watch(trained)
     options["watch"] = watch
-    columns = list_columns(unknown, sets)
+    ranked, several = False, False
     if maps is None:
-        columns = list_columns(unknown, sets, keeps_ranks(trained))
-        if trained.kind == MULTILABEL:
-            columns = LABEL_COLUMNS
+        ranked, several = keeps_ranks(trained), trained.kind == MULTILABEL
         found = predict(trained, named, **doubts, **options)
     else:
         found = _draw(model, named, maps, overwrite, options)
     if table is not None:
+        columns = list_columns(unknown, sets, ranked, several, options["boxes"] is not None)
         found = record_predictions(found, table, columns)
     tally = _Tally(found)
     if as_json:

@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from featx.scale.plan import make_plan as make_plan
     from featx.scale.plan_file import Plan as Plan
     from featx.scale.shard import ShardWorker as ShardWorker
+    from featx.sources.boxes import Boxes as Boxes
     from featx.sources.reading import read_dataset as read_dataset
     from featx.sources.samples import write_caltech256_animals as write_caltech256_animals
     from featx.sources.samples import write_digits as write_digits
@@ -80,6 +81,7 @@ if TYPE_CHECKING:
 # Name here, module, and name there. No name here is a module's: importing one would hide it.
 _HOMES = {
     "Audit": ("auditing.audit", "Audit"),
+    "Boxes": ("sources.boxes", "Boxes"),
     "Candidate": ("comparison.candidates", "Candidate"),
     "Check": ("doctor", "Check"),
     "Comparison": ("comparison.result", "Comparison"),
@@ -147,6 +149,7 @@ _HOMES = {
 # Spelled out, since type checkers read it: they take a renamed import for none of ours otherwise.
 __all__ = [
     "Audit",
+    "Boxes",
     "Candidate",
     "Check",
     "Comparison",

@@ -22,7 +22,7 @@ class DatasetError(FeatxError, ValueError):
 
 
 # Kinds of `ImageError` that are the contents' own fault: the same bytes fail again.
-CONTENT_FAULTS = frozenset({"empty", "not-an-image", "damaged", "unsupported"})
+CONTENT_FAULTS = frozenset({"empty", "not-an-image", "damaged", "unsupported", "bad-box"})
 
 
 class ImageError(FeatxError, ValueError):

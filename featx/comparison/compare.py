@@ -71,6 +71,7 @@ from featx.heads.recipe import warn_few
 from featx.machine import describe_machine
 from featx.network.catalogue import KNOWN
 from featx.novelty.taxonomy import TAXONOMY_NAME, Taxonomy, take_taxonomy
+from featx.sources.boxes import Boxes
 from featx.sources.groups import choose_grouping
 from featx.sources.manifest import GROUP_COLUMN, write_manifest
 from featx.sources.reading import take_dataset
@@ -112,6 +113,7 @@ def compare(
     group_pattern: str | None = None,
     group_time: float | None = None,
     group_folder: bool = False,
+    boxes: str | Path | Boxes | None = None,
     augment: bool = False,
     prefix_cache: bool = True,
     learning_rate: float | str = "auto",
@@ -195,6 +197,7 @@ def compare(
     overwrite : bool
         Use an `output` that holds the comparison of another dataset.
     data, split, root, recursive, group, group_pattern, group_time, group_folder
+    boxes
         See `featx.read_dataset`. With groups, intervals and pairs take a group for an observation.
     backbone, weights, device, engine, precision, decode, depth, sample_range, channels, profiles
     batch_size, num_workers, on_error, cache_dir, rehash, lock
@@ -226,7 +229,7 @@ def compare(
     check_asked(margin, precision_at_least)
     learning_rate = rule.check(networks, epochs, learning_rate, augment or views > 0)
     grouping = choose_grouping(group, group_pattern, group_time, group_folder)
-    dataset = take_dataset(data, split, root, grouping, recursive=recursive)
+    dataset = take_dataset(data, split, root, grouping, recursive=recursive, boxes=boxes)
     promoted = promote_val(dataset.targets, dataset.splits)
     if promoted is not None:
         log.info("there is no test: val is the test, and folds of train choose")
@@ -250,18 +253,10 @@ def compare(
         layers=ALL_LAYERS if layers == AUTO_LAYERS else add_features(layers),
     )  # fmt: skip
     request = Request(
-        data=dataset,
-        choice=choice,
-        weights=weights,
-        device=device,
-        batch_size=batch_size,
-        num_workers=num_workers,
-        on_error=on_error,
-        cache_dir=cache_dir,
-        rehash=rehash,
-        lock=lock,
+        data=dataset, choice=choice, weights=weights, device=device, batch_size=batch_size,
+        num_workers=num_workers, on_error=on_error, cache_dir=cache_dir, rehash=rehash, lock=lock,
         progress=progress,
-    )
+    )  # fmt: skip
     extraction = extract_request(request)
     log.info("features: %s", extraction.features)
     features = made = read_features(extraction.features)

@@ -21,6 +21,7 @@ from featx.data.loading import SHARED_BATCHES, Batch, load_batches, load_shared
 from featx.decoding.picture import Source
 from featx.decoding.pixel_format import Reading, Seen
 from featx.decoding.processes import Decoders, Job
+from featx.errors import ImageError
 from featx.timing import Stages
 
 log = logging.getLogger(__name__)
@@ -55,9 +56,17 @@ class Decoding:
     reading: Reading = field(default_factory=Reading)
 
     def __call__(
-        self, path: Source, digest: str | None = None, draw: Sequence[int] | None = None
+        self,
+        path: Source | ImageError,
+        digest: str | None = None,
+        draw: Sequence[int] | None = None,
     ) -> npt.NDArray[np.uint8]:
-        """See `load_image`; where `draw` seeds a generator, `load_augmented`."""
+        """See `load_image`; where `draw` seeds a generator, `load_augmented`.
+
+        In the place of an image there may be what is known to be wrong with it, which is raised.
+        """
+        if isinstance(path, ImageError):
+            raise path
         if draw is None:
             return load_image(path, self.preprocessing, digest, self.decode, self.reading)
         return load_augmented(path, self.preprocessing, np.random.default_rng(draw), self.reading)

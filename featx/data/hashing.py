@@ -15,6 +15,7 @@ from featx.data.columns import Selection
 from featx.data.dataset import Dataset, HashedRows, Skipped
 from featx.data.inventory import Inventory, take_inventory
 from featx.data.turns import order_reading
+from featx.decoding.crops import find_picture, hash_box, split_path
 from featx.errors import FeatureFileError, ImageError
 from featx.machine import count_cores
 from featx.storage.hdf5 import check_seal, open_sealed, write_sealed
@@ -126,22 +127,30 @@ def _hash_block(
         path, text = Path(os.fsdecode(os.path.join(folder, name))), as_text(os.fsdecode(name))  # noqa: PTH118
         if text != os.fsdecode(name):
             unread.append((path, Skipped(text, "", "bad-name", "the file's name is not UTF-8")))
-        elif digest is not None and _look(path) == tuple(seen):
+        elif digest is not None and _look(find_picture(path)) == tuple(seen):
             known.append((digest, *seen, True, position))
         else:
             todo.append((position, path))
-    found = reading(joblib.delayed(_read)(path) for _, path in todo)
-    for (position, path), result in zip(todo, found, strict=True):
+    # A picture is read once, however many boxes of it are images.
+    pictures = list(dict.fromkeys(find_picture(path) for _, path in todo))
+    found = dict(
+        zip(pictures, reading(joblib.delayed(_read)(one) for one in pictures), strict=True)
+    )
+    for position, path in todo:
+        picture, box = split_path(path)
+        result = found[picture]
         if isinstance(result, OSError):
             name = path.relative_to(inventory.root).as_posix()
             unread.append((path, Skipped(name, "", "unreadable", say_error(result))))
         else:
             state, digest, old = result
+            if box is not None:
+                digest = bytes.fromhex(hash_box(digest.hex(), box))
             known.append((digest, *state, old, position))
     if unread and on_error == "fail":
         path, first = min(unread)
         raise ImageError(str(path), first.reason, first.kind)
-    inventory.read += len(todo)
+    inventory.read += len(pictures)
     inventory.unread += (one for _, one in unread)
     inventory.note_digests(known)
 

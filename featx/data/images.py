@@ -10,14 +10,9 @@ import numpy.typing as npt
 from PIL import Image, ImageOps
 
 from featx.config import Preprocessing
+from featx.decoding.crops import hash_image, open_picture, open_pixels
 from featx.decoding.decoders import is_pillows, is_reduced
-from featx.decoding.picture import (
-    Source,
-    decode_picture,
-    decode_pixels,
-    hash_pixels,
-    read_bytes,
-)
+from featx.decoding.picture import Source, hash_pixels, read_bytes
 from featx.decoding.pixel_format import Reading
 from featx.decoding.resizing import resize_pixels, resized_size, turn_upright
 
@@ -37,7 +32,7 @@ _STRIP = 4  # long side over short side, beyond which a picture is not resized w
 def open_rgb(
     path: Source, digest: str | None = None, reading: Reading | None = None
 ) -> Image.Image:
-    """Decode a file to an upright 8-bit sRGB picture.
+    """Decode a file, or a box in one, to an upright 8-bit sRGB picture.
 
     One that Pillow has opened, or made in memory, is taken the same way, and stays what it is.
 
@@ -50,7 +45,8 @@ def open_rgb(
     ----------
     path : Path or PIL.Image.Image
     digest : str, optional
-        SHA-256 that the file's bytes must have, in hex; of a picture, what `hash_pixels` gives.
+        SHA-256 that the file's bytes must have, in hex; of a box, what `hash_box` gives, and of a
+        picture `hash_pixels`.
     reading : Reading, optional
         What was chosen of how samples are read.
 
@@ -59,7 +55,7 @@ def open_rgb(
     ImageError
         The file cannot be read, is too large, changed, or is no image of a known format.
     """
-    return decode_picture(path, digest, None, reading)[0]
+    return open_picture(path, digest, None, reading)[0]
 
 
 def load_image(
@@ -108,7 +104,7 @@ def load_image(
         return _load_view(path, preprocessing, digest, reading)
     short = _REDUCED * preprocessing.resize if is_reduced(decode) else None
     if not is_pillows(decode):
-        found = decode_pixels(path, digest, short, reading)
+        found = open_pixels(path, digest, short, reading)
         if not _is_strip(found.values.shape[:2]):
             resized = resize_pixels(
                 found.values,
@@ -118,7 +114,7 @@ def load_image(
             )
             # Turned when it is small, which costs nothing.
             return _crop_centre(turn_upright(resized, found.orientation), preprocessing.crop)
-    image, size = decode_picture(path, digest, short, reading)
+    image, size = open_picture(path, digest, short, reading)
     return _resize_image(image, size, preprocessing)
 
 
@@ -153,11 +149,15 @@ def _find_corner(size: tuple[int, ...], crop: int) -> tuple[int, int]:
     return round((size[0] - crop) / 2.0), round((size[1] - crop) / 2.0)
 
 
+def _hash_bytes(path: Path) -> str:
+    return hashlib.sha256(read_bytes(path, None)).hexdigest()
+
+
 def _load_view(
     path: Source, preprocessing: Preprocessing, digest: str | None, reading: Reading | None
 ) -> npt.NDArray[np.uint8]:
     if digest is None and isinstance(path, Path):
-        digest = hashlib.sha256(read_bytes(path, None)).hexdigest()
+        digest = hash_image(path, _hash_bytes)
     image = open_rgb(path, digest, reading)
     digest = digest or hash_pixels(image)
     rng = np.random.default_rng([preprocessing.view, int(digest[:16], 16)])

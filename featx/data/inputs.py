@@ -13,9 +13,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from featx.data.images import open_rgb
+from featx.decoding.crops import hash_image
 from featx.decoding.picture import Source, hash_pixels
 from featx.errors import DatasetError, ImageError
-from featx.storage.places import hash_place
 
 _EXPECTED = (
     "expected a path, a PIL image or a uint8 array of shape (height, width, 3), RGB, or "
@@ -53,7 +53,7 @@ class Picture:
         source = self.source()
         if isinstance(source, Path):
             try:
-                return hash_place(source)
+                return hash_image(source)
             except (OSError, ValueError) as error:  # a null in the name is a ValueError
                 said = getattr(error, "strerror", None) or str(error)
                 raise ImageError(str(source), said, "unreadable") from error

@@ -30,6 +30,7 @@ import numpy.typing as npt
 from featx.config import SPLITS
 from featx.data.dataset import Dataset, Fingerprint, HashedRows, Leftovers, Skipped
 from featx.data.splits import NO_LABEL, apportion_classes, check_first, parse_split
+from featx.decoding.crops import END
 from featx.storage.scratch import open_scratch
 from featx.text import as_text
 
@@ -265,6 +266,11 @@ class Inventory:
         for split, target in self.db.execute("SELECT DISTINCT split, target FROM images"):
             have[SPLIT_NAMES[split]].add(target)
         return have
+
+    def has_boxes(self) -> bool:
+        """Whether some of the images are boxes in pictures; see `featx.decoding.crops`."""
+        ends = "SELECT EXISTS (SELECT 1 FROM images WHERE substr(name, -1) = ?)"
+        return self.count(ends, (END.encode(),)) > 0
 
     def longest_name(self) -> int:
         """Bytes of the longest name; at least 1."""

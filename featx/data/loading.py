@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -18,6 +18,7 @@ import numpy.typing as npt
 from featx.config import Preprocessing
 from featx.data.dataset import HashedRows, Skipped
 from featx.data.images import load_image, open_rgb
+from featx.decoding.crops import find_picture
 from featx.decoding.picture import Source, may_be_deep
 from featx.decoding.pixel_format import Reading, Seen
 from featx.decoding.processes import Decoders, Failures, Job
@@ -146,8 +147,9 @@ def load_shared(
     """Have processes decode ahead, straight into the batches that are given out: nothing is copied.
 
     At most two batches are decoded ahead. A batch is of `batch_size` positions, those that fail
-    counted, and stays as it is until the second batch after it is asked for. What ends this before
-    the last batch ends the processes.
+    counted, and stays as it is until the second batch after it is asked for. Boxes of a picture
+    that come one after the other are one process's work, and in one batch where it has room for
+    them: it may then be smaller. What ends this before the last batch ends the processes.
 
     Parameters
     ----------
@@ -170,17 +172,16 @@ def load_shared(
     at_once = min(_MOST_AT_ONCE, max(1, batch_size // (2 * len(decoders))))
     free, held = deque(range(SHARED_BATCHES)), deque[int]()
     ahead: deque[_Asked] = deque()
-    left = iter(jobs)
+    dealt = _deal(jobs, batch_size, at_once)
     try:
         while True:
-            while free and (some := list(islice(left, batch_size))):
-                slot = free.popleft()
-                told = [job for _, job in some]
-                pieces = [
-                    (i, decoders.submit(slot * batch_size + i, told[i : i + at_once]))
-                    for i in range(0, len(some), at_once)
-                ]
-                ahead.append(_Asked(slot, [position for position, _ in some], pieces))
+            while free and (batch := next(dealt, None)) is not None:
+                slot, positions, pieces = free.popleft(), list[int](), []
+                for piece in batch:
+                    first, told = len(positions), [job for _, job in piece]
+                    pieces.append((first, decoders.submit(slot * batch_size + first, told)))
+                    positions += (position for position, _ in piece)
+                ahead.append(_Asked(slot, positions, pieces))
             if not ahead:
                 return
             asked = ahead.popleft()
@@ -192,6 +193,35 @@ def load_shared(
     except BaseException:  # GeneratorExit and Ctrl-C among them
         decoders.close()
         raise
+
+
+def _deal(
+    jobs: Iterable[tuple[int, Job]], batch_size: int, at_once: int
+) -> Iterator[list[list[tuple[int, Job]]]]:
+    """Batches of pieces, each of which is a process's work: the boxes of a picture are in one."""
+
+    def find_whole(one: tuple[int, Job]) -> object:
+        position, (name, *_) = one
+        picture = find_picture(name) if isinstance(name, Path) else name
+        return position if picture is name else picture
+
+    batch: list[list[tuple[int, Job]]] = []
+    size = 0
+    for _, together in groupby(jobs, find_whole):
+        while some := list(islice(together, batch_size)):
+            if size + len(some) > batch_size:
+                yield batch
+                batch, size = [], 0
+            if batch and len(batch[-1]) + len(some) <= at_once:
+                batch[-1] += some
+            else:
+                batch.append(some)
+            size += len(some)
+            if size == batch_size:
+                yield batch
+                batch, size = [], 0
+    if batch:
+        yield batch
 
 
 def _take_shared(asked: _Asked, pixels: npt.NDArray[np.uint8]) -> Batch[np.uint8]:
@@ -252,7 +282,7 @@ def find_depth(paths: Iterable[Path], reading: Reading, num_workers: int) -> str
 
     def look(position: int) -> npt.NDArray[np.uint8]:
         path = under_way.pop(position)
-        if may_be_deep(path):
+        if may_be_deep(find_picture(path)):
             with contextlib.suppress(ImageError):
                 open_rgb(path, reading=reading)
         return np.empty(0, np.uint8)

@@ -101,7 +101,7 @@ def decode_picture(
         if digest is not None and hash_pixels(usual[0]) != digest:
             raise ImageError("picture", "changed while it was being read", "unreadable")
         return found
-    return _decode_bytes(str(path), read_bytes(path, digest), short, reading)
+    return decode_bytes(str(path), read_bytes(path, digest), short, reading)
 
 
 def decode_pixels(
@@ -111,17 +111,21 @@ def decode_pixels(
     if isinstance(path, Image.Image):
         image, size = decode_picture(path, digest, short, reading)
     else:
-        reading = reading or Reading()
-        data = read_bytes(path, digest)
-        with _own_rules():
-            found = read_photograph(data, short, pixel_limit(), reading)
-        if found is not None:
-            return found
-        image, size = _decode_bytes(str(path), data, short, reading)
+        return decode_sooner(str(path), read_bytes(path, digest), short, reading or Reading())
     return Pixels(np.array(image), size)
 
 
-def _decode_bytes(
+def decode_sooner(name: str, data: bytes, short: int | None, reading: Reading) -> Pixels:
+    """A file's bytes: a photograph by libjpeg-turbo, all else by Pillow."""
+    with own_rules():
+        found = read_photograph(data, short, pixel_limit(), reading)
+    if found is not None:
+        return found
+    image, size = decode_bytes(name, data, short, reading)
+    return Pixels(np.array(image), size)
+
+
+def decode_bytes(
     name: str, data: bytes, short: int | None, reading: Reading
 ) -> tuple[Image.Image, tuple[float, float]]:
     """The same of a file's bytes; of a JPEG that lacks its end marker alone, too."""
@@ -145,7 +149,7 @@ def _decode_source(
     """The same of a file's bytes or of a picture that is opened."""
     data = source if isinstance(source, bytes) else b""
     try:
-        with _own_rules(), _open(name, source, reading) as opened:
+        with own_rules(), _open(name, source, reading) as opened:
             _check_pixels(name, opened.size)
             size = _reduce(opened, short)
             tile = (
@@ -321,7 +325,7 @@ def _check_pixels(name: str, size: tuple[int, int]) -> None:
 
 
 @contextlib.contextmanager
-def _own_rules() -> Iterator[None]:
+def own_rules() -> Iterator[None]:
     """Have Pillow's settings, which are the process's, as we promise while we decode.
 
     Its limits of pixels and text give way to ours, and truncated files fail whatever the program

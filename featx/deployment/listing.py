@@ -5,11 +5,14 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from featx.data.dataset import Leftovers
-from featx.errors import DatasetError
+from featx.data.dataset import Leftovers, Skipped
+from featx.decoding.crops import measure_picture
+from featx.errors import DatasetError, ImageError
 from featx.sources.archives import find_archives, list_members
+from featx.sources.boxes import WITHOUT, BoxTable, Tally
 from featx.sources.folders import LINKS, count_files, describe_left_out, look, name_unwanted
 from featx.storage.files import take_path
 from featx.storage.places import is_archive, is_folder
@@ -106,6 +109,51 @@ def _expand(path: Path, note: Callable[[int], None], left_out: Leftovers) -> Ite
                 left_out.add(LINKS, str(below))
             else:
                 waiting.append(below)
+
+
+@dataclass
+class BoxCutter:
+    """Cuts boxes out of pictures that come one after the other, nobody knows how many.
+
+    Attributes
+    ----------
+    table : BoxTable
+    homes : list of Path
+        Folders that its paths may be relative to, beside this one and a picture's own.
+    left_out : Leftovers
+        Is given the pictures without a box.
+    tally : Tally
+    """
+
+    table: BoxTable
+    homes: list[Path]
+    left_out: Leftovers
+    tally: Tally = field(default_factory=Tally)
+
+    def cut(self, paths: Iterable[Path]) -> Iterator[Path | ImageError]:
+        """The boxes of each picture, or why one is none."""
+        for path in paths:
+            inside = [path.relative_to(home) for home in self.homes if home in path.parents]
+            names = [one.as_posix() for one in (*inside, path, Path(path.name))]
+            entries = self.table.find(*dict.fromkeys(names))
+            if not entries:
+                self.left_out.add(WITHOUT, str(path))
+                continue
+            try:
+                size = measure_picture(path)
+            except ImageError as error:
+                yield error
+                continue
+            for one in self.table.cut(path.as_posix(), entries, size, self.tally):
+                if isinstance(one, Skipped):
+                    yield ImageError(one.path.removesuffix("/"), one.reason, one.kind)
+                else:
+                    yield Path(one[0])
+
+    def describe(self) -> list[str]:
+        """What one should know of the boxes, at the end."""
+        unmet = self.table.describe_unmet("what was named")
+        return [*self.table.notes, *self.tally.describe(), *unmet]
 
 
 def _count(folder: Path, left_out: Leftovers, kind: str, name: str) -> None:

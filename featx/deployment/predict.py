@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from featx.config import BOX_COLUMNS
 from featx.data.dataset import LeftOut, Leftovers, Skipped
+from featx.decoding.crops import split_name
 from featx.deployment.classifier import read_classifier
 from featx.deployment.refusal import NO_DOUBT, Doubt, make_doubter
 from featx.deployment.stream import Judged, RunOptions, name_sources, stream_images
@@ -23,6 +25,7 @@ from featx.heads.head import load_head, read_layers
 from featx.multilabel.head import LabelsHead, load_labels_head
 from featx.novelty.ranks import NO_ANSWER
 from featx.novelty.shift import Watch
+from featx.sources.boxes import Boxes
 from featx.sources.label_sets import SEPARATOR
 from featx.storage.files import open_csv, write_whole
 from featx.text import as_text
@@ -46,6 +49,7 @@ class Prediction:
     Attributes
     ----------
     path : str
+        Of a box as `featx.Boxes` has it: the picture's, and the box as if it were a file in that.
     label : str
         The most probable class; "unknown" where it is less probable than was asked for, or the
         image is refused.
@@ -70,12 +74,16 @@ class Prediction:
     labels: tuple[str, ...] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON values."""
+        """As JSON values; of a box its picture's path, and where in that it is, in pixels."""
+        path, box = split_name(self.path)
+        place: dict[str, Any] = {"path": path}
+        if box is not None:
+            place["box"] = dict(zip(BOX_COLUMNS[1:], box, strict=True))
         if self.labels is not None:
             told = {"labels": list(self.labels), "probabilities": dict(self.top)}
-            return {"path": self.path, **told}
+            return {**place, **told}
         return {
-            "path": self.path,
+            **place,
             "class": self.label,
             "probability": self.probability,
             "top": [{"class": name, "probability": p} for name, p in self.top],
@@ -131,6 +139,7 @@ def predict(
     listed: Iterable[str | Path] = (),
     left_out: Leftovers | None = None,
     watch: Watch | None = None,
+    boxes: str | Path | Boxes | None = None,
     top: int = 1,
     threshold: float = 0.0,
     unknown: float | None = None,
@@ -165,6 +174,10 @@ def predict(
         Is given the files in folders that are no images.
     watch : Watch, optional
         Is told how strange each image is; see `start_watch`.
+    boxes : path or Boxes, optional
+        Classify these boxes in the images, in the order of the file that has them, and not whole
+        images. Its paths are relative to a folder that is named, to the working directory, or a
+        picture's bare name.
     top : int
         How many classes to give.
     threshold : float
@@ -223,7 +236,7 @@ def predict(
     (9, 2)
     """
     trained = take_model(model)
-    sources = name_sources(images, listed, left_out)
+    sources = name_sources(images, listed, left_out, boxes)
     several = trained.kind == MULTILABEL
     if several and (threshold or top > 1):
         raise ModelError(
@@ -282,26 +295,43 @@ def record_predictions(
 
     Its columns are those of `list_columns`, a row for each class that was asked for.
     """
+    boxes = set(BOX_COLUMNS) <= set(columns)
     with write_whole(path) as temporary, open_csv(temporary, columns) as write_row:
         for one in found:
-            if isinstance(one, Prediction) and one.labels is not None:
-                write_row((as_text(one.path), one.label, json.dumps(dict(one.top))))
-            elif isinstance(one, Prediction):
-                for rank, label, probability in one.to_rows():
-                    row = (as_text(one.path), rank, label, f"{probability:.6f}")
-                    write_row((*row, *_list_doubt(one.doubt)))
+            if isinstance(one, Prediction):
+                image, box = split_name(one.path) if boxes else (one.path, None)
+                for cells in _list_cells(one):
+                    write_row((as_text(image), *cells, *(box or ())))
             yield one
 
 
 def list_columns(
-    unknown: float | None, sets: float | None, ranked: bool = False
+    unknown: float | None,
+    sets: float | None,
+    ranked: bool = False,
+    several: bool = False,
+    boxes: bool = False,
 ) -> tuple[str, ...]:
-    """The columns of the CSV, by what was asked, and whether the model answers by ranks."""
+    """The columns of the CSV, by what was asked, and by what the model answers.
+
+    `ranked`: by ranks, too; `several`: any number of labels.
+    """
     asked = (
         (STRANGER_COLUMNS, unknown is not None), (SET_COLUMNS, sets is not None),
         (ANSWER_COLUMNS, ranked),
     )  # fmt: skip
-    return (*COLUMNS, *(name for names, told in asked if told for name in names))
+    told = (*COLUMNS, *(name for names, wanted in asked if wanted for name in names))
+    return (*(LABEL_COLUMNS if several else told), *(BOX_COLUMNS[1:] if boxes else ()))
+
+
+def _list_cells(one: Prediction) -> Iterator[tuple[object, ...]]:
+    """What stands behind the path in each row of a prediction."""
+    if one.labels is not None:
+        yield one.label, json.dumps(dict(one.top))
+        return
+    doubt = tuple(_list_doubt(one.doubt))
+    for rank, label, probability in one.to_rows():
+        yield rank, label, f"{probability:.6f}", *doubt
 
 
 def _list_doubt(doubt: Doubt) -> Iterator[str]:

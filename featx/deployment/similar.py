@@ -13,12 +13,12 @@ import numpy.typing as npt
 from featx.arrays import Labels, Matrix
 from featx.config import NEAREST_SHOWN
 from featx.data.dataset import Leftovers, Skipped
+from featx.decoding.crops import hash_image
 from featx.deployment.classifier import read_network
 from featx.deployment.stream import Judged, RunOptions, name_sources, stream_images
 from featx.features.content import FeatureFile, need_one_label
 from featx.features.file import open_features
 from featx.features.nearest import find_nearest
-from featx.storage.places import hash_place
 from featx.storage.rows import decode_text
 
 
@@ -142,7 +142,7 @@ def find_similar(
 
     def judge(batch: Judged) -> list[_Query]:
         return [
-            _Query(str(path), hash_place(path), row)
+            _Query(str(path), hash_image(path), row)
             for path, row in zip(batch.paths, batch.rows, strict=True)
         ]
 

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -16,16 +16,18 @@ import numpy.typing as npt
 from featx.data.dataset import Leftovers, Skipped
 from featx.data.feeding import Decoding, Feed, open_feed, run_batches
 from featx.data.loading import decode_some
+from featx.decoding.crops import find_picture
 from featx.decoding.pixel_format import Seen
 from featx.decoding.processes import Job
 from featx.deployment.classifier import Network
-from featx.deployment.listing import find_images, list_paths
+from featx.deployment.listing import BoxCutter, find_images, list_paths
 from featx.errors import DatasetError, ImageError
 from featx.features.provenance import Choice, Provenance
 from featx.machine import count_cores
 from featx.network.engine import Engine, choose_device
 from featx.network.engine_choice import make_engine, usual_batch
 from featx.sources.archives import expand_shards, has_braces
+from featx.sources.boxes import Boxes, BoxTable, take_boxes
 from featx.sources.folders import describe_left_out
 from featx.storage.places import is_folder, is_place
 from featx.text import as_text
@@ -71,11 +73,29 @@ class Sources:
         All of them are there.
     listed : iterable of paths
     left_out : Leftovers
+    boxes : Boxes or None
+        The images are these boxes in those that are named and listed.
     """
 
     named: list[Path]
     listed: Iterable[str | Path]
     left_out: Leftovers
+    boxes: Boxes | None = None
+
+    def iterate(
+        self, note: Callable[[int], None]
+    ) -> tuple[Iterator[Path | ImageError], BoxCutter | None]:
+        """All of them, or why a box is none, and what cuts boxes; see `find_images`."""
+        if self.boxes is None:
+            return find_images(self.named, self.listed, note, self.left_out), None
+        homes = [path for path in self.named if is_folder(path)]
+        cutter = BoxCutter(BoxTable(self.boxes, Path()), homes, self.left_out)
+        return cutter.cut(find_images(self.named, self.listed, left_out=self.left_out)), cutter
+
+    def describe(self, cutter: BoxCutter | None) -> list[str]:
+        """What one should know of them all, at the end."""
+        said = describe_left_out(self.left_out.list())
+        return said if cutter is None else [*said, *cutter.describe()]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +119,7 @@ def name_sources(
     images: str | Path | Sequence[str | Path],
     listed: Iterable[str | Path] = (),
     left_out: Leftovers | None = None,
+    boxes: str | Path | Boxes | None = None,
 ) -> Sources:
     """The images that are meant.
 
@@ -113,9 +134,10 @@ def name_sources(
         for one in (expand_shards(path) if has_braces(path) else [path])
     ]
     for path in named:
-        if not (path.exists() or is_folder(path) or is_place(path)):
+        if not (path.exists() or is_folder(path) or is_place(find_picture(path))):
             raise DatasetError(f"no such image: {path}")
-    return Sources(named, listed, Leftovers() if left_out is None else left_out)
+    left_out = Leftovers() if left_out is None else left_out
+    return Sources(named, listed, left_out, take_boxes(boxes))
 
 
 def stream_images(
@@ -168,14 +190,19 @@ def stream_images(
             def note(n: int) -> None:
                 meter.total = (meter.total or 0) + n  # a list's length is known when it ends
 
-            paths = find_images(sources.named, sources.listed, note, sources.left_out)
+            paths, cutter = sources.iterate(note)
             first = list(itertools.islice(paths, ahead))
             if not first:
-                raise DatasetError("no images: the list is empty")
+                said = "".join(f"; {line}" for line in sources.describe(cutter))
+                raise DatasetError(f"no images: the list is empty{said}")
             engine = make_engine(
                 network.weights,
                 lambda most: decode_some(
-                    first, decoding.preprocessing, most, network.decode, network.reading
+                    [one for one in first if isinstance(one, Path)],
+                    decoding.preprocessing,
+                    most,
+                    network.decode,
+                    network.reading,
                 ),
                 engine=choice.engine,
                 precision=choice.precision,
@@ -197,7 +224,7 @@ def stream_images(
                 every = itertools.chain(first, paths)
                 yield from _run(every, feed, engine, judge, meter.update)
             seen.warn(reading)
-            for line in describe_left_out(sources.left_out.list()):
+            for line in sources.describe(cutter):
                 log.warning("%s", line)
 
     return run()
@@ -217,13 +244,13 @@ def _choose(network: Network, how: RunOptions) -> Choice:
 
 
 def _run(
-    paths: Iterable[Path],
+    paths: Iterable[Path | ImageError],
     feed: Feed,
     engine: Engine,
     judge: Judge[T],
     count: Callable[[int], object],
 ) -> Generator[T | Skipped]:
-    under_way: dict[int, Path] = {}
+    under_way: dict[int, Path | ImageError] = {}
 
     def list_jobs() -> Iterator[tuple[int, Job]]:
         for position, path in enumerate(paths):
@@ -242,7 +269,7 @@ def _run(
             if len(batch.rows):
                 judged_any = True
                 positions = batch.rows.tolist()
-                here = tuple(under_way.pop(position) for position in positions)
+                here = tuple(cast(Path, under_way.pop(position)) for position in positions)
                 found = judge(Judged(here, batch.pixels, rows))
                 results |= zip(positions, found, strict=True)
             count(len(results))

@@ -20,6 +20,7 @@ from featx.explaining.maps import check_linear, fold_head
 from featx.heads.head import load_head, read_layers
 from featx.network.layers import count_places
 from featx.novelty.shift import Watch
+from featx.sources.boxes import Boxes
 from featx.training.model import Model
 
 
@@ -93,6 +94,7 @@ def explain(
     listed: Iterable[str | Path] = (),
     left_out: Leftovers | None = None,
     watch: Watch | None = None,
+    boxes: str | Path | Boxes | None = None,
     shown: str | None = None,
     against: str | None = None,
     top: int = 1,
@@ -116,7 +118,7 @@ def explain(
     model : path or Model
         A linear head on the last layer's averages (logreg, linear, svm, ridge, centroid), or a
         fine-tuned network.
-    images, listed, left_out, watch
+    images, listed, left_out, watch, boxes
         See `featx.predict`.
     shown : str, optional
         The class whose map is wanted; None: of each image the most probable.
@@ -152,7 +154,7 @@ def explain(
     """
     trained = take_model(model)
     trained.need_one_label("featx explain")
-    sources = name_sources(images, listed, left_out)
+    sources = name_sources(images, listed, left_out, boxes)
     check_unknown(trained, threshold)
     _check_classes(trained, shown, against)
     _check_model(trained)

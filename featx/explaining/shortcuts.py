@@ -21,6 +21,7 @@ from scipy.stats import betabinom
 
 from featx.arrays import Labels
 from featx.config import SHORTCUT_QUANTILE, SHORTCUT_SHARE, SIGNIFICANT
+from featx.decoding.crops import find_picture
 from featx.explaining.explain import Explanation
 from featx.sources.folders import as_label
 
@@ -134,7 +135,7 @@ class EvidenceTally:
     def add(self, one: Explanation) -> None:
         """Take one more; that of an image of another class, or of none, is passed over."""
         path = one.prediction.path
-        folder = Path(path).absolute().parent.name
+        folder = find_picture(Path(path)).absolute().parent.name
         label = as_label(folder) if self._named is None else self._named.get(path)
         if label in one.classes:
             self._classes = one.classes

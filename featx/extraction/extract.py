@@ -42,6 +42,7 @@ from featx.features.ledger import Ledger, count_held
 from featx.features.provenance import Choice, Provenance
 from featx.machine import describe_machine
 from featx.network.layers import count_columns
+from featx.sources.boxes import Boxes, take_boxes
 from featx.sources.groups import choose_grouping
 from featx.storage.files import check_space, check_writable, explain_full
 from featx.timing import Stages
@@ -66,6 +67,7 @@ def extract(
     group_time: float | None = None,
     group_folder: bool = False,
     multi_label: bool = False,
+    boxes: str | Path | Boxes | None = None,
     device: str = "auto",
     engine: str = "auto",
     precision: str = "fp32",
@@ -98,6 +100,7 @@ def extract(
     Parameters
     ----------
     data, split, root, recursive, group, group_pattern, group_time, group_folder, multi_label
+    boxes
         See `featx.read_dataset`.
     output : path, optional
         The feature file; None: a name of its own in the cache folder.
@@ -192,6 +195,7 @@ def extract(
             recursive=recursive,
             grouping=choose_grouping(group, group_pattern, group_time, group_folder),
             multi_label=multi_label,
+            boxes=take_boxes(boxes),
             choice=Choice(
                 engine=engine,
                 precision=precision,

@@ -25,6 +25,7 @@ from featx.features.file import parts_folder
 from featx.features.ledger import count_held
 from featx.features.provenance import Choice
 from featx.machine import count_cores
+from featx.sources.boxes import Boxes
 from featx.sources.groups import Grouping
 from featx.sources.reading import read_inventory
 from featx.storage.files import resolve_output
@@ -52,6 +53,7 @@ class Request:
     recursive: bool = False
     grouping: Grouping | None = None
     multi_label: bool = False
+    boxes: Boxes | None = None
     choice: Choice = field(default_factory=Choice)
     weights: str = "auto"
     device: str = "auto"
@@ -80,7 +82,7 @@ class Request:
             return take_inventory(self.data)
         return read_inventory(
             self.data, self.split, self.root, recursive=self.recursive, grouping=self.grouping,
-            multi_label=self.multi_label,
+            multi_label=self.multi_label, boxes=self.boxes,
         )  # fmt: skip
 
     def settle_depth(self, inventory: Inventory) -> Choice:

@@ -17,6 +17,7 @@ from featx.extraction.request import Request
 from featx.features.content import Features
 from featx.features.file import read_features, read_provenance
 from featx.features.provenance import Choice, Provenance
+from featx.sources.boxes import Boxes
 from featx.sources.groups import choose_grouping
 from featx.sources.reading import take_dataset
 
@@ -39,6 +40,7 @@ def extract_views(
     group_pattern: str | None = None,
     group_time: float | None = None,
     group_folder: bool = False,
+    boxes: str | Path | Boxes | None = None,
     output: Path | None = None,
     **options: Any,
 ) -> list[Path]:
@@ -47,6 +49,7 @@ def extract_views(
     Parameters
     ----------
     data, split, root, recursive, group, group_pattern, group_time, group_folder
+    boxes
         See `featx.read_dataset`.
     count : int
     output : path, optional
@@ -59,7 +62,9 @@ def extract_views(
     list of Path
     """
     grouping = choose_grouping(group, group_pattern, group_time, group_folder)
-    dataset = take_dataset(data, split, root, grouping, recursive=recursive, quiet=True)
+    dataset = take_dataset(
+        data, split, root, grouping, recursive=recursive, boxes=boxes, quiet=True
+    )
     chosen = {one.name: options.pop(one.name) for one in fields(Choice) if one.name in options}
     request = Request(data=dataset, output=output, choice=Choice(**chosen), **options)
     return extract_each_view(request, dataset, count)

@@ -33,6 +33,7 @@ from featx.network.engine import choose_device, full_float32, limit_threads
 from featx.network.fetch import resolve_weights
 from featx.network.weights import Weights
 from featx.novelty.sets import Calibration
+from featx.sources.boxes import Boxes
 from featx.sources.groups import choose_grouping
 from featx.sources.reading import take_dataset
 from featx.storage.files import check_own_folder, check_space, explain_full, write_json
@@ -62,6 +63,7 @@ def finetune(
     group_pattern: str | None = None,
     group_time: float | None = None,
     group_folder: bool = False,
+    boxes: str | Path | Boxes | None = None,
     augment: bool = False,
     prefix_cache: bool = True,
     learning_rate: float | str = "auto",
@@ -87,6 +89,7 @@ def finetune(
     Parameters
     ----------
     data, split, root, recursive, group, group_pattern, group_time, group_folder
+    boxes
         See `featx.read_dataset`.
     train : {"fc", "last3", "layer4", "all"}
         What moves: the new last layer alone, the last three layers, the last stage, everything.
@@ -143,7 +146,7 @@ def finetune(
         Unknown `train`, or a learning rate that is not positive.
     """
     grouping = choose_grouping(group, group_pattern, group_time, group_folder)
-    dataset = take_dataset(data, split, root, grouping, recursive=recursive)
+    dataset = take_dataset(data, split, root, grouping, recursive=recursive, boxes=boxes)
     check_trainable(dataset)
     workers = count_cores() if num_workers is None else num_workers
     choice = Choice(

@@ -14,6 +14,7 @@ from featx.features.provenance import Choice
 from featx.scale.merge import merge
 from featx.scale.plan import plan_request
 from featx.scale.ray_cluster import find_address, import_ray, run_with_ray
+from featx.sources.boxes import Boxes, take_boxes
 from featx.sources.groups import choose_grouping
 from featx.storage.files import hash_json
 
@@ -34,6 +35,7 @@ def extract_distributed(
     group_pattern: str | None = None,
     group_time: float | None = None,
     group_folder: bool = False,
+    boxes: str | Path | Boxes | None = None,
     device: str = "auto",
     engine: str = "auto",
     precision: str = "fp32",
@@ -67,7 +69,7 @@ def extract_distributed(
     shard_size : int
         Images of a shard.
     data, output, backbone, weights, split, root, recursive, group, group_pattern, group_time
-    group_folder, device, engine, precision, decode, depth, sample_range, channels, profiles
+    group_folder, boxes, device, engine, precision, decode, depth, sample_range, channels, profiles
         See `featx.extract`.
     protocol, storage, layers, batch_size, num_workers, decode_processes, on_error, cache_dir
     overwrite, rehash, lock, progress
@@ -91,6 +93,7 @@ def extract_distributed(
             root=root,
             recursive=recursive or group_folder,
             grouping=choose_grouping(group, group_pattern, group_time, group_folder),
+            boxes=take_boxes(boxes),
             choice=Choice(
                 engine=engine,
                 precision=precision,

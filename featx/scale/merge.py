@@ -150,7 +150,9 @@ def _note_changes(plan: Plan, planned: Inventory) -> None:
     """Warn where the data has other images by now, as far as names tell and it is in sight."""
     try:
         root = plan.root if Path(plan.data).is_file() and plan.data != plan.root else None
-        now = read_inventory(plan.data, None, root, recursive=plan.recursive, quiet=True)
+        now = read_inventory(
+            plan.data, None, root, recursive=plan.recursive, boxes=plan.boxes, quiet=True
+        )
     except (DatasetError, OSError):
         return
     for said in find_changes(planned, now):

@@ -20,6 +20,7 @@ from featx.features.ledger import find_changes
 from featx.features.provenance import Choice, Provenance
 from featx.machine import describe_engine
 from featx.scale.plan_file import LIST_KIND, MARK, UNREAD, Plan, describe_plan, read_all, read_plan
+from featx.sources.boxes import Boxes, take_boxes
 from featx.sources.groups import choose_grouping, hash_groups
 from featx.storage.files import check_own_folder, hash_json, write_json
 from featx.storage.hdf5 import write_sealed
@@ -32,7 +33,7 @@ log = logging.getLogger(__name__)
 # What else two plans are compared by.
 _COMPARED = (
     "root", "dataset", "split_rule", "weights", "batch_size", "on_error", "shard_size",
-    "recursive", "groups",
+    "recursive", "groups", "boxes",
 )  # fmt: skip
 
 
@@ -47,6 +48,7 @@ def make_plan(
     group_pattern: str | None = None,
     group_time: float | None = None,
     group_folder: bool = False,
+    boxes: str | Path | Boxes | None = None,
     backbone: str = BACKBONE,
     weights: str = "auto",
     device: str = "auto",
@@ -73,6 +75,7 @@ def make_plan(
     Parameters
     ----------
     data, split, root, recursive, group, group_pattern, group_time, group_folder
+    boxes
         See `featx.read_dataset`; or an inventory that was hashed.
     folder : path
         Where the plan goes.
@@ -106,6 +109,7 @@ def make_plan(
             root=root,
             recursive=recursive or group_folder,
             grouping=choose_grouping(group, group_pattern, group_time, group_folder),
+            boxes=take_boxes(boxes),
             choice=Choice(
                 engine=engine,
                 precision=precision,
@@ -150,6 +154,8 @@ def plan_request(request: Request, folder: Path, shard_size: int) -> Plan:
         root=str(inventory.root.resolve()),
         split=request.split,
         recursive=request.recursive,
+        boxes=request.boxes
+        and replace(request.boxes, file=str(Path(request.boxes.file).resolve())),
         left_out=inventory.left_out.list(),
         notes=tuple(inventory.notes),
         dataset=inventory.name,

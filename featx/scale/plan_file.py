@@ -18,6 +18,7 @@ from featx.data.inventory import Inventory
 from featx.errors import FeatureFileError, PlanError
 from featx.features.ledger import iterate_digests
 from featx.features.provenance import Choice, Provenance
+from featx.sources.boxes import Boxes
 from featx.storage.files import hash_json, take_path
 from featx.storage.hdf5 import check_seal, open_sealed
 from featx.storage.rows import StoredRows, decode_text, iterate_slices
@@ -62,6 +63,8 @@ class Plan:
         See `featx.Extraction`; told when a plan is made, and not kept.
     groups : str
         SHA-256 of what each image belongs to; "" where nothing is known of that.
+    boxes : Boxes or None
+        What the images are of the pictures; their file's path is absolute.
     """
 
     folder: Path
@@ -85,6 +88,7 @@ class Plan:
     left_out: tuple[LeftOut, ...] = field(default=(), compare=False)
     notes: tuple[str, ...] = field(default=(), compare=False)
     groups: str = ""
+    boxes: Boxes | None = None
 
     def list_path(self, shard: int) -> Path:
         """Which images a shard has."""
@@ -121,6 +125,8 @@ def describe_plan(plan: Plan) -> dict[str, Any]:
     facts = {"schema": PLAN_SCHEMA, **asdict(plan)}
     for name in ("folder", "left_out", "notes"):
         del facts[name]
+    if plan.boxes is None:
+        del facts["boxes"]  # as plans were before there were any
     return {**facts, "classes": list(plan.classes), "shards": list(plan.shards)}
 
 
@@ -148,6 +154,8 @@ def read_plan(folder: str | Path) -> Plan:
         del facts["schema"]
         facts["choice"] = Choice(**facts["choice"])
         facts["provenance"] = Provenance(**facts["provenance"])
+        if "boxes" in facts:
+            facts["boxes"] = Boxes(**facts["boxes"])
         facts["classes"], facts["shards"] = tuple(facts["classes"]), tuple(facts["shards"])
         return Plan(folder=folder, **facts)
     except (KeyError, TypeError) as error:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from featx.data.inventory import Inventory
+from featx.decoding.crops import find_picture
 from featx.decoding.decoders import read_decode
 from featx.decoding.pixel_format import read_colours
 from featx.errors import DatasetError, FeatureFileError, PlanError
@@ -121,7 +122,7 @@ def _check_unchanged(plan: Plan, shard: int, inventory: Inventory) -> None:
     gone, changed = [], []
     for name, size in inventory.iterate_sizes():
         try:
-            found = state_of(inventory.root / name)
+            found = state_of(find_picture(inventory.root / name))
         except OSError:
             gone.append(name)
             continue

@@ -17,11 +17,13 @@ from PIL import ExifTags, Image
 
 from featx.config import IMAGE_FORMATS, SPLITS
 from featx.data.inventory import Inventory
+from featx.decoding.crops import find_picture, split_name
 from featx.errors import DatasetError
 from featx.storage.places import open_place, state_of
 from featx.text import as_text
 
 _OPTIONS = {"column": "group", "pattern": "group-pattern", "time": "group-time"}
+_ALONE = {"folder": "--group-folder", "picture": "--boxes"}
 _SINCE = datetime(1970, 1, 1)
 
 
@@ -31,20 +33,20 @@ class Grouping:
 
     Attributes
     ----------
-    by : {"column", "pattern", "time", "folder"}
+    by : {"column", "pattern", "time", "folder", "picture"}
         A column of the manifest; the first group of a regular expression that is searched in the
         path; photographs of one camera model of which each was taken at most so many seconds after
-        the one before; the folder in the class folder.
+        the one before; the folder in the class folder; the picture that boxes are of.
     value : str
-        That column or expression, or these seconds; "" with folders.
+        That column or expression, or these seconds; "" with folders and pictures.
     """
 
     by: str
     value: str = ""
 
     def __str__(self) -> str:
-        if self.by == "folder":
-            return "--group-folder"
+        if self.by in _ALONE:
+            return _ALONE[self.by]
         return f"--{_OPTIONS[self.by]} {self.value}"
 
 
@@ -109,9 +111,9 @@ def note_groups(found: Inventory, grouping: Grouping) -> None:
     if grouping.by == "time":
         _note_bursts(found, grouping)
     elif grouping.by != "column":  # which the manifest's reader has put in
-        find = _find_by_pattern(grouping.value) if grouping.value else _find_by_folder(found)
+        find = _choose_finder(found, grouping)
         found.db.create_function(
-            "find_group", 1, lambda name: find(os.fsdecode(name)), deterministic=True
+            "find_group", 1, lambda name: find(split_name(os.fsdecode(name))[0]), deterministic=True
         )
         found.db.execute("UPDATE images SET team = find_group(name)")
     lacking = found.count("SELECT count(*) FROM images WHERE coalesce(team, '') = ''")
@@ -121,6 +123,9 @@ def note_groups(found: Inventory, grouping: Grouping) -> None:
             f"{found.source}: {grouping} gives {lacking} of {len(found)} images no group, such as "
             f"{first}; {_ADVICE[grouping.by]}"
         )
+    found.grouped = True
+    if grouping.by == "picture":  # the data's own, and not a claim of the user's
+        return
     n_groups = found.count("SELECT count(DISTINCT team) FROM images")
     if n_groups == 1:
         (name,) = found.db.execute("SELECT team FROM images LIMIT 1").fetchone()
@@ -131,7 +136,6 @@ def note_groups(found: Inventory, grouping: Grouping) -> None:
         )
     if n_groups == len(found):
         found.notes.append(f"{grouping} makes each image a group of its own")
-    found.grouped = True
 
 
 _ADVICE = {
@@ -142,6 +146,13 @@ _ADVICE = {
     "folder": "it takes DIR/<class>/<group>/*: put every image into a folder of its group, or use "
     "--group-pattern",
 }
+
+
+def _choose_finder(found: Inventory, grouping: Grouping) -> Callable[[str], str]:
+    """From the name of a file to its group."""
+    if grouping.by == "pattern":
+        return _find_by_pattern(grouping.value)
+    return _find_by_folder(found) if grouping.by == "folder" else tidy_group
 
 
 def _find_by_pattern(pattern: str) -> Callable[[str], str]:
@@ -192,7 +203,7 @@ def _note_bursts(found: Inventory, grouping: Grouping) -> None:
         for position, name in db.execute(
             "SELECT position, name FROM images JOIN shots USING (position) WHERE seconds IS NULL"
         ).fetchall():
-            own = tidy_group(os.fsdecode(name))
+            own = tidy_group(split_name(os.fsdecode(name))[0])
             db.execute("UPDATE images SET team = ? WHERE position = ?", (own, position))
     db.executemany(
         "UPDATE images SET team = ? WHERE position = ?",
@@ -226,12 +237,11 @@ def find_shared(found: Inventory) -> list[tuple[str, str, str, str]]:
     Files of the same bytes have the same size: only where groups meet in one are files read.
     """
     db = found.db
-    folder = os.fsencode(found.root)
     db.execute("CREATE TABLE sizes (position INTEGER PRIMARY KEY, bytes INT)")
     db.executemany(
         "INSERT INTO sizes VALUES (?, ?)",
         (
-            (position, _measure(os.path.join(folder, name)))  # noqa: PTH118 (a Path each is slow)
+            (position, _measure(found.root / split_name(os.fsdecode(name))[0]))
             for position, name in db.execute("SELECT position, name FROM images")
         ),
     )
@@ -247,7 +257,7 @@ def find_shared(found: Inventory) -> list[tuple[str, str, str, str]]:
         if size != before:
             seen, before = {}, size
         path = os.fsdecode(name)
-        digest = _hash(found.root / path)
+        digest = _hash(find_picture(found.root / path))
         other, there = seen.setdefault(digest, (team, path)) if digest else (team, path)
         if other != team:
             pairs.setdefault((other, team), (other, team, there, path))
@@ -255,7 +265,7 @@ def find_shared(found: Inventory) -> list[tuple[str, str, str, str]]:
     return list(pairs.values())
 
 
-def _measure(path: bytes) -> int:
+def _measure(path: Path) -> int:
     try:
         return state_of(path).size
     except (OSError, ValueError):
@@ -312,7 +322,8 @@ def note_divided(found: Inventory) -> None:
 def read_shot(path: Path) -> Shot | None:
     """What a file's EXIF says of when it was taken and by what; None where it has no time."""
     try:
-        with open_place(path) as file, Image.open(file, formats=IMAGE_FORMATS) as opened:
+        picture = find_picture(path)
+        with open_place(picture) as file, Image.open(file, formats=IMAGE_FORMATS) as opened:
             exif = opened.getexif()
             inner = exif.get_ifd(ExifTags.IFD.Exif)
             taken = str(inner.get(ExifTags.Base.DateTimeOriginal, "")).strip("\0 ")

@@ -15,6 +15,7 @@ from featx.config import IMAGE_SUFFIXES
 from featx.data.dataset import Dataset
 from featx.data.inventory import Found, Inventory
 from featx.data.splits import NO_LABEL
+from featx.decoding.crops import find_picture, name_box, split_name
 from featx.decoding.file_kinds import name_kind
 from featx.errors import DatasetError
 from featx.sources.folders import as_label, name_split
@@ -107,7 +108,7 @@ def read_manifest(
     found.arrange()
     if sets is not None:
         sets.settle(found)
-    if n_images and not any(is_place(root / name) for name in found.iterate_names()):
+    if n_images and not any(is_place(find_picture(root / name)) for name in found.iterate_names()):
         raise DatasetError(
             f"none of the {n_images} images of {path} is there, such as "
             f"{next(found.iterate_names())}; its paths are relative to {root}: --root names "
@@ -183,10 +184,10 @@ def _read_lines(
         if "\0" in label:
             raise DatasetError(f"{path}, line {line}: the label has a NUL character in it")
         team = tidy_group((row.get(group) or "") if group else "")
-        if "\0" in team or len(team.encode()) > _NAME_BYTES:
+        if "\0" in team or len(team.encode()) > _PATH_BYTES:
             raise DatasetError(
                 f"{path}, line {line}: the group has a NUL character in it, or more than "
-                f"{_NAME_BYTES} bytes"
+                f"{_PATH_BYTES} bytes"
             )
         yield split, label, name, line, team
 
@@ -220,7 +221,12 @@ def _manifest_path(text: str, root: Path, where: str) -> str:
         path = path.relative_to(homes[0].as_posix())
     if ".." in path.parts:
         raise DatasetError(f"{where}: {text} leads out of the manifest's root, {root}")
-    return path.as_posix() if text.isascii() else _match_form(path, root).as_posix()
+    name = path.as_posix()
+    if text.isascii():
+        return name
+    picture, box = split_name(name)
+    matched = _match_form(PurePosixPath(picture), root).as_posix()
+    return matched if box is None else name_box(matched, box)
 
 
 def _match_form(path: PurePosixPath, root: Path) -> PurePosixPath:

@@ -12,6 +12,7 @@ from featx.data.inventory import Inventory
 from featx.data.splits import NO_LABEL
 from featx.errors import DatasetError
 from featx.sources.archives import has_braces, scan_images
+from featx.sources.boxes import Boxes, cut_inventory, take_boxes
 from featx.sources.folders import describe_left_out
 from featx.sources.group_splits import split_groups
 from featx.sources.groups import Grouping, choose_grouping, note_divided, note_groups
@@ -35,6 +36,7 @@ def read_dataset(
     group_time: float | None = None,
     group_folder: bool = False,
     multi_label: bool = False,
+    boxes: str | Path | Boxes | None = None,
 ) -> Dataset:
     """`read_inventory`, all of it in memory.
 
@@ -53,10 +55,18 @@ def read_dataset(
         after the one before (EXIF DateTimeOriginal).
     group_folder : bool
         ``DIR/<class>/<group>/*``; folders of one name in several classes are one group.
+    boxes : path or Boxes, optional
+        A file of boxes in the pictures, each of which is an image in the place of the picture.
     """
     grouping = choose_grouping(group, group_pattern, group_time, group_folder)
     return read_inventory(
-        data, split, root, recursive=recursive, grouping=grouping, multi_label=multi_label
+        data,
+        split,
+        root,
+        recursive=recursive,
+        grouping=grouping,
+        multi_label=multi_label,
+        boxes=take_boxes(boxes),
     ).load()
 
 
@@ -67,13 +77,21 @@ def take_dataset(
     grouping: Grouping | None = None,
     *,
     recursive: bool = False,
+    boxes: str | Path | Boxes | None = None,
     quiet: bool = False,
 ) -> Dataset:
     """A dataset as it is, or what `read_inventory` finds in data."""
     if isinstance(data, Dataset):
         return data
-    found = read_inventory(data, split, root, recursive=recursive, grouping=grouping, quiet=quiet)
-    return found.load()
+    return read_inventory(
+        data,
+        split,
+        root,
+        recursive=recursive,
+        grouping=grouping,
+        boxes=take_boxes(boxes),
+        quiet=quiet,
+    ).load()
 
 
 def read_inventory(
@@ -84,6 +102,7 @@ def read_inventory(
     recursive: bool = False,
     grouping: Grouping | None = None,
     multi_label: bool = False,
+    boxes: Boxes | None = None,
     quiet: bool = False,
 ) -> Inventory:
     """Find the images of `data`, their classes and their splits, and say what is left out.
@@ -106,11 +125,14 @@ def read_inventory(
         Take the images in all folders below a class folder for that class, too; where folders are
         groups, that is so.
     grouping : Grouping, optional
-        How it is told which images belong together. ``--split`` then keeps groups whole.
+        How it is told which images belong together. ``--split`` then keeps groups whole. Boxes of
+        a picture belong together unless told otherwise.
     multi_label : bool
         An image may have any number of labels: a manifest's column label holds several, parted by |
         or ; (empty: none of them), or instead of it there is a column of 0 and 1 for each label.
         ``--split`` then keeps each label's share; see `deal_sets`.
+    boxes : Boxes, optional
+        The images are these boxes in the pictures of `data`.
     quiet : bool
         Leave what is found besides images in the inventory, and say nothing of it.
 
@@ -160,6 +182,14 @@ def read_inventory(
         if root is None:
             check_inside(found, path)
     found.source = str(path)
+    if boxes is not None:
+        if multi_label:
+            raise DatasetError("--boxes does not go with --multi-label: a box has one label")
+        if found.has_boxes():
+            raise DatasetError(f"{path} names boxes itself: --boxes goes with whole pictures")
+        found = cut_inventory(found, boxes)
+    if grouping is None and found.has_boxes():
+        grouping = Grouping("picture")
     _note_classes(found)
     if not quiet:
         _say([*describe_left_out(found.left_out.list()), *found.notes], found.source)

@@ -1,0 +1,263 @@
+"""Files that say where in pictures something is: CSV, a MegaDetector's JSON, COCO."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from featx.config import (
+    BOX_COLUMNS,
+    BOX_FILE_BYTES,
+    BOX_SHARES,
+    DETECTED,
+    DETECTION_CATEGORY,
+    DETECTION_CONFIDENCE,
+)
+from featx.errors import DatasetError
+from featx.sources.manifest import find_delimiter, find_encoding
+from featx.storage.files import open_regular
+from featx.text import format_bytes, list_some, say_error
+
+_MOST_PIXELS = 1e9  # of a side or a place: no picture is so large
+_SHOWN = 40  # characters of what a file says
+
+
+class Entry(NamedTuple):
+    """A box as a file has it.
+
+    Attributes
+    ----------
+    path : str
+        Of the picture, as it is written; "" where none is.
+    numbers : (float, float, float, float)
+        Left, top, width and height.
+    shares : bool
+        They are shares of the picture's width and height, and pixels otherwise.
+    label : str
+        Its class; "" where it has none of its own.
+    place : str
+        Where in the file it stands: "line 3", "images[0].detections[2]".
+    fault : str
+        Why it is none, in a few words; "" where it is one.
+    """
+
+    path: str
+    numbers: tuple[float, float, float, float]
+    shares: bool
+    label: str
+    place: str
+    fault: str = ""
+
+
+class BoxReader:
+    """Goes through a file of boxes, whichever of the known kinds it is.
+
+    Parameters
+    ----------
+    path : Path
+    min_confidence : float or None
+        Of detections; None: what the file says is typical of its detector, else
+        DETECTION_CONFIDENCE.
+    category : str or None
+        Number or name of the boxes wanted, or "all"; None: DETECTION_CATEGORY of detections, all
+        that are drawn.
+
+    Attributes
+    ----------
+    passed_over : Counter
+        What was not wanted, by words that say it in the plural, once the file was gone through.
+    """
+
+    def __init__(self, path: Path, min_confidence: float | None, category: str | None) -> None:
+        self.path = path
+        self.passed_over: Counter[str] = Counter()
+        self._least, self._category = min_confidence, category
+
+    def __iter__(self) -> Iterator[Entry]:
+        """Every box, one that is at fault included.
+
+        Raises
+        ------
+        DatasetError
+            It is no file of boxes.
+        """
+        try:
+            with open_regular(self.path) as file:
+                head = file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")
+        except OSError as error:
+            raise DatasetError(f"{self.path} cannot be read: {say_error(error)}") from error
+        if not head.startswith((b"{", b"[")):
+            yield from self._read_csv()
+            return
+        told = self._load_json()
+        if isinstance(told, list):
+            yield from self._read_detections(told, {})
+        elif "annotations" in told:
+            yield from self._read_coco(told)
+        elif isinstance(told.get("images"), list):
+            yield from self._read_detections(told["images"], told)
+        else:
+            raise DatasetError(
+                f"{self.path} holds no boxes: expected a CSV file with the columns "
+                f"{','.join(BOX_COLUMNS)}[,label], a MegaDetector's JSON (images with detections), "
+                "or COCO (images, annotations, categories)"
+            )
+
+    def _read_csv(self) -> Iterator[Entry]:
+        try:
+            with self.path.open(encoding=find_encoding(self.path), newline="") as file:
+                delimiter = find_delimiter(file)
+                above = int(file.tell() > 0)  # lines that only say what it is
+                reader = csv.DictReader(file, strict=True, delimiter=delimiter)
+                columns = list(reader.fieldnames or [])
+                named = {one.strip().casefold(): one for one in columns if one}
+                shares = set(BOX_SHARES) <= named.keys()
+                numbers = BOX_SHARES if shares else BOX_COLUMNS[1:]
+                if not {"path", *numbers} <= named.keys():
+                    raise DatasetError(
+                        f"{self.path} has no boxes: its first line must name the columns "
+                        f"{','.join(BOX_COLUMNS)}[,label], in pixels, or path,"
+                        f"{','.join(BOX_SHARES)} in shares of the picture; it reads "
+                        f"{','.join(columns)[:80]!r}"
+                    )
+                for row in reader:
+                    # Where semicolons part columns, commas are decimal.
+                    said = [(row[named[one]] or "").strip() for one in numbers]
+                    if delimiter != ",":
+                        said = [one.replace(",", ".") for one in said]
+                    label = (row.get(named.get("label", "")) or "").strip()
+                    path = (row[named["path"]] or "").strip()
+                    yield _make_entry(path, said, shares, label, f"line {above + reader.line_num}")
+        except (UnicodeError, csv.Error) as error:
+            raise DatasetError(f"{self.path} is not a CSV file in UTF-8: {error}") from error
+
+    def _load_json(self) -> Any:
+        size = self.path.stat().st_size
+        if size > BOX_FILE_BYTES:
+            raise DatasetError(
+                f"{self.path}: {format_bytes(size)} of JSON, which is read at once, and more than "
+                f"{format_bytes(BOX_FILE_BYTES)}; a CSV file ({','.join(BOX_COLUMNS)}) is read "
+                "line by line, whatever its size"
+            )
+        try:
+            return json.loads(self.path.read_text("utf-8-sig"))
+        except (OSError, ValueError, RecursionError) as error:
+            raise DatasetError(f"{self.path} is not JSON in UTF-8: {error}") from error
+
+    def _read_detections(self, images: Sequence[Any], told: Mapping[str, Any]) -> Iterator[Entry]:
+        """Of MegaDetector: its batch format, or the list with corners in pixels that `told` lacks.
+
+        https://lila.science/megadetector-output-format (version 1.6), and the command-line tool's:
+        https://microsoft.github.io/MegaDetector/output_format/
+        """
+        names = _take(told.get("detection_categories"), dict) or DETECTED
+        wanted = self._choose(names, self._category or DETECTION_CATEGORY)
+        about = _take(_take(told.get("info"), dict).get("detector_metadata"), dict)
+        typical = about.get("typical_detection_threshold", DETECTION_CONFIDENCE)
+        least = _to_number(typical) if self._least is None else self._least
+        many = f"detections of less than {least:g} confidence (--min-confidence)"
+        for i, image in enumerate(images):
+            image = _take(image, dict)
+            # Null where the detector could not read the picture.
+            for j, one in enumerate(_take(image.get("detections"), list)):
+                one, place = _take(one, dict), f"images[{i}].detections[{j}]"
+                category = str(one.get("category", ""))
+                if wanted is not None and category not in wanted:
+                    self.passed_over["detections of other categories (--category)"] += 1
+                    continue
+                if not _to_number(one.get("conf", one.get("confidence"))) >= least:
+                    self.passed_over[many] += 1
+                    continue
+                numbers = _take(one.get("bbox"), list)
+                if not told and len(numbers) == 4:
+                    left, top, right, bottom = map(_to_number, numbers)
+                    numbers = [left, top, right - left, bottom - top]
+                yield _make_entry(str(image.get("file") or ""), numbers, bool(told), "", place)
+
+    def _read_coco(self, told: Mapping[str, Any]) -> Iterator[Entry]:
+        """https://cocodataset.org/#format-data: pixels, from the picture's upper left corner."""
+        images = {
+            str(one.get("id")): str(one.get("file_name") or "")
+            for one in map(_to_dict, _take(told.get("images"), list))
+        }
+        names = {
+            str(one.get("id")): str(one.get("name", ""))
+            for one in map(_to_dict, _take(told.get("categories"), list))
+        }
+        wanted = self._choose(names, self._category or "all")
+        for i, one in enumerate(map(_to_dict, _take(told["annotations"], list))):
+            category, place = str(one.get("category_id", "")), f"annotations[{i}]"
+            if wanted is not None and category not in wanted:
+                self.passed_over["annotations of other categories (--category)"] += 1
+            elif one.get("bbox") is None:
+                self.passed_over["annotations without a box"] += 1
+            elif one.get("iscrowd"):
+                self.passed_over["annotations of crowds"] += 1
+            else:
+                path, numbers = images.get(str(one.get("image_id")), ""), one["bbox"]
+                label = names.get(category, "")
+                yield _make_entry(path, _take(numbers, list), False, label, place)
+
+    def _choose(self, names: Mapping[str, str], category: str) -> set[str] | None:
+        """Numbers of the category that is wanted; None where all are."""
+        if category.casefold() == "all":
+            return None
+        found = {
+            number
+            for number, name in names.items()
+            if category in (number, name) or category.casefold() == str(name).casefold()
+        }
+        if not found:
+            known = [f"{name} ({number})" for number, name in names.items()]
+            raise DatasetError(
+                f"{self.path} has no category {category!r}: --category takes one of "
+                f"{list_some(known, 20) or 'none that it names'}, or all"
+            )
+        # Of a list that names them in words.
+        return found | {str(names[number]) for number in found}
+
+
+def _make_entry(path: str, numbers: Sequence[Any], shares: bool, label: str, place: str) -> Entry:
+    """A box of four numbers, or what is wrong with them."""
+    found = tuple(map(_to_number, numbers))
+    left, top, width, height = found if len(found) == 4 else (0.0, 0.0, 0.0, 0.0)
+    shown = ", ".join(str(one)[:_SHOWN] for one in numbers[:5]) or "nothing"
+    fault = ""
+    if not path:
+        fault = "no picture is named"
+    elif len(found) != 4 or not all(map(math.isfinite, found)):
+        fault = f"expected four numbers, found {shown}"
+    elif max(map(abs, found)) > _MOST_PIXELS:
+        fault = f"larger than any picture: {shown}"
+    elif width < 0 or height < 0:
+        fault = f"a side is negative: {shown}"
+    elif not width or not height:
+        fault = f"of no area: {shown}"
+    elif "\0" in path or "\0" in label:
+        fault = "there is a NUL character in its path or label"
+    return Entry(path, (left, top, width, height), shares, label, place, fault)
+
+
+def _to_number(value: Any) -> float:
+    """NaN where it is none."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return math.nan
+    try:
+        return float(value)
+    except (ValueError, OverflowError):
+        return math.nan
+
+
+def _take(value: Any, kind: type[Any]) -> Any:
+    """The value, or an empty one where it is of another kind."""
+    return value if isinstance(value, kind) else kind()
+
+
+def _to_dict(value: Any) -> dict[str, Any]:
+    found: dict[str, Any] = _take(value, dict)
+    return found
