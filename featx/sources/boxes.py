@@ -69,6 +69,15 @@ class Boxes:
         if self.min_confidence is not None and not 0 <= self.min_confidence <= 1:
             raise DatasetError(f"--min-confidence {self.min_confidence:g}: expected 0 to 1")
 
+    def __str__(self) -> str:
+        said = {
+            "pad": self.pad or None,
+            "min-confidence": self.min_confidence,
+            "category": self.category,
+        }
+        chosen = (f" --{name} {value}" for name, value in said.items() if value is not None)
+        return f"{self.file}{''.join(chosen)}"
+
 
 def take_boxes(boxes: str | Path | Boxes | None) -> Boxes | None:
     """Boxes as they are, or those of a file, all usual."""

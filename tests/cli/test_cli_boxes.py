@@ -113,9 +113,9 @@ def test_shards_make_the_same_file(run, pictures, boxes, stored, tmp_path):
     boxes.write_text(boxes.read_text() + "\ncat/0.jpg,1,1,9,9")
     assert "1 image is new" in run("merge", tmp_path / "plan", "-o", tmp_path / "M.h5").stderr
     other = run("plan", *words, "-o", tmp_path / "plan", "--shard-size", 20, "--category", "all")
-    assert "boxes: Boxes(file=" in other.stderr
-    named = run("extract", "--plan", tmp_path / "plan", "--pad", 0.2)
-    assert "--pad: the plan has settled that" in named.stderr
+    assert f"boxes: {boxes} --pad 0.1 → {boxes} --pad 0.1 --category all" in other.stderr
+    named = run("extract", "--plan", tmp_path / "plan", "--boxes", boxes, "--pad", 0.2)
+    assert "--boxes, --pad: the plan has settled that" in named.stderr
 
 
 def test_what_is_wrong_is_said_and_skipped(run, pictures, boxes, stored, tmp_path):
@@ -153,7 +153,7 @@ def test_a_comparison_is_of_boxes_and_repeats_itself(run, pictures, boxes, store
     again = run("compare", "--config", out / "featx.toml", "--json")
     assert again.exit_code == 0, again.stderr
     scores = [
-        {one["name"]: one["test"]["accuracy"] for one in told["candidates"]}
+        {one["name"]: one["evaluation"]["test"] for one in told["candidates"]}
         for told in (values, json.loads(again.stdout))
     ]
     assert scores[0] == scores[1]
@@ -194,6 +194,4 @@ def test_predictions_name_the_boxes(run, pictures, boxes, cut, stored, tmp_path,
         found = list(featx.predict(tmp_path / "here/m.safetensors", ["cat/0.jpg"], boxes="one.csv"))
         assert [one.path for one in found] == ["cat/0.jpg/[3,5,40,60]"]
     with pytest.raises(featx.FeatxError, match="the list is empty; left out: images without a box"):
-        list(
-            featx.predict(tmp_path / "here/m.safetensors", ["dog/0.jpg"], boxes=boxes.parent / "n")
-        )
+        list(featx.predict(tmp_path / "here/m.safetensors", ["dog/0.jpg"], boxes="one.csv"))

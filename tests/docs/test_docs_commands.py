@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import json
 import re
 import shutil
 from pathlib import Path
@@ -110,6 +111,8 @@ def list_scenes(folder):
 def desk(photos, stored, monkeypatch):
     """What pages take for granted: photos/, the same by split and burst, new/, CSVs, weights.
 
+    boxes.csv and detections.json have boxes in all photographs.
+
     growing/ has pictures in unlabelled/, and waiting/ has others of no class.
     """
     folder = photos.parent / "desk"
@@ -128,6 +131,12 @@ def desk(photos, stored, monkeypatch):
     (folder / "scenes.csv").write_text("path,label\n" + "".join(lines))
     (folder / "taxonomy.csv").write_text("class,kind\ncat,pet\ndog,pet\nowl,bird\n")
     (folder / "field.csv").write_text("class,share\ncat,0.1\ndog,0.2\nowl,0.7\n")
+    detected = [{"category": "1", "conf": 0.9, "bbox": [0.1, 0.2, 0.5, 0.6]}]
+    found = [p.relative_to(folder / "photos").as_posix() for p in (folder / "photos").rglob("*.*g")]
+    detections = {"images": [{"file": one, "detections": detected} for one in found]}
+    (folder / "detections.json").write_text(json.dumps(detections))
+    rows = (f"{one},{8 * k},10,40,50" for one in found for k in range(2))
+    (folder / "boxes.csv").write_text("\n".join(["path,x,y,w,h", *rows]))
     with (folder / "images.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["path", "label", "split"])
