@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 
@@ -61,7 +61,7 @@ def boxes_options(function: F) -> F:
             raise click.UsageError(f"--{given[0].replace('_', '-')} goes with --boxes.")
         return function(*words, boxes=None, **options)
 
-    made: Any = call
+    made: Callable[..., Any] = call
     for option in reversed(_OPTIONS):
         made = option(made)
-    return made
+    return cast(F, made)

@@ -268,7 +268,7 @@ class Inventory:
         return have
 
     def has_boxes(self) -> bool:
-        """Whether some of the images are boxes in pictures; see `featx.decoding.crops`."""
+        """Whether some of the images are boxes in pictures; see `decoding.crops`."""
         ends = "SELECT EXISTS (SELECT 1 FROM images WHERE substr(name, -1) = ?)"
         return self.count(ends, (END.encode(),)) > 0
 
