@@ -134,12 +134,8 @@ def predict(
     progress = start_speaking(verbose, quiet)
     from featx.data.dataset import Leftovers
     from featx.deployment.drift import start_watch
-    from featx.deployment.predict import (
-        collect_predictions,
-        list_columns,
-        predict,
-        record_predictions,
-    )
+    from featx.deployment.predict import predict
+    from featx.deployment.record import collect_predictions, list_columns, record_predictions
     from featx.novelty.ranks import keeps_ranks
     from featx.storage.files import check_replaceable
     from featx.training.model import MULTILABEL, read_model

@@ -8,8 +8,9 @@ from shared import CLASSES, draw_photo
 
 from featx.config import KERAS
 from featx.deployment.drift import detect_drift
-from featx.deployment.predict import collect_predictions, predict_features
 from featx.deployment.predict import predict as stream
+from featx.deployment.predict import predict_features
+from featx.deployment.record import collect_predictions
 from featx.errors import DatasetError, ImageError, LayersError, ModelError
 from featx.extraction.extract import extract
 from featx.features.file import read_features
