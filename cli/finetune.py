@@ -14,6 +14,7 @@ from .options import (
     common_options,
     data_options,
     device_options,
+    labels_option,
     overwrite_option,
     prefix_cache_option,
     train_options,
@@ -41,6 +42,7 @@ _OF_DATA = (
 @click.option("--augment", is_flag=True, help="Random rotation, crop and flip of train images.")
 @class_weight_option
 @calibrate_option
+@labels_option
 @prefix_cache_option
 @click.option(
     "--batch-size",
@@ -69,6 +71,7 @@ def finetune(as_json: bool, verbose: bool, quiet: bool, max_skipped: float, **op
     \b
     Examples:
       featx finetune photos --split 0.7,0.1,0.2
+      featx finetune photos --split 0.7,0.1,0.2 --labels corrections.csv
       featx finetune photos --split 0.7,0.1,0.2 --train layer4 --epochs 15 --augment -o run
     """
     progress = start_speaking(verbose, quiet)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -177,6 +177,18 @@ class Features:
     def rows(self, split: str) -> npt.NDArray[np.int64]:
         """Where one split's labelled rows are, ascending."""
         return np.flatnonzero((self.splits == split) & (self.targets >= 0))
+
+    def take_rows(self, rows: npt.NDArray[np.int64]) -> Features:
+        """The same with some of the rows, those of a file left there."""
+        if len(rows) == len(self.targets):
+            return self
+
+        def take(column: Any) -> Any:
+            return Picked(column, rows) if isinstance(column, StoredRows) else column[rows]
+
+        columns = ("X", "targets", "splits", "paths", "hashes", "groups", "layers")
+        held = {name: getattr(self, name) for name in columns}
+        return replace(self, **{k: take(one) for k, one in held.items() if one is not None})
 
     def split(self, name: str) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
         """X and y of one split's labelled rows."""

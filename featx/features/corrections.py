@@ -10,19 +10,20 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from featx.arrays import Labels
 from featx.config import ANSWERS
+from featx.data.dataset import Dataset
 from featx.data.splits import NO_LABEL
 from featx.errors import DatasetError
 from featx.features.content import Corrected, Features, need_one_label
 from featx.sources.folders import as_label
 from featx.sources.manifest import find_delimiter, find_encoding
 from featx.storage.files import hash_file, take_path
-from featx.storage.rows import Picked, StoredRows
 from featx.text import list_some, printable
 
 log = logging.getLogger(__name__)
@@ -214,26 +215,34 @@ def correct_labels(features: Features, corrections: Corrections | str | Path) ->
     need_one_label(features, "--labels")
     if not isinstance(corrections, Corrections):
         corrections = read_corrections(corrections)
-    old, row_of = features.targets, index_contents(corrections)
-    for row, digest in enumerate(features.hashes.tolist()):
-        if digest in row_of:
-            label = features.classes[old[row]] if old[row] >= 0 else ""
-            path, split = str(features.paths[row]), str(features.splits[row])
-            row_of[digest].append(Row(row, path, split, label))
-    counts = np.bincount(old[old >= 0], minlength=len(features.classes)).tolist()
-    held = Counter(dict(zip(features.classes, counts, strict=True)))
-    settled = settle(corrections, row_of, held, str(features.path or features.dataset))
-    place = {name: k for k, name in enumerate(settled.classes)}
-    codes = [place.get(name, NO_LABEL) for name in features.classes]
-    targets = np.array([*codes, NO_LABEL], dtype=np.int64)[old]  # -1 is the last
-    for row, label in settled.moved.items():
-        targets[row] = place[label]
-    kept = np.setdiff1d(np.arange(len(old)), list(settled.dropped))
+    where = str(features.path or features.dataset)
+    settled, targets, kept = relabel(corrections, features, features.hashes, where)
     return replace(
-        _take_rows(replace(features, targets=targets), kept),
+        replace(features, targets=targets).take_rows(kept),
         classes=settled.classes,
         corrected=settled.describe(features.fingerprint),
     )
+
+
+def relabel(
+    corrections: Corrections, data: Features | Dataset, hashes: npt.NDArray[np.str_], where: str
+) -> tuple[Settled, Labels, Labels]:
+    """What corrections come to for some rows, the codes now, and which are left; see `settle`."""
+    old, row_of = data.targets, index_contents(corrections)
+    for row, digest in enumerate(hashes.tolist()):
+        if digest in row_of:
+            label = data.classes[old[row]] if old[row] >= 0 else ""
+            path, split = str(data.paths[row]), str(data.splits[row])
+            row_of[digest].append(Row(row, path, split, label))
+    counts = np.bincount(old[old >= 0], minlength=len(data.classes)).tolist()
+    held = Counter(dict(zip(data.classes, counts, strict=True)))
+    settled = settle(corrections, row_of, held, where)
+    place = {name: k for k, name in enumerate(settled.classes)}
+    codes = [place.get(name, NO_LABEL) for name in data.classes]
+    targets = np.array([*codes, NO_LABEL], dtype=np.int64)[old]  # -1 is the last
+    for row, label in settled.moved.items():
+        targets[row] = place[label]
+    return settled, targets, np.setdiff1d(np.arange(len(old)), list(settled.dropped))
 
 
 class Row(NamedTuple):
@@ -347,19 +356,6 @@ def settle(
         # A class that had no images before has its place, as it had.
         tuple(sorted(name for name in held if held[name] > 0 or counts.get(name) == 0)),
     )
-
-
-def _take_rows(features: Features, rows: Labels) -> Features:
-    """Some of the rows of features, those of a file left there."""
-    if len(rows) == len(features.targets):
-        return features
-
-    def take(column: Any) -> Any:
-        return Picked(column, rows) if isinstance(column, StoredRows) else column[rows]
-
-    columns = ("X", "targets", "splits", "paths", "hashes", "groups", "layers")
-    held = {name: getattr(features, name) for name in columns}
-    return replace(features, **{k: take(one) for k, one in held.items() if one is not None})
 
 
 def _say_corrected(

@@ -24,6 +24,7 @@ from featx.data.loading import find_depth, leave_out_undecodable
 from featx.decoding.pixel_format import describe_colours, read_colours
 from featx.features.cache import find_cache_dir, find_making, list_same_data
 from featx.features.provenance import Choice, Provenance
+from featx.finetuning.corrected import correct_rows
 from featx.finetuning.prefix import PrefixBatches, PrefixFile, row_bytes
 from featx.finetuning.recipe import TuneOptions, list_rates, make_tune_recipe, plan_epochs, run_name
 from featx.finetuning.tuned_network import ImageBatches, TunedNetwork, open_images
@@ -69,6 +70,7 @@ def finetune(
     learning_rate: float | str = "auto",
     class_weight: str = "none",
     calibrate: bool = False,
+    labels: str | Path | None = None,
     decode: str = "exact",
     depth: str = "auto",
     sample_range: tuple[float, float] | str | None = None,
@@ -113,6 +115,8 @@ def finetune(
         "balanced": a class weighs the same whatever its number of train images.
     calibrate : bool
         Fit a temperature for the probabilities on val.
+    labels : path, optional
+        Corrected labels; see `featx.correct_labels`.
     decode : {"exact", "pillow", "fast", "pillow-fast"}
         See `featx.extract`; augmented images are decoded by Pillow, at full size.
     depth, sample_range, channels, profiles
@@ -158,6 +162,8 @@ def finetune(
         profiles=profiles,
     )
     found = hash_rows(dataset, on_error)
+    if labels is not None:
+        found = correct_rows(found, labels)
     made = find_making(list_same_data(dataset, find_cache_dir()))
     choice = _settle_pixels(choice, found, made, workers)
     rows, skipped = leave_out_undecodable(found, on_error, choice.reading)
