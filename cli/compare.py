@@ -175,9 +175,7 @@ def run_compare(
     if multi_label:
         from .multilabel import compare_labels
 
-        if [name for name in baseline if name != "none"]:
-            raise click.UsageError("--baseline has no meaning with several labels an image yet.")
-        compare_labels(data, clf, {"C": c, **options}, max_skipped, as_json, progress)
+        compare_labels(data, clf, baseline, {"C": c, **options}, max_skipped, as_json, progress)
         return
     from featx.comparison.compare import compare
     from featx.report.comparison import render_heads, render_text, write_report

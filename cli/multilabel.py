@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from featx.features.content import Features
 
 _GIVEN = (ParameterSource.COMMANDLINE, ParameterSource.DEFAULT_MAP)
-_OF_DATA = {
+_OF_SOURCES = {
     "split", "root", "recursive", "group", "group_pattern", "group_time", "group_folder",
+}  # fmt: skip
+_OF_DATA = _OF_SOURCES | {
     "backbone", "weights", "on_error", "decode", "depth", "sample_range", "channels", "profiles",
     "engine", "precision", "batch_size", "device", "num_workers", "cache_dir", "rehash", "lock",
 }  # fmt: skip
@@ -60,12 +62,13 @@ def keep_meaningful(options: Mapping[str, Any], taken: Collection[str]) -> dict[
                 f"--{name.replace('_', '-')} has no meaning with several labels an image: leave it "
                 "out"
             )
-    return {name: value for name, value in options.items() if name in taken}
+    return _pick(options, taken)
 
 
 def compare_labels(
     data: str,
     clf: Sequence[str],
+    baseline: Sequence[str],
     options: Mapping[str, Any],
     max_skipped: float,
     as_json: bool,
@@ -73,25 +76,41 @@ def compare_labels(
 ) -> None:
     """`featx compare --multi-label`."""
     from featx.extraction.extract import extract
+    from featx.finetuning.recipe import TuneOptions
+    from featx.multilabel.baseline import BASELINE, LabelsTuner
     from featx.multilabel.compare import compare_multilabel
     from featx.report.multilabel import (
         list_written,
         render_labels_comparison,
         write_labels_report,
     )
+    from featx.sources.reading import read_dataset
 
     own = {"margin", "output", "overwrite"}
+    if not {*baseline} <= {BASELINE, "none"}:
+        raise click.UsageError(
+            f"--baseline {', '.join(baseline)}: with several labels an image it is {BASELINE}, or "
+            "none"
+        )
     taken = keep_meaningful(options, _OF_DATA | _OF_FITS | own)
-    done = extract(
-        data, multi_label=True, progress=progress,
-        **{name: value for name, value in taken.items() if name in _OF_DATA},
-    )  # fmt: skip
+    dataset = read_dataset(data, multi_label=True, **_pick(taken, _OF_SOURCES))
+    done = extract(dataset, progress=progress, **_pick(taken, _OF_DATA - _OF_SOURCES))
+    tuner = None
+    if baseline != ("none",):
+        tuner = LabelsTuner(
+            dataset.root,
+            done.weights if taken["weights"] == "auto" else taken["weights"],
+            TuneOptions(**_pick(taken, ("epochs", "seed", "learning_rate"))),
+            taken["device"], taken["num_workers"], progress,
+        )  # fmt: skip
     comparison = compare_multilabel(
-        done.features,
-        clf=clf or None,
-        **{name: value for name, value in taken.items() if name in _OF_FITS | own},
+        done.features, clf=clf or None, tuner=tuner, **_pick(taken, _OF_FITS | own)
     )
     values = write_labels_report(comparison)
     written = ", ".join(printable(str(path)) for path in list_written(values, comparison.folder))
     say(as_json, values, f"{render_labels_comparison(comparison)}\n\nwritten: {written}")
     finish_skipped(done.skipped_files, done.images + len(done.skipped_files), max_skipped)
+
+
+def _pick(options: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if name in names}

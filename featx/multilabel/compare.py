@@ -17,7 +17,9 @@ from featx.features.costs import read_full_cost
 from featx.features.file import read_features
 from featx.heads.kind import HeadOptions
 from featx.machine import describe_machine
-from featx.multilabel.fit import draw_labels, fit_multilabel, make_labels_recipe, settle_splits
+from featx.multilabel.baseline import BASELINE, LabelsTuner
+from featx.multilabel.fit import fit_multilabel, make_labels_recipe
+from featx.multilabel.judging import draw_labels, settle_splits
 from featx.multilabel.metrics import Draws, Interval
 from featx.storage.files import check_own_folder, hash_json
 from featx.training.model import Model, read_model
@@ -63,7 +65,7 @@ class LabelsComparison:
     folder : Path
     features : Features
     models : tuple of Model
-        The best first, by mAP out of fold: test chooses nothing.
+        The best head first, by mAP out of fold: test chooses nothing. Behind them the baseline.
     paired : tuple of LabelsPair
     margin : float
         Points of mAP that count as no difference.
@@ -107,7 +109,11 @@ class LabelsComparison:
                 {
                     "name": model.name,
                     **model.outcome.to_dict(),
-                    "seconds": {"extract": seconds, "fit": model.outcome.seconds},
+                    "kind": "finetuned" if model.name == BASELINE else "frozen",
+                    "seconds": {
+                        "extract": None if model.name == BASELINE else seconds,
+                        "fit": model.outcome.seconds,
+                    },
                     "kept_bytes": sum(array.nbytes for array in model.arrays.values()),
                     "model": str(model.path),
                 }
@@ -133,6 +139,7 @@ def compare_multilabel(
     learning_rate: float | str = "auto",
     margin: float = MARGIN,
     max_memory: int | None = None,
+    tuner: LabelsTuner | None = None,
     output: str | Path | None = None,
     overwrite: bool = False,
 ) -> LabelsComparison:
@@ -151,6 +158,9 @@ def compare_multilabel(
         See `featx.fit_multilabel`; `class_weight` is not linear's.
     margin : float
         Points of mAP that count as no difference between two heads.
+    tuner : LabelsTuner, optional
+        Trains the baseline, a new last layer, through which images go in every epoch; None: there
+        is none.
     output : path, optional
         The comparison's folder; None: results/NAME.
     overwrite : bool
@@ -176,6 +186,8 @@ def compare_multilabel(
     held, promoted = settle_splits(held)
     if not (held.splits == "test").any():
         raise FeatureFileError(held.path or Path(held.dataset), "it has no test images: split it")
+    if clf is not None and not clf:
+        raise ModelError("nothing to compare: name a head")
     names = list(dict.fromkeys(MULTILABEL_CLASSIFIERS if clf is None else clf))
     folder = Path(output) if output is not None else Path("results") / held.dataset
     if not overwrite:
@@ -200,6 +212,10 @@ def compare_multilabel(
             )
         )
     models.sort(key=lambda one: -one.outcome.details["out_of_fold"]["mAP"])
+    if tuner is not None:
+        recipe = tuner.make_recipe(held)
+        path = folder / f"{BASELINE}-{hash_json(recipe)[:8]}.safetensors"
+        models.append(_reuse(path, recipe) or tuner.train(held, recipe, path))
     drawn = [draw_labels(held, one) for one in models]
     pairs = itertools.combinations(zip(models, drawn, strict=True), 2)
     return LabelsComparison(

@@ -6,16 +6,14 @@ import hashlib
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from featx import config
-from featx.arrays import Labels, Matrix
+from featx.arrays import Labels
 from featx.config import CLASS_WEIGHTS, EPOCHS, LAST_LAYER, MULTILABEL_CLASSIFIERS, SCALINGS
-from featx.data.splits import promote_val
 from featx.errors import BudgetError, FeatureFileError, ModelError
 from featx.features.content import Features
 from featx.features.file import read_features
@@ -24,10 +22,9 @@ from featx.heads.kind import HeadOptions, Size, find_kind, read_grid
 from featx.heads.memory import estimate_whole
 from featx.machine import describe_machine, measure_memory
 from featx.multilabel.head import join_head, make_arrays
+from featx.multilabel.judging import describe_fits, judge_model, settle_splits, take_sets
 from featx.multilabel.learning import LabelsLearned, learn_labels
-from featx.multilabel.metrics import Draws, Sets, SetScores, draw_sets, measure_sets
 from featx.text import format_bytes, list_some
-from featx.training.metrics import Score, score_labels
 from featx.training.model import MULTILABEL, Model, Outcome, check_place, write_model
 from featx.training.trials import Kin
 
@@ -104,13 +101,13 @@ def fit_multilabel(
     if output is not None:
         check_place(Path(output), recipe, overwrite)
     pool = np.flatnonzero(np.isin(held.splits, ("train", "val")))
-    sets = _take_sets(held)
+    sets = take_sets(held)
     _check_labels(held, pool)
     _check_memory(held, recipe, max_memory)
     started = time.perf_counter()
     X = np.asarray(held.X[pool])
     learned = learn_labels(X, sets[pool], take_label_kin(held, pool), recipe)
-    arrays = make_arrays(learned.scaler, learned.fit, learned.temperatures, learned.thresholds)
+    arrays = make_arrays(learned.scaler, learned.fits)
     seconds = time.perf_counter() - started
     head = join_head(clf, held.classes, learned.scaler.kind, arrays)
     in_val = held.splits[pool] == "val"
@@ -118,9 +115,7 @@ def fit_multilabel(
     found = {"val": learned.held[in_val]} if in_val.any() else {}
     if len(test):
         found["test"] = head.predict_proba(np.asarray(held.X[test]))
-    every = {"train": head.predict_proba(X[~in_val]), **found}
-    scores = {s: _score(held, s, every[s] >= learned.thresholds) for s in every}
-    judged = {s: measure_labels(held, s, p, learned.thresholds) for s, p in found.items()}
+    kind = find_kind(clf)
     model = Model(
         kind=MULTILABEL,
         name=clf,
@@ -128,15 +123,26 @@ def fit_multilabel(
         provenance=held.provenance.to_dict(),
         recipe=recipe,
         outcome=Outcome(
-            scores=scores,
+            scores={},
             probabilities=found,
             seconds=seconds,
-            trainable_parameters=sum(arrays[name].size for name in ("coef", "intercept")),
+            trainable_parameters=arrays["coef"].size + arrays["intercept"].size,
             machine=describe_machine(),
-            details=_describe(held, recipe, learned, judged, promoted),
+            details={
+                "calibrated": recipe["calibrate"],
+                "val_is_test": promoted,
+                "folds": learned.n_folds,
+                "notes": _note_few(held, learned),
+                "out_of_fold": learned.judge_held(sets[pool]),
+                **describe_fits(
+                    held, learned.fits, "learning_rate" if kind.grid is None else kind.grid.name
+                ),
+                "scale": learned.scaler.kind,
+            },
         ),
         arrays=arrays,
     )
+    model = judge_model(model, held, head.predict_proba(X[~in_val]))
     return model if output is None else write_model(model, Path(output))
 
 
@@ -150,7 +156,7 @@ def make_labels_recipe(features: Features, clf: str, options: HeadOptions) -> di
     ModelError
         A choice that does not exist, or that has no meaning with several labels.
     """
-    sets = _take_sets(features)
+    take_sets(features)
     if clf not in MULTILABEL_CLASSIFIERS:
         raise ModelError(
             f"{clf} has no meaning with several labels an image: say one of "
@@ -175,7 +181,7 @@ def make_labels_recipe(features: Features, clf: str, options: HeadOptions) -> di
         "clf": clf, "multilabel": True, "scale": options.scale, "seed": options.seed,
         "class_weight": options.class_weight, "calibrate": options.calibrate and kind.logits,
         "features": features.provenance.key(), "fingerprint": features.fingerprint,
-        "label_sets": hashlib.sha256(np.packbits(sets).tobytes()).hexdigest(),
+        "label_sets": hash_sets(features),
         "folds": config.FOLDS,
     }  # fmt: skip
     if kind.grid is not None:
@@ -188,27 +194,9 @@ def make_labels_recipe(features: Features, clf: str, options: HeadOptions) -> di
     return recipe | kind.settings(options)
 
 
-def settle_splits(features: Features) -> tuple[Features, bool]:
-    """The features, with val as the test where there is none, and whether that is so."""
-    promoted = promote_val(np.zeros(len(features.splits), np.int64), features.splits)
-    return (features, False) if promoted is None else (replace(features, splits=promoted), True)
-
-
-def measure_labels(
-    features: Features, split: str, probabilities: Matrix, thresholds: Matrix
-) -> SetScores:
-    """`measure_sets` of a split, whose groups are drawn whole."""
-    rows = np.flatnonzero(features.splits == split)
-    clusters = None if features.clusters is None else features.clusters[rows]
-    return measure_sets(_take_sets(features)[rows], probabilities, thresholds, clusters)[0]
-
-
-def draw_labels(features: Features, model: Model) -> Draws:
-    """`draw_sets` of a model's answers on test."""
-    rows = np.flatnonzero(features.splits == "test")
-    clusters = None if features.clusters is None else features.clusters[rows]
-    said, thresholds = model.outcome.probabilities["test"], model.arrays["thresholds"]
-    return draw_sets(_take_sets(features)[rows], said, thresholds, clusters)
+def hash_sets(features: Features) -> str:
+    """SHA-256, in hex, of which labels images have."""
+    return hashlib.sha256(np.packbits(take_sets(features)).tobytes()).hexdigest()
 
 
 def take_label_kin(features: Features, rows: Labels) -> Kin:
@@ -217,28 +205,9 @@ def take_label_kin(features: Features, rows: Labels) -> Kin:
     return Kin(image, np.zeros(len(image), bool), features.clusters).take(rows)
 
 
-def _take_sets(features: Features) -> Sets:
-    if features.label_sets is None:
-        raise FeatureFileError(
-            features.path or Path(features.dataset),
-            "each image has one label; featx extract --multi-label makes features of several",
-        )
-    return features.label_sets
-
-
-def _score(features: Features, split: str, said: Sets) -> Score:
-    """Whole sets that are right, and the mean share of answers that are."""
-    rows = np.flatnonzero(features.splits == split)
-    truth = _take_sets(features)[rows]
-    clusters = None if features.clusters is None else features.clusters[rows]
-    right = (truth == said).all(axis=1).astype(np.int64)
-    score = score_labels(np.ones_like(right), right, clusters)
-    return replace(score, mean_per_class=float((truth == said).mean()))
-
-
 def _check_labels(features: Features, pool: Labels) -> None:
     """Raise FeatureFileError where a label cannot be learned."""
-    where, sets = features.path or Path(features.dataset), _take_sets(features)[pool]
+    where, sets = features.path or Path(features.dataset), take_sets(features)[pool]
     if not (features.splits == "train").any():
         raise FeatureFileError(where, "it has no train images: there is nothing to learn from")
     for wrong, what in ((~sets.any(axis=0), "no"), (sets.all(axis=0), "every")):
@@ -268,54 +237,14 @@ def _check_memory(features: Features, recipe: Mapping[str, Any], max_memory: int
         )
 
 
-def _describe(
-    features: Features,
-    recipe: Mapping[str, Any],
-    learned: LabelsLearned,
-    judged: Mapping[str, SetScores],
-    promoted: bool,
-) -> dict[str, Any]:
-    """What this training chose and what was measured, as JSON values."""
-    grid = find_kind(recipe["clf"]).grid
-    chosen = "learning_rate" if grid is None else grid.name
-    few = [features.classes[k] for k in learned.few]
-    notes = []
-    if few:
-        notes.append(
-            f"fewer than {config.FOLDS} images, or groups, have or lack the labels "
-            f"{list_some(few)}: what is chosen for them, thresholds above all, is a guess"
-        )
-        log.warning("%s: %s", features.dataset, notes[0])
-    sets = _take_sets(features)
-    per_class = {
-        split: sets[features.splits == split].sum(axis=0).tolist()
-        for split in config.SPLITS
-        if (features.splits == split).any()
-    }
-    return {
-        "scale": learned.scaler.kind,
-        "class_weight": recipe["class_weight"],
-        "calibrated": recipe["calibrate"],
-        "converged": learned.fit.converged,
-        "val_is_test": promoted,
-        "folds": learned.n_folds,
-        "notes": notes,
-        "labels": [
-            {
-                "name": name,
-                "threshold": one.threshold,
-                "temperature": one.temperature,
-                "chosen": {"name": chosen, "value": one.value, "by": one.by},
-            }
-            for name, one in zip(features.classes, learned.fits, strict=True)
-        ],
-        "data": {
-            "name": features.dataset,
-            "split": features.split_rule,
-            "images": {s: int((features.splits == s).sum()) for s in per_class},
-            "per_class": per_class,
-            "fingerprint": features.fingerprint,
-        },
-        "out_of_fold": learned.judge_held(sets[np.isin(features.splits, ("train", "val"))]),
-        "evaluation": {split: one.to_dict() for split, one in judged.items()},
-    }
+def _note_few(features: Features, learned: LabelsLearned) -> list[str]:
+    """Say, and return, which labels have too few images for what chooses."""
+    if not learned.few:
+        return []
+    note = (
+        f"fewer than {config.FOLDS} images, or groups, have or lack the labels "
+        f"{list_some([features.classes[k] for k in learned.few])}: what is chosen for them, "
+        "thresholds above all, is a guess"
+    )
+    log.warning("%s: %s", features.dataset, note)
+    return [note]

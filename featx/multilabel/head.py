@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,17 +71,15 @@ class LabelsHead(Head):
         return probabilities
 
 
-def make_arrays(
-    scaler: Scaler,
-    fit: LinearFit,
-    temperatures: npt.NDArray[np.float64],
-    thresholds: npt.NDArray[np.float64],
-) -> dict[str, npt.NDArray[Any]]:
-    """What a model file keeps of it: logits are the fit's scores by the labels' temperatures."""
+def make_arrays(scaler: Scaler, fits: Sequence[LabelFit]) -> dict[str, npt.NDArray[Any]]:
+    """What a model file keeps of it: logits are the scores by the labels' temperatures."""
     return {
-        **scaler.to_arrays(), **fit.to_arrays(),
-        "temperatures": temperatures, "thresholds": thresholds,
-    }  # fmt: skip
+        **scaler.to_arrays(),
+        "coef": np.stack([one.coef for one in fits]),
+        "intercept": np.array([one.intercept for one in fits]),
+        "temperatures": np.array([one.temperature for one in fits]),
+        "thresholds": np.array([one.threshold for one in fits]),
+    }
 
 
 def load_labels_head(model: Model) -> LabelsHead:

@@ -50,26 +50,9 @@ class LabelsLearned:
     n_folds: int
     few: tuple[int, ...]
 
-    @property
-    def fit(self) -> LinearFit:
-        """All of them as one linear fit; scores are to be divided by temperatures."""
-        return LinearFit(
-            np.stack([one.coef for one in self.fits]),
-            np.array([one.intercept for one in self.fits]),
-            all(one.converged for one in self.fits),
-        )
-
     def judge_held(self, sets: Sets) -> dict[str, float]:
         """mAP of the answers out of fold, by which heads are ranked: no test chooses."""
         return {"mAP": float(average_precision_score(sets, self.held, average="macro"))}
-
-    @property
-    def temperatures(self) -> npt.NDArray[np.float64]:
-        return np.array([one.temperature for one in self.fits])
-
-    @property
-    def thresholds(self) -> npt.NDArray[np.float64]:
-        return np.array([one.threshold for one in self.fits])
 
 
 def learn_labels(X: Matrix, sets: Sets, kin: Kin, recipe: Mapping[str, Any]) -> LabelsLearned:

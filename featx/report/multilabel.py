@@ -31,8 +31,8 @@ SUMS = {
 }
 LEFT_OUT = (
     "With any number of labels an image has no one class: nearest centroid, neighbours, ImageNet's "
-    "own layer, fine-tuned networks, confusion, McNemar's test and the calibration of a most "
-    "probable class are left out."
+    "own layer, baselines that tune more than a last layer, confusion, McNemar's test and the "
+    "calibration of a most probable class are left out."
 )
 
 

@@ -8,7 +8,10 @@ import pytest
 
 from featx.deployment.classifier import read_classifier
 from featx.deployment.parity import make_pictures
+from featx.features.file import read_features
+from featx.multilabel.head import load_labels_head
 from featx.network.engine import TorchEngine
+from featx.training.model import read_model
 
 
 @pytest.fixture
@@ -122,6 +125,7 @@ def test_compare_shows_labels_and_pairs(manifest, stored, tmp_path, run):
     out = tmp_path / "out"
     words = ["compare", manifest, "--multi-label", "--split", "0.5,0.2,0.3", "-o", out]
     words += ["--cache-dir", tmp_path / "cache", "--clf", "ridge", "--clf", "svm"]
+    words += ["--baseline", "none"]
     done = run(*words, "--json", "-q")
     assert done.exit_code == 0, done.stderr
     told = json.loads(done.stdout)
@@ -145,10 +149,33 @@ def test_compare_shows_labels_and_pairs(manifest, stored, tmp_path, run):
     assert "split: 0.5,0.2,0.3 → 0.6,0.2,0.2" in other.stderr
 
 
+def test_the_baseline_learns_what_a_linear_head_does(manifest, stored, photos, tmp_path, run):
+    out = tmp_path / "out"
+    words = ["compare", manifest, "--multi-label", "--split", "0.5,0.2,0.3", "-o", out]
+    words += ["--cache-dir", tmp_path / "cache", "--clf", "linear", "--epochs", "12"]
+    done = run(*words, "--learning-rate", "0.03", "--json", "-q")
+    assert done.exit_code == 0, done.stderr
+    head, tuned = json.loads(done.stdout)["candidates"]
+    assert (head["name"], head["kind"]) == ("linear", "frozen")
+    assert (tuned["name"], tuned["kind"]) == ("fc", "finetuned")
+    assert tuned["seconds"]["extract"] is None
+    assert len(tuned["history"]) == 12
+    loss = [one["loss"]["train"] for one in tuned["history"]]
+    assert loss[-1] < 0.8 * loss[0]
+    model = read_model(tuned["model"])
+    said = run("predict", tuned["model"], photos / "cat", "--json")
+    told = json.loads(said.stdout)["predictions"]
+    assert set(told[0]["probabilities"]) == {"furry", "small"}
+    held = read_features(next((tmp_path / "cache").glob("*.h5")))
+    test = held.splits == "test"
+    p = load_labels_head(model).predict_proba(held.X[test])
+    assert np.abs(p - model.outcome.probabilities["test"]).max() < 1e-4
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--baseline", "fc"], "--baseline has no meaning"),
+        (["--baseline", "layer4"], "with several labels an image it is fc, or none"),
         (["--clf", "knn"], "knn has no meaning with several labels"),
         (["--protocol", "paper"], "--protocol has no meaning"),
         (["--cv", "2x2"], "--cv has no meaning"),
