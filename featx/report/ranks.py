@@ -88,7 +88,7 @@ def _say_answers(found: RankScores) -> list[str]:
             never.append(f"{_say_kept(one.kept.to_dict(), found.precision)}.")
     asked = f"--precision-at-least {found.precision:g}"
     said = [f"{asked}: {'; '.join(given)}." if given else f"{asked}: no test image is answered."]
-    return [*said, *(f"Of the out-of-fold images {sentence}" for sentence in never)]
+    return [*said, *(f"Out of fold, {sentence}" for sentence in never)]
 
 
 Table = tuple[tuple[str, ...], list[tuple[str, ...]], str]  # head, rows, caption

@@ -57,7 +57,7 @@ def test_what_test_says():
         "--precision-at-least 0.95: species answers 91.9 % (260/283) of the test images, 98.1 % "
         "(255/260) of them rightly (50.0 to 75.0); family answers 7.1 % (20/283) of the test "
         "images, 100.0 % (20/20) of them rightly (50.0 to 75.0).",
-        "Of the out-of-fold images genus never keeps it, and answers none of 39.",
+        "Out of fold, genus never keeps it, and answers none of 39.",
     ]
 
 
