@@ -237,7 +237,7 @@ engine_options = stack(
         default="fp32",
         show_default=True,
         help="Of the computation; auto takes bf16, on CUDA fp16, where a probe finds it as good "
-        "and faster; fp16 and tf32 are for CUDA.",
+        "and faster; fp16 and tf32 are for CUDA, int8 is for OpenVINO.",
     ),
 )
 

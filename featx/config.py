@@ -36,7 +36,7 @@ CHOOSE_ON = ("folds", "val")
 CLASS_WEIGHTS = ("none", "balanced")
 DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
 ENGINES = ("auto", "torch", "openvino")
-PRECISIONS = ("fp32", "tf32", "bf16", "fp16", "auto")
+PRECISIONS = ("fp32", "tf32", "bf16", "fp16", "int8", "auto")
 STORAGES = ("float32", "float16")
 # At full size or large JPEGs at reduced scale, by libjpeg-turbo and torch or by Pillow alone.
 DECODES = ("exact", "pillow", "fast", "pillow-fast")

@@ -189,7 +189,7 @@ def predict(
     engine : {"auto", "torch", "openvino"}
         auto: what a head's features were computed by, where that is installed as it was, else the
         fastest that gives torch's features.
-    precision : {"fp32", "tf32", "bf16", "fp16", "auto"}
+    precision : {"fp32", "tf32", "bf16", "fp16", "int8", "auto"}
     batch_size : int, optional
         Images of one forward pass; None: 16 on a CPU, 128 on CUDA. Of fewer images, their number.
     num_workers : int, optional

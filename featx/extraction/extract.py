@@ -113,7 +113,7 @@ def extract(
     engine : {"auto", "torch", "openvino"}
         What runs the network; auto: what the same data's file was made with, else the fastest that
         is installed and gives torch's features.
-    precision : {"fp32", "tf32", "bf16", "fp16", "auto"}
+    precision : {"fp32", "tf32", "bf16", "fp16", "int8", "auto"}
         Of the computation; auto: bf16, on CUDA fp16, where a probe finds it as good and really
         faster.
     decode : {"exact", "pillow", "fast", "pillow-fast"}

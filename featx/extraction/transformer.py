@@ -62,7 +62,7 @@ class ResNet50Features(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     engine : {"auto", "torch", "openvino"}
         auto: what rows that are there were computed by, else the fastest that is installed and
         gives torch's features.
-    precision : {"fp32", "tf32", "bf16", "fp16", "auto"}
+    precision : {"fp32", "tf32", "bf16", "fp16", "int8", "auto"}
     device : {"auto", "cpu", "cuda", "mps", "xpu"}
     batch_size : int, optional
         Images of one forward pass; None: 16 on a CPU, 128 on CUDA.

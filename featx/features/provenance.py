@@ -95,7 +95,7 @@ class Choice:
     Attributes
     ----------
     engine : {"auto", "torch", "openvino"}
-    precision : {"auto", "fp32", "tf32", "bf16", "fp16"}
+    precision : {"auto", "fp32", "tf32", "bf16", "fp16", "int8"}
     decode : {"exact", "pillow", "fast", "pillow-fast"}
         exact and fast take what Pillow alone decoded at that scale, where it is there.
     protocol : {"none", "linear-eval"}

@@ -140,9 +140,14 @@ class TorchEngine:
         self.precision = precision
         self._device = choose_device(device)
         self.device = self._device.type
+        if precision == "int8":
+            raise DeviceError(
+                "--precision int8 is OpenVINO's, on a CPU: pip install 'featx[openvino]', and say "
+                "--engine auto or openvino"
+            )
         if self.device == "cpu" and precision not in _ON_A_CPU:
             raise DeviceError(
-                f"--precision {precision} is for CUDA; on a CPU say bf16, fp32 or auto"
+                f"--precision {precision} is for CUDA; on a CPU say bf16, int8, fp32 or auto"
             )
         if precision == "tf32" and self.device != "cuda":
             raise DeviceError(f"--precision tf32 is for CUDA; on {self.device} say fp32 or auto")

@@ -26,6 +26,8 @@ AGREEMENT = 1e-4
 # faster.
 COSINE = 0.999
 GAIN = 1.2
+# What int8, which auto does not try, must be at least: it was 0.992 of photographs (docs/gpu.md).
+INT8_COSINE = 0.98
 # Which --precision auto tries, in this order: fp16 is nearer, and on CUDA faster (docs/gpu.md).
 _ROUGH = {"cuda": ("fp16", "bf16")}
 _UNTRIED = ("mps", "xpu")  # devices whose features are held against the CPU's each time
@@ -59,7 +61,7 @@ def make_engine(
         Gives some real images, shape (n, crop, crop, 3), uint8, n at least 1 and at most what it
         is told; called only where something is to be probed.
     engine : {"auto", "torch", "openvino"}
-    precision : {"auto", "fp32", "tf32", "bf16", "fp16"}
+    precision : {"auto", "fp32", "tf32", "bf16", "fp16", "int8"}
     device : {"auto", "cpu", "cuda", "mps", "xpu"}
     batch_size : int, optional
         None: see `usual_batch`.
@@ -82,6 +84,8 @@ def make_engine(
         raise DeviceError(f"--engine openvino runs on the CPU, and --device {device} is {place}")
     given = layers, places
     exact = "fp32" if precision == "auto" else precision
+    if exact == "int8" and engine == "auto" and place == "cpu":
+        engine = "openvino"
     if engine == "auto" and place == "cpu" and exact in ("fp32", "bf16"):
         made = _take_fastest(weights, batch_size, exact, sample, given)
     else:
@@ -90,6 +94,8 @@ def make_engine(
         )
     if place in _UNTRIED:
         _check_device(weights, made, sample)
+    if made.precision == "int8":
+        _check_int8(weights, made, sample)
     if precision != "auto":
         return made
     made, why = try_faster(weights, made, sample)
@@ -136,9 +142,7 @@ def _take_fastest(
     if "openvino" in available_engines():
         try:
             engine = OpenVinoEngine(weights, batch_size, precision, *given)
-            few = sample(2)
-            expected = TorchEngine(weights, "cpu", len(few), "fp32", *given).run(few)
-            error, cosine = compare_rows(engine.run(few), expected)
+            error, cosine = _compare_with_torch(weights, engine, sample)
             if (error <= AGREEMENT) if precision == "fp32" else (cosine >= COSINE):
                 log.info("engine: %s, the fastest that is installed", engine.name)
                 return engine
@@ -155,12 +159,28 @@ def _take_fastest(
     return TorchEngine(weights, "cpu", batch_size, precision, *given)
 
 
-def _check_device(weights: Weights, engine: Engine, sample: Sample) -> None:
-    """Raise DeviceError where a device's features are not those of the CPU."""
+def _compare_with_torch(weights: Weights, engine: Engine, sample: Sample) -> tuple[float, float]:
+    """`compare_rows` of two images' features with those of torch in float32 on the CPU."""
     few = sample(2)
     given = engine.layers, engine.places
     expected = TorchEngine(weights, "cpu", len(few), "fp32", *given).run(few)
-    error, cosine = compare_rows(engine.run(few), expected)
+    return compare_rows(engine.run(few), expected)
+
+
+def _check_int8(weights: Weights, engine: Engine, sample: Sample) -> None:
+    """Raise DeviceError where 8 bits are too few for these parameters."""
+    _, cosine = _compare_with_torch(weights, engine, sample)
+    if not cosine >= INT8_COSINE:
+        raise DeviceError(
+            f"--precision int8: with these weights features are too far from those of float32 "
+            f"(cosine {cosine:.5f}, expected {INT8_COSINE} or more); say bf16, fp32 or auto"
+        )
+    log.info("precision: int8, cosine %.5f to float32's features", cosine)
+
+
+def _check_device(weights: Weights, engine: Engine, sample: Sample) -> None:
+    """Raise DeviceError where a device's features are not those of the CPU."""
+    error, cosine = _compare_with_torch(weights, engine, sample)
     if not ((error <= AGREEMENT) if engine.precision == "fp32" else (cosine >= COSINE)):
         raise DeviceError(
             f"--device {engine.device}: its features differ from the CPU's (relative error "

@@ -24,11 +24,13 @@ from featx.network.backbone import (
 )
 from featx.network.engine import count_width
 from featx.network.layers import parse_layers
+from featx.network.quantisation import Ranges, find_ranges
 from featx.network.vision import BasicBlock, Bottleneck
 from featx.network.weights import Weights
 
 _TELEMETRY = "openvino_telemetry"
-_PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
+# What is not in 8 bits is computed in these.
+_PRECISIONS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
 
 
 class OpenVinoEngine:
@@ -42,7 +44,8 @@ class OpenVinoEngine:
     weights : Weights
     batch_size : int
         The one shape that is compiled; fewer images are padded to it.
-    precision : {"fp32", "bf16"}
+    precision : {"fp32", "bf16", "int8"}
+        int8: all convolutions but the first, in ranges by `find_ranges`; sums in float32.
     layers : str
         See `parse_layers`.
     places : bool
@@ -78,13 +81,14 @@ class OpenVinoEngine:
         core = openvino.Core()
         if precision not in _PRECISIONS:
             raise DeviceError(
-                f"--precision {precision} is for CUDA; on a CPU say bf16, fp32 or auto"
+                f"--precision {precision} is for CUDA; on a CPU say bf16, int8, fp32 or auto"
             )
         if precision != "fp32" and not _has_precision(core, precision):
             raise DeviceError(f"--precision {precision}: this processor does not compute in it")
         network = build_network(weights.state, weights.stride_in_1x1, weights.backbone)
+        ranges = find_ranges(network) if precision == "int8" else {}
         backbone = FrozenBackbone(network, weights.preprocessing, parse_layers(layers), places)
-        model = _translate_backbone(backbone, batch_size, weights.preprocessing.crop)
+        model = _translate_backbone(backbone, batch_size, weights.preprocessing.crop, ranges)
         settings = {
             "INFERENCE_PRECISION_HINT": _PRECISIONS[precision],
             # Of all ways to share the cores, the one in which a batch is one piece of work.
@@ -126,7 +130,9 @@ def import_openvino() -> Any:
     return sys.modules["openvino"]
 
 
-def _translate_backbone(backbone: FrozenBackbone, batch_size: int, crop: int) -> Any:
+def _translate_backbone(
+    backbone: FrozenBackbone, batch_size: int, crop: int, ranges: Ranges
+) -> Any:
     """The same computation as an OpenVINO model of one batch shape."""
     import openvino
     from openvino import opset13 as ops
@@ -137,8 +143,8 @@ def _translate_backbone(backbone: FrozenBackbone, batch_size: int, crop: int) ->
     x = ops.add(x, _constant(backbone.normalise.shift))
     found = []
     for name, blocks in list_stages(backbone.network):
-        for block in blocks:
-            x = _translate(block, x)
+        for i, block in enumerate(blocks):
+            x = _translate(block, x, f"{name}.{i}", ranges)
         for layer, pool in backbone.layers:
             if layer == name:
                 reduce = ops.reduce_mean if pool == "avg" else ops.reduce_max
@@ -150,8 +156,11 @@ def _translate_backbone(backbone: FrozenBackbone, batch_size: int, crop: int) ->
     return openvino.Model([*outputs, places] if backbone.places else outputs, [pixels])
 
 
-def _translate(module: nn.Module, x: Any) -> Any:
-    """The operations of one module, its batch norms folded, behind `x`."""
+def _translate(module: nn.Module, x: Any, name: str, ranges: Ranges) -> Any:
+    """The operations of one module, its batch norms folded, behind `x`.
+
+    Convolutions whose names have a range are of 8 bits.
+    """
     from openvino import opset13 as ops
 
     if isinstance(module, nn.Identity):
@@ -167,21 +176,38 @@ def _translate(module: nn.Module, x: Any) -> Any:
         return ops.reduce_mean(x, [2, 3], keep_dims=True)
     if isinstance(module, nn.Conv2d) and module.bias is not None:
         pads = [int(n) for n in module.padding]
-        kernels, convolve = module.weight, ops.convolution
+        weight, shape, convolve = module.weight, module.weight.shape, ops.convolution
         if module.groups > 1:  # OpenVINO has them as (groups, channels of a group, …)
-            kernels = kernels.reshape(module.groups, -1, *kernels.shape[1:])
+            shape = torch.Size((module.groups, -1, *shape[1:]))
             convolve = ops.group_convolution
+        kernels = _constant(weight.reshape(shape))
+        if name in ranges:
+            x = _quantise(x, torch.zeros(1), torch.tensor([ranges[name]]), 256)
+            # A channel's own, and symmetric: none of the 255 is off zero.
+            top = weight.abs().amax((1, 2, 3), keepdim=True).clamp(min=1e-12)
+            top = top.reshape(*shape[:-3], 1, 1, 1)
+            kernels = _quantise(kernels, -top, top, 255)
         strides, dilations = list(module.stride), list(module.dilation)
-        y = convolve(x, _constant(kernels), strides, pads, pads, dilations)
+        y = convolve(x, kernels, strides, pads, pads, dilations)
         return ops.add(y, _constant(module.bias.view(1, -1, 1, 1)))
     if isinstance(module, (BasicBlock, Bottleneck)):
         *others, (last, _) = name_layers(module)
         y = x
-        for name, _ in others:
-            y = ops.relu(_translate(module.get_submodule(name), y))
-        beside = x if module.downsample is None else _translate(module.downsample[0], x)
-        return ops.relu(ops.add(_translate(module.get_submodule(last), y), beside))
+        for conv, _ in others:
+            y = ops.relu(_translate(module.get_submodule(conv), y, f"{name}.{conv}", ranges))
+        y = _translate(module.get_submodule(last), y, f"{name}.{last}", ranges)
+        if module.downsample is not None:
+            x = _translate(module.downsample[0], x, f"{name}.downsample.0", ranges)
+        return ops.relu(ops.add(y, x))
     raise TypeError(f"{type(module).__name__} is no part of a folded ResNet")
+
+
+def _quantise(x: Any, low: torch.Tensor, high: torch.Tensor, levels: int) -> Any:
+    """The nearest of so many values from low to high: OpenVINO then computes with their numbers."""
+    from openvino import opset13 as ops
+
+    ends = [_constant(low), _constant(high)]
+    return ops.fake_quantize(x, *ends, *ends, levels)
 
 
 def _constant(tensor: torch.Tensor) -> Any:
