@@ -111,12 +111,14 @@ def extract(
     """Run the frozen network once over DATA and keep 2048 numbers of each image in an HDF5 file.
 
     DATA is DIR/{train,val,test}/<class>/*, or DIR/<class>/* with --split, or a CSV file with the
-    columns path,label[,split]. A second run computes only what is new or has changed.
+    columns path,label[,split]; or such a folder packed (.tar, .tar.gz, .zip), WebDataset shards or
+    Parquet. A second run computes only what is new or has changed.
 
     \b
     Examples:
       featx extract photos --split 0.7,0.1,0.2
       featx extract photos.csv --root /data/photos -o F.h5
+      featx extract 'shard-{000..127}.tar' --split 0.7,0.1,0.2
       featx extract photos --backbone resnet18 --precision auto -v
       featx extract scenes.csv --multi-label --split 0.7,0.1,0.2 -o scenes.h5
       featx extract photos --split 0.7,0.1,0.2 --labels corrections.csv -o corrected.h5

@@ -42,7 +42,8 @@ class Dataset:
     splits : ndarray of shape (n_samples,), str
         "train", "val" or "test"; "" where the image is in none.
     split_rule : str
-        Where the splits came from: "folders", "manifest", a rule such as "first:60,10", or "none".
+        Where the splits came from: "folders", "manifest", "archives" (their names), a rule such
+        as "first:60,10", or "none".
     ignored : tuple of str
         The first few of all that the scan left out; with a slash at the end, class folders without
         images.

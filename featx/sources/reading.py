@@ -113,7 +113,8 @@ def read_inventory(
         ``DIR/{train,val,test}/<class>/*`` (splits in any spelling of `config.SPLIT_SPELLINGS`; a
         split without class folders is unlabelled), ``DIR/<class>/*``, a folder of images without
         classes, or a CSV file (a manifest) with the columns path, label and, if there are splits,
-        split.
+        split; an archive of such a folder (.tar, .tar.gz, .zip), of WebDataset's samples or in
+        Parquet; a folder of archives, or several by braces: ``shard-{000..127}.tar``.
     split : str, optional
         How to split what has no splits of its own. ``first:60,10``: of each class, in the order
         of file names, the first 60 train, the next 10 val, the rest test. ``0.7,0.1,0.2@SEED``:

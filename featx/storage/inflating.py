@@ -11,8 +11,8 @@ from typing import Any, BinaryIO, NamedTuple
 from featx.config import BOMB_BYTES, BOMB_RATIO
 
 _READ = 1 << 18  # bytes of the file, at once
-_GROWN = 1 << 20  # bytes that these become at most, at once, whatever a bomb makes of itself
-_HELD = 32 << 20  # of what was inflated last: threads ask for members not quite in order
+_GROWN = 1 << 18  # bytes that these become at most, at once, whatever a bomb makes of itself
+_HELD = 16 << 20  # of what was inflated last: threads ask for members not quite in order
 _FIRST_SPACING = 4 << 20  # between two points to go on from, of what was inflated
 _MOST_POINTS = 256  # each some 50 KB; where they are more, every second one is given up
 _GZIP = 16 + zlib.MAX_WBITS

@@ -11,6 +11,7 @@ import click
 import pytest
 import torchvision
 from command_lines import collect_lines, parse, split_words
+from made_archives import pack_parquet, pack_shards, pack_tar
 from shared import draw_photo
 
 REAL_MODEL = torchvision.models.get_model
@@ -89,6 +90,7 @@ LINE_STANDS_FOR = {
 WORD_STANDS_FOR = {
     "caltech101-animals": "photos",
     "digits": "photos",
+    "shards/shard-{000..127}.tar": "shards/shard-{000..002}.tar",
     "first:30,6": "first:5,2",
     "first:60,10": "first:5,2",
 }
@@ -125,6 +127,11 @@ def desk(photos, stored, monkeypatch):
     for i in range(4):
         draw_photo(folder / "growing" / "unlabelled" / f"{i}.jpg", i % 3, 50 + i)
         draw_photo(folder / "waiting" / f"{i}.jpg", i % 3, 60 + i)
+    pack_tar(folder / "photos", folder / "photos.tar")
+    pack_shards(folder / "photos", folder / "shards", 3)
+    (folder / "hub").mkdir()
+    for split in ("train", "test"):
+        pack_parquet(folder / "photos", folder / "hub" / f"{split}-00000-of-00001.parquet")
     digest = hashlib.sha256((folder / "photos" / "cat" / "00.jpg").read_bytes()).hexdigest()
     (folder / "corrections.csv").write_text(f"sha256,label\n{digest},dog\n")
     lines = [f"photos/{name},{labels}\n" for name, labels in list_scenes(folder / "photos")]
