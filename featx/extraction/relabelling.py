@@ -44,11 +44,16 @@ def correct_inventory(inventory: Inventory, corrections: Corrections) -> None:
         "INSERT INTO recoded VALUES (?, ?)",
         ((k, place[name]) for name, k in code.items() if name in place),
     )
-    # The order of an inventory: by split, class and path.
+    code_now = f"coalesce(code, {NO_LABEL})"
+    # The order of an inventory: by split, class and path; all else of an image stays.
+    new = {
+        "position": f"row_number() OVER (ORDER BY split, {code_now}, name) - 1",
+        "target": code_now,
+    }
+    columns = [name for _, name, *_ in db.execute("PRAGMA table_info(images)")]
     db.execute(
-        "CREATE TABLE arranged AS SELECT row_number() OVER (ORDER BY split, "
-        f"coalesce(code, {NO_LABEL}), name) - 1, name, split, coalesce(code, {NO_LABEL}), team, "
-        "digest, inode, size, mtime, ctime, settled FROM images LEFT JOIN recoded USING (target)"
+        f"CREATE TABLE arranged AS SELECT {', '.join(new.get(name, name) for name in columns)} "
+        "FROM images LEFT JOIN recoded USING (target)"
     )
     db.execute("DELETE FROM images")
     db.execute("INSERT INTO images SELECT * FROM arranged")
