@@ -165,8 +165,6 @@ def _extract_data(
     from .rendering import describe_extraction
 
     if runner == "ray":
-        if options.pop("labels") is not None:
-            raise click.UsageError("--labels goes with --runner local.")
         if options.pop("multi_label"):
             raise click.UsageError("--multi-label goes with --runner local.")
         from featx.scale.distribute import extract_distributed

@@ -36,6 +36,7 @@ def extract_distributed(
     group_time: float | None = None,
     group_folder: bool = False,
     boxes: str | Path | Boxes | None = None,
+    labels: str | Path | None = None,
     device: str = "auto",
     engine: str = "auto",
     precision: str = "fp32",
@@ -69,10 +70,10 @@ def extract_distributed(
     shard_size : int
         Images of a shard.
     data, output, backbone, weights, split, root, recursive, group, group_pattern, group_time
-    group_folder, boxes, device, engine, precision, decode, depth, sample_range, channels, profiles
+    group_folder, boxes, labels, device, engine, precision, decode, depth, sample_range, channels
         See `featx.extract`.
-    protocol, storage, layers, batch_size, num_workers, decode_processes, on_error, cache_dir
-    overwrite, rehash, lock, progress
+    profiles, protocol, storage, layers, batch_size, num_workers, decode_processes, on_error
+    cache_dir, overwrite, rehash, lock, progress
         See `featx.extract`.
 
     Returns
@@ -94,6 +95,7 @@ def extract_distributed(
             recursive=recursive or group_folder,
             grouping=choose_grouping(group, group_pattern, group_time, group_folder),
             boxes=take_boxes(boxes),
+            labels=labels,
             choice=Choice(
                 engine=engine,
                 precision=precision,

@@ -56,6 +56,3 @@ def test_a_named_file_with_other_labels_stays(run, stored, photos, tmp_path):
     done = run(*words, "-o", tmp_path / "G.h5", "--views", "1")
     assert done.exit_code == 0, done.stderr
     assert read_features(tmp_path / "G.h5").classes == ("dog", "owl", "wolf")
-    done = run(*words, "--runner", "ray")
-    assert done.exit_code == 2
-    assert "--labels goes with --runner local" in done.stderr
