@@ -77,6 +77,7 @@ def main() -> None:
     if has_openvino():
         add("featx openvino fp32", lambda: featx(OpenVinoEngine, "fp32"))
         add("featx openvino bf16", lambda: featx(OpenVinoEngine, "bf16"))
+        add("featx openvino int8", lambda: featx(OpenVinoEngine, "int8"))
     seconds: dict[str, list[float]] = {name: [] for name in forms}
     a32 = torch.rand(2048, 2048)
     factors: dict[str, Any] = {

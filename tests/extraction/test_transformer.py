@@ -429,7 +429,7 @@ def test_nan_is_not_kept(photos, stored, monkeypatch):
     [
         ({"cache_dir": True}, DatasetError, "cache_dir=True: name a folder, or say None for"),
         ({"engine": "jax"}, DatasetError, "engine='jax': say one of auto, torch, openvino"),
-        ({"precision": "int8"}, DatasetError, "precision='int8': say one of fp32"),
+        ({"precision": "int4"}, DatasetError, "precision='int4': say one of fp32"),
         ({"device": "tpu"}, DeviceError, "device='tpu': say one of auto, cpu, cuda"),
         ({"batch_size": 0}, DatasetError, "batch_size=0: at least 1, or None"),
         ({"num_workers": -1}, DatasetError, "num_workers=-1: at least 0, or None"),
