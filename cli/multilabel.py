@@ -84,6 +84,7 @@ def compare_labels(
         render_labels_comparison,
         write_labels_report,
     )
+    from featx.sources.manifest import write_manifest
     from featx.sources.reading import read_dataset
 
     own = {"margin", "output", "overwrite"}
@@ -106,6 +107,9 @@ def compare_labels(
     comparison = compare_multilabel(
         done.features, clf=clf or None, tuner=tuner, **_pick(taken, _OF_FITS | own)
     )
+    split = comparison.folder / "split.csv"
+    if split.resolve() != Path(data).resolve():
+        write_manifest(dataset, split, taken["overwrite"])
     values = write_labels_report(comparison)
     written = ", ".join(printable(str(path)) for path in list_written(values, comparison.folder))
     say(as_json, values, f"{render_labels_comparison(comparison)}\n\nwritten: {written}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -71,8 +72,14 @@ class SetReader:
                     raise DatasetError(f"{where}: two columns are the label {name!r}")
                 self._codes[name] = len(self._codes)
 
-    def read(self, row: Mapping[str, str | None], place: str) -> bytes:
+    def read(self, row: Mapping[Any, Any], place: str) -> bytes:
         """The labels of a line, as codes that `settle` knows; `place` names it in messages."""
+        if beyond := [cell for cell in row.get(None) or () if cell.strip()]:
+            raise DatasetError(
+                f"{place}: more cells than the first line names columns, such as "
+                f"{beyond[0][:40]!r}: a cell that has what parts columns in it stands in quotes, "
+                "or | parts its labels"
+            )
         if self._cell is not None:
             return self._read_cell(row)
         found = []
@@ -88,7 +95,7 @@ class SetReader:
                 found.append(self._codes[name])
         return np.array(found, np.int32).tobytes()
 
-    def _read_cell(self, row: Mapping[str, str | None]) -> bytes:
+    def _read_cell(self, row: Mapping[Any, Any]) -> bytes:
         assert self._cell is not None
         # Beside labels in words, columns that are a matrix would say the same twice, or otherwise.
         for column in list(self._others):

@@ -11,6 +11,7 @@ from featx.deployment.parity import make_pictures
 from featx.features.file import read_features
 from featx.multilabel.head import load_labels_head
 from featx.network.engine import TorchEngine
+from featx.sources.reading import read_dataset
 from featx.training.model import read_model
 
 
@@ -138,6 +139,9 @@ def test_compare_shows_labels_and_pairs(manifest, stored, tmp_path, run):
     for part in ("furry", "small", "ridge", "svm", pair["text"], told["sentences"][0]):
         assert part in page
     assert "<script" not in page
+    kept = read_dataset(out / "split.csv", root=manifest.parent, multi_label=True)
+    assert kept.label_sets.sum() == 27
+    assert kept.counts() == told["dataset"]["images"]
     models = {path: path.stat().st_mtime_ns for path in out.glob("*.safetensors")}
     again = run(*words)
     assert again.exit_code == 0, again.stderr

@@ -90,6 +90,7 @@ def test_some_rows_keep_their_sets(lain):
         ("path,split\na/1.jpg,train\n", "needs a column label, or a column of 0 and 1"),
         ("path,label,dog\na/1.jpg,cat,1\nb/1.jpg,dog,0\n", "column label and columns of 0 and 1"),
         ("path,label\na/1.jpg,\nb/1.jpg, | \n", "no image has any label"),
+        ("path;label\na/1.jpg;cat;dog\nb/1.jpg;dog\n", "line 2: more cells than .* such as 'dog'"),
         (
             "path,label\na/1.jpg," + "|".join(map(str, range(MAX_LABELS + 1))) + "\n",
             f"{MAX_LABELS + 1} labels, and {MAX_LABELS} are the most",
@@ -101,6 +102,11 @@ def test_some_rows_keep_their_sets(lain):
 def test_what_cannot_be_read_is_said(lain, text, said):
     with pytest.raises(DatasetError, match=said):
         read(lain, text)
+
+
+def test_semicolons_part_labels_in_quotes_and_columns_outside(lain):
+    found = read(lain, 'path;label\na/1.jpg;"cat;dog"\nb/1.jpg;dog;\n')
+    assert tell(found) == {"a/1.jpg": "cat dog", "b/1.jpg": "dog"}
 
 
 def test_other_columns_beside_words_are_left_alone(lain):
