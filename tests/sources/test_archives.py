@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from made_archives import add_member, pack_parquet, pack_shards, pack_tar, pack_zip
-from shared import draw_photo
+from shared import CountingEngine, draw_photo
 
 from featx.data.dataset import Leftovers
 from featx.data.hashing import hash_images
@@ -61,6 +61,25 @@ def test_a_packed_folder_reuses_every_row(kind, photos, tmp_path, counting, prov
     assert read_features(fresh.features).classes == ("cat", "dog", "owl")
     told = [list_rows(one.features) for one in (first, done, fresh)]
     assert told[0] == told[1] == told[2]
+
+
+def test_an_interrupted_extraction_goes_on(photos, tmp_path, provenance, monkeypatch):
+    class Interrupted(CountingEngine):
+        def run(self, pixels):
+            if self.images >= 12:
+                raise KeyboardInterrupt
+            return super().run(pixels)
+
+    monkeypatch.setattr("featx.extraction.parts.PART_IMAGES", 4)
+    packed = pack_tar(photos, tmp_path / "photos.tgz", "w:gz")
+    options = {"output": tmp_path / "F.h5"}
+    with pytest.raises(KeyboardInterrupt):
+        extract_here(packed, Interrupted(), provenance, tmp_path / "cache", **options)
+    again = CountingEngine()
+    done = extract_here(packed, again, provenance, tmp_path / "cache", **options)
+    assert (done.images, again.images) == (27, 15)
+    fresh = extract_here(packed, CountingEngine(), provenance, tmp_path / "other")
+    assert fresh.features.read_bytes() == done.features.read_bytes()
 
 
 def list_rows(path):
