@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -195,3 +196,36 @@ def test_predictions_name_the_boxes(run, pictures, boxes, cut, stored, tmp_path,
         assert [one.path for one in found] == ["cat/0.jpg/[3,5,40,60]"]
     with pytest.raises(featx.FeatxError, match="the list is empty; left out: images without a box"):
         list(featx.predict(tmp_path / "here/m.safetensors", ["dog/0.jpg"], boxes="one.csv"))
+
+
+@pytest.mark.parametrize("kind", ["tar", "gztar", "zip"])
+def test_boxes_of_pictures_in_an_archive(run, pictures, boxes, stored, tmp_path, kind):
+    words = ("--boxes", boxes, *SPLIT, "--engine", "torch", "--json")
+    done = run("extract", pictures, *words, "-o", tmp_path / "F.h5")
+    assert done.exit_code == 0, done.stderr
+    packed = shutil.make_archive(tmp_path / "packed" / "photos", kind, pictures)
+    whole = run(
+        "extract", packed, *words, "-o", tmp_path / "A.h5", "--cache-dir", tmp_path / "none"
+    )
+    assert whole.exit_code == 0, whole.stderr
+    assert json.loads(whole.stdout)["extracted"] == 54
+    wanted, found = read_rows(tmp_path / "F.h5"), read_rows(tmp_path / "A.h5")
+    assert all(np.array_equal(found[name], wanted[name]) for name in wanted)
+    assert (
+        read_features(tmp_path / "A.h5").fingerprint == read_features(tmp_path / "F.h5").fingerprint
+    )
+    assert run("fit", tmp_path / "F.h5", "--clf", "centroid", "-o", "m.safetensors").exit_code == 0
+    said = run("predict", "m.safetensors", packed, "--boxes", boxes, "--json")
+    assert len(json.loads(said.stdout)["predictions"]) == 54
+
+
+def test_pages_and_commands_show_boxes(run, pictures, boxes, stored, tmp_path):
+    out = tmp_path / "F.h5"
+    assert run("extract", pictures, "--boxes", boxes, *SPLIT, "-o", out).exit_code == 0
+    done = run("audit", out, "--root", pictures, "--report", tmp_path / "audit.html", "--json")
+    assert done.exit_code == 0, done.stderr
+    assert "data:image/jpeg" in (tmp_path / "audit.html").read_text()
+    near = run("similar", out, pictures / "cat" / "0.jpg" / "[3,5,40,60]", "-k", 1, "--json")
+    (found,) = json.loads(near.stdout)["similar"]
+    assert found["nearest"][0]["path"] == "cat/0.jpg/[3,5,40,60]"
+    assert found["nearest"][0]["same"]
