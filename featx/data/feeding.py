@@ -94,11 +94,11 @@ class Feed:
     decoders: Decoders | None = None
 
     def load_batches(
-        self, jobs: Iterable[tuple[int, Job]], batch_size: int
+        self, jobs: Iterable[tuple[int, Job]], batch_size: int, exact: bool = False
     ) -> Generator[Batch[np.uint8]]:
         """Batches of positions with what each is loaded by; see `load_batches`, `load_shared`."""
         if self.decoders is not None:
-            return load_shared(self.decoders, jobs, batch_size)
+            return load_shared(self.decoders, jobs, batch_size, exact)
         under_way: dict[int, Job] = {}
 
         def list_positions() -> Iterator[int]:

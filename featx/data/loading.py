@@ -142,14 +142,15 @@ class _Asked:
 
 
 def load_shared(
-    decoders: Decoders, jobs: Iterable[tuple[int, Job]], batch_size: int
+    decoders: Decoders, jobs: Iterable[tuple[int, Job]], batch_size: int, exact: bool = False
 ) -> Generator[Batch[np.uint8]]:
     """Have processes decode ahead, straight into the batches that are given out: nothing is copied.
 
     At most two batches are decoded ahead. A batch is of `batch_size` positions, those that fail
     counted, and stays as it is until the second batch after it is asked for. Boxes of a picture
     that come one after the other are one process's work, and in one batch where it has room for
-    them: it may then be smaller. What ends this before the last batch ends the processes.
+    them: it may then be smaller, unless batches are to be `exact`. What ends this before the last
+    batch ends the processes.
 
     Parameters
     ----------
@@ -159,6 +160,8 @@ def load_shared(
         Positions, in the order wanted, each with what the image is loaded by; taken as they are
         needed, in the calling thread.
     batch_size : int
+    exact : bool
+        All batches but the last have their size: a step of training is that of any other run.
 
     Yields
     ------
@@ -172,7 +175,7 @@ def load_shared(
     at_once = min(_MOST_AT_ONCE, max(1, batch_size // (2 * len(decoders))))
     free, held = deque(range(SHARED_BATCHES)), deque[int]()
     ahead: deque[_Asked] = deque()
-    dealt = _deal(jobs, batch_size, at_once)
+    dealt = _deal(jobs, batch_size, at_once, exact)
     try:
         while True:
             while free and (batch := next(dealt, None)) is not None:
@@ -196,7 +199,7 @@ def load_shared(
 
 
 def _deal(
-    jobs: Iterable[tuple[int, Job]], batch_size: int, at_once: int
+    jobs: Iterable[tuple[int, Job]], batch_size: int, at_once: int, exact: bool
 ) -> Iterator[list[list[tuple[int, Job]]]]:
     """Batches of pieces, each of which is a process's work: the boxes of a picture are in one."""
 
@@ -208,7 +211,7 @@ def _deal(
     batch: list[list[tuple[int, Job]]] = []
     size = 0
     for _, together in groupby(jobs, find_whole):
-        while some := list(islice(together, batch_size)):
+        while some := list(islice(together, batch_size - size * exact)):
             if size + len(some) > batch_size:
                 yield batch
                 batch, size = [], 0

@@ -172,7 +172,7 @@ class ImageBatches:
         Each batch stays as it is until the second one after it is asked for.
         """
         jobs = ((i, self._name_job(i, epoch)) for i in order.tolist())
-        with contextlib.closing(self.feed.load_batches(jobs, batch_size)) as batches:
+        with contextlib.closing(self.feed.load_batches(jobs, batch_size, exact=True)) as batches:
             for batch in batches:
                 for _, error in batch.failures:
                     raise error

@@ -26,7 +26,7 @@ AGREEMENT = 1e-4
 # faster.
 COSINE = 0.999
 GAIN = 1.2
-# What int8, which auto does not try, must be at least: of photographs it was 0.992 (docs/benchmarks.md).
+# What int8, which auto does not try, must be at least; it was 0.992 (docs/benchmarks.md).
 INT8_COSINE = 0.98
 # Which --precision auto tries, in this order: fp16 is nearer, and on CUDA faster (docs/gpu.md).
 _ROUGH = {"cuda": ("fp16", "bf16")}

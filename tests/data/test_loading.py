@@ -121,3 +121,13 @@ def test_boxes_of_a_picture_are_one_piece_of_work():
     batches = [one.rows.tolist() for one in load_shared(asked, jobs, 4)]
     assert batches == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
     assert asked.pieces == [names[:2], names[2:4], names[4:8], names[8:]]
+
+
+def test_steps_of_training_have_their_size_whatever_boxes_they_are_of():
+    jobs = [(i, (Path(f"{i // 3}/[{i % 3},0,1,1]"),)) for i in range(9)]
+
+    def deal(exact):
+        return [one.rows.tolist() for one in load_shared(Asked(4), jobs, 4, exact)]
+
+    assert deal(exact=False) == [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
+    assert deal(exact=True) == [[0, 1, 2, 3], [4, 5, 6, 7], [8]]
