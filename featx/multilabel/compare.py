@@ -211,7 +211,7 @@ def compare_multilabel(
                 held, name, max_memory=max_memory, output=path, overwrite=True, **{**asked, **plain}
             )
         )
-    models.sort(key=lambda one: -one.outcome.details["out_of_fold"]["mAP"])
+    models.sort(key=lambda one: -(one.outcome.details["out_of_fold"]["mAP"] or 0.0))
     if tuner is not None:
         recipe = tuner.make_recipe(held)
         path = folder / f"{BASELINE}-{hash_json(recipe)[:8]}.safetensors"

@@ -133,7 +133,7 @@ def fit_multilabel(
                 "val_is_test": promoted,
                 "folds": learned.n_folds,
                 "notes": _note_few(held, learned),
-                "out_of_fold": learned.judge_held(sets[pool]),
+                "out_of_fold": {"mAP": learned.map_held},
                 **describe_fits(
                     held, learned.fits, "learning_rate" if kind.grid is None else kind.grid.name
                 ),

@@ -42,6 +42,8 @@ class LabelsLearned:
     n_folds : int
     few : tuple of int
         Labels that too few images have, or lack, for every fold to have one.
+    map_held : float or None
+        mAP of `held`, of labels that folds judged, by which heads are ranked: test chooses nothing.
     """
 
     scaler: Scaler
@@ -49,10 +51,7 @@ class LabelsLearned:
     held: Matrix
     n_folds: int
     few: tuple[int, ...]
-
-    def judge_held(self, sets: Sets) -> dict[str, float]:
-        """mAP of the answers out of fold, by which heads are ranked: no test chooses."""
-        return {"mAP": float(average_precision_score(sets, self.held, average="macro"))}
+    map_held: float | None
 
 
 def learn_labels(X: Matrix, sets: Sets, kin: Kin, recipe: Mapping[str, Any]) -> LabelsLearned:
@@ -89,7 +88,12 @@ def learn_labels(X: Matrix, sets: Sets, kin: Kin, recipe: Mapping[str, Any]) -> 
         for one, y, p, there in zip(fits, sets.T, held.T, foldable, strict=True)
     ]
     few = tuple(k for k, n in enumerate(units) if n < FOLDS)
-    return LabelsLearned(scaler, tuple(fits), held, len(prepared), few)
+    judged = [
+        average_precision_score(y, p)
+        for y, p in zip(sets.T[foldable], held.T[foldable], strict=True)
+    ]
+    ranked_by = float(np.mean(judged)) if judged and prepared else None
+    return LabelsLearned(scaler, tuple(fits), held, len(prepared), few, ranked_by)
 
 
 def _learn_each(

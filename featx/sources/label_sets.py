@@ -200,10 +200,10 @@ def deal_sets(
     rng = np.random.default_rng(seed)
     used = np.flatnonzero(np.asarray(shares) > 0)
     order = rng.permutation(len(sets))
-    own = sets[order].astype(np.float64)
+    own = sets[order]
     share = np.asarray(shares, np.float64)[used]
     lacking, rows_lacking = np.outer(share, own.sum(axis=0)), share * len(own)
-    left, dealt = own.sum(axis=0), np.full(len(own), -1)
+    left, dealt = own.sum(axis=0).astype(np.float64), np.full(len(own), -1)
 
     def put(row: int, lacks: npt.NDArray[np.float64]) -> None:
         best = np.flatnonzero(lacks >= lacks.max() - 1e-9)
@@ -216,11 +216,11 @@ def deal_sets(
 
     while left.any():
         label = int(np.where(left > 0, left, np.inf).argmin())
-        for row in np.flatnonzero((dealt < 0) & (own[:, label] > 0)).tolist():
+        for row in np.flatnonzero((dealt < 0) & own[:, label]).tolist():
             put(row, lacking[:, label])
     for row in np.flatnonzero(dealt < 0).tolist():
         put(row, rows_lacking)
-    for label in np.flatnonzero(own[dealt == 0].sum(axis=0) == 0).tolist():
+    for label in np.flatnonzero(~own[dealt == 0].any(axis=0)).tolist():
         dealt[np.flatnonzero(own[:, label])[:1]] = 0
     sides = np.empty(len(own), np.int64)
     sides[order] = used[dealt]
