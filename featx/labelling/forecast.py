@@ -275,6 +275,7 @@ def forecast_gain(curve: Curve, labels: int, more: int, seed: int = 0) -> Foreca
     """
     reach = FORECAST_REACH * int(curve.sizes[-1])
     law = fit_laws(curve.sizes, 1 - curve.accuracies[None])
+    now = 1 - float(law.predict(labels)[0])
 
     drawn = fit_laws(curve.sizes, np.concatenate(list(_draw_errors(curve, seed))))
     rng = np.random.default_rng([seed, 1])
@@ -284,7 +285,8 @@ def forecast_gain(curve: Curve, labels: int, more: int, seed: int = 0) -> Foreca
     for there in range(labels + more, reach + 1, more)[:_ROUNDS]:
         gains = drawn.predict(labels) - drawn.predict(there)
         gains += luck * np.sqrt(1 / labels - 1 / there)
-        low, high = np.quantile(gains, tails).tolist()
+        # No accuracy is below 0 or above 1.
+        low, high = np.clip(np.quantile(gains, tails), -now, 1 - now).tolist()
         gain = float(law.predict(labels)[0] - law.predict(there)[0])
         rounds.append(Gain(there, gain, (low, high)))
     ahead = np.arange(labels, reach - more + 1, dtype=np.float64)
@@ -294,7 +296,7 @@ def forecast_gain(curve: Curve, labels: int, more: int, seed: int = 0) -> Foreca
         more=more,
         points=tuple(zip(curve.sizes.tolist(), curve.accuracies.tolist(), strict=True)),
         reach=reach,
-        now=1 - float(law.predict(labels)[0]),
+        now=now,
         level=CONFIDENCE,
         rounds=tuple(rounds),
         enough=labels + int(little[0]) if len(little) else None,

@@ -80,6 +80,8 @@ def test_the_luck_of_the_labels_is_in_the_band():
         assert one.gain == 0
     assert found.level == 0.95
     assert found.now == pytest.approx(0.8)
+    wide = forecast_gain(replace(flat, luck=100.0), 80, 40)
+    assert wide.rounds[0].interval == pytest.approx((-0.8, 0.2))  # nothing beyond 0 and 100 %
 
 
 def test_luck_by_hand():
