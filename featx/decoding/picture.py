@@ -29,7 +29,7 @@ from featx.decoding.profiles import to_rgb
 from featx.decoding.stacks import find_channels, read_stack
 from featx.decoding.tiff import is_misread, is_tiff, open_plain, read_deep, read_layout
 from featx.errors import DatasetError, ImageError
-from featx.storage.places import open_place
+from featx.storage.places import open_place, read_head
 from featx.text import format_bytes, printable, say_error
 
 log = logging.getLogger(__name__)
@@ -64,8 +64,7 @@ def pixel_limit() -> int:
 def may_be_deep(path: Path) -> bool:
     """Whether a file's first bytes leave open that its samples have 16 bits."""
     try:
-        with open_place(path) as file:
-            head = file.read(26)
+        head = read_head(path, 26)
     except (OSError, ValueError):
         return False
     if head.startswith(b"\x89PNG"):

@@ -31,7 +31,7 @@ from featx.storage.places import (
     is_table,
     iterate_members,
     iterate_strays,
-    open_place,
+    read_head,
 )
 from featx.text import list_some
 
@@ -40,6 +40,7 @@ PARTS_OF_SAMPLES = "other parts of samples"
 _BRACES = re.compile(r"\{(?:(\d+)\.\.(\d+)|([^{}]*,[^{}]*))\}")
 _MOST_SHARDS = 100_000  # that braces may stand for
 _LABEL_BYTES = 255  # more are no name of a class
+_LABEL_FILE_BYTES = 1 << 20  # of a cls or json: what is larger is no label
 _LOOKED_AT = 100  # samples, for whether any has a label
 
 # A sample is what one name up to its first dot has: WebDataset's convention.
@@ -233,8 +234,7 @@ def _read_label(archive: Path, sample: dict[str, str]) -> str | None:
     for kind in ("cls", "json"):
         if kind in sample:
             try:
-                with open_place(archive / sample[kind]) as file:
-                    data = file.read()
+                data = read_head(archive / sample[kind], _LABEL_FILE_BYTES)
             except OSError:
                 return ""
             if kind == "cls":

@@ -20,7 +20,7 @@ from featx.config import (
 from featx.data.dataset import LeftOut, Leftovers, Skipped
 from featx.data.inventory import Inventory
 from featx.errors import DatasetError
-from featx.storage.places import PlaceEntry, open_place, scan_place
+from featx.storage.places import PlaceEntry, read_head, scan_place
 from featx.text import as_text, list_some, say_error
 
 # Kinds of what is left out: images by where they lie,
@@ -196,8 +196,7 @@ def name_kind(entry: os.DirEntry[str] | PlaceEntry) -> str:
     if suffix in _KINDS:
         return f"{_KINDS[suffix]} ({suffix})"
     try:
-        with open_place(Path(entry)) as file:
-            begins = file.read(12)
+        begins = read_head(Path(entry), 12)
     except OSError:
         begins = b""
     if _BEGINNINGS.match(begins):

@@ -74,6 +74,9 @@ class Reader(Protocol):
     def read(self, file: BinaryIO, extent: Extent) -> bytes:
         """A member's bytes, from any thread; raises OSError where they cannot be had."""
 
+    def read_head(self, file: BinaryIO, extent: Extent, most: int) -> bytes:
+        """The first of them, at most so many; what follows may be damaged."""
+
 
 class TooManyError(ValueError):
     """An archive with more members than MAX_MEMBERS."""

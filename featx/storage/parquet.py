@@ -85,6 +85,10 @@ class ParquetReader:
             raise OSError(errno.ENODATA, "no bytes in its row: its picture was not embedded")
         return bytes(data)
 
+    def read_head(self, file: BinaryIO, extent: Extent, most: int) -> bytes:
+        """The first of them."""
+        return self.read(file, extent)[:most]
+
     @contextlib.contextmanager
     def _afresh_after_errors(self) -> Iterator[None]:
         try:

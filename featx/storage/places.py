@@ -110,6 +110,19 @@ def open_place(path: Path) -> io.BufferedReader | io.BytesIO:
         return io.BytesIO(archive.reader.read(file, extent))
 
 
+def read_head(path: Path, most: int) -> bytes:
+    """The first bytes of a file or member, at most so many; raises as `open_place` does."""
+    try:
+        with open_regular(path) as file:
+            return file.read(most)
+    except OSError as error:
+        if error.errno not in _THROUGH_A_FILE:
+            raise
+        archive, _, extent = _find_member(path, error)
+    with open_regular(Path(archive.path)) as file:
+        return archive.reader.read_head(file, extent, most)
+
+
 def hash_place(path: Path) -> str:
     """SHA-256 of a file's or member's bytes, in hex; raises OSError where it cannot be read."""
     with open_place(path) as file:

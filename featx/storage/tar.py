@@ -27,6 +27,10 @@ class TarReader:
         """A member's bytes."""
         return read_at(file, extent.start, extent.size)
 
+    def read_head(self, file: BinaryIO, extent: Extent, most: int) -> bytes:
+        """The first of them."""
+        return read_at(file, extent.start, min(extent.size, most))
+
 
 class GzipTarReader:
     """Reads a tar file that gzip has compressed, soonest in its order; see `Reader`."""
@@ -46,6 +50,10 @@ class GzipTarReader:
         if len(data) < extent.size:
             raise OSError(errno.EIO, "its archive ends within it")
         return data
+
+    def read_head(self, file: BinaryIO, extent: Extent, most: int) -> bytes:
+        """The first of them."""
+        return self.read(file, extent._replace(size=min(extent.size, most)))
 
 
 class _Tape(io.RawIOBase):

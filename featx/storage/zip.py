@@ -21,6 +21,7 @@ _ENCRYPTED = -1  # instead of a method
 # name and extra field, which follow (APPNOTE 4.3.7).
 _HEADER = struct.Struct("<4s22xHH")
 _SIGNATURE = b"PK\3\4"
+_TABLES = 1024
 
 
 class ZipReader:
@@ -45,6 +46,18 @@ class ZipReader:
 
     def read(self, file: BinaryIO, extent: Extent) -> bytes:
         """A member's bytes, whose CRC-32 is right."""
+        data = self._unpack(file, extent, extent.packed, extent.size)
+        if len(data) != extent.size or zlib.crc32(data) != extent.crc:
+            raise OSError(errno.EIO, "damaged in its archive (CRC-32)")
+        return data
+
+    def read_head(self, file: BinaryIO, extent: Extent, most: int) -> bytes:
+        """The first of them."""
+        # What deflate cannot make smaller it makes longer by little (RFC 1951), tables included.
+        return self._unpack(file, extent, min(extent.packed, most + _TABLES), most)[:most]
+
+    def _unpack(self, file: BinaryIO, extent: Extent, packed: int, size: int) -> bytes:
+        """The first bytes of a member, from the first of its packed ones; one more than `size`."""
         if extent.method == _ENCRYPTED:
             raise OSError(errno.EINVAL, "encrypted: unpack its archive with the password")
         if extent.method not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
@@ -58,12 +71,10 @@ class ZipReader:
                 f"than {BOMB_RATIO} to 1 is not unpacked",
             )
         mark, *lengths = _HEADER.unpack(read_at(file, extent.start, _HEADER.size))
-        data = read_at(file, extent.start + _HEADER.size + sum(lengths), extent.packed)
-        if extent.method == zipfile.ZIP_DEFLATED:
-            data = _inflate(data, extent.size)
-        if mark != _SIGNATURE or len(data) != extent.size or zlib.crc32(data) != extent.crc:
-            raise OSError(errno.EIO, "damaged in its archive (CRC-32)")
-        return data
+        if mark != _SIGNATURE:
+            raise OSError(errno.EIO, "damaged in its archive (no header)")
+        data = read_at(file, extent.start + _HEADER.size + sum(lengths), packed)
+        return _inflate(data, size) if extent.method == zipfile.ZIP_DEFLATED else data
 
 
 def _inflate(data: bytes, size: int) -> bytes:

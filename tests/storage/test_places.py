@@ -3,7 +3,7 @@ import tarfile
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from made_archives import add_member, pack_tar
+from made_archives import add_member, pack_parquet, pack_tar, pack_zip
 
 from featx.errors import DatasetError
 from featx.storage import places
@@ -16,6 +16,7 @@ from featx.storage.places import (
     iterate_strays,
     locate,
     open_place,
+    read_head,
     scan_place,
     state_of,
 )
@@ -39,6 +40,19 @@ def test_a_member_is_its_file(photos, packed):
         assert state_of(member).size == state_of(path).size == path.stat().st_size
         assert is_place(member)
         assert not is_folder(member)
+
+
+@pytest.mark.parametrize("pack", [pack_tar, pack_zip, pack_parquet])
+def test_a_head_is_read_alone(photos, tmp_path, pack):
+    packed = pack(photos, tmp_path / f"photos{SUFFIXES[pack]}")
+    for _, name in iterate_members(packed):
+        for most in (0, 1, 26, 5000, 10**6):
+            assert read_head(packed / name, most) == read(packed / name)[:most]
+    plain = photos / "cat" / "00.jpg"
+    assert read_head(plain, 26) == plain.read_bytes()[:26]
+
+
+SUFFIXES = {pack_tar: ".tar", pack_zip: ".zip", pack_parquet: ".parquet"}
 
 
 def test_an_archive_is_a_folder(photos, packed):
