@@ -196,13 +196,13 @@ def compare_multilabel(
         C=C, scale=scale, epochs=epochs, seed=seed, class_weight=class_weight, calibrate=calibrate,
         learning_rate=learning_rate, layers="last",
     )  # fmt: skip
-    asked = {
+    asked: dict[str, Any] = {
         "C": C, "scale": scale, "epochs": epochs, "seed": seed, "class_weight": class_weight,
         "calibrate": calibrate, "learning_rate": learning_rate,
     }  # fmt: skip
     models = []
     for name in names:
-        plain = {"class_weight": "none"} if name == "linear" else {}
+        plain: dict[str, Any] = {"class_weight": "none"} if name == "linear" else {}
         recipe = make_labels_recipe(held, name, replace(options, **plain))
         path = folder / f"{name}-{hash_json(recipe)[:8]}.safetensors"
         models.append(
