@@ -1,13 +1,17 @@
 import itertools
+import logging
 import os
 import signal
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from shared import draw_photo
 
+from featx.data import feeding
 from featx.data.dataset import Leftovers, Skipped
+from featx.deployment import stream
 from featx.deployment.classifier import read_classifier
 from featx.deployment.stream import RunOptions, name_sources, stream_images
 from featx.errors import DatasetError, ExtractionError
@@ -100,3 +104,24 @@ def test_a_list_that_is_being_written_is_taken_as_it_comes(classifier, photos):
     next(found)
     found.close()
     assert len(taken) < 10
+
+
+@pytest.mark.parametrize("written", [False, True])
+def test_a_gpu_is_fed_by_processes_where_they_pay(pillows, photos, monkeypatch, caplog, written):
+    """Of images in folders and finished lists, which are looked for first."""
+    caplog.set_level(logging.INFO)
+    make = stream.make_engine
+
+    def pretend(*words, **named):
+        engine = make(*words, **named)
+        engine.device = "cuda"
+        return engine
+
+    monkeypatch.setattr(stream, "make_engine", pretend)
+    monkeypatch.setattr(stream, "choose_device", lambda _: torch.device("cuda"))
+    monkeypatch.setattr(feeding, "PROCESSES_SECONDS", -1.0)  # they pay in any case
+    listed = sorted((photos / "cat").iterdir())
+    how = RunOptions(device="cpu", engine="torch", batch_size=4, num_workers=2)
+    sources = name_sources([photos / "dog"], iter(listed) if written else listed)
+    assert len(list(stream_images(pillows, sources, name_judged, how, "look"))) == 18
+    assert ("decoding in processes" in caplog.text) != written
