@@ -124,7 +124,8 @@ def main() -> None:
         bench = Bench(words.device, words.quick, work, weights, words.output)
         # Before CUDA begins, which does not outlive a fork.
         draw_photos(work / "photos", 48 if bench.quick else words.images, SIZE)
-        draw_photos(work / "large", 2 if bench.quick else 64, LARGE)
+        if "decoding" in (words.only or SECTIONS):
+            draw_photos(work / "large", 2 if bench.quick else max(12, 4 * count_cores()), LARGE)
         bench.note("machine", "cpu", describe_machine())
         if bench.device == "cuda":
             bench.note("machine", "gpu", torch.cuda.get_device_name())
