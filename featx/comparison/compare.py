@@ -177,7 +177,8 @@ def compare(
         Test is scored at these shares as well.
     labels : path, optional
         Corrected labels; see `featx.correct_labels`. Everything is trained and tested on them, and
-        each head is also trained on the labels as they were, to be tested on the corrected ones.
+        each head is also trained on the labels as they were, to be tested on the corrected ones; so
+        is a baseline whose run on these is in the folder already.
     learning_curves : bool
         Train the heads on 1, 2, 5, 10 and 20 images per class as well.
     strangers : bool
@@ -309,7 +310,7 @@ def compare(
     if not candidates and not networks:
         raise ModelError("nothing is left to compare: every head was left out")
     candidates = evaluate_candidates(candidates, features, expected)
-    relabelled = pair_with_before(trainer, made, candidates, fitting, uncalibrated, margin)
+    runs = {}
     if networks:
         network = resolve_same(weights, features, extraction, rule.framing)
         tuner = NetworkTrainer(
@@ -326,6 +327,9 @@ def compare(
         tuned = [tuner.make(name, tuning) for name in names]
         tuned = evaluate_candidates(tuned, features, expected)
         candidates += tuned
+        if corrections is not None:
+            runs = replace(tuner, rows=found).find(names, tuning)
+    relabelled = pair_with_before(trainer, made, candidates, fitting, uncalibrated, runs, margin)
     truth = {split: features.targets[features.rows(split)] for split in ("val", "test")}
     if expected:
         write_prevalence(expected, folder / PREVALENCE_NAME)

@@ -57,7 +57,8 @@ class Comparison:
     ranks : RankScores or None
         What candidates tell at the ranks of a taxonomy; None where there is none.
     relabelled : tuple of Pair
-        Of corrected labels: each head with itself, trained on the labels as they were.
+        Of corrected labels: each head with itself, trained on the labels as they were, and each
+        baseline of which there is such a run.
     """
 
     folder: Path

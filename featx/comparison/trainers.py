@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from featx.comparison.candidates import (
     Candidate,
@@ -232,9 +234,10 @@ def pair_with_before(
     after: Sequence[Candidate],
     options: HeadOptions,
     uncalibrated: Container[str] = (),
+    runs: Mapping[str, Model] = MappingProxyType({}),
     margin: float = MARGIN,
 ) -> tuple[Pair, ...]:
-    """Each head with itself, before labels were corrected: both on the same corrected test labels.
+    """Each with itself, before labels were corrected: both on the same corrected test labels.
 
     Parameters
     ----------
@@ -244,9 +247,11 @@ def pair_with_before(
         The same with the labels as they were, on which the heads are trained, or taken from the
         folder where they are there.
     after : sequence of Candidate
-        Heads that learned from the corrected labels; those on the last layer alone are paired.
+        Who learned from the corrected labels; of heads those on the last layer alone are paired.
     options, uncalibrated
         See `HeadTrainer.make_each`.
+    runs : mapping of str to Model
+        Baselines that were trained on the labels as they were, by name; the others are not paired.
     margin : float
         See `pair_candidates`.
 
@@ -260,15 +265,24 @@ def pair_with_before(
         return ()
     now = {c.name: c for c in after if c.name == c.model.name}
     once, last = replace(trainer, features=made, seeds=1), replace(options, layers=LAST_LAYER)
-    before = once.make_each(now, last, optional=True, uncalibrated=uncalibrated)
-    rows, names = features.rows("test"), np.array(features.classes)
-    truth, sides = features.targets[rows], []
+    heads = [name for name, one in now.items() if one.kind == "frozen"]
+    before = once.make_each(heads, last, optional=True, uncalibrated=uncalibrated)
+    rows, said = features.rows("test"), dict[str, npt.NDArray[Any]]()
     for old in before:
         X = Blocks((take_engine_rows(features, read_layers(old.model)),), rows)
+        said[old.name] = np.array(old.model.classes)[load_head(old.model).predict(X)]
+    for name, run in runs.items():
+        found = np.array(run.classes)[run.outcome.probabilities["test"].argmax(axis=1)]
+        by_path = dict(zip(made.paths[made.rows("test")].tolist(), found.tolist(), strict=True))
+        paths = features.paths[rows].tolist()
+        if all(path in by_path for path in paths):  # none had no label then
+            said[name] = np.array([by_path[path] for path in paths])
+    truth, sides = features.targets[rows], []
+    for name, words in said.items():
         # By names: a class may be new or gone, and others have other numbers then.
-        said = np.array(old.model.classes)[load_head(old.model).predict(X)] == names[truth]
-        label = now[old.name].outcome.probabilities["test"].argmax(axis=1)
-        sides.append(((old.name, label == truth), (f"{old.name} {BEFORE}", said)))
+        was = words == np.array(features.classes)[truth]
+        label = now[name].outcome.probabilities["test"].argmax(axis=1)
+        sides.append(((name, label == truth), (f"{name} {BEFORE}", was)))
     return tuple(make_pairs(sides, margin, features.split_clusters("test")))
 
 
@@ -290,6 +304,15 @@ class NetworkTrainer:
             self._train(name, replace(options, seed=options.seed + i)) for i in range(self.seeds)
         )
         return Candidate(first, None, others=tuple(model.outcome for model in others))
+
+    def find(self, names: Iterable[str], options: TuneOptions) -> dict[str, Model]:
+        """Those baselines that are in the folder."""
+        found = {}
+        for name in names:
+            recipe = make_tune_recipe(self.rows, self.weights, name, options)
+            if there := _reuse(self.folder / run_name(recipe) / _MODEL, recipe):
+                found[name] = there
+        return found
 
     def estimate(self, names: Iterable[str], options: TuneOptions, network: float) -> float:
         """About how many seconds baselines will take, but for those that are there.

@@ -13,6 +13,7 @@ from featx.text import (
     format_points,
     format_score,
     format_seconds,
+    list_some,
     printable,
 )
 from featx.training.model import Model
@@ -65,8 +66,13 @@ def say_relabelled(comparison: Comparison) -> list[str]:
             f"{format_score(test.correct, test.total)}, and {pair.b} on "
             f"{format_score(before, test.total)}: {say_pair(pair, test.total)}"
         )
-    if comparison.relabelled and any(c.kind == "finetuned" for c in comparison.candidates):
-        lines.append("Fine-tuned networks were trained on the corrected labels alone.")
+    paired = {pair.a for pair in comparison.relabelled}
+    alone = [c.name for c in comparison.candidates if c.kind == "finetuned"]
+    if alone := [name for name in alone if name not in paired]:
+        lines.append(
+            f"On the labels as they were there is no run of {list_some(alone)} here: compare "
+            "without --labels first, into the same folder, and these are paired, too."
+        )
     return lines
 
 

@@ -95,14 +95,36 @@ def test_what_is_said_and_how_it_is_repeated(do, corrections, tmp_path):
     assert do().to_dict()["labels"] is None
 
 
-def test_baselines_learn_from_corrected_labels(do, corrections):
-    plain = do(clf=("ridge",), baseline=("fc",), epochs=1)
-    found = do(clf=("ridge",), baseline=("fc",), epochs=1, labels=corrections)
-    recipes = [one.candidates[1].model.recipe["fingerprint"] for one in (plain, found)]
-    assert recipes == [plain.features.fingerprint, found.features.fingerprint]
-    assert "Fine-tuned networks were trained on the corrected labels alone." in " ".join(
+def list_tests(features):
+    return features.paths[features.rows("test")].tolist()
+
+
+def test_baselines_learn_from_corrected_labels(do, corrections, tmp_path):
+    options = {"clf": ("ridge",), "baseline": ("fc",), "epochs": 1}
+    found = do(labels=corrections, **options)
+    assert [pair.a for pair in found.relabelled] == ["ridge"]
+    assert "there is no run of fc here: compare without --labels first" in " ".join(
         make_results(found)["notes"]
     )
+    plain = do(**options)
+    recipes = [one.candidates[1].model.recipe["fingerprint"] for one in (plain, found)]
+    assert recipes == [plain.features.fingerprint, found.features.fingerprint]
+    # Now there is one, and both are held against the same corrected labels.
+    found = do(labels=corrections, **options)
+    pair = found.relabelled[1]
+    assert (pair.a, pair.b) == ("fc", "fc on the labels as they were")
+    features, old, new = found.features, plain.candidates[1], found.candidates[1]
+    truth = np.array(features.classes)[features.targets[features.rows("test")]]
+    places = {path: i for i, path in enumerate(list_tests(plain.features))}
+    order = [places[path] for path in list_tests(features)]
+    was, now = (
+        np.array(one.model.classes)[one.outcome.probabilities["test"].argmax(axis=1)]
+        for one in (old, new)
+    )
+    was = was[order] == truth
+    now = now == truth
+    assert (pair.only_a, pair.only_b) == ((now & ~was).sum(), (was & ~now).sum())
+    assert "there is no run of" not in " ".join(make_results(found)["notes"])
 
 
 def test_shares_are_of_the_corrected_classes(do, corrections, tmp_path):
