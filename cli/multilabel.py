@@ -110,7 +110,7 @@ def compare_labels(
     split = comparison.folder / "split.csv"
     if split.resolve() != Path(data).resolve():
         write_manifest(dataset, split, taken["overwrite"])
-    values = write_labels_report(comparison)
+    values = write_labels_report(comparison, dataset.root)
     written = ", ".join(printable(str(path)) for path in list_written(values, comparison.folder))
     say(as_json, values, f"{render_labels_comparison(comparison)}\n\nwritten: {written}")
     finish_skipped(done.skipped_files, done.images + len(done.skipped_files), max_skipped)

@@ -250,9 +250,10 @@ def _claim(folder: Path, features: Features) -> None:
     if any(one.suffix != ".safetensors" for one in (folder.iterdir() if folder.is_dir() else ())):
         check_own_folder(folder, RESULTS)
     try:
-        there = json.loads((folder / RESULTS).read_text("utf-8"))["dataset"]
-        wanted = describe_source(features)
+        results = json.loads((folder / RESULTS).read_text("utf-8"))
+        there, wanted = results["dataset"], describe_source(features)
         wrong = [f"{k}: {there.get(k)} → {v}" for k, v in wanted.items() if there.get(k) != v]
+        wrong += ["a comparison of one label an image"] * (not results.get("multilabel"))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return
     if wrong:

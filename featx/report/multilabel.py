@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 from tabulate import tabulate
 
 from featx.drawing.charts import FONT
 from featx.multilabel.compare import RESULTS, LabelsComparison, LabelsPair
+from featx.report.gallery import embed_pictures
 from featx.report.page import clean_values, load_environment
 from featx.storage.files import write_json, write_text
 from featx.text import (
@@ -22,6 +25,7 @@ from featx.text import (
 )
 from featx.training.model import Model
 
+_MISTAKES = 12  # that are shown
 SUMS = {
     "mAP": "mAP",
     "macro_f1": "macro F1",
@@ -56,8 +60,14 @@ def render_labels_model(model: Model) -> str:
     return "\n\n".join([*parts, f"model: {printable(str(model.path))}"])
 
 
-def write_labels_report(comparison: LabelsComparison) -> dict[str, Any]:
+def write_labels_report(comparison: LabelsComparison, root: Path | None = None) -> dict[str, Any]:
     """Write results.json and report.html into the comparison's folder.
+
+    Parameters
+    ----------
+    comparison : LabelsComparison
+    root : Path, optional
+        Where the pictures lie; None: the page shows the names of mistakes alone.
 
     Returns
     -------
@@ -71,7 +81,10 @@ def write_labels_report(comparison: LabelsComparison) -> dict[str, Any]:
     """
     page = comparison.folder / "report.html"
     values = {**make_labels_results(comparison), "report": str(page)}
-    write_text(page, as_text(render_labels_page(values)))
+    names = [one["path"] for one in values["mistakes"]]
+    colours = comparison.features.provenance.colours
+    pictures = {} if root is None else embed_pictures(root, names, (), colours)
+    write_text(page, as_text(render_labels_page(values, pictures)))
     write_json(comparison.folder / RESULTS, values)
     return values
 
@@ -88,7 +101,31 @@ def make_labels_results(comparison: LabelsComparison) -> dict[str, Any]:
         )
     )
     values["left_out_of_it"] = LEFT_OUT
+    values["mistakes"] = list_mistakes(comparison)
     return values
+
+
+def list_mistakes(comparison: LabelsComparison) -> list[dict[str, Any]]:
+    """The test images that the best head is most wrong about, with their labels and its own."""
+    features, best = comparison.features, comparison.best
+    rows = np.flatnonzero(features.splits == "test")
+    assert features.label_sets is not None
+    truth, p = features.label_sets[rows], best.outcome.probabilities["test"]
+    said = p >= best.arrays["thresholds"]
+    wrong = said != truth
+    # How far on the wrong side of their thresholds its answers are, in all.
+    far = (wrong * np.abs(p - best.arrays["thresholds"])).sum(axis=1)
+    order = np.argsort(-(wrong.sum(axis=1) + far / (1 + far)), kind="stable")[:_MISTAKES]
+    names = np.array(features.classes)
+    return [
+        {
+            "path": str(features.paths[rows[i]]),
+            "labels": names[truth[i]].tolist(),
+            "said": names[said[i]].tolist(),
+        }
+        for i in order.tolist()
+        if wrong[i].any()
+    ]
 
 
 def render_labels_comparison(comparison: LabelsComparison) -> str:
@@ -160,9 +197,15 @@ def say_labels_pair(pair: LabelsPair, margin: float) -> str:
     )
 
 
-def render_labels_page(values: Mapping[str, Any]) -> str:
-    """A comparison's results.json as one HTML text that needs no network and runs no script."""
-    facts = clean_values(values)
+def render_labels_page(
+    values: Mapping[str, Any], pictures: Mapping[str, str] = MappingProxyType({})
+) -> str:
+    """A comparison's results.json as one HTML text that needs no network and runs no script.
+
+    `pictures` are data: URIs of mistakes, by path.
+    """
+    mistakes = [{**one, "picture": pictures.get(one["path"])} for one in values["mistakes"]]
+    facts = clean_values({**values, "mistakes": mistakes})
     candidates = [
         {**one, "sums": _list_sums(one["evaluation"]["test"])} for one in facts["candidates"]
     ]

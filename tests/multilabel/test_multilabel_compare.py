@@ -1,5 +1,6 @@
 """Heads of several labels an image side by side: who is best by what, and how they differ."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -47,6 +48,11 @@ def test_what_cannot_be_compared_is_said(planted, tmp_path):
         compare_multilabel(replace(planted, splits=np.full(120, "train")), output=tmp_path / "o")
     with pytest.raises(ArgumentError, match="margin is 0"):
         compare_multilabel(planted, margin=0)
+    (tmp_path / "single").mkdir()
+    told = {"dataset": {"name": planted.dataset, "split": planted.split_rule}}
+    (tmp_path / "single" / "results.json").write_text(json.dumps(told))
+    with pytest.raises(OutputExistsError, match="a comparison of one label an image"):
+        compare_multilabel(planted, clf=["ridge"], output=tmp_path / "single")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("dear")
     with pytest.raises(OutputExistsError, match="other files"):

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from made_sets import plant_features
 
@@ -32,6 +33,23 @@ def test_text_and_page_have_every_label(comparison):
         assert part in page
     assert values["sentences"][0] in text
     assert values["paired"][0]["text"] in text
+
+
+def test_the_worst_mistakes_come_first_and_are_mistakes(planted, comparison):
+    shown = make_labels_results(comparison)["mistakes"]
+    assert 1 < len(shown) <= 12
+    assert all(one["labels"] != one["said"] for one in shown)
+    row_of = {path: row for row, path in enumerate(planted.paths.tolist())}
+    names = np.array(planted.classes)
+    for one in shown:
+        row = row_of[one["path"]]
+        assert planted.splits[row] == "test"
+        assert one["labels"] == names[planted.label_sets[row]].tolist()
+    wrong = [len({*one["labels"]} ^ {*one["said"]}) for one in shown]
+    assert wrong == sorted(wrong, reverse=True)
+    picture = "data:image/jpeg;base64,AAAA"
+    page = render_labels_page(make_labels_results(comparison), {shown[0]["path"]: picture})
+    assert page.count(picture) == 1
 
 
 def test_names_do_no_harm(planted, tmp_path):
