@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import click
+from click.core import ParameterSource
 
 from featx.config import CHOOSE_ON, RANK_PRECISION, SCALES
 
@@ -58,11 +59,20 @@ head_options = stack(
     ),
 )
 
+
+def _check_with_taxonomy(ctx: click.Context, param: click.Parameter, value: float) -> float:
+    given = ctx.get_parameter_source("precision_at_least") is ParameterSource.COMMANDLINE
+    if given and ctx.params["taxonomy"] is None:
+        raise click.UsageError("--precision-at-least needs --taxonomy, whose ranks are to keep it.")
+    return value
+
+
 # Of commands that train heads and can have them answer by ranks.
 taxonomy_options = stack(
     click.option(
         "--taxonomy",
         type=click.Path(dir_okay=False),
+        is_eager=True,  # before what only goes with it
         metavar="FILE",
         help="A CSV of each class and what it is of, such as species,genus,family: predict then "
         "answers at the deepest rank that is right often enough. A fit for each of twenty folds.",
@@ -73,6 +83,7 @@ taxonomy_options = stack(
         default=RANK_PRECISION,
         show_default=True,
         metavar="P",
+        callback=_check_with_taxonomy,
         help="With --taxonomy: such a share of the answers at each rank is to be right.",
     ),
 )

@@ -67,6 +67,13 @@ def test_another_precision_is_asked_for(run, model, photos):
     assert "--explain does not go with --unknown, --sets and --precision-at-least" in done.stderr
 
 
+def test_a_precision_is_one_of_ranks(run, feature_file, photos):
+    for words in (["fit", feature_file("first:6,1")], ["compare", photos]):
+        done = run(*words, "--precision-at-least", "0.9")
+        assert done.exit_code == 2
+        assert "--precision-at-least needs --taxonomy" in done.stderr
+
+
 def test_a_model_without_ranks_says_how_to_get_them(run, feature_file, photos, tmp_path):
     out = tmp_path / "m.safetensors"
     run("fit", feature_file("first:6,1"), "--clf", "centroid", "-o", out, "-q")
