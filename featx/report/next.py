@@ -101,11 +101,13 @@ def _say_enough(told: Forecast) -> list[str]:
     if not told.rounds:
         return []
     if told.rounds[0].interval[1] < FORECAST_GAIN:
-        return [f"More labels would not pay: on average that is less than {least}."]
+        return [f"More labels would not pay: even a lucky draw brings less than {least}."]
     if told.enough is None:
         return [f"Up to {told.reach:,} labels, {told.more:,} more bring {least} or more."]
     if told.enough <= told.labels:
-        return [f"More labels would probably not pay: {told.more:,} bring less than {least}."]
+        return [
+            f"More labels would probably not pay: {told.more:,} bring less than {least} on average."
+        ]
     return [f"From about {told.enough:,} labels on {told.more:,} more bring less than {least}."]
 
 

@@ -30,10 +30,13 @@ def found():
     [
         ({}, "From about 240 labels on 50 more bring less than 0.5 points."),
         ({"enough": None}, "Up to 320 labels, 50 more bring 0.5 points or more."),
-        ({"enough": 100}, "More labels would probably not pay: 50 bring less than 0.5 points."),
+        (
+            {"enough": 100},
+            "More labels would probably not pay: 50 bring less than 0.5 points on average.",
+        ),
         (
             {"rounds": (Gain(150, 0.002, (0.0, 0.004)),), "enough": 100},
-            "More labels would not pay: on average that is less than 0.5 points.",
+            "More labels would not pay: even a lucky draw brings less than 0.5 points.",
         ),
         (
             {"rounds": (), "enough": None, "more": 300},
