@@ -145,7 +145,7 @@ def _scan_shards(root: Path, shards: list[Path], recursive: bool = False) -> Inv
     """The images of several archives, whose names may tell their splits."""
     splits = [_find_split(shard.relative_to(root)) for shard in shards]
     told = len({split for split in splits if split}) > 1
-    found = Inventory(root, "archives" if told else "none")
+    found, broken = Inventory(root, "archives" if told else "none"), 0
     for shard, split in zip(shards, splits, strict=True):
         name = shard.relative_to(root).as_posix() if shard != root else ""
         if told and not split:
@@ -157,8 +157,9 @@ def _scan_shards(root: Path, shards: list[Path], recursive: bool = False) -> Inv
             if not name:
                 raise
             # One of many that cannot be read counts as one image that cannot be.
+            broken += 1
             found.unread.append(Skipped(f"{name}/", "", "unreadable", str(error)))
-    if len(found.unread) == len(shards):
+    if broken == len(shards):
         raise DatasetError(f"{root}: {found.unread[0].path}: {found.unread[0].reason}")
     found.arrange()
     return found
@@ -169,7 +170,10 @@ def _add_shard(found: Inventory, shard: Path, name: str, split: str, recursive: 
     if is_table(shard):
         names = (one for _, one in iterate_members(shard))
         rows = zip(names, iterate_labels(str(shard)), strict=True)
-        found.add((split, _tidy_label(label), prefix + one, 0) for one, label in rows)
+        try:
+            found.add((split, _tidy_label(label), prefix + one, 0) for one, label in rows)
+        except ValueError as error:
+            raise DatasetError(f"{shard}: {error}") from error
     elif _has_labels(shard):
         found.add(
             (split, label, prefix + one, 0)

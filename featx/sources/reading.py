@@ -202,11 +202,13 @@ def read_inventory(
             f"no images in {path}: looked for {', '.join(sorted(IMAGE_SUFFIXES))} in "
             f"{path.name}/<class>/ and {path.name}/{{train,val,test}}/<class>/"
             + "".join(f"; {line}" for line in describe_left_out(found.left_out.list()))
+            + _list_lost(found)
         )
     if len(found.classes) == 1 and not found.multilabel:
         raise DatasetError(
             f"only one class in {path} ({found.classes[0]}): a classifier needs two or more; for "
             "features without labels, name the folder that holds the images itself"
+            + _list_lost(found)
         )
     known = len(found.notes)
     try:
@@ -243,6 +245,11 @@ def _split(found: Inventory, split: str | None, grouping: Grouping | None) -> No
         _check_splits(found)
     if grouping is not None:
         note_divided(found)
+
+
+def _list_lost(found: Inventory) -> str:
+    """What could not be read, as far as that is known before images are."""
+    return "".join(f"; {one.path} {one.reason}" for one in found.unread)
 
 
 def _say(notes: Iterable[str], source: str) -> None:

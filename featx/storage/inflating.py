@@ -87,7 +87,7 @@ class Inflated:
                     continue
                 self._zlib = zlib.decompressobj(_GZIP)
             try:
-                piece = self._zlib.decompress(packed, _GROWN)
+                packed, piece = self._inflate(packed)
             except zlib.error as error:
                 self._end_here(f"at byte {self._at:,} it is damaged ({error})")
                 break
@@ -97,6 +97,18 @@ class Inflated:
                 self._keep(piece)
                 return True
         return False
+
+    def _inflate(self, packed: bytes) -> tuple[bytes, bytes]:
+        """As many of some bytes as can be inflated, and what they become; at least one can be."""
+        while True:
+            before = self._zlib.copy()
+            try:
+                return packed, self._zlib.decompress(packed, _GROWN)
+            except zlib.error:  # and what came before the damage is lost with it
+                self._zlib = before
+                if len(packed) == 1:
+                    raise
+                packed = packed[: len(packed) // 2]
 
     def _end_here(self, damage: str) -> None:
         self._ended = True

@@ -23,6 +23,7 @@ from featx.storage.members import Entry, Extent
 _BATCH_BYTES = 4 << 20  # of rows that are read together
 _HELD = 4  # such batches in memory: threads ask for rows not quite in order
 _BUFFER_BYTES = 1 << 20  # of the file, read at once; else pyarrow reads all of a row group
+_REASON = 100  # characters of a reason that are kept
 _NAMES = 4096  # rows at a time, of columns that hold little
 
 
@@ -61,11 +62,8 @@ class ParquetReader:
                 Entry(_name_row(row, None), extent=Extent(row, 0)) for row in range(self._n)
             )
             return
-        row = 0
-        for batch in self._file.iter_batches(_NAMES, columns=[f"{self._column}.path"]):
-            for value in batch.column(0).to_pylist():
-                yield Entry(_name_row(row, value and value["path"]), extent=Extent(row, 0))
-                row += 1
+        for row, value in enumerate(_iterate(self._file, f"{self._column}.path")):
+            yield Entry(_name_row(row, value and value["path"]), extent=Extent(row, 0))
 
     @property
     def _n(self) -> int:
@@ -73,12 +71,10 @@ class ParquetReader:
 
     def read(self, file: BinaryIO, extent: Extent) -> bytes:
         """The bytes of a row's picture."""
-        import pyarrow
-
         try:
-            with self._lock, self._afresh_after_errors():
+            with self._lock, self._afresh_after_errors(), _explain("this row"):
                 value = self._find(extent.start)
-        except (OSError, StopIteration, pyarrow.ArrowException) as error:
+        except ValueError as error:
             raise OSError(errno.EIO, f"damaged in its archive ({error})") from error
         data = value["bytes"] if self._nested and value is not None else value
         if data is None:
@@ -126,34 +122,54 @@ def iterate_labels(path: str) -> Iterator[str]:
     """The label of each row as text; "" where it has none.
 
     Of numbers of classes it is the name that the schema's metadata gives them.
+
+    Raises
+    ------
+    ValueError
+        The column is damaged.
     """
     file = _open(path)
     column, names = _find_labels(file.schema_arrow)
     if column is None:
         yield from ("" for _ in range(file.metadata.num_rows))
         return
-    for batch in file.iter_batches(_NAMES, columns=[column]):
-        for value in batch.column(0).to_pylist():
-            if value is None:
-                yield ""
-            elif names is None:
-                yield str(value)
-            else:
-                yield names[value] if 0 <= value < len(names) else ""
+    for value in _iterate(file, column):
+        if value is None:
+            yield ""
+        elif names is None:
+            yield str(value)
+        else:
+            yield names[value] if 0 <= value < len(names) else ""
+
+
+def _iterate(file: Any, column: str) -> Iterator[Any]:
+    """The values of a column that holds little."""
+    with _explain(f"column {column}"):
+        for batch in file.iter_batches(_NAMES, columns=[column]):
+            yield from batch.column(0).to_pylist()
+
+
+@contextlib.contextmanager
+def _explain(what: str) -> Iterator[None]:
+    """Have whatever pyarrow raises, which is of many kinds, as ValueError."""
+    import pyarrow
+
+    try:
+        yield
+    except (OSError, StopIteration, pyarrow.ArrowException) as error:
+        said = " ".join(str(error).split())[:_REASON]
+        raise ValueError(f"{what} is damaged ({said})") from error
 
 
 def _open(path: str) -> Any:
     try:
-        import pyarrow
         from pyarrow import parquet
     except ImportError as error:
         raise ValueError(
             "pyarrow reads it and is not installed; pip install 'featx[parquet]'"
         ) from error
-    try:
+    with _explain("its end, which says what is in it,"):
         return parquet.ParquetFile(path, pre_buffer=False, buffer_size=_BUFFER_BYTES)
-    except pyarrow.ArrowException as error:
-        raise ValueError(f"it is no Parquet file, or was cut off ({error})") from error
 
 
 def _read_features(schema: Any) -> dict[str, Any]:

@@ -41,7 +41,9 @@ class GzipTarReader:
 
     def list(self, file: BinaryIO) -> Iterator[Entry]:
         """Its entries; see `list_tar`."""
-        damage = yield from list_tar(cast(BinaryIO, _Tape(self._content, file)))
+        tape = cast(BinaryIO, _Tape(self._content, file))
+        damage = yield from list_tar(tape)
+        tape.seek(0, os.SEEK_END)  # where gzip's sum says whether all was as it was packed
         self.damage = self._content.damage or damage
 
     def read(self, file: BinaryIO, extent: Extent) -> bytes:

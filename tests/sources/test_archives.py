@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from made_archives import add_member, pack_parquet, pack_shards, pack_tar, pack_zip
+from pyarrow import parquet
 from shared import CountingEngine, draw_photo
 
 from featx.data.dataset import Leftovers
@@ -136,6 +137,25 @@ def test_a_shard_that_is_broken_is_one_of_many(photos, tmp_path):
         read_dataset(shards)
 
 
+def test_one_shard_that_was_cut_off_has_what_comes_before(photos, tmp_path):
+    shard = pack_shards(photos, tmp_path / "shards", 1) / "shard-000.tar"
+    data = shard.read_bytes()
+    shard.write_bytes(data[: data.index(b"00000020.cls") + 700])
+    found = read_dataset(shard)
+    assert len(found) == 20
+    assert [one.path for one in found.unread] == ["./"]
+
+
+def test_labels_that_are_damaged(photos, tmp_path):
+    path = pack_parquet(photos, tmp_path / "photos.parquet", group=30)
+    data = bytearray(path.read_bytes())
+    at = parquet.ParquetFile(path).metadata.row_group(0).column(2).dictionary_page_offset
+    data[at : at + 20] = bytes(20)
+    path.write_bytes(data)
+    with pytest.raises(DatasetError, match=r"photos\.parquet: column label is damaged"):
+        read_dataset(path)
+
+
 def test_odd_samples(tmp_path):
     path = tmp_path / "odd.tar"
     with tarfile.open(path, "w") as tar:
@@ -198,6 +218,17 @@ def test_what_lies_before_damage_counts(photos, tmp_path, counting, provenance):
     ]
     with pytest.raises(ImageError, match=f"ends at byte {end:,}, within"):
         extract_here(packed, counting, provenance, tmp_path / "cache", on_error="fail")
+
+
+def test_the_end_of_an_archive_is_said_where_too_little_comes_before(photos, tmp_path):
+    packed = pack_tar(photos, tmp_path / "photos.tar")
+    data = packed.read_bytes()
+    packed.write_bytes(data[: data.index(b"./cat/03.png") + 600])
+    with pytest.raises(DatasetError, match=r"only one class .*; \./ it ends at byte"):
+        read_dataset(packed)
+    packed.write_bytes(data[: 3 * 512 + 9])  # a folder's header of three blocks, and a bit of one
+    with pytest.raises(DatasetError, match=r"no images .*; \./ it ends at byte 1,545"):
+        read_dataset(packed)
 
 
 def test_what_is_in_an_archive_and_in_no_folder_is_said(tmp_path):

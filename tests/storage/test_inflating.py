@@ -89,9 +89,10 @@ def test_damage_is_an_end_with_its_place(small, write, damage):
         data[50_000:50_100] = b"\xff" * 100
     content = Inflated()
     with write(data) as file:
-        found = content.read_at(file, 0, len(DATA))
-        assert DATA.startswith(found[:60_000])
-        assert len(found) < len(DATA) or damage == "flipped"
+        found = content.read_at(file, 0, len(DATA) + 1)
+        # Of what comes from the bytes before nothing is lost, though zlib gives it up.
+        assert DATA.startswith(found[:79_000])
+        assert len(found) > 79_000
         assert ("ends at byte 50,000" if damage == "cut" else "it is damaged") in content.damage
         assert content.read_at(file, 100, 50) == DATA[100:150]
 

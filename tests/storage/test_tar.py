@@ -68,6 +68,16 @@ def test_a_compressed_tar_that_was_cut_off(three):
     assert re.fullmatch(r"it ends at byte [\d,]+, too soon", find_damage(packed))
 
 
+def test_a_flipped_bit_in_a_compressed_tar_is_seen_by_its_sum(three):
+    packed = three.with_name("three.tar.gz")
+    data = zlib.compressobj(level=0, wbits=31)  # what is merely stored shows no damage itself
+    stored = bytearray(data.compress(three.read_bytes()) + data.flush())
+    stored[stored.index(b"2.png" * 9)] ^= 1
+    packed.write_bytes(stored)
+    assert len(list(iterate_members(packed))) == 3
+    assert "incorrect data check" in find_damage(packed)
+
+
 @pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
 def test_names_of_every_form(tmp_path, form):
     path = tmp_path / "names.tar"
