@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging
 import os
 import re
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from featx.sources.folders import (
     as_label,
     name_kind,
     name_split,
+    name_unwanted,
     scan_folder,
 )
 from featx.storage.parquet import iterate_labels
@@ -34,6 +36,8 @@ from featx.storage.places import (
     read_head,
 )
 from featx.text import list_some
+
+log = logging.getLogger(__name__)
 
 PARTS_OF_SAMPLES = "other parts of samples"
 
@@ -133,12 +137,15 @@ def list_members(archive: Path, left_out: Leftovers) -> Iterator[Path]:
     """The images of an archive in its own order, whichever folders they are in."""
     table = is_table(archive)
     for _, name in iterate_members(archive):
-        if table or _is_image(name):
+        unwanted = next(filter(None, map(name_unwanted, name.split("/")[:-1])), None)
+        if unwanted is None and (table or _is_image(name)):
             yield archive / name
         else:
-            left_out.add(_name_kind(archive, name), str(archive / name))
+            left_out.add(unwanted or _name_kind(archive, name), str(archive / name))
     for kind, name in iterate_strays(archive):
         left_out.add(kind, str(archive / name))
+    if damage := find_damage(archive):
+        log.warning("%s: %s", archive, damage)
 
 
 def _scan_shards(root: Path, shards: list[Path], recursive: bool = False) -> Inventory:

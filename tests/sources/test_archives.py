@@ -198,6 +198,22 @@ def test_braces_without_end():
         expand_shards(Path("{0..999}{0..999}.tar"))
 
 
+def test_members_are_told_apart_as_files_in_folders_are(tmp_path, caplog):
+    path = tmp_path / "mac.tar"
+    with tarfile.open(path, "w") as tar:
+        for name in ("b/1.jpg", "__MACOSX/b/1.jpg", "a/.1.jpg", "a/2.jpg", "a/notes.txt", "/3.jpg"):
+            add_member(tar, name, b"x")
+    path.write_bytes(path.read_bytes()[: 12 * 512])
+    left_out = Leftovers()
+    found = [one.relative_to(path).as_posix() for one in list_members(path, left_out)]
+    assert found == ["b/1.jpg", "a/2.jpg"]
+    assert {one.kind for one in left_out.list()} == {
+        "files of systems and programs", "hidden files", "annotations and text (.txt)",
+        "members whose names lead out of their archive",
+    }  # fmt: skip
+    assert caplog.messages == [f"{path}: it ends at byte 6,144, after /3.jpg, without its end mark"]
+
+
 def test_members_in_the_archives_own_order(photos, tmp_path):
     packed = pack_parquet(photos, tmp_path / "photos.parquet")
     found = list(list_members(packed, Leftovers()))
