@@ -72,11 +72,11 @@ def test_int8_is_near_and_its_rows_stand_alone(backbone, openvino):
     assert np.array_equal(engine.run(PIXELS[2:3])[0], rows[2])
 
 
-def test_weights_that_8_bits_do_not_suit_are_refused(openvino, tiny_weights, monkeypatch):
+def test_images_that_8_bits_do_not_suit_are_refused(openvino, tiny_weights, monkeypatch):
     made = make_engine(tiny_weights, lambda n: PIXELS[:n], engine="openvino", precision="int8")
     assert (made.precision, made.name.split()[0]) == ("int8", "openvino")
     monkeypatch.setattr(engine_choice, "INT8_COSINE", 0.99999)
-    with pytest.raises(DeviceError, match=r"too far from those of float32 \(cosine 0\.9"):
+    with pytest.raises(DeviceError, match=r"too far from those of float32 \(least cosine 0\.9"):
         make_engine(tiny_weights, lambda n: PIXELS[:n], precision="int8")
 
 
