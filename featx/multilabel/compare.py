@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from featx.config import EPOCHS, MARGIN, MULTILABEL_CLASSIFIERS
+from featx.config import EPOCHS, MARGIN, MULTILABEL_CLASSIFIERS, SPLITS
 from featx.errors import ArgumentError, FeatureFileError, ModelError, OutputExistsError
 from featx.features.content import Features
 from featx.features.costs import read_full_cost
@@ -95,7 +95,7 @@ class LabelsComparison:
             "multilabel": True,
             "dataset": {
                 **describe_source(features),
-                "images": data["images"],
+                "images": {s: data["images"][s] for s in SPLITS if s in data["images"]},
                 "per_class": data["per_class"],
                 "skipped": len(features.skipped),
                 "val_is_test": self.val_is_test,

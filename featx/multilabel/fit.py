@@ -112,7 +112,8 @@ def fit_multilabel(
     head = join_head(clf, held.classes, learned.scaler.kind, arrays)
     in_val = held.splits[pool] == "val"
     test = np.flatnonzero(held.splits == "test")
-    found = {"val": learned.held[in_val]} if in_val.any() else {}
+    # Of a label that no fold judged, what is held was learned by heart.
+    found = {"val": learned.held[in_val]} if in_val.any() and not learned.unjudged else {}
     if len(test):
         found["test"] = head.predict_proba(np.asarray(held.X[test]))
     kind = find_kind(clf)
@@ -132,7 +133,7 @@ def fit_multilabel(
                 "calibrated": recipe["calibrate"],
                 "val_is_test": promoted,
                 "folds": learned.n_folds,
-                "notes": _note_few(held, learned),
+                "notes": [*_note_few(held, learned), *([held.alike] if held.alike else ())],
                 "out_of_fold": {"mAP": learned.map_held},
                 **describe_fits(
                     held, learned.fits, "learning_rate" if kind.grid is None else kind.grid.name
@@ -246,5 +247,10 @@ def _note_few(features: Features, learned: LabelsLearned) -> list[str]:
         f"{list_some([features.classes[k] for k in learned.few])}: what is chosen for them, "
         "thresholds above all, is a guess"
     )
-    log.warning("%s: %s", features.dataset, note)
-    return [note]
+    notes = [note]
+    if learned.unjudged:
+        names = list_some([features.classes[k] for k in learned.unjudged])
+        notes.append(f"val is not scored, since no fold could judge the labels {names}")
+    for one in notes:
+        log.warning("%s: %s", features.dataset, one)
+    return notes

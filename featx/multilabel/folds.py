@@ -72,7 +72,9 @@ def plan_label_folds(sets: npt.NDArray[np.bool_], kin: Kin, seed: int = 0) -> Fo
     np.logical_or.at(joined, unit, sets)
     fold = deal_sets(joined, [1 / n_folds] * n_folds, seed)[unit]
     cuts = (fold == number for number in range(n_folds))
-    return tuple((np.flatnonzero(~out), np.flatnonzero(out)) for out in cuts if out.any())
+    return tuple(
+        (np.flatnonzero(~out), np.flatnonzero(out)) for out in cuts if out.any() and not out.all()
+    )
 
 
 def prepare_folds(X: Matrix, folds: Folds, scale: str, turn: bool) -> tuple[PreparedFold, ...]:

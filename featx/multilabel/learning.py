@@ -38,10 +38,13 @@ class LabelsLearned:
     scaler : Scaler
     fits : tuple of LabelFit
     held : ndarray of shape (n_samples, n_labels), float64
-        Probabilities of all rows by fits that did not see them; of what none judged, by the fit.
+        Probabilities of all rows by fits that did not see them; of labels that no fold judged, by
+        the fit itself.
     n_folds : int
     few : tuple of int
         Labels that too few images have, or lack, for every fold to have one.
+    unjudged : tuple of int
+        Labels of one image, or group, or where there are no folds: nothing chose for them.
     map_held : float or None
         mAP of `held`, of labels that folds judged, by which heads are ranked: test chooses nothing.
     """
@@ -51,6 +54,7 @@ class LabelsLearned:
     held: Matrix
     n_folds: int
     few: tuple[int, ...]
+    unjudged: tuple[int, ...]
     map_held: float | None
 
 
@@ -73,7 +77,7 @@ def learn_labels(X: Matrix, sets: Sets, kin: Kin, recipe: Mapping[str, Any]) -> 
     scaler = fit_scaler(recipe["scale"], X)
     units = [min(count_units(y, kin), count_units(~y, kin)) for y in sets.T]
     # With one image, or one group, that has a label, no fold that learns it can be asked for it.
-    foldable = np.array([n > 1 for n in units])
+    foldable = np.array([n > 1 and len(prepared) > 1 for n in units])
     scaled = np.asarray(scaler.apply(X))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that a fit did not converge is said of the model
@@ -92,8 +96,9 @@ def learn_labels(X: Matrix, sets: Sets, kin: Kin, recipe: Mapping[str, Any]) -> 
         average_precision_score(y, p)
         for y, p in zip(sets.T[foldable], held.T[foldable], strict=True)
     ]
-    ranked_by = float(np.mean(judged)) if judged and prepared else None
-    return LabelsLearned(scaler, tuple(fits), held, len(prepared), few, ranked_by)
+    ranked_by = float(np.mean(judged)) if judged else None
+    unjudged = tuple(np.flatnonzero(~foldable).tolist())
+    return LabelsLearned(scaler, tuple(fits), held, len(prepared), few, unjudged, ranked_by)
 
 
 def _learn_each(

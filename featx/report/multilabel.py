@@ -155,9 +155,13 @@ def say_labels(comparison: LabelsComparison) -> list[str]:
     """Which head is best and by what, and which labels are told worst, in sentences."""
     best = comparison.best
     told, held = best.outcome.details["evaluation"]["test"], best.outcome.details["out_of_fold"]
+    first = (
+        f"{best.name} has the highest mAP out of fold, {format_share(held['mAP'])} on train and val"
+        if held["mAP"] is not None
+        else f"No fold could judge a label, so that nothing ranks heads; {best.name} stands first"
+    )
     said = [
-        f"{best.name} has the highest mAP out of fold, {format_share(held['mAP'])} on train and "
-        f"val; on {told['images']:,} test images it has {format_share(told['mAP'])}"
+        f"{first}; on {told['images']:,} test images it has {format_share(told['mAP'])}"
         f"{_say_interval(told['ci95']['mAP'])}."
     ]
     near = [

@@ -167,7 +167,7 @@ def split_sets(found: Inventory, rule: str) -> None:
         )
     fractions, seed = parsed
     sets = np.concatenate([each for _, each in iterate_sets(found)])
-    sides = deal_sets(sets, fractions, seed)
+    sides = deal_sets(sets, fractions, seed, fill=True)
     found.db.executemany(
         "UPDATE images SET split = ? WHERE position = ?",
         zip(sides.tolist(), range(len(sides)), strict=True),
@@ -176,14 +176,14 @@ def split_sets(found: Inventory, rule: str) -> None:
 
 
 def deal_sets(
-    sets: npt.NDArray[np.bool_], shares: Sequence[float], seed: int = 0
+    sets: npt.NDArray[np.bool_], shares: Sequence[float], seed: int = 0, fill: bool = False
 ) -> npt.NDArray[np.int64]:
     """Deal rows with sets of labels onto sides, so that each side has its share of each label.
 
     Iterative stratification (Sechidis, Tsoumakas and Vlahavas 2011, On the Stratification of
     Multi-Label Data): the rows of the label that is rarest among those not yet dealt go first, each
     to the side that lacks most of that label, of equals to the side that lacks most rows, of equals
-    to any. Rows without a label go last. The first side then has a row of each label there is.
+    to any. Rows without a label go last.
 
     Parameters
     ----------
@@ -191,6 +191,8 @@ def deal_sets(
     shares : sequence of float
         Of each side; they sum to 1. The first is not 0.
     seed : int
+    fill : bool
+        Take a row of each label there is to the first side, which all others are learned from.
 
     Returns
     -------
@@ -220,7 +222,7 @@ def deal_sets(
             put(row, lacking[:, label])
     for row in np.flatnonzero(dealt < 0).tolist():
         put(row, rows_lacking)
-    for label in np.flatnonzero(~own[dealt == 0].any(axis=0)).tolist():
+    for label in np.flatnonzero(~own[dealt == 0].any(axis=0)).tolist() if fill else ():
         dealt[np.flatnonzero(own[:, label])[:1]] = 0
     sides = np.empty(len(own), np.int64)
     sides[order] = used[dealt]

@@ -136,11 +136,32 @@ def test_a_rare_label_is_said(planted):
     model = fit_multilabel(
         replace(planted, classes=(*planted.classes, "one", "three"), label_sets=sets), "logreg"
     )
-    (note,) = model.outcome.details["notes"]
-    assert "labels one, three" in note
+    few, unjudged = model.outcome.details["notes"]
+    assert "labels one, three" in few
+    assert unjudged.endswith("no fold could judge the labels one")
+    assert set(model.outcome.probabilities) == {"test"}
+    assert model.outcome.details["out_of_fold"]["mAP"] < 1
     one = model.outcome.details["labels"][2]
     assert one["threshold"] == 0.5
     assert one["chosen"]["by"].startswith("default")
+
+
+@pytest.mark.parametrize("clf", MULTILABEL_CLASSIFIERS)
+@pytest.mark.parametrize("case", ["two images", "one group", "copies", "one label"])
+def test_the_least_there_can_be(planted, clf, case):
+    few = replace(planted, splits=np.where(np.arange(90) < 2, "train", "test"))
+    held = {
+        "two images": replace(few, label_sets=np.arange(180).reshape(90, 2) % 3 > 0),
+        "one group": replace(planted, groups=np.full(90, "g")),
+        "copies": replace(planted, hashes=np.full(90, "0" * 64)),
+        "one label": replace(planted, classes=("x",), label_sets=planted.label_sets[:, :1]),
+    }[case]
+    model = fit_multilabel(held, clf, calibrate=True)
+    p = model.outcome.probabilities["test"]
+    assert ((p >= 0) & (p <= 1)).all()
+    if case != "one label":
+        assert "val" not in model.outcome.probabilities
+        assert set(model.arrays["thresholds"].tolist()) == {0.5}
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,12 @@ def test_the_worst_mistakes_come_first_and_are_mistakes(planted, comparison):
     assert page.count(picture) == 1
 
 
+def test_where_no_fold_could_judge_nothing_is_ranked(planted, tmp_path):
+    alone = replace(planted, groups=np.full(120, "g"))
+    made = compare_multilabel(alone, clf=["ridge"], output=tmp_path / "alone")
+    assert make_labels_results(made)["sentences"][0].startswith("No fold could judge a label")
+
+
 def test_names_do_no_harm(planted, tmp_path):
     wild = replace(planted, classes=("<b>x</b>", "y\x1b[31m"))
     made = compare_multilabel(wild, clf=["ridge"], output=tmp_path / "wild")

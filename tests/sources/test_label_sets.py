@@ -158,7 +158,7 @@ def test_it_is_nearer_than_chance():
 
 def test_train_has_each_label_and_an_empty_share_none():
     sets = np.eye(12, dtype=bool)  # one image of each
-    sides = deal_sets(sets, (0.1, 0.0, 0.9))
+    sides = deal_sets(sets, (0.1, 0.0, 0.9), fill=True)
     assert (sides == 0).all()
     assert set(deal_sets(draw_sets(), (0.5, 0.0, 0.5)).tolist()) == {0, 2}
 
