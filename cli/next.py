@@ -36,8 +36,8 @@ from .output import say_written, start_speaking
     "--root",
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="Where the pool's images are, for the page.  [default: a folder of the data's name here "
-    "or beside its features]",
+    help="Where the pool's images are: for the page, and for telling copies of labelled ones.  "
+    "[default: a folder of the data's name here or beside its features]",
 )
 @click.option(
     "--no-forecast",
@@ -103,7 +103,9 @@ def next_(
         check_unfilled(table)
     if report is not None and not overwrite:
         check_replaceable(report, PAGE_START)
-    found = find_next(features, pool, n=count, labels=labels, forecast=forecast, seed=seed)
+    found = find_next(
+        features, pool, n=count, labels=labels, root=root, forecast=forecast, seed=seed
+    )
     if table is not None:
         write_csv(table, COLUMNS, list_rows(found))
     if report is not None:

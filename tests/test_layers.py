@@ -28,8 +28,8 @@ FLOORS = [
     {"features", "novelty"},
     {"doctor", "extraction", "finetuning", "heads"},
     {"multilabel"},
-    {"auditing", "comparison", "deployment", "labelling", "scale"},
-    {"drawing", "explaining"},
+    {"auditing", "comparison", "deployment", "scale"},
+    {"drawing", "explaining", "labelling"},
     {"report"},
 ]
 FLOOR_OF = {room: i for i, floor in enumerate(FLOORS) for room in floor}

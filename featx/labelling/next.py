@@ -19,12 +19,14 @@ from featx.features.selection import take_kin
 from featx.labelling.answers import apply_answers
 from featx.labelling.choosing import check_count, choose_rows
 from featx.labelling.forecast import Forecast, forecast_gain, measure_curve
+from featx.labelling.near import find_near_copies
 from featx.labelling.opinion import Opinion, form_opinion
 from featx.storage.blocks import Blocks
 from featx.training.trials import Folds, join_kin, plan_folds
 
 log = logging.getLogger(__name__)
 
+_TRIES = 3  # to choose others in the place of near copies
 LEARNED = ("train", "val")  # the splits whose labels are learned from
 WAYS = {
     "centroids": "those nearest to the middles of the pool's clusters",
@@ -69,7 +71,8 @@ class NextImages:
     unlabelled : int
         Images of the pool, copies included.
     copies : int
-        Of these, copies of labelled images, or of others of the pool, byte for byte.
+        Of these, copies of labelled images, or of others of the pool, byte for byte; and of what
+        would be proposed, other copies of labelled ones, where pictures are found.
     images : tuple of Proposal
     forecast : Forecast or None
         None where too few labels say so, or it was not asked for.
@@ -119,6 +122,7 @@ def find_next(
     *,
     n: int = NEXT_IMAGES,
     labels: str | Path | None = None,
+    root: str | Path | None = None,
     forecast: bool = True,
     seed: int = 0,
 ) -> NextImages:
@@ -135,6 +139,9 @@ def find_next(
     labels : path, optional
         A CSV of corrected labels, such as one of images to label next that was filled in: of
         `features`, of the pool, or of both. See `featx.correct_labels`.
+    root : path, optional
+        Where the pool's pictures are; None: a folder of its data's name here or beside its file.
+        Where they and the labelled ones are found, copies of these are not proposed.
     forecast : bool
         Measure a learning curve.
     seed : int
@@ -179,7 +186,7 @@ def find_next(
     elif opinion.fit is None:
         name = held.classes[int(y[0])]
         notes.append(f"All labels are of one class ({name}), which tells nothing apart.")
-    chosen, by = choose_rows(Blocks((waiting.X,), free), opinion, n, seed)
+    free, chosen, by = _choose(held, waiting, free, opinion, n, seed, root, notes)
     found = None
     judges = ""
     if forecast and opinion is not None and opinion.fit is not None:
@@ -241,6 +248,41 @@ def _drop_copies(held: Features, pool: Features, unlabelled: Labels, notes: list
     if more := len(unlabelled) - len(known) - len(free):
         notes.append(f"{more} are copies of others without a label, of which one is proposed.")
     return np.array(list(free.values()), np.int64)
+
+
+def _choose(
+    held: Features,
+    pool: Features,
+    free: Labels,
+    opinion: Opinion | None,
+    n: int,
+    seed: int,
+    root: str | Path | None,
+    notes: list[str],
+) -> tuple[Labels, Labels, str]:
+    """The rows of the pool that are no copies, which of these are proposed, and by what."""
+    known: dict[int, str] = {}
+    for _ in range(_TRIES):
+        chosen, by = choose_rows(Blocks((pool.X,), free), opinion, n, seed)
+        more = find_near_copies(held, pool, free[chosen], root)
+        if not more:
+            break
+        if len(more) == len(free):
+            raise DatasetError(
+                f"{pool.path or pool.dataset}: every image without a label shows the same picture "
+                "as a labelled one: nothing is left to label"
+            )
+        known |= more
+        free = np.setdiff1d(free, list(more))
+    else:
+        chosen, by = choose_rows(Blocks((pool.X,), free), opinion, n, seed)
+    if known:
+        row, path = next(iter(known.items()))
+        notes.append(
+            f"{len(known)} of the images without a label show the same picture as labelled ones "
+            f"and are not proposed (such as {pool.paths[row]} of {path})."
+        )
+    return free, chosen, by
 
 
 def _forecast(
