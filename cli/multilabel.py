@@ -23,6 +23,7 @@ _OF_SOURCES = {
 _OF_DATA = _OF_SOURCES | {
     "backbone", "weights", "on_error", "decode", "depth", "sample_range", "channels", "profiles",
     "engine", "precision", "batch_size", "device", "num_workers", "cache_dir", "rehash", "lock",
+    "decode_processes",
 }  # fmt: skip
 _OF_FITS = {
     "C", "scale", "epochs", "seed", "class_weight", "calibrate", "learning_rate", "max_memory",
@@ -110,7 +111,7 @@ def compare_labels(
     split = comparison.folder / "split.csv"
     if split.resolve() != Path(data).resolve():
         write_manifest(dataset, split, taken["overwrite"])
-    values = write_labels_report(comparison, dataset.root)
+    values = write_labels_report(comparison, dataset.root, done.notes)
     written = ", ".join(printable(str(path)) for path in list_written(values, comparison.folder))
     say(as_json, values, f"{render_labels_comparison(comparison)}\n\nwritten: {written}")
     finish_skipped(done.skipped_files, done.images + len(done.skipped_files), max_skipped)

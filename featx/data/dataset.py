@@ -316,6 +316,6 @@ def join_pairs(n: int, pairs: Sequence[tuple[int, int]]) -> npt.NDArray[np.int64
 def check_trainable(dataset: Dataset) -> None:
     """Raise DatasetError where no classifier can be trained on a dataset."""
     if dataset.label_sets is not None:
-        raise DatasetError(f"{dataset.root}: {say_one_label('featx finetune')}")
+        raise DatasetError(f"{dataset.root}: {say_one_label('this')}")
     if reason := find_untrainable(dataset.classes, dataset.targets, dataset.splits):
         raise DatasetError(f"{dataset.root}: {reason}")

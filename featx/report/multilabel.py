@@ -60,7 +60,9 @@ def render_labels_model(model: Model) -> str:
     return "\n\n".join([*parts, f"model: {printable(str(model.path))}"])
 
 
-def write_labels_report(comparison: LabelsComparison, root: Path | None = None) -> dict[str, Any]:
+def write_labels_report(
+    comparison: LabelsComparison, root: Path | None = None, notes: Sequence[str] = ()
+) -> dict[str, Any]:
     """Write results.json and report.html into the comparison's folder.
 
     Parameters
@@ -68,6 +70,8 @@ def write_labels_report(comparison: LabelsComparison, root: Path | None = None) 
     comparison : LabelsComparison
     root : Path, optional
         Where the pictures lie; None: the page shows the names of mistakes alone.
+    notes : sequence of str
+        What one should know of the data besides.
 
     Returns
     -------
@@ -81,6 +85,7 @@ def write_labels_report(comparison: LabelsComparison, root: Path | None = None) 
     """
     page = comparison.folder / "report.html"
     values = {**make_labels_results(comparison), "report": str(page)}
+    values["notes"] += map(printable, notes)
     names = [one["path"] for one in values["mistakes"]]
     colours = comparison.features.provenance.colours
     pictures = {} if root is None else embed_pictures(root, names, (), colours)

@@ -139,6 +139,7 @@ def test_compare_shows_labels_and_pairs(manifest, stored, tmp_path, run):
     for part in ("furry", "small", "ridge", "svm", pair["text"], told["sentences"][0]):
         assert part in page
     assert "<script" not in page
+    assert any(note.startswith("images with none of the labels: 9") for note in told["notes"])
     assert page.count("data:image/jpeg") == len(told["mistakes"])
     kept = read_dataset(out / "split.csv", root=manifest.parent, multi_label=True)
     assert kept.label_sets.sum() == 27
