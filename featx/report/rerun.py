@@ -17,6 +17,7 @@ from featx.decoding.pixel_format import FIRST_COLOURS, read_colours
 from featx.errors import DatasetError
 from featx.network.catalogue import KNOWN
 from featx.novelty.taxonomy import TAXONOMY_NAME
+from featx.sources.groups import Grouping
 from featx.training.model import Model
 
 SETTINGS_NAME = "featx.toml"  # in the comparison's folder
@@ -28,7 +29,7 @@ _USUAL: dict[str, Any] = {
     "decode": "exact", "backbone": BACKBONE, "weights": "auto", "learning_rate": "auto",
     "engine": "auto", "precision": "fp32", "seed": 0, "prevalence": None, "group": None,
     "labels": None, "choose_on": "folds", "refit": True, "layers": LAST_LAYER,
-    "shortcuts": False, "taxonomy": None, "precision_at_least": RANK_PRECISION,
+    "shortcuts": False, "boxes": None, "taxonomy": None, "precision_at_least": RANK_PRECISION,
     "depth": "auto", "range": None, "channels": None, "profiles": "srgb",
 }  # fmt: skip
 # The same of commands that train one model.
@@ -66,13 +67,16 @@ def say_command(comparison: Comparison) -> str:
 def say_training(model: Model) -> list[str]:
     """Commands that train a model as this one was.
 
-    DATA stands for its images, F.h5 for their features, FILE for weights that are known by no name.
-    By what groups were made the model does not know.
+    DATA stands for its images, F.h5 for their features, FILE for weights that are known by no name,
+    BOXES for the file of the boxes that a rule of splits kept together, whose padding the model
+    does not know, nor by what groups were made.
     """
     made, recipe, details = model.provenance, model.recipe, model.outcome.details
     reading = read_colours(made.get("colours") or recipe.get("colours", FIRST_COLOURS))
+    rule = details.get("data", {}).get("split", "")
     data = {
-        "split": _find_rule(details.get("data", {}).get("split", "")),
+        "split": _find_rule(rule),
+        "boxes": "BOXES" if f" {Grouping('picture')}" in rule else None,
         "backbone": made.get("backbone", BACKBONE),
         "weights": made["weights"] if made["weights"] in KNOWN else "FILE",
         "decode": read_decode(made.get("decoder") or recipe.get("decoder", "")),

@@ -13,6 +13,7 @@ from shared import draw_photo
 import featx
 from featx.decoding import crops
 from featx.features.file import read_features
+from featx.report.rerun import say_training
 
 BOXES = ((3, 5, 40, 60), (30, 0, 60, 30), (50, 40, 25, 33))  # of each picture of 90 x 80
 SPLIT = ("--split", "0.5,0.2,0.3@1")
@@ -140,6 +141,8 @@ def test_what_is_wrong_is_said_and_skipped(run, pictures, boxes, stored, tmp_pat
         f"Error: {pictures}/cat/0.jpg/boxes.csv, line 56: the box is none: it lies outside the "
         "picture, 90 x 80 pixels"
     )
+    several = run("extract", boxes, "--boxes", boxes, "--multi-label")
+    assert (several.exit_code, "--multi-label" in several.stderr) == (1, True)
     alone = run("extract", pictures, "--pad", 0.1)
     assert (alone.exit_code, "--pad goes with --boxes." in alone.stderr) == (2, True)
 
@@ -229,3 +232,6 @@ def test_pages_and_commands_show_boxes(run, pictures, boxes, stored, tmp_path):
     (found,) = json.loads(near.stdout)["similar"]
     assert found["nearest"][0]["path"] == "cat/0.jpg/[3,5,40,60]"
     assert found["nearest"][0]["same"]
+    assert run("fit", out, "--clf", "centroid", "-o", "m.safetensors").exit_code == 0
+    extracting, _ = say_training(featx.read_model("m.safetensors"))
+    assert extracting.startswith("featx extract DATA --split 0.5,0.2,0.3@1 --boxes BOXES ")
