@@ -30,7 +30,7 @@ import numpy.typing as npt
 from featx.config import SPLITS
 from featx.data.dataset import Dataset, Fingerprint, HashedRows, Leftovers, Skipped
 from featx.data.splits import NO_LABEL, apportion_classes, check_first, parse_split
-from featx.decoding.crops import END
+from featx.decoding.crops import END, split_name
 from featx.storage.scratch import open_scratch
 from featx.text import as_text
 
@@ -269,8 +269,9 @@ class Inventory:
 
     def has_boxes(self) -> bool:
         """Whether some of the images are boxes in pictures; see `decoding.crops`."""
-        ends = "SELECT EXISTS (SELECT 1 FROM images WHERE substr(name, -1) = ?)"
-        return self.count(ends, (END.encode(),)) > 0
+        query = "SELECT name FROM images WHERE substr(name, -1) = ?"  # soon gone through
+        ends = self.db.execute(query, (END.encode(),))
+        return any(split_name(os.fsdecode(name))[1] is not None for (name,) in ends)
 
     def longest_name(self) -> int:
         """Bytes of the longest name; at least 1."""

@@ -190,6 +190,8 @@ def test_predictions_name_the_boxes(run, pictures, boxes, cut, stored, tmp_path,
     assert rows[0]["path"] == first["path"]
     assert {name: int(rows[0][name]) for name in "xywh"} == first["box"]
     assert run(*words, "--csv", "said.csv").exit_code == 0  # which is written anew
+    drawn = run(*words, "--explain", "maps", "--json")
+    assert len(json.loads(drawn.stdout)["predictions"]) == 54, drawn.stderr
     # By the name that is bare, and by that from here.
     monkeypatch.chdir(pictures)
     (pictures / "one.csv").write_text("path,x,y,w,h\n0.jpg,3,5,40,60\n")

@@ -145,6 +145,13 @@ def test_boxes_that_are_none_are_listed_and_survive_a_dataset(pictures, write):
     assert take_inventory(found).has_boxes()
 
 
+def test_a_file_whose_name_only_ends_so_is_no_box(pictures, tmp_path):
+    (pictures / "cat" / "0.jpg").rename(pictures / "cat" / "[1,2]")
+    manifest = tmp_path / "m.csv"
+    manifest.write_text('path,label\n"cat/[1,2]",cat\ndog/0.jpg,dog\n')
+    assert read_dataset(manifest, root=pictures).groups is None
+
+
 def test_a_turned_photograph_is_measured_upright(pictures, write):
     turned = Image.Exif()
     turned[0x0112] = 6
