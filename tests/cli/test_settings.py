@@ -143,7 +143,7 @@ def test_nothing_waits_for_a_pipe_that_nobody_writes(run, tmp_path):
     assert done.stderr == f"Error: {tmp_path / 'pipe'}: not a regular file\n"
     done = run("extract", tmp_path / "pipe")
     assert done.exit_code == 1
-    assert "is neither a folder nor a manifest" in done.stderr
+    assert "is neither a folder nor an archive nor a manifest" in done.stderr
 
 
 def test_a_nul_in_a_setting_is_named(run, tmp_path):
