@@ -295,7 +295,8 @@ def choose(way: Way, task: Task) -> Choice:
         if len(grid) == 1:
             return Choice(float(grid[0]), "given")
         nearest = min(grid, key=lambda value: abs(value - way.default))
-        why = "a class has one image" + " or all are one group" * (task.groups is not None)
+        grouped = ", or all or each class are one group" * (task.groups is not None)
+        why = f"a class has one image{grouped}"
         return Choice(float(nearest), f"default: {why}, so there are no folds")
     path = way.try_path or way.fit_path
     walks = [way.decide(path(part.X, part.y, grid), part.held) for part in parts]

@@ -256,11 +256,11 @@ class Trial:
 
     def cut(self) -> Iterator[Part]:
         """The parts. Of groups one may lack a class: it is learned without, and one that is left
-        with a single class is left out.
+        with a single class, or judges none that it knows, is left out.
         """
         for inside, outside in self.folds:
             known, codes = np.unique(self.y[inside], return_inverse=True)
-            if len(known) < 2:
+            if len(known) < 2 or not np.isin(self.y[outside], known).any():
                 continue
             rows = self.X[inside]
             scaler = self.fit_scaler(rows)

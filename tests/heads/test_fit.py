@@ -226,6 +226,11 @@ def test_auto_chooses_the_scaling_with_the_lowest_loss(features):
         assert all(np.array_equal(found.arrays[n], alone.arrays[n]) for n in alone.arrays)
 
 
+NO_FOLDS = (
+    "default: a class has one image, or all or each class are one group, so there are no folds"
+)
+
+
 def test_fewer_images_than_folds(provenance):
     features = make_features(provenance, splits=(2, 1))
     told = fit(features, "logreg").outcome.details["chosen_by"]
@@ -243,7 +248,17 @@ def test_one_group_leaves_no_folds(provenance):
     assert told == "val, since all images are one group, which leaves no folds, then refitted"
     alone = replace(home, splits=np.where(home.splits == "val", "", home.splits))
     told = fit(alone, "knn").outcome.details["chosen_by"]
-    assert told == "default: a class has one image or all are one group, so there are no folds"
+    assert told == NO_FOLDS
+
+
+@pytest.mark.parametrize("clf", ["logreg", "linear", "svm", "ridge", "knn", "centroid"])
+def test_groups_that_are_the_classes_leave_no_folds(provenance, clf):
+    features = make_features(provenance)
+    apart = replace(features, groups=np.array(features.classes)[features.targets])
+    found = fit(apart, clf, epochs=1).outcome
+    told = found.details["chosen_by"]
+    assert told == ("val" if clf == "linear" else f"{NO_FOLDS}, then refitted")
+    assert found.scores["train"].total == (features.splits == "train").sum()
 
 
 def test_class_weights_move_those_that_know_them(provenance):
