@@ -80,6 +80,7 @@ def compare_labels(
     from featx.finetuning.recipe import TuneOptions
     from featx.multilabel.baseline import BASELINE, LabelsTuner
     from featx.multilabel.compare import compare_multilabel
+    from featx.multilabel.fit import check_clf
     from featx.report.multilabel import (
         list_written,
         render_labels_comparison,
@@ -94,6 +95,8 @@ def compare_labels(
             f"--baseline {', '.join(baseline)}: with several labels an image it is {BASELINE}, or "
             "none"
         )
+    for name in clf:
+        check_clf(name)  # before the work
     taken = keep_meaningful(options, _OF_DATA | _OF_FITS | own)
     dataset = read_dataset(data, multi_label=True, **_pick(taken, _OF_SOURCES))
     done = extract(dataset, progress=progress, **_pick(taken, _OF_DATA - _OF_SOURCES))

@@ -158,11 +158,7 @@ def make_labels_recipe(features: Features, clf: str, options: HeadOptions) -> di
         A choice that does not exist, or that has no meaning with several labels.
     """
     take_sets(features)
-    if clf not in MULTILABEL_CLASSIFIERS:
-        raise ModelError(
-            f"{clf} has no meaning with several labels an image: say one of "
-            f"{', '.join(MULTILABEL_CLASSIFIERS)}"
-        )
+    check_clf(clf)
     kind, C = find_kind(clf), options.C
     if C != "auto" and not 0 < float(C) < float("inf"):
         raise ModelError(f"C is {C}: it must be a positive number, or auto")
@@ -193,6 +189,15 @@ def make_labels_recipe(features: Features, clf: str, options: HeadOptions) -> di
     if features.groups is not None:
         recipe["groups"] = hash_groups(features)
     return recipe | kind.settings(options)
+
+
+def check_clf(clf: str) -> None:
+    """Raise ModelError where a head knows no several labels an image."""
+    if clf not in MULTILABEL_CLASSIFIERS:
+        raise ModelError(
+            f"{clf} has no meaning with several labels an image: say one of "
+            f"{', '.join(MULTILABEL_CLASSIFIERS)}"
+        )
 
 
 def hash_sets(features: Features) -> str:
