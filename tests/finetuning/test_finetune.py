@@ -318,7 +318,7 @@ def test_seconds_of_a_run(tune, monkeypatch, clock, train):
     """27 images, 12 of them in train; three batches of these, and of val and test two each."""
     forward, prefix = TunedNetwork.forward, TunedNetwork.prefix
     monkeypatch.setattr(
-        "featx.finetuning.tuned_network.load_image", lambda *a, **k: clock(1) or load_image(*a, **k)
+        "featx.data.feeding.load_image", lambda *a, **k: clock(1) or load_image(*a, **k)
     )
     monkeypatch.setattr(TunedNetwork, "forward", lambda *a: clock(10) or forward(*a))
     monkeypatch.setattr(TunedNetwork, "prefix", lambda *a: clock(100) or prefix(*a))
