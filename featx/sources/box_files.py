@@ -108,7 +108,15 @@ class BoxReader:
                 "or COCO (images, annotations, categories)"
             )
 
+    def _refuse(self, kind: str, **given: object) -> None:
+        """Raise DatasetError where what a kind of file does not know was asked for."""
+        asked = [f"--{name}" for name, value in given.items() if value is not None]
+        if asked:
+            named = " and ".join(asked).replace("_", "-")
+            raise DatasetError(f"{self.path} is {kind}, whose boxes have none: leave {named} out")
+
     def _read_csv(self) -> Iterator[Entry]:
+        self._refuse("a CSV file", min_confidence=self._least, category=self._category)
         try:
             with self.path.open(encoding=find_encoding(self.path), newline="") as file:
                 delimiter = find_delimiter(file)
@@ -181,6 +189,7 @@ class BoxReader:
 
     def _read_coco(self, told: Mapping[str, Any]) -> Iterator[Entry]:
         """https://cocodataset.org/#format-data: pixels, from the picture's upper left corner."""
+        self._refuse("COCO's", min_confidence=self._least)
         images = {
             str(one.get("id")): str(one.get("file_name") or "")
             for one in map(_to_dict, _take(told.get("images"), list))

@@ -114,8 +114,8 @@ def test_shards_make_the_same_file(run, pictures, boxes, stored, tmp_path):
     assert (tmp_path / "M.h5").read_bytes() == (tmp_path / "F.h5").read_bytes()
     boxes.write_text(boxes.read_text() + "\ncat/0.jpg,1,1,9,9")
     assert "1 image is new" in run("merge", tmp_path / "plan", "-o", tmp_path / "M.h5").stderr
-    other = run("plan", *words, "-o", tmp_path / "plan", "--shard-size", 20, "--category", "all")
-    assert f"boxes: {boxes} --pad 0.1 → {boxes} --pad 0.1 --category all" in other.stderr
+    other = run("plan", *words, "-o", tmp_path / "plan", "--shard-size", 20, "--pad", 0.2)
+    assert f"boxes: {boxes} --pad 0.1 → {boxes} --pad 0.2" in other.stderr
     named = run("extract", "--plan", tmp_path / "plan", "--boxes", boxes, "--pad", 0.2)
     assert "--boxes, --pad: the plan has settled that" in named.stderr
 

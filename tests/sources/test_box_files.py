@@ -38,6 +38,14 @@ def test_csv(tmp_path, text, shares, numbers):
     assert one == Entry("a.jpg", numbers, shares, "cat", f"line {line}")
 
 
+def test_what_a_kind_of_file_does_not_know_is_refused(tmp_path):
+    table = write(tmp_path, "path,x,y,w,h\na.jpg,1,2,3,4\n")
+    with pytest.raises(DatasetError, match="leave --min-confidence and --category out"):
+        read(table, 0.5, "animal")
+    with pytest.raises(DatasetError, match=r"COCO's, .*: leave --min-confidence out"):
+        read(write(tmp_path, {"images": [], "annotations": []}), 0.5)
+
+
 @pytest.mark.parametrize(
     ("row", "fault"),
     [
