@@ -13,11 +13,13 @@ from sklearn.metrics import accuracy_score, average_precision_score, f1_score, h
 from featx.arrays import Labels, Matrix
 from featx.storage.rows import iterate_slices
 from featx.training.clusters import count_draws, expand_tail
+from featx.training.metrics import wilson_interval
 
 Sets = npt.NDArray[np.bool_]
 Interval = tuple[float, float]
 _DRAWN = 1 << 21  # weights of images that are held at a time
 _FEWEST = 4  # images or groups for an interval, as of `bootstrap_ratio`
+_SAME = 1e-12  # rounding
 _SUMS = ("mAP", "macro_f1", "micro_f1", "hamming_loss", "subset_accuracy")
 
 
@@ -57,6 +59,8 @@ class SetScores:
         "subset_accuracy", the share of images whose whole set is right. What is a mean over labels
         is over those that an image has.
     ci95 : dict of str to (float, float) or None
+        None where drawing again does not tell; of whole sets it is Wilson's then, a group being one
+        image, and bounds the Hamming loss where all are right.
     ci95_method : str
         "bootstrap", or of images in groups "cluster-bootstrap".
     labels : tuple of LabelScore
@@ -99,9 +103,12 @@ class Draws:
     units: int
 
     def find_interval(self, drawn: npt.NDArray[np.float64]) -> Interval | None:
-        """The 95 % percentile interval, with Hesterberg's tails for few; None of too few."""
+        """The 95 % percentile interval, with Hesterberg's tails for few units.
+
+        None of too few, and where every draw gives the same: they do not tell then.
+        """
         known = drawn[~np.isnan(drawn)]
-        if self.units < _FEWEST or not len(known):
+        if self.units < _FEWEST or not len(known) or np.ptp(known) < _SAME:
             return None
         tail = expand_tail(self.units)
         low, high = np.quantile(known, [tail, 1 - tail])
@@ -155,6 +162,12 @@ def measure_sets(
         for k in range(Y.shape[1])
     )  # fmt: skip
     ci95 = {name: draws.find_interval(draws.values[name]) for name in _SUMS}
+    if ci95["subset_accuracy"] is None:
+        right = values["subset_accuracy"] or 0.0
+        low, high = wilson_interval(round(draws.units * right), draws.units)
+        ci95["subset_accuracy"] = low, high
+        if right == 1:  # no more answers are wrong than images have a wrong one
+            ci95["hamming_loss"] = 0.0, 1 - low
     method = "bootstrap" if clusters is None else "cluster-bootstrap"
     return SetScores(len(Y), values, ci95, method, labels), draws
 

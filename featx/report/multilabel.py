@@ -194,7 +194,10 @@ def say_labels(comparison: LabelsComparison) -> list[str]:
 def say_labels_pair(pair: LabelsPair, margin: float) -> str:
     """One sentence about two heads on the same test images."""
     if pair.ci95 is None:
-        return f"{pair.a} less {pair.b}: too few images for an interval of the difference in mAP."
+        return (
+            f"{pair.a} less {pair.b}: no interval of the difference in mAP, since there are too "
+            "few images, or both are right everywhere."
+        )
     judged = {
         "equal": f"equal within {format_points(margin)}",
         "better": f"{pair.a} is better",

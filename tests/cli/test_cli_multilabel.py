@@ -151,7 +151,8 @@ def test_compare_shows_labels_and_pairs(manifest, stored, tmp_path, run):
     assert {one["name"] for one in told["candidates"]} == {"ridge", "svm"}
     assert told["best"] == told["candidates"][0]["name"]
     (pair,) = told["paired"]
-    assert pair["ci95"][0] <= pair["difference"] <= pair["ci95"][1]
+    low, high = pair["ci95"] or (0, 0)  # both may be right everywhere
+    assert low <= pair["difference"] <= high
     page = (out / "report.html").read_text()
     for part in ("furry", "small", "ridge", "svm", pair["text"], told["sentences"][0]):
         assert part in page

@@ -10,6 +10,7 @@ from sklearn.metrics import (
 )
 
 from featx.multilabel.metrics import choose_threshold, draw_sets, measure_sets
+from featx.training.metrics import wilson_interval
 
 
 @pytest.fixture
@@ -127,7 +128,18 @@ def test_few_images_have_no_interval():
     Y = np.array([[True], [False], [True]])
     found, _ = measure_sets(Y, np.array([[0.9], [0.2], [0.8]]), np.array([0.5]))
     assert found.values["mAP"] == 1
-    assert set(found.ci95.values()) == {None}
+    assert found.ci95["mAP"] is None
+    assert found.ci95["subset_accuracy"] == wilson_interval(3, 3)
+
+
+def test_where_all_is_right_wilson_tells_how_sure_that_is():
+    Y = np.arange(60).reshape(30, 2) % 3 == 0
+    found, _ = measure_sets(Y, Y.astype(float), np.full(2, 0.5))
+    low, high = wilson_interval(30, 30)
+    assert found.ci95["subset_accuracy"] == (low, high)
+    assert found.ci95["hamming_loss"] == (0.0, 1 - low)
+    assert found.ci95["mAP"] is None
+    assert found.labels[0].f1_ci95 is None
 
 
 def test_a_threshold_gives_the_highest_f1():
