@@ -79,7 +79,9 @@ class Inflated:
         while not self._ended:
             packed = os.pread(file.fileno(), _READ, self._at)
             if not packed:
-                self._end_here("" if self._zlib.eof else f"it ends at byte {self._at:,}, too soon")
+                self._end_here(
+                    "" if self._zlib.eof else f"the archive ends at byte {self._at:,}, too soon"
+                )
                 break
             if self._zlib.eof:  # of one gzip member; another may follow, or zeros
                 if not packed.strip(b"\0"):
@@ -89,7 +91,7 @@ class Inflated:
             try:
                 packed, piece = self._inflate(packed)
             except zlib.error as error:
-                self._end_here(f"at byte {self._at:,} it is damaged ({error})")
+                self._end_here(f"the archive is damaged at byte {self._at:,} ({error})")
                 break
             left = self._zlib.unused_data if self._zlib.eof else self._zlib.unconsumed_tail
             self._at += len(packed) - len(left)
@@ -122,7 +124,7 @@ class Inflated:
         self._held_from = self._held[0][0]
         if self._end > BOMB_BYTES and self._end > BOMB_RATIO * self._at:
             self._end_here(
-                f"at byte {self._at:,} it has become {BOMB_RATIO} times as much, as a bomb"
+                f"the archive is {BOMB_RATIO} times as much at byte {self._at:,}, as a bomb is"
             )
         if self._end >= self._points[-1].start + self._spacing:
             self._points.append(_Point(self._end, self._at, self._zlib.copy()))

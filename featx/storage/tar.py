@@ -103,13 +103,14 @@ def list_tar(file: BinaryIO) -> Generator[Entry, None, str]:
             name = found.name
             yield Entry(name, _name_kind(found), Extent(found.offset_data, found.size))
     except tarfile.ReadError:
-        return f"it ends at byte {file.seek(0, os.SEEK_END):,}, within {name}"
+        return f"the archive ends at byte {file.seek(0, os.SEEK_END):,}, within {name}"
     file.seek(tar.offset)
     end = file.read(tarfile.BLOCKSIZE)
     if len(end) < tarfile.BLOCKSIZE:
-        return f"it ends at byte {tar.offset + len(end):,}, after {name}, without its end mark"
+        size = tar.offset + len(end)
+        return f"the archive ends at byte {size:,}, after {name}, without its end mark"
     if end.strip(b"\0"):
-        return f"at byte {tar.offset:,}, after {name}, it has something else than a tar's header"
+        return f"the archive has no tar's header at byte {tar.offset:,}, after {name}"
     return ""
 
 

@@ -211,7 +211,9 @@ def test_members_are_told_apart_as_files_in_folders_are(tmp_path, caplog):
         "files of systems and programs", "hidden files", "annotations and text (.txt)",
         "members whose names lead out of their archive",
     }  # fmt: skip
-    assert caplog.messages == [f"{path}: it ends at byte 6,144, after /3.jpg, without its end mark"]
+    assert caplog.messages == [
+        f"{path}: the archive ends at byte 6,144, after /3.jpg, without its end mark"
+    ]
 
 
 def test_members_in_the_archives_own_order(photos, tmp_path):
@@ -229,7 +231,7 @@ def test_what_lies_before_damage_counts(photos, tmp_path, counting, provenance):
     done = extract_here(packed, counting, provenance, tmp_path / "cache")
     assert done.images == 25
     assert [(one.path, one.reason) for one in done.skipped_files] == [
-        ("./", f"it ends at byte {end:,}, within ./owl/07.png"),
+        ("./", f"the archive ends at byte {end:,}, within ./owl/07.png"),
         ("owl/07.png", f"its archive ends at byte {end:,}, within it"),
     ]
     with pytest.raises(ImageError, match=f"ends at byte {end:,}, within"):
@@ -240,10 +242,10 @@ def test_the_end_of_an_archive_is_said_where_too_little_comes_before(photos, tmp
     packed = pack_tar(photos, tmp_path / "photos.tar")
     data = packed.read_bytes()
     packed.write_bytes(data[: data.index(b"./cat/03.png") + 600])
-    with pytest.raises(DatasetError, match=r"only one class .*; \./ it ends at byte"):
+    with pytest.raises(DatasetError, match=r"only one class .*; \./ the archive ends at byte"):
         read_dataset(packed)
     packed.write_bytes(data[: 3 * 512 + 9])  # a folder's header of three blocks, and a bit of one
-    with pytest.raises(DatasetError, match=r"no images .*; \./ it ends at byte 1,545"):
+    with pytest.raises(DatasetError, match=r"no images .*; \./ the archive ends at byte 1,545"):
         read_dataset(packed)
 
 

@@ -93,7 +93,9 @@ def test_damage_is_an_end_with_its_place(small, write, damage):
         # Of what comes from the bytes before nothing is lost, though zlib gives it up.
         assert DATA.startswith(found[:79_000])
         assert len(found) > 79_000
-        assert ("ends at byte 50,000" if damage == "cut" else "it is damaged") in content.damage
+        assert (
+            "ends at byte 50,000" if damage == "cut" else "is damaged at byte"
+        ) in content.damage
         assert content.read_at(file, 100, 50) == DATA[100:150]
 
 
@@ -102,4 +104,4 @@ def test_a_bomb_ends(small, write, monkeypatch):
     content = Inflated()
     with write(zlib.compress(bytes(10**7), wbits=31)) as file:
         assert 10**5 < len(content.read_at(file, 0, 10**7)) < 10**6
-    assert "as a bomb" in content.damage
+    assert "as a bomb is" in content.damage

@@ -27,11 +27,11 @@ def cut(path, size):
 @pytest.mark.parametrize(
     ("size", "whole", "said"),
     [
-        (512 * 6, 3, "it ends at byte 3,072, after 3.png, without its end mark"),
-        (512 * 5 + 200, 2, "it ends at byte 2,760, within 3.png"),
-        (512 * 4 + 200, 2, "it ends at byte 2,248, after 2.png, without its end mark"),
-        (512 * 4, 2, "it ends at byte 2,048, after 2.png, without its end mark"),
-        (512 + 1, 0, "it ends at byte 513, within 1.png"),
+        (512 * 6, 3, "the archive ends at byte 3,072, after 3.png, without its end mark"),
+        (512 * 5 + 200, 2, "the archive ends at byte 2,760, within 3.png"),
+        (512 * 4 + 200, 2, "the archive ends at byte 2,248, after 2.png, without its end mark"),
+        (512 * 4, 2, "the archive ends at byte 2,048, after 2.png, without its end mark"),
+        (512 + 1, 0, "the archive ends at byte 513, within 1.png"),
     ],
 )
 def test_a_tar_that_was_cut_off_says_where(three, size, whole, said):
@@ -51,7 +51,7 @@ def test_damage_amid_a_tar_is_no_end(three):
     data[1024:1124] = b"x" * 100
     three.write_bytes(data)
     assert [name for _, name in iterate_members(three)] == ["1.png"]
-    assert "at byte 1,024, after 1.png" in find_damage(three)
+    assert "no tar's header at byte 1,024, after 1.png" in find_damage(three)
 
 
 def test_a_compressed_tar_that_was_cut_off(three):
@@ -65,7 +65,7 @@ def test_a_compressed_tar_that_was_cut_off(three):
     assert [name for _, name in iterate_members(packed)] == ["1.png", "2.png"]
     with open_place(packed / "2.png") as file:
         assert file.read() == b"2.png" * 100
-    assert re.fullmatch(r"it ends at byte [\d,]+, too soon", find_damage(packed))
+    assert re.fullmatch(r"the archive ends at byte [\d,]+, too soon", find_damage(packed))
 
 
 def test_a_flipped_bit_in_a_compressed_tar_is_seen_by_its_sum(three):
