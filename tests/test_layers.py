@@ -244,6 +244,12 @@ def test_every_module_of_weight_has_tests_of_its_name():
             assert found.parent.name == (*room, "tests")[0], f"{found} is about {module}"
 
 
+def test_every_test_file_has_a_name_of_its_own():
+    """Files of tests lie in no packages, so that pytest knows them by their names alone."""
+    found = [path.name for path in Path(__file__).parent.rglob("*.py")]
+    assert {name for name in found if found.count(name) > 1} == set()
+
+
 def test_few_things_are_handed_over_one_by_one():
     """What is public names all that it takes; inside, what belongs together travels together."""
     public = {there for _, there in featx._HOMES.values()}

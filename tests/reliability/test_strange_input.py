@@ -98,7 +98,7 @@ def test_a_manifest_comes_back_as_it_was(rows):
         write_manifest(dataset, root / "m.csv", overwrite=True)
         # As if all of them were there: a backslash is a separator only where no file has it.
         with (
-            mock.patch.object(Path, "exists", return_value=True),
+            mock.patch("featx.sources.manifest.is_place", return_value=True),
             mock.patch("os.path.lexists", return_value=True),
         ):
             back = read_dataset(root / "m.csv", root=root)
