@@ -32,7 +32,7 @@ from featx.decoding import crops
 from featx.decoding.crops import Box, measure_picture, name_box
 from featx.machine import describe_machine
 
-SHORT, LARGE = 3000, 8  # pixels of the short side of twelve megapixels; pictures of that size
+SHORT, LARGE = 3000, 16  # pixels of the short side of twelve megapixels; pictures of that size
 # Left and top of boxes with half of each side, in shares.
 CORNERS = {1: ((0.25, 0.25),), 3: ((0.0, 0.1), (0.25, 0.25), (0.5, 0.4))}
 

@@ -105,20 +105,20 @@ def open_picture(
     path: Source, digest: str | None, short: int | None, reading: Reading | None
 ) -> tuple[Image.Image, tuple[float, float]]:
     """See `decode_picture`; of a box, too, which is cut from the picture at its full size."""
-    if isinstance(path, Path) and split_path(path)[1] is not None:
-        values = _cut(path, digest, reading or Reading(), _decode_by_pillow)
-        return Image.fromarray(values), (values.shape[1], values.shape[0])
-    return decode_picture(path, digest, short, reading)
+    values = _cut(path, digest, reading, _decode_by_pillow)
+    if values is None:
+        return decode_picture(path, digest, short, reading)
+    return Image.fromarray(values), (values.shape[1], values.shape[0])
 
 
 def open_pixels(
     path: Source, digest: str | None, short: int | None, reading: Reading | None
 ) -> Pixels:
     """See `decode_pixels`; of a box, too, as of one that was saved in a file of its own."""
-    if isinstance(path, Path) and split_path(path)[1] is not None:
-        values = _cut(path, digest, reading or Reading(), _decode_sooner)
-        return Pixels(values, (values.shape[1], values.shape[0]))
-    return decode_pixels(path, digest, short, reading)
+    values = _cut(path, digest, reading, _decode_sooner)
+    if values is None:
+        return decode_pixels(path, digest, short, reading)
+    return Pixels(values, (values.shape[1], values.shape[0]))
 
 
 def measure_picture(path: Path) -> tuple[int, int]:
@@ -154,11 +154,15 @@ def _turn(size: tuple[int, int], orientation: int) -> tuple[int, int]:
 
 
 def _cut(
-    path: Path, digest: str | None, reading: Reading, decode: _Decode
-) -> npt.NDArray[np.uint8]:
-    """A box's pixels, shape (height, width, 3); see `open_rgb` for what is raised."""
+    path: Source, digest: str | None, reading: Reading | None, decode: _Decode
+) -> npt.NDArray[np.uint8] | None:
+    """A box's pixels, shape (height, width, 3); None of what is none. It raises as `open_rgb`."""
+    if isinstance(path, Image.Image):
+        return None
     picture, box = split_path(path)
-    assert box is not None
+    if box is None:
+        return None
+    reading = reading or Reading()
     try:
         # Read for each box, which costs little, so that a picture is known by its bytes alone.
         data = read_bytes(picture, None)
@@ -197,6 +201,8 @@ class _InHand:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._pictures: dict[Any, Future[npt.NDArray[np.uint8]]] = {}
+        self._sizes: dict[Any, int] = {}  # of those that are decoded, the oldest first
+        self._size = 0  # of them all
 
     def take(self, key: Any, decode: Callable[[], npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:
         """The picture of that key; raises what `decode` does, to all who wait for it."""
@@ -209,23 +215,21 @@ class _InHand:
             assert asked is not None
             return asked.result()
         try:
-            mine.set_result(decode())
+            values = decode()
         except BaseException as error:
             with self._lock:
                 del self._pictures[key]  # who comes later tries again
             mine.set_exception(error)
             raise
-        self._drop_old()
-        return mine.result()
-
-    def _drop_old(self) -> None:
+        mine.set_result(values)
         with self._lock:
-            done = [key for key, one in self._pictures.items() if one.done()]
-            size = sum(self._pictures[key].result().nbytes for key in done)
-            for key in done[:-1]:
-                if size <= _KEPT_BYTES:
-                    break
-                size -= self._pictures.pop(key).result().nbytes
+            self._sizes[key] = values.nbytes
+            self._size += values.nbytes
+            while self._size > _KEPT_BYTES and len(self._sizes) > 1:
+                oldest = next(iter(self._sizes))
+                self._size -= self._sizes.pop(oldest)
+                del self._pictures[oldest]
+        return values
 
 
 _in_hand = _InHand()
