@@ -25,6 +25,7 @@ from featx.sources.folders import (
     name_unwanted,
     scan_folder,
 )
+from featx.storage.members import ArchiveError
 from featx.storage.parquet import iterate_labels
 from featx.storage.places import (
     PlaceEntry,
@@ -175,11 +176,10 @@ def _scan_shards(root: Path, shards: list[Path], recursive: bool = False) -> Inv
 def _add_shard(found: Inventory, shard: Path, name: str, split: str, recursive: bool) -> None:
     prefix = f"{name}/" if name else ""
     if is_table(shard):
-        names = (one for _, one in iterate_members(shard))
-        rows = zip(names, iterate_labels(str(shard)), strict=True)
+        rows = _iterate_rows(shard)
         try:
             found.add((split, _tidy_label(label), prefix + one, 0) for one, label in rows)
-        except ValueError as error:
+        except ArchiveError as error:
             raise DatasetError(f"{shard}: {error}") from error
     elif _has_labels(shard):
         found.add(
@@ -189,6 +189,13 @@ def _add_shard(found: Inventory, shard: Path, name: str, split: str, recursive: 
     else:
         add_folder(found, name, split, recursive)
     _note_archive(found, shard, prefix or "./")
+
+
+def _iterate_rows(table: Path) -> Iterator[tuple[str, str]]:
+    """Name and label of each row of a table, but for those whose names are left out."""
+    labels = enumerate(iterate_labels(str(table)))
+    for number, name in iterate_members(table):
+        yield name, next(label for row, label in labels if row == number)
 
 
 def _note_archive(found: Inventory, archive: Path, shown: str) -> None:

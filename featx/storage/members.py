@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import struct
+import tarfile
 import threading
+import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from functools import cached_property, lru_cache
 from itertools import islice
@@ -21,8 +25,28 @@ OUTSIDE = "members whose names lead out of their archive"
 SPECIAL = "devices, pipes and sparse files in archives"
 REPLACED = "members that another of the same name follows, which counts"
 
+# What reading something damaged raises, besides OSError: of the libraries their own kinds, and what
+# numbers and names that were never checked lead to.
+DAMAGES = (
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    struct.error,
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+# Of these what is raised by a number or a name, in Python's words, which tell people nothing.
+_RAW = (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, struct.error)
+
 _BLOCK = 4096  # rows in memory at a time
 _RECENT = 1024  # members
+_REASON = 100  # characters of a reason that are kept
 
 
 class Extent(NamedTuple):
@@ -69,7 +93,7 @@ class Reader(Protocol):
     damage: str
 
     def list(self, file: BinaryIO) -> Iterator[Entry]:
-        """Its entries in their order; raises ValueError where this is no such archive."""
+        """Its entries in their order; raises one of DAMAGES where this is no such archive."""
 
     def read(self, file: BinaryIO, extent: Extent) -> bytes:
         """A member's bytes, from any thread; raises OSError where they cannot be had."""
@@ -78,8 +102,16 @@ class Reader(Protocol):
         """The first of them, at most so many; what follows may be damaged."""
 
 
-class TooManyError(ValueError):
-    """An archive with more members than MAX_MEMBERS."""
+class ArchiveError(ValueError):
+    """What an archive is or has, in words for people; all other kinds of ValueError are raw."""
+
+
+def say_damage(error: BaseException) -> str:
+    """What a library said of something damaged, short enough for the middle of a sentence."""
+    if type(error) is ValueError or isinstance(error, (*_RAW, RecursionError)):
+        return "a header in it makes no sense"
+    said = " ".join(str(error).split())[:_REASON] or type(error).__name__
+    return said if said[:2].isupper() else said[:1].lower() + said[1:]
 
 
 class Members:
@@ -110,13 +142,13 @@ class Members:
         return db
 
     def fill(self, archive: int, entries: Iterable[Entry]) -> None:
-        """Put in what a new archive has; raises what listing raises, and TooManyError."""
+        """Put in what a new archive has; raises what listing raises, and ArchiveError."""
         before, left = 0, iter(entries)
         while block := list(islice(left, _BLOCK)):
             self._put(archive, before, block)
             before += len(block)
             if before > MAX_MEMBERS:
-                raise TooManyError(f"it has more than {MAX_MEMBERS:,} members")
+                raise ArchiveError(f"it has more than {MAX_MEMBERS:,} members")
 
     def drop(self, archive: int) -> None:
         """Forget an archive's members."""

@@ -18,12 +18,11 @@ from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 
 from featx.config import LABEL_COLUMNS
-from featx.storage.members import Entry, Extent
+from featx.storage.members import DAMAGES, ArchiveError, Entry, Extent, say_damage
 
 _BATCH_BYTES = 4 << 20  # of rows that are read together
 _HELD = 4  # such batches in memory: threads ask for rows not quite in order
 _BUFFER_BYTES = 1 << 20  # of the file, read at once; else pyarrow reads all of a row group
-_REASON = 100  # characters of a reason that are kept
 _NAMES = 4096  # rows at a time, of columns that hold little
 
 
@@ -36,7 +35,7 @@ class ParquetReader:
 
     Raises
     ------
-    ValueError
+    ArchiveError
         It is no Parquet file, has no images, or pyarrow is not installed.
     """
 
@@ -74,7 +73,7 @@ class ParquetReader:
         try:
             with self._lock, self._afresh_after_errors(), _explain("this row"):
                 value = self._find(extent.start)
-        except ValueError as error:
+        except ArchiveError as error:
             raise OSError(errno.EIO, f"damaged in its archive ({error})") from error
         data = value["bytes"] if self._nested and value is not None else value
         if data is None:
@@ -125,7 +124,7 @@ def iterate_labels(path: str) -> Iterator[str]:
 
     Raises
     ------
-    ValueError
+    ArchiveError
         The column is damaged.
     """
     file = _open(path)
@@ -151,21 +150,20 @@ def _iterate(file: Any, column: str) -> Iterator[Any]:
 
 @contextlib.contextmanager
 def _explain(what: str) -> Iterator[None]:
-    """Have whatever pyarrow raises, which is of many kinds, as ValueError."""
+    """Have whatever pyarrow raises, which is of many kinds, as ArchiveError."""
     import pyarrow
 
     try:
         yield
-    except (OSError, StopIteration, pyarrow.ArrowException) as error:
-        said = " ".join(str(error).split())[:_REASON]
-        raise ValueError(f"{what} is damaged ({said})") from error
+    except (*DAMAGES, OSError, StopIteration, pyarrow.ArrowException) as error:
+        raise ArchiveError(f"{what} is damaged ({say_damage(error)})") from error
 
 
 def _open(path: str) -> Any:
     try:
         from pyarrow import parquet
     except ImportError as error:
-        raise ValueError(
+        raise ArchiveError(
             "pyarrow reads it and is not installed; pip install 'featx[parquet]'"
         ) from error
     with _explain("its end, which says what is in it,"):
@@ -197,7 +195,7 @@ def _find_images(schema: Any) -> tuple[str, bool]:
             fits.append((told.get(field.name, {}).get("_type") != "Image", field.name, nested))
     if not fits:
         has = ", ".join(f"{field.name}: {field.type}" for field in schema)
-        raise ValueError(
+        raise ArchiveError(
             "it has no column of images, which is a struct of bytes and path or plain bytes; it "
             f"has {has[:300]}"
         )

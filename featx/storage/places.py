@@ -23,7 +23,7 @@ from typing import BinaryIO, NamedTuple
 from featx.config import ARCHIVE_SUFFIXES, MAX_MEMBER_BYTES
 from featx.errors import DatasetError
 from featx.storage.files import open_regular
-from featx.storage.members import Extent, Members, Reader
+from featx.storage.members import DAMAGES, ArchiveError, Extent, Members, Reader, say_damage
 from featx.storage.parquet import ParquetReader
 from featx.storage.tar import GzipTarReader, TarReader
 from featx.storage.zip import ZipReader
@@ -106,7 +106,7 @@ def open_place(path: Path) -> io.BufferedReader | io.BytesIO:
     if extent.size > MAX_MEMBER_BYTES:
         most = format_bytes(MAX_MEMBER_BYTES)
         raise OSError(errno.EFBIG, f"{format_bytes(extent.size)}: {most} is the most in archives")
-    with open_regular(Path(archive.path)) as file:
+    with open_regular(Path(archive.path)) as file, _as_os_error():
         return io.BytesIO(archive.reader.read(file, extent))
 
 
@@ -119,7 +119,7 @@ def read_head(path: Path, most: int) -> bytes:
         if error.errno not in _THROUGH_A_FILE:
             raise
         archive, _, extent = _find_member(path, error)
-    with open_regular(Path(archive.path)) as file:
+    with open_regular(Path(archive.path)) as file, _as_os_error():
         return archive.reader.read_head(file, extent, most)
 
 
@@ -233,6 +233,15 @@ def find_damage(archive: Path) -> str:
     return _open(str(archive)).reader.damage
 
 
+@contextlib.contextmanager
+def _as_os_error() -> Iterator[None]:
+    """Have whatever a damaged member leads to as OSError, as a damaged file is."""
+    try:
+        yield
+    except DAMAGES as error:
+        raise OSError(errno.EIO, f"damaged in its archive ({say_damage(error)})") from error
+
+
 def _split(path: Path | bytes, error: OSError) -> tuple[str, str]:
     found = split_place(path)
     if found is None:
@@ -285,6 +294,8 @@ def _list(path: str, number: int, state: State) -> _Archive:
             _members.fill(number, reader.list(file))
     except OSError as error:
         raise DatasetError(f"{path} cannot be read: {say_error(error)}") from error
-    except ValueError as error:
+    except ArchiveError as error:
         raise DatasetError(f"{path}: {error}") from error
+    except DAMAGES as error:
+        raise DatasetError(f"{path}: it is damaged ({say_damage(error)})") from error
     return _Archive(path, number, state, reader)

@@ -10,7 +10,19 @@ from collections.abc import Generator, Iterator
 from typing import BinaryIO, cast
 
 from featx.storage.inflating import Inflated
-from featx.storage.members import FILE, FOLDER, LINKED, SPECIAL, Entry, Extent
+from featx.storage.members import (
+    DAMAGES,
+    FILE,
+    FOLDER,
+    LINKED,
+    SPECIAL,
+    ArchiveError,
+    Entry,
+    Extent,
+    say_damage,
+)
+
+_MOST_BYTES = 1 << 62  # no file is larger
 
 
 class TarReader:
@@ -73,7 +85,9 @@ class _Tape(io.RawIOBase):
             pass
         return self._place
 
-    def read(self, size: int = -1) -> bytes:
+    def read(self, size: int) -> bytes:
+        if size < 0:  # of a damaged header
+            raise ValueError("so many bytes are not read")
         data = self._content.read_at(self._file, self._place, size)
         self._place += len(data)
         return data
@@ -89,21 +103,30 @@ def list_tar(file: BinaryIO) -> Generator[Entry, None, str]:
 
     Raises
     ------
-    ValueError
+    ArchiveError
         It is no tar file.
     """
     try:
         tar = tarfile.TarFile(fileobj=file)
-    except tarfile.ReadError as error:
-        raise ValueError(f"it is no tar file ({error})") from error
-    name = ""
-    try:
-        while (found := tar.next()) is not None:
-            tar.members.clear()  # type: ignore[attr-defined]  # it would hold every one
-            name = found.name
-            yield Entry(name, _name_kind(found), Extent(found.offset_data, found.size))
-    except tarfile.ReadError:
-        return f"the archive ends at byte {file.seek(0, os.SEEK_END):,}, within {name}"
+    except (*DAMAGES, OSError) as error:
+        raise ArchiveError(f"it is no tar file ({_say(error)})") from error
+    name, at = "its begin", 0
+    while True:
+        try:
+            found = tar.next()
+            if found is None:
+                break
+            # A size that leads back would be read for ever.
+            if found.offset < at or not found.offset_data <= tar.offset < _MOST_BYTES:
+                raise ArchiveError(f"{found.name} has no size that a file has")
+        except (*DAMAGES, OSError) as error:
+            said, place, end = _say(error), file.tell(), file.seek(0, os.SEEK_END)
+            if isinstance(error, tarfile.ReadError) and place >= end:
+                return f"the archive ends at byte {end:,}, within {name}"
+            return f"the archive is damaged at byte {at:,}, after {name} ({said})"
+        tar.members.clear()  # type: ignore[attr-defined]  # it would hold every one
+        name, at = found.name, tar.offset
+        yield Entry(name, _name_kind(found), Extent(found.offset_data, found.size))
     file.seek(tar.offset)
     end = file.read(tarfile.BLOCKSIZE)
     if len(end) < tarfile.BLOCKSIZE:
@@ -112,6 +135,13 @@ def list_tar(file: BinaryIO) -> Generator[Entry, None, str]:
     if end.strip(b"\0"):
         return f"the archive has no tar's header at byte {tar.offset:,}, after {name}"
     return ""
+
+
+def _say(error: BaseException) -> str:
+    """What is wrong; an OSError that is no sign of damage is raised again."""
+    if isinstance(error, OSError) and error.errno not in (errno.EINVAL, errno.EOVERFLOW):
+        raise error
+    return say_damage(error)
 
 
 def _name_kind(found: tarfile.TarInfo) -> str:

@@ -12,7 +12,17 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from featx.config import BOMB_BYTES, BOMB_RATIO
-from featx.storage.members import FILE, FOLDER, LINKED, SPECIAL, Entry, Extent
+from featx.storage.members import (
+    DAMAGES,
+    FILE,
+    FOLDER,
+    LINKED,
+    SPECIAL,
+    ArchiveError,
+    Entry,
+    Extent,
+    say_damage,
+)
 from featx.storage.tar import read_at
 from featx.text import format_bytes
 
@@ -34,15 +44,22 @@ class ZipReader:
         try:
             with zipfile.ZipFile(file) as opened:
                 listed = opened.infolist()
-        except (zipfile.BadZipFile, NotImplementedError, struct.error) as error:
-            said = f"{str(error)[:1].lower()}{str(error)[1:]}"
-            raise ValueError(f"it is no zip file, or was cut off ({said})") from error
+        except UnicodeError as error:
+            raise ArchiveError(
+                "a name in it is no UTF-8, though it says so: unpack it with another program and "
+                f"name the folder ({say_damage(error)})"
+            ) from error
+        except DAMAGES as error:
+            raise ArchiveError(
+                f"it is no zip file, or was cut off ({say_damage(error)})"
+            ) from error
         if sum(one.compress_size for one in listed) > file.seek(0, os.SEEK_END):
-            raise ValueError("its members lie upon each other, as only a bomb's do")
+            raise ArchiveError("its members lie upon each other, as only a bomb's do")
         for one in listed:
             method = _ENCRYPTED if one.flag_bits & 1 else one.compress_type
             extent = Extent(one.header_offset, one.file_size, one.compress_size, method, one.CRC)
-            yield Entry(one.filename, _name_kind(one), extent)
+            # What is cut at its first NUL may have no name left.
+            yield Entry(one.filename or one.orig_filename, _name_kind(one), extent)
 
     def read(self, file: BinaryIO, extent: Extent) -> bytes:
         """A member's bytes, whose CRC-32 is right."""
@@ -82,12 +99,12 @@ def _inflate(data: bytes, size: int) -> bytes:
     try:
         return zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, size + 1)
     except zlib.error as error:
-        raise OSError(errno.EIO, f"damaged in its archive ({error})") from error
+        raise OSError(errno.EIO, f"damaged in its archive ({say_damage(error)})") from error
 
 
 def _name_kind(one: zipfile.ZipInfo) -> str:
     mode = one.external_attr >> 16  # of Unix, where one was told; else 0
-    if one.is_dir():
+    if one.filename.endswith("/"):
         return FOLDER
     if stat.S_ISLNK(mode):
         return LINKED

@@ -3,6 +3,7 @@ import tarfile
 from pathlib import Path
 
 import numpy as np
+import pyarrow
 import pytest
 from made_archives import add_member, pack_parquet, pack_shards, pack_tar, pack_zip
 from pyarrow import parquet
@@ -154,6 +155,22 @@ def test_labels_that_are_damaged(photos, tmp_path):
     path.write_bytes(data)
     with pytest.raises(DatasetError, match=r"photos\.parquet: column label is damaged"):
         read_dataset(path)
+
+
+def test_a_row_whose_name_is_none_is_left_out_alone(photos, tmp_path):
+    path = pack_parquet(photos, tmp_path / "photos.parquet")
+    whole = read_dataset(path)
+    table = parquet.read_table(path)
+    images = table.column("image").to_pylist()
+    images[3]["path"] = "a\0b.jpg"
+    at = table.schema.get_field_index("image")
+    images = pyarrow.array(images, table.schema.field(at).type)
+    parquet.write_table(table.set_column(at, table.schema.field(at), images), path)
+    found = read_dataset(path)
+    assert [one.count for one in found.left_out] == [1]
+    kept = [k for k, name in enumerate(whole.paths) if not name.startswith("00000003")]
+    assert found.paths == tuple(whole.paths[k] for k in kept)
+    assert np.array_equal(found.targets, whole.targets[kept])
 
 
 def test_odd_samples(tmp_path):

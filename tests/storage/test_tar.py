@@ -89,3 +89,39 @@ def test_names_of_every_form(tmp_path, form):
     for name in names:
         with open_place(path / name) as file:
             assert file.read() == name.encode()
+
+
+def write_header(path, name, size, kind=tarfile.REGTYPE):
+    """A tar whose second of three members has this size in its header, as GNU's base 256."""
+    with tarfile.open(path, "w") as tar:
+        add_member(tar, "1.png", b"1" * 100)
+        info = tarfile.TarInfo(name)
+        info.type, info.size = kind, size
+        tar.fileobj.write(info.tobuf(tarfile.GNU_FORMAT))
+        tar.offset += tarfile.BLOCKSIZE
+        add_member(tar, "3.png", b"3" * 100)
+
+
+@pytest.mark.parametrize("kind", [tarfile.REGTYPE, tarfile.GNUTYPE_LONGNAME])
+@pytest.mark.parametrize("size", [2**87, -1024])
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_size_that_no_file_has(tmp_path, kind, size, packed):
+    path = tmp_path / "1.tar"
+    write_header(path, "2.png", size, kind)
+    if packed:
+        path.write_bytes(gzip.compress(path.read_bytes()))
+    assert [name for _, name in iterate_members(path)] == ["1.png"]
+    said = find_damage(path)
+    assert re.match(r"the archive (is damaged at byte 1,024, after|ends at byte .* within) 1", said)
+    assert "int" not in said
+
+
+def test_a_header_of_pax_that_makes_no_sense(tmp_path):
+    path = tmp_path / "1.tar"
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
+        add_member(tar, "1.png", b"1")
+        add_member(tar, "2.png", b"2", pax_headers={"GNU.sparse.size": "x"})
+    assert [name for _, name in iterate_members(path)] == ["1.png"]
+    assert find_damage(path) == (
+        "the archive is damaged at byte 1,024, after 1.png (a header in it makes no sense)"
+    )

@@ -5,7 +5,9 @@ import zlib
 import pytest
 
 from featx.errors import DatasetError
+from featx.storage.members import DAMAGES, OUTSIDE
 from featx.storage.places import iterate_members, iterate_strays, open_place
+from featx.storage.zip import ZipReader
 
 PNG = bytes(range(256)) * 40
 
@@ -117,3 +119,36 @@ def test_a_zip_that_was_cut_off(made, size):
     made.write_bytes(made.read_bytes()[:size])
     with pytest.raises(DatasetError, match="no zip file, or was cut off"):
         read(made / "cät" / "0.png")
+
+
+def test_a_member_without_a_name_is_left_out(made):
+    data = made.read_bytes()
+    at = data.rindex("cät/14.png".encode())
+    made.write_bytes(data[:at] + b"\0" + data[at + 1 :])
+    assert [name for _, name in iterate_members(made)] == ["cät/0.png", "cät/8.png"]
+    assert [kind for kind, _ in iterate_strays(made)] == [OUTSIDE]
+
+
+def test_a_name_that_is_no_text(made):
+    made.write_bytes(made.read_bytes().replace("cät/14".encode(), b"c\xff\xfft/14"))
+    with pytest.raises(DatasetError, match="a name in it is no UTF-8, though it says so: unpack"):
+        list(iterate_members(made))
+
+
+def test_what_is_damaged_raises_one_kind_of_error(made, monkeypatch):
+    """Whatever the libraries raise: a traceback of one shard would end a run of thousands."""
+    for number, error in enumerate(DAMAGES):
+        raised = UnicodeDecodeError("utf-8", b"x", 0, 1, "") if error is ValueError else error("x")
+
+        def fail(*told, raised=raised):
+            raise raised
+
+        with monkeypatch.context() as patch:
+            patch.setattr(ZipReader, "read", fail)
+            with pytest.raises(OSError, match="damaged in its archive"):
+                read(made / "cät" / "0.png")
+            patch.setattr(ZipReader, "list", fail)
+            changed = made.with_name(f"{number}.zip")
+            changed.write_bytes(made.read_bytes())
+            with pytest.raises(DatasetError, match=r"\d\.zip: it is damaged \("):
+                list(iterate_members(changed))
