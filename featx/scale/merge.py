@@ -27,6 +27,7 @@ from featx.scale.plan_file import Plan, read_all, read_plan, read_shard
 from featx.sources.reading import read_inventory
 from featx.storage.files import explain_full, resolve_output
 from featx.storage.locks import do_without_lock, hold_lock
+from featx.storage.places import is_folder
 from featx.timing import Meter, Stages
 
 log = logging.getLogger(__name__)
@@ -149,7 +150,8 @@ def _name_shards(shards: Sequence[int]) -> str:
 def _note_changes(plan: Plan, planned: Inventory) -> None:
     """Warn where the data has other images by now, as far as names tell and it is in sight."""
     try:
-        root = plan.root if Path(plan.data).is_file() and plan.data != plan.root else None
+        data = Path(plan.data)
+        root = plan.root if data.is_file() and not is_folder(data) else None  # of a manifest
         now = read_inventory(
             plan.data, None, root, recursive=plan.recursive, boxes=plan.boxes, quiet=True
         )

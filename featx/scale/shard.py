@@ -20,7 +20,7 @@ from featx.features.file import open_features
 from featx.features.ledger import holds
 from featx.machine import describe_engine
 from featx.scale.plan_file import Plan, read_plan, read_shard
-from featx.storage.places import state_of
+from featx.storage.places import is_folder, state_of
 from featx.timing import Stages
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class ShardWorker:
         self.plan = plan if isinstance(plan, Plan) else read_plan(plan)
         made = self.plan.provenance
         reading = read_colours(made.colours)
-        self._root = Path(self.plan.root) if root is None else Path(root)
+        self._root = Path(self.plan.root) if root is None else _find_root(self.plan, Path(root))
         self._request = Request(
             data=self.plan.data,
             choice=replace(
@@ -173,6 +173,14 @@ def _build_engine(plan: Plan, inventory: Inventory, request: Request) -> Engine:
             "--overwrite"
         )
     return engine
+
+
+def _find_root(plan: Plan, root: Path) -> Path:
+    """Where a plan's images are below another root: in the folder that an archive was made of."""
+    if not Path(plan.root).is_relative_to(plan.data):
+        return root
+    inner = root / Path(plan.root).relative_to(plan.data)
+    return inner if is_folder(inner) else root
 
 
 def _find_done(plan: Plan, shard: int, inventory: Inventory) -> FeatureFile | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import itertools
 import json
 import logging
@@ -20,6 +21,9 @@ from featx.sources.folders import (
     BESIDE_SPLITS,
     add_folder,
     as_label,
+    count_files,
+    is_unlabelled,
+    look,
     name_kind,
     name_split,
     name_unwanted,
@@ -42,11 +46,15 @@ log = logging.getLogger(__name__)
 
 PARTS_OF_SAMPLES = "other parts of samples"
 
+_LABEL_FILES = "other files (.cls)"
+
 _BRACES = re.compile(r"\{(?:(\d+)\.\.(\d+)|([^{}]*,[^{}]*))\}")
 _MOST_SHARDS = 100_000  # that braces may stand for
 _LABEL_BYTES = 255  # more are no name of a class
 _LABEL_FILE_BYTES = 1 << 20  # of a cls or json: what is larger is no label
-_LOOKED_AT = 100  # samples, for whether any has a label
+_LOOKED_AT = 100  # labels of samples, for whether there are any
+
+_LABEL_KINDS = ("cls", "json")
 
 # A sample is what one name up to its first dot has: WebDataset's convention.
 _KEY = re.compile(r"((?:.*/)?[^./][^./]*)\.([^/]*)", re.DOTALL)
@@ -105,8 +113,12 @@ def scan_images(path: Path, recursive: bool) -> Inventory:
     if is_archive(path):
         if is_table(path) or _has_labels(path):
             return _scan_shards(path, [path])
-        found = scan_folder(path, recursive)
+        home = find_home(path)
+        found = scan_folder(path / home if home else path, recursive)
+        if home:
+            _note_home(found, path, home)
         _note_archive(found, path, "./")
+        _note_lost_labels(found)
         return found
     found = scan_folder(path, recursive)
     shards = [] if len(found) else find_archives(path)
@@ -187,8 +199,69 @@ def _add_shard(found: Inventory, shard: Path, name: str, split: str, recursive: 
             for one, label in _iterate_labelled(shard, prefix, found.left_out)
         )
     else:
-        add_folder(found, name, split, recursive)
+        home = find_home(shard, split)
+        add_folder(found, f"{prefix}{home}".rstrip("/"), split, recursive)
+        if home:
+            _note_home(found, shard, home, prefix)
     _note_archive(found, shard, prefix or "./")
+
+
+def find_home(archive: Path, split: str = "") -> str:
+    """The folder that an archive was made of, if all its images lie below that: "photos".
+
+    It is no class, having folders and no images itself, and no split but that of the archive. ""
+    where classes or splits, or images, are not in one folder.
+    """
+    home = ""
+    within = _list_inner(archive)
+    while len(within) == 1:
+        (name,) = within
+        below = f"{home}/{name}" if home else name
+        within = _list_inner(archive / below)
+        if not within or is_unlabelled(name) or name_split(name) not in (None, split or None):
+            break
+        home = below
+    return home
+
+
+def _list_inner(folder: Path) -> list[str]:
+    """The folders in one that holds no images itself; those of systems are none."""
+    folders: list[str] = []
+    if any(True for _ in look(folder, folders, lambda kind, name: None)):
+        return []
+    return [name for name in folders if not name_unwanted(name)]
+
+
+def _note_home(found: Inventory, archive: Path, home: str, prefix: str = "") -> None:
+    """Note from where an archive is read, and what lies beside that."""
+    found.notes.append(
+        f"all images of {archive.name} lie below {home}/: its folders are taken for those of "
+        "classes or splits"
+    )
+    here, shown = archive, prefix
+    for name in home.split("/"):
+        _leave_beside(found.left_out, here, shown, name)
+        here, shown = here / name, f"{shown}{name}/"
+
+
+def _leave_beside(left_out: Leftovers, folder: Path, shown: str, home: str) -> None:
+    """Count all in a folder but one folder, which is no image."""
+    folders: list[str] = []
+    for _ in look(folder, folders, lambda kind, name: left_out.add(kind, shown + name)):
+        pass
+    for name in folders:
+        if name != home and (kind := name_unwanted(name)):
+            count_files(folder / name, shown + name, kind, left_out)
+
+
+def _note_lost_labels(found: Inventory) -> None:
+    """Note labels of WebDataset's form that no image is beside."""
+    lost = [one for one in found.left_out.list() if one.kind == _LABEL_FILES]
+    if lost and not found.classes:
+        found.notes.append(
+            f"labels that no image is beside are not read ({lost[0].count} .cls): WebDataset's "
+            "1.jpg and 1.cls are called alike up to the first dot, and follow each other"
+        )
 
 
 def _iterate_rows(table: Path) -> Iterator[tuple[str, str]]:
@@ -217,46 +290,53 @@ def _find_split(shard: Path) -> str:
 # -- samples: files of one name, such as 1.jpg and 1.cls
 
 
-def _iterate_samples(archive: Path) -> Iterator[dict[str, str]]:
-    """The members of each sample, by what follows the sample's name."""
+Sample = list[tuple[str, str]]  # of each member what follows the sample's name, and all of it
+
+
+def _iterate_samples(archive: Path) -> Iterator[Sample]:
+    """The members of each sample; 1.jpg and 1.JPG are two of one."""
     keyed = ((_KEY.fullmatch(name), name) for _, name in iterate_members(archive))
     for _, group in itertools.groupby(keyed, lambda one: one[0][1] if one[0] else one[1]):
-        yield {found[2].lower() if found else "": name for found, name in group}
+        yield [(found[2].lower() if found else "", name) for found, name in group]
 
 
 def _has_labels(archive: Path) -> bool:
-    """Whether labels are beside images and not in folders' names."""
-    return any(
-        any(map(_is_image, sample.values())) and _read_label(archive, sample) is not None
-        for sample in islice(_iterate_samples(archive), _LOOKED_AT)
+    """Whether labels are beside images and not in folders' names; samples without may be first."""
+    told = (
+        sample
+        for sample in _iterate_samples(archive)
+        if any(kind in _LABEL_KINDS for kind, _ in sample)
+        and any(_is_image(name) for _, name in sample)
     )
+    return any(_read_label(archive, sample) is not None for sample in islice(told, _LOOKED_AT))
 
 
 def _iterate_labelled(archive: Path, prefix: str, left_out: Leftovers) -> Iterator[tuple[str, str]]:
     """Name and label of each image of an archive of samples."""
     for sample in _iterate_samples(archive):
-        images = {kind for kind, name in sample.items() if _is_image(name)}
+        images = {kind for kind, name in sample if _is_image(name)}
         # Beside 1.jpg is 1.seg.png something else; alone it is the image.
         images = {kind for kind in images if "." not in kind} or images
         label = (_read_label(archive, sample) or "") if images else ""
-        for kind, name in sample.items():
+        for kind, name in sample:
             if kind in images:
                 yield name, label
-            elif kind not in ("cls", "json") or not images:
+            elif kind not in _LABEL_KINDS or not images:
                 what = PARTS_OF_SAMPLES if _is_image(name) else _name_kind(archive, name)
                 left_out.add(what, prefix + name)
 
 
-def _read_label(archive: Path, sample: dict[str, str]) -> str | None:
+def _read_label(archive: Path, sample: Sample) -> str | None:
     """What a sample's cls or json says; None where neither is there, or json has no label."""
-    for kind in ("cls", "json"):
-        if kind in sample:
+    named = dict(reversed(sample))  # of 1.cls and 1.CLS the first
+    for kind in _LABEL_KINDS:
+        if kind in named:
             try:
-                data = read_head(archive / sample[kind], _LABEL_FILE_BYTES)
+                data = read_head(archive / named[kind], _LABEL_FILE_BYTES)
             except OSError:
                 return ""
             if kind == "cls":
-                return _tidy_label(os.fsdecode(data))
+                return _tidy_label(os.fsdecode(data.removeprefix(codecs.BOM_UTF8)))
             value = _find_label(data)
             if isinstance(value, (str, int)):
                 return _tidy_label(str(value))

@@ -85,7 +85,7 @@ class _Tape(io.RawIOBase):
             pass
         return self._place
 
-    def read(self, size: int) -> bytes:
+    def read(self, size: int = -1) -> bytes:
         if size < 0:  # of a damaged header
             raise ValueError("so many bytes are not read")
         data = self._content.read_at(self._file, self._place, size)
@@ -120,9 +120,9 @@ def list_tar(file: BinaryIO) -> Generator[Entry, None, str]:
             if found.offset < at or not found.offset_data <= tar.offset < _MOST_BYTES:
                 raise ArchiveError(f"{found.name} has no size that a file has")
         except (*DAMAGES, OSError) as error:
-            said, place, end = _say(error), file.tell(), file.seek(0, os.SEEK_END)
-            if isinstance(error, tarfile.ReadError) and place >= end:
-                return f"the archive ends at byte {end:,}, within {name}"
+            said, place, size = _say(error), file.tell(), file.seek(0, os.SEEK_END)
+            if isinstance(error, tarfile.ReadError) and place >= size:
+                return f"the archive ends at byte {size:,}, within {name}"
             return f"the archive is damaged at byte {at:,}, after {name} ({said})"
         tar.members.clear()  # type: ignore[attr-defined]  # it would hold every one
         name, at = found.name, tar.offset

@@ -260,8 +260,12 @@ def test_a_picture_that_is_too_large_here_does_not_keep_a_plan_from_ending(
     assert [(one.path, one.kind) for one in done.skipped_files] == [("cat/large.png", "too-large")]
 
 
-def test_shards_of_an_archive_that_lies_elsewhere(photos, engine, tmp_path, caplog):
-    packed = pack_tar(photos, tmp_path / "photos.tar.gz", "w:gz")
+@pytest.mark.parametrize("home", [".", "data/photos"])
+def test_shards_of_an_archive_that_lies_elsewhere(home, photos, engine, tmp_path, caplog):
+    top = tmp_path / "top"
+    (top / home).parent.mkdir(parents=True, exist_ok=True)
+    photos = shutil.copytree(photos, top / home)
+    packed = pack_tar(top, tmp_path / "photos.tar.gz", "w:gz")
     plan = make_plan(packed, tmp_path / "plan", split=SPLIT, shard_size=10)
     alone = extract_alone(packed, tmp_path / "alone" / "F.h5")
     moved = packed.rename(tmp_path / "elsewhere.tar.gz")
@@ -272,7 +276,7 @@ def test_shards_of_an_archive_that_lies_elsewhere(photos, engine, tmp_path, capl
     assert (tmp_path / "F.h5").read_bytes() == alone
     moved.rename(packed)
     (photos / "cat" / "00.jpg").unlink()
-    pack_tar(photos, packed, "w:gz")
+    pack_tar(top, packed, "w:gz")
     caplog.clear()
     merge(plan.folder, tmp_path / "G.h5")
     assert "since the plan was made" in caplog.text

@@ -173,6 +173,76 @@ def test_a_row_whose_name_is_none_is_left_out_alone(photos, tmp_path):
     assert np.array_equal(found.targets, whole.targets[kept])
 
 
+@pytest.mark.parametrize("home", ["photos", "data/2026 photos"])
+@pytest.mark.parametrize("splits", [False, True])
+def test_a_folder_that_was_packed_with_its_name(photos, tmp_path, home, splits):
+    inside = tmp_path / "top" / home
+    for split in ("train", "test") if splits else ("",):
+        shutil.copytree(photos, inside / split)
+    (tmp_path / "top" / "__MACOSX" / home).mkdir(parents=True)
+    (tmp_path / "top" / "__MACOSX" / home / "._cat").write_text("of a Mac")
+    (tmp_path / "top" / "read.txt").write_text("of no class")
+    for packed in (
+        pack_tar(tmp_path / "top", tmp_path / "top.tar"),
+        pack_zip(tmp_path / "top", tmp_path / "top.zip"),
+    ):
+        found, same = read_dataset(packed), read_dataset(packed / home)
+        assert (found.paths, found.classes, found.root) == (same.paths, same.classes, same.root)
+        assert np.array_equal(found.splits, same.splits)
+        assert found.notes == (
+            f"all images of {packed.name} lie below {home}/: its folders are taken for those of "
+            "classes or splits",
+        )
+        assert {one.examples for one in found.left_out} == {
+            ("read.txt",), (f"__MACOSX/{home}/._cat",)
+        }  # fmt: skip
+
+
+def test_shards_that_were_packed_with_their_names(photos, tmp_path):
+    (tmp_path / "both").mkdir()
+    for name, home in (("train", "train"), ("test", "photos")):
+        shutil.copytree(photos, tmp_path / name / home)
+        pack_tar(tmp_path / name, tmp_path / "both" / f"{name}.tar")
+    found = read_dataset(tmp_path / "both")
+    assert (found.counts(), found.classes) == ({"train": 27, "test": 27}, ("cat", "dog", "owl"))
+    assert (found.paths[0], found.paths[-1]) == (
+        "train.tar/train/cat/00.jpg", "test.tar/photos/owl/08.jpg"
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("names", [("cat/1.png",), ("cat/1.png", "cat/more/2.png")])
+def test_an_archive_of_one_class_is_an_error(tmp_path, names):
+    path = tmp_path / "cat.tar"
+    with tarfile.open(path, "w") as tar:
+        for name in names:
+            add_member(tar, name, b"x")
+    with pytest.raises(DatasetError, match=r"only one class in .*cat\.tar \(cat\)"):
+        read_dataset(path)
+
+
+def test_labels_in_odd_order_and_spelling(tmp_path):
+    def pack(names):
+        path = tmp_path / f"{len(list(tmp_path.iterdir()))}.tar"
+        with tarfile.open(path, "w") as tar:
+            for name, data in names:
+                add_member(tar, name, data)
+        return read_dataset(path)
+
+    cases = pack(
+        (f"{k}.{kind}", data)
+        for k in range(2)
+        for kind, data in (("jpg", b"x"), ("JPG", b"y"), ("cls", b"\xef\xbb\xbf%d\r\n" % k))
+    )
+    assert cases.paths == ("0.JPG", "0.jpg", "1.JPG", "1.jpg")
+    assert cases.classes == ("0", "1")
+    images = [(f"{k:03d}.jpg", b"x") for k in range(150)]
+    late = pack([*images, ("a.jpg", b"x"), ("a.cls", b"1"), ("b.jpg", b"x"), ("b.cls", b"2")])
+    assert late.classes == ("1", "2")
+    far = pack([*images, *((f"{k:03d}.cls", b"1") for k in range(150))])
+    assert far.classes == ()
+    assert "labels that no image is beside are not read (150 .cls)" in far.notes[0]
+
+
 def test_odd_samples(tmp_path):
     path = tmp_path / "odd.tar"
     with tarfile.open(path, "w") as tar:
