@@ -224,7 +224,7 @@ SPLIT_SPELLINGS = {
 # pixels of the upright picture, or in shares of its width and height.
 BOX_COLUMNS = ("path", "x", "y", "w", "h")
 BOX_SHARES = ("rel_x", "rel_y", "rel_w", "rel_h")
-BOX_FILE_BYTES = 1 << 30  # of JSON, which takes several times that in memory
+BOX_FILE_BYTES = 1 << 30  # of JSON, whose text is kept in memory
 # MegaDetector's: which categories there are where a file does not say it, the one that is wanted
 # unless told otherwise, and the confidence that its guides and its command-line tool begin from.
 DETECTED = {"1": "animal", "2": "person", "3": "vehicle"}

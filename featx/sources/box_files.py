@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +18,7 @@ from featx.config import (
     DETECTION_CONFIDENCE,
 )
 from featx.errors import DatasetError
+from featx.sources.json_lists import LongList, read_json
 from featx.sources.manifest import find_delimiter, find_encoding
 from featx.storage.files import open_regular
 from featx.text import format_bytes, list_some, say_error
@@ -88,18 +88,19 @@ class BoxReader:
         """
         try:
             with open_regular(self.path) as file:
-                head = file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")
+                head = file.read(64).decode(find_encoding(self.path), "replace")
         except OSError as error:
             raise DatasetError(f"{self.path} cannot be read: {say_error(error)}") from error
-        if not head.startswith((b"{", b"[")):
+        if not head.lstrip().startswith(("{", "[")):
             yield from self._read_csv()
             return
         told = self._load_json()
-        if isinstance(told, list):
+        if isinstance(told, LongList):
+            self._refuse_results(told)
             yield from self._read_detections(told, {})
         elif "annotations" in told:
             yield from self._read_coco(told)
-        elif isinstance(told.get("images"), list):
+        elif isinstance(told.get("images"), LongList):
             yield from self._read_detections(told["images"], told)
         else:
             raise DatasetError(
@@ -114,6 +115,15 @@ class BoxReader:
         if asked:
             named = " and ".join(asked).replace("_", "-")
             raise DatasetError(f"{self.path} is {kind}, whose boxes have none: leave {named} out")
+
+    def _refuse_results(self, told: LongList) -> None:
+        """Raise DatasetError where it is COCO's: https://cocodataset.org/#format-results."""
+        if {"image_id", "bbox"} <= _to_dict(next(iter(told), None)).keys():
+            raise DatasetError(
+                f"{self.path} is a list of COCO's results, which has numbers of pictures and not "
+                'their names: expected COCO with "images" and "categories", whose "annotations" '
+                "the list can be"
+            )
 
     def _read_csv(self) -> Iterator[Entry]:
         self._refuse("a CSV file", min_confidence=self._least, category=self._category)
@@ -144,20 +154,20 @@ class BoxReader:
         except (UnicodeError, csv.Error) as error:
             raise DatasetError(f"{self.path} is not a CSV file in UTF-8: {error}") from error
 
-    def _load_json(self) -> Any:
+    def _load_json(self) -> LongList | dict[str, Any]:
         size = self.path.stat().st_size
         if size > BOX_FILE_BYTES:
             raise DatasetError(
-                f"{self.path}: {format_bytes(size)} of JSON, which is read at once, and more than "
-                f"{format_bytes(BOX_FILE_BYTES)}; a CSV file ({','.join(BOX_COLUMNS)}) is read "
-                "line by line, whatever its size"
+                f"{self.path}: {format_bytes(size)} of JSON, whose text is kept in memory, and "
+                f"more than {format_bytes(BOX_FILE_BYTES)}; a CSV file ({','.join(BOX_COLUMNS)}) "
+                "is read line by line, whatever its size"
             )
         try:
-            return json.loads(self.path.read_text("utf-8-sig"))
+            return read_json(self.path.read_text(find_encoding(self.path)))
         except (OSError, ValueError, RecursionError) as error:
-            raise DatasetError(f"{self.path} is not JSON in UTF-8: {error}") from error
+            raise DatasetError(f"{self.path} is not JSON in UTF-8 or UTF-16: {error}") from error
 
-    def _read_detections(self, images: Sequence[Any], told: Mapping[str, Any]) -> Iterator[Entry]:
+    def _read_detections(self, images: Iterable[Any], told: Mapping[str, Any]) -> Iterator[Entry]:
         """Of MegaDetector: its batch format, or the list with corners in pixels that `told` lacks.
 
         https://lila.science/megadetector-output-format (version 1.6), and the command-line tool's:
@@ -165,12 +175,11 @@ class BoxReader:
         """
         names = _take(told.get("detection_categories"), dict) or DETECTED
         wanted = self._choose(names, self._category or DETECTION_CATEGORY)
-        about = _take(_take(told.get("info"), dict).get("detector_metadata"), dict)
-        typical = about.get("typical_detection_threshold", DETECTION_CONFIDENCE)
-        least = _to_number(typical) if self._least is None else self._least
+        least = self._find_typical(told) if self._least is None else self._least
         many = f"detections of less than {least:g} confidence (--min-confidence)"
         for i, image in enumerate(images):
             image = _take(image, dict)
+            path = str(image.get("file") or "")
             # Null where the detector could not read the picture.
             for j, one in enumerate(_take(image.get("detections"), list)):
                 one, place = _take(one, dict), f"images[{i}].detections[{j}]"
@@ -178,29 +187,46 @@ class BoxReader:
                 if wanted is not None and category not in wanted:
                     self.passed_over["detections of other categories (--category)"] += 1
                     continue
-                if not _to_number(one.get("conf", one.get("confidence"))) >= least:
+                numbers = _take(one.get("bbox"), list)
+                said = one.get("conf", one.get("confidence"))
+                if math.isnan(conf := _to_number(said)):
+                    fault = f"expected a confidence, found {_show(said)}"
+                elif conf < least:
                     self.passed_over[many] += 1
                     continue
-                numbers = _take(one.get("bbox"), list)
+                else:
+                    fault = ""
                 if not told and len(numbers) == 4:
                     left, top, right, bottom = map(_to_number, numbers)
                     numbers = [left, top, right - left, bottom - top]
-                yield _make_entry(str(image.get("file") or ""), numbers, bool(told), "", place)
+                yield _make_entry(path, numbers, bool(told), "", place, fault)
+
+    def _find_typical(self, told: Mapping[str, Any]) -> float:
+        """The confidence to begin from, by what the file says of its detector."""
+        about = _to_dict(_to_dict(told.get("info")).get("detector_metadata"))
+        typical = about.get("typical_detection_threshold")
+        least = DETECTION_CONFIDENCE if typical is None else _to_number(typical)
+        if not 0 <= least <= 1:
+            raise DatasetError(
+                f"{self.path}: its typical_detection_threshold is {_show(typical)}, expected 0 to "
+                "1; say the least confidence wanted by --min-confidence"
+            )
+        return least
 
     def _read_coco(self, told: Mapping[str, Any]) -> Iterator[Entry]:
         """https://cocodataset.org/#format-data: pixels, from the picture's upper left corner."""
         self._refuse("COCO's", min_confidence=self._least)
         images = {
-            str(one.get("id")): str(one.get("file_name") or "")
-            for one in map(_to_dict, _take(told.get("images"), list))
+            _to_key(one.get("id")): str(one.get("file_name") or "")
+            for one in map(_to_dict, _take(told.get("images"), LongList))
         }
         names = {
-            str(one.get("id")): str(one.get("name", ""))
-            for one in map(_to_dict, _take(told.get("categories"), list))
+            _to_key(one.get("id")): _to_name(one.get("name"))
+            for one in map(_to_dict, _take(told.get("categories"), LongList))
         }
         wanted = self._choose(names, self._category or "all")
-        for i, one in enumerate(map(_to_dict, _take(told["annotations"], list))):
-            category, place = str(one.get("category_id", "")), f"annotations[{i}]"
+        for i, one in enumerate(map(_to_dict, _take(told["annotations"], LongList))):
+            category, place = _to_key(one.get("category_id")), f"annotations[{i}]"
             if wanted is not None and category not in wanted:
                 self.passed_over["annotations of other categories (--category)"] += 1
             elif one.get("bbox") is None:
@@ -208,9 +234,10 @@ class BoxReader:
             elif one.get("iscrowd"):
                 self.passed_over["annotations of crowds"] += 1
             else:
-                path, numbers = images.get(str(one.get("image_id")), ""), one["bbox"]
-                label = names.get(category, "")
-                yield _make_entry(path, _take(numbers, list), False, label, place)
+                path, numbers = images.get(_to_key(one.get("image_id")), ""), one["bbox"]
+                label, nameless = names.get(category, ""), category and names
+                fault = "" if label or not nameless else f"its category {category} has no name"
+                yield _make_entry(path, _take(numbers, list), False, label, place, fault)
 
     def _choose(self, names: Mapping[str, str], category: str) -> set[str] | None:
         """Numbers of the category that is wanted; None where all are."""
@@ -231,22 +258,22 @@ class BoxReader:
         return found | {str(names[number]) for number in found}
 
 
-def _make_entry(path: str, numbers: Sequence[Any], shares: bool, label: str, place: str) -> Entry:
-    """A box of four numbers, or what is wrong with them."""
+def _make_entry(
+    path: str, numbers: Sequence[Any], shares: bool, label: str, place: str, fault: str = ""
+) -> Entry:
+    """A box of four numbers, or what is wrong with it."""
     found = tuple(map(_to_number, numbers))
     left, top, width, height = found if len(found) == 4 else (0.0, 0.0, 0.0, 0.0)
-    shown = ", ".join(str(one)[:_SHOWN] for one in numbers[:5]) or "nothing"
-    fault = ""
     if not path:
         fault = "no picture is named"
     elif len(found) != 4 or not all(map(math.isfinite, found)):
-        fault = f"expected four numbers, found {shown}"
+        fault = f"expected four numbers, found {_show(*numbers)}"
     elif max(map(abs, found)) > _MOST_PIXELS:
-        fault = f"larger than any picture: {shown}"
+        fault = f"larger than any picture: {_show(*numbers)}"
     elif width < 0 or height < 0:
-        fault = f"a side is negative: {shown}"
+        fault = f"a side is negative: {_show(*numbers)}"
     elif not width or not height:
-        fault = f"of no area: {shown}"
+        fault = f"of no area: {_show(*numbers)}"
     elif "\0" in path or "\0" in label:
         fault = "there is a NUL character in its path or label"
     return Entry(path, (left, top, width, height), shares, label, place, fault)
@@ -260,6 +287,24 @@ def _to_number(value: Any) -> float:
         return float(value)
     except (ValueError, OverflowError):
         return math.nan
+
+
+def _to_key(value: Any) -> str:
+    """COCO's number of something, which some write as 7.0; "" where it has none."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return "" if value is None else str(value)
+
+
+def _to_name(value: Any) -> str:
+    """A category's; "" where it has none."""
+    return str(value) if isinstance(value, (str, int)) and not isinstance(value, bool) else ""
+
+
+def _show(*said: Any) -> str:
+    """What a file says, no longer than a message can hold."""
+    shown = ("nothing" if one is None else str(one)[:_SHOWN] for one in said[:5])
+    return ", ".join(shown) or "nothing"
 
 
 def _take(value: Any, kind: type[Any]) -> Any:

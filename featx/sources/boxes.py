@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import unicodedata
@@ -132,7 +133,9 @@ class BoxTable:
 
     def __init__(self, boxes: Boxes, root: Path) -> None:
         self.boxes, self.path = boxes, take_path(boxes.file, "boxes")
-        self._homes = [home.as_posix() for home in (root.absolute(), root.resolve())]
+        homes = root.absolute().as_posix(), root.resolve().as_posix()
+        # The boxes of a picture mostly stand together.
+        self._find_key = functools.lru_cache(1)(functools.partial(_spell, homes))
         self._db = open_scratch()
         self._db.execute(
             "CREATE TABLE boxes (key TEXT, path TEXT, x REAL, y REAL, w REAL, h REAL, shares INT, "
@@ -220,18 +223,19 @@ class BoxTable:
         path = "/".join(filter(None, (name, f"{self.path.name}, {entry.place}/")))
         return Skipped(as_text(path), "", "bad-box", f"the box is none: {printable(reason)}")
 
-    def _find_key(self, name: str) -> str:
-        """One spelling of a path: relative, with forward slashes, composed."""
-        path = PurePosixPath(name.replace("\\", "/"))
-        for home in self._homes:
-            if path.is_absolute() and path.is_relative_to(home):
-                path = path.relative_to(home)
-        text = path.as_posix()
-        return "" if text == "." else unicodedata.normalize("NFC", as_text(text))
-
     def _count(self, where: str) -> int:
         (number,) = self._db.execute(f"SELECT count(*) FROM boxes {where}").fetchone()
         return int(number)
+
+
+def _spell(homes: tuple[str, ...], name: str) -> str:
+    """One spelling of a path: relative to a home, with forward slashes, composed."""
+    path = PurePosixPath(name.replace("\\", "/"))
+    for home in homes:
+        if path.is_absolute() and path.is_relative_to(home):
+            path = path.relative_to(home)
+    text = path.as_posix()
+    return "" if text == "." else unicodedata.normalize("NFC", as_text(text))
 
 
 def place_box(entry: Entry, size: tuple[int, int], pad: float) -> tuple[Box, bool] | str:

@@ -153,9 +153,64 @@ def test_damage_inside_is_passed_over_or_named(tmp_path, bad, kind):
     assert len(entries) == (2 if isinstance(bad, dict) else 1)
 
 
+@pytest.mark.parametrize("said", [None, "high", math.nan, [], True])
+def test_a_detection_of_no_confidence_is_named(tmp_path, said):
+    found = [{"category": "1", "conf": conf, "bbox": [0, 0, 1, 1]} for conf in (said, 0.9, 0.1)]
+    found[0] = {name: one for name, one in found[0].items() if one is not None}
+    path = write(tmp_path, {"images": [{"file": "a.jpg", "detections": found}]})
+    for least in (None, 0.0):
+        entries, passed = read(path, least)
+        assert [bool(one.fault) for one in entries] == [True, False, False][: 2 + (least == 0)]
+        assert entries[0].fault.startswith("expected a confidence, found ")
+        assert sum(passed.values()) == (least is None)
+
+
+@pytest.mark.parametrize("typical", ["abc", math.nan, 2, [0.5]])
+def test_a_threshold_that_is_none_asks_for_one(tmp_path, typical):
+    told = {
+        "info": {"detector_metadata": {"typical_detection_threshold": typical}},
+        "images": [{"file": "a.jpg", "detections": [{"conf": 1, "category": "1"}]}],
+    }
+    path = write(tmp_path, told)
+    with pytest.raises(DatasetError, match=r"typical_detection_threshold is .*--min-confidence"):
+        read(path)
+    assert len(read(path, 0.5)[0]) == 1
+
+
+def test_a_category_of_coco_without_a_name_makes_no_class(tmp_path):
+    told = {
+        "images": [{"id": 7, "file_name": "a.jpg"}],
+        "categories": [{"id": 1, "name": None}, {"id": 2}, {"id": 3, "name": 9}],
+        "annotations": [
+            {"image_id": 7.0, "bbox": [1, 2, 3, 4]} | ({} if one is None else {"category_id": one})
+            for one in (1, 2, 3, 3.0, 4, None)
+        ],
+    }
+    entries, _ = read(write(tmp_path, told))
+    assert [one.label for one in entries] == ["", "", "9", "9", "", ""]
+    assert [one.fault for one in entries] == [
+        "its category 1 has no name", "its category 2 has no name", "", "",
+        "its category 4 has no name", "",
+    ]  # fmt: skip
+    assert entries[0].place == "annotations[0]"
+    # Where no category is named, a box has the class of its picture.
+    del told["categories"]
+    assert not any(one.fault for one in read(write(tmp_path, told))[0])
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_marked_encodings_are_read(tmp_path, encoding):
+    path = tmp_path / "boxes.json"
+    one = {"category": "animal", "confidence": 0.9, "bbox": [1, 2, 3, 4]}
+    told = json.dumps([{"file": "é.jpg", "detections": [one]}], ensure_ascii=False)
+    path.write_text(told, encoding)
+    assert [(one.path, one.fault) for one in read(path)[0]] == [("é.jpg", "")]
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
+        ([{"image_id": 1, "bbox": [1, 2, 3, 4], "score": 0.9}], "a list of COCO's results"),
         ("path,label\na.jpg,cat\n", "must name the columns path,x,y,w,h"),
         ("", "must name the columns path,x,y,w,h"),
         ('path,x,y,w,h\n"a.jpg,1,2,3,4\n', "is not a CSV file in UTF-8"),
