@@ -150,11 +150,9 @@ def _name_shards(shards: Sequence[int]) -> str:
 def _note_changes(plan: Plan, planned: Inventory) -> None:
     """Warn where the data has other images by now, as far as names tell and it is in sight."""
     try:
-        data = Path(plan.data)
-        root = plan.root if data.is_file() and not is_folder(data) else None  # of a manifest
-        now = read_inventory(
-            plan.data, None, root, recursive=plan.recursive, boxes=plan.boxes, quiet=True
-        )
+        at = Path(plan.data)
+        root = plan.root if at.is_file() and not is_folder(at) else None  # of a manifest
+        now = read_inventory(at, None, root, recursive=plan.recursive, boxes=plan.boxes, quiet=True)
     except (DatasetError, OSError):
         return
     for said in find_changes(planned, now):
