@@ -79,7 +79,7 @@ def compare_labels(
     from featx.extraction.extract import extract
     from featx.finetuning.recipe import TuneOptions
     from featx.multilabel.baseline import BASELINE, LabelsTuner
-    from featx.multilabel.compare import compare_multilabel
+    from featx.multilabel.compare import check_judged, compare_multilabel
     from featx.multilabel.fit import check_clf
     from featx.report.multilabel import (
         list_written,
@@ -99,6 +99,7 @@ def compare_labels(
         check_clf(name)  # before the work
     taken = keep_meaningful(options, _OF_DATA | _OF_FITS | own)
     dataset = read_dataset(data, multi_label=True, **_pick(taken, _OF_SOURCES))
+    check_judged(dataset.splits, data)  # before the network runs
     done = extract(dataset, progress=progress, **_pick(taken, _OF_DATA - _OF_SOURCES))
     tuner = None
     if baseline != ("none",):

@@ -123,9 +123,13 @@ def _judge_pair(features: Features, pair: Copy) -> Iterator[Finding]:
 
 def make_pair(features: Features, kind: str, pair: Copy, detail: str | None = None) -> Finding:
     """A finding of two images; `detail` in other words than those of copies."""
-    # The one to act on first: a test image rather than the train image that it copies.
+    # The one to act on first: an image without a label rather than the labelled one that it copies,
+    # and a test image rather than a train image.
     row, other = pair.b, pair.a
-    if _ORDER.get(str(features.splits[other]), 3) < _ORDER.get(str(features.splits[row]), 3):
+    lacking = [features.targets[one] == NO_LABEL for one in (row, other)]
+    if lacking[0] != lacking[1]:
+        row, other = (row, other) if lacking[0] else (other, row)
+    elif _ORDER.get(str(features.splits[other]), 3) < _ORDER.get(str(features.splits[row]), 3):
         row, other = other, row
     words = "same bytes" if pair.exact else "near" if pair.bits is None else "same picture"
     if pair.bits:

@@ -176,8 +176,6 @@ def find_next(
             "lines without a label, or of a pool's own feature file"
         )
     free = _drop_copies(held, waiting, unlabelled, notes)
-    if n > len(free):
-        notes.append(f"{n} were asked for and {len(free)} are there: all of them.")
     rows = np.concatenate([held.rows(split) for split in LEARNED])
     X, y = np.asarray(held.X[rows]), held.targets[rows]
     opinion = form_opinion(X, y, seed=seed) if len(rows) else None
@@ -187,6 +185,8 @@ def find_next(
         name = held.classes[int(y[0])]
         notes.append(f"All labels are of one class ({name}), which tells nothing apart.")
     free, chosen, by = _choose(held, waiting, free, opinion, n, seed, root, notes)
+    if n > len(free):
+        notes.append(f"{n} were asked for and {len(free)} are there: all of them.")
     found = None
     judges = ""
     if forecast and opinion is not None and opinion.fit is not None:

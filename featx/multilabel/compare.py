@@ -10,8 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from featx.config import EPOCHS, MARGIN, MULTILABEL_CLASSIFIERS, SPLITS
-from featx.errors import ArgumentError, FeatureFileError, ModelError, OutputExistsError
+from featx.errors import ArgumentError, DatasetError, ModelError, OutputExistsError
 from featx.features.content import Features
 from featx.features.costs import read_full_cost
 from featx.features.file import read_features
@@ -184,8 +187,7 @@ def compare_multilabel(
         raise ArgumentError(f"margin is {margin}: points of mAP between 0 and 100")
     held = features if isinstance(features, Features) else read_features(features)
     held, promoted = settle_splits(held)
-    if not (held.splits == "test").any():
-        raise FeatureFileError(held.path or Path(held.dataset), "it has no test images: split it")
+    check_judged(held.splits, held.path or held.dataset)
     if clf is not None and not clf:
         raise ModelError("nothing to compare: name a head")
     names = list(dict.fromkeys(MULTILABEL_CLASSIFIERS if clf is None else clf))
@@ -227,6 +229,15 @@ def compare_multilabel(
         val_is_test=promoted,
         options={"clf": names, **asked, "margin": margin},
     )
+
+
+def check_judged(splits: npt.NDArray[np.str_], where: object) -> None:
+    """Raise DatasetError where images are in no split that could judge heads."""
+    if not np.isin(splits, ("val", "test")).any():
+        raise DatasetError(
+            f"{where} has no test images to compare on: give --split, such as 0.7,0.1,0.2@0, or "
+            "each line of the manifest a split"
+        )
 
 
 def describe_source(features: Features) -> dict[str, str]:

@@ -33,6 +33,10 @@ SUMS = {
     "subset_accuracy": "whole sets right",
     "hamming_loss": "Hamming loss",
 }
+_NO_INTERVAL = (
+    "no interval of the difference in mAP, since there are too few images, or both are right "
+    "everywhere."
+)
 LEFT_OUT = (
     "With any number of labels an image has no one class: nearest centroid, neighbours, ImageNet's "
     "own layer, baselines that tune more than a last layer, confusion, McNemar's test and the "
@@ -100,6 +104,7 @@ def make_labels_results(comparison: LabelsComparison) -> dict[str, Any]:
     for pair, entry in zip(comparison.paired, values["paired"], strict=True):
         entry["text"] = say_labels_pair(pair, comparison.margin)
     values["sentences"] = say_labels(comparison)
+    values["paired_sentences"] = say_labels_pairs(comparison)
     values["notes"] = list(
         dict.fromkeys(
             note for model in comparison.models for note in model.outcome.details["notes"]
@@ -150,7 +155,7 @@ def render_labels_comparison(comparison: LabelsComparison) -> str:
         tabulate(rows, head, disable_numparse=True),
         "\n".join(map(printable, values["sentences"])),
         _render_labels(comparison.best, "test"),
-        "\n".join(one["text"] for one in values["paired"]),
+        "\n".join(values["paired_sentences"]),
         "\n".join([*map(printable, values["notes"]), LEFT_OUT]),
     ]
     return "\n\n".join(line for line in lines if line)
@@ -179,8 +184,9 @@ def say_labels(comparison: LabelsComparison) -> list[str]:
             f"Equal to it within {format_points(comparison.margin)} of mAP: {', '.join(near)}."
         )
     labels = [one for one in _join_labels(best, "test") if one["ap"] is not None]
-    worst = sorted(labels, key=lambda one: float(one["ap"]))[:3]
-    if len(labels) > 1:
+    short = [one for one in labels if format_share(one["ap"]) != format_share(1.0)]
+    worst = sorted(short, key=lambda one: float(one["ap"]))[:3]
+    if len(labels) > 1 and worst:
         named = ", ".join(f"{one['name']} (AP {format_share(one['ap'])})" for one in worst)
         said.append(f"The labels that it tells worst: {named}.")
     missing = [one["name"] for one in _join_labels(best, "test") if one["ap"] is None]
@@ -191,13 +197,17 @@ def say_labels(comparison: LabelsComparison) -> list[str]:
     return said
 
 
+def say_labels_pairs(comparison: LabelsComparison) -> list[str]:
+    """A sentence for each pair of heads, and one for all that have no interval."""
+    said = [say_labels_pair(p, comparison.margin) for p in comparison.paired if p.ci95 is not None]
+    bare = [f"{pair.a} less {pair.b}" for pair in comparison.paired if pair.ci95 is None]
+    return said + [f"{'; '.join(bare)}: {_NO_INTERVAL}" for _ in bare[:1]]
+
+
 def say_labels_pair(pair: LabelsPair, margin: float) -> str:
     """One sentence about two heads on the same test images."""
     if pair.ci95 is None:
-        return (
-            f"{pair.a} less {pair.b}: no interval of the difference in mAP, since there are too "
-            "few images, or both are right everywhere."
-        )
+        return f"{pair.a} less {pair.b}: {_NO_INTERVAL}"
     judged = {
         "equal": f"equal within {format_points(margin)}",
         "better": f"{pair.a} is better",

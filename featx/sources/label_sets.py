@@ -71,6 +71,10 @@ class SetReader:
                 if name in self._codes:
                     raise DatasetError(f"{where}: two columns are the label {name!r}")
                 self._codes[name] = len(self._codes)
+            if double := [
+                name for column, name in self._others.items() if columns.count(column) > 1
+            ]:
+                raise DatasetError(f"{where}: two columns are the label {double[0]!r}")
 
     def read(self, row: Mapping[Any, Any], place: str) -> bytes:
         """The labels of a line, as codes that `settle` knows; `place` names it in messages."""
@@ -126,6 +130,10 @@ class SetReader:
             raise DatasetError(
                 f"{self._where}: {len(self._codes)} labels, and {MAX_LABELS} are the most: are "
                 f"these labels ({list_some(list(self._codes), 3)})?"
+            )
+        if self._cell is not None and (odd := sorted(name for name in self._codes if "," in name)):
+            found.notes.append(
+                f"labels with a comma in their names, since | or ; parts labels: {list_some(odd)}"
             )
         found.classes = tuple(sorted(self._codes))
         place = {name: k for k, name in enumerate(found.classes)}

@@ -24,6 +24,7 @@ from featx.timing import add_seconds
 from featx.training.metrics import Score, describe_scores
 
 MULTILABEL = "multilabel"  # the kind of a model that gives an image any number of labels
+KINDS = ("head", "network", MULTILABEL)
 _MARK = "featx-model"
 _SCORED = "probabilities."
 
@@ -281,18 +282,24 @@ def read_model(path: str | Path) -> Model:
         )
     scored = {n.removeprefix(_SCORED): a for n, a in arrays.items() if n.startswith(_SCORED)}
     try:
+        if facts["kind"] not in KINDS or not isinstance(facts["name"], str):
+            raise ValueError("no kind of model that this featx knows")
+        for name, array in arrays.items():
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                raise ValueError(f"{name} holds what is no number")
         return Model(
             kind=facts["kind"],
             name=facts["name"],
             classes=tuple(facts["classes"]),
-            provenance=facts["provenance"],
-            recipe=facts["recipe"],
+            provenance=dict(facts["provenance"]),
+            recipe=dict(facts["recipe"]),
             outcome=Outcome.from_dict(facts["outcome"], scored),
             arrays={name: a for name, a in arrays.items() if not name.startswith(_SCORED)},
             path=file_path,
         )
-    except (KeyError, TypeError) as error:
-        raise ModelError(f"{file_path} is damaged, train it again: {error!r}") from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        said = str(error) if isinstance(error, ValueError) else repr(error)
+        raise ModelError(f"{file_path} is damaged, train it again: {said}") from error
 
 
 def check_place(path: Path, recipe: dict[str, Any], overwrite: bool = False) -> None:

@@ -53,6 +53,16 @@ def test_a_pair_is_what_its_splits_and_labels_say(features):
     assert (found[2].label, found[2].other_label) == ("b", "a")
 
 
+def test_of_a_copy_without_a_label_the_labelled_one_is_kept(features):
+    targets, splits = features.targets.copy(), features.splits.copy()
+    targets[1], splits[1] = -1, ""
+    found = find(replace(features, targets=targets, splits=splits), [Copy(0, 1, True, 1.0)])
+    assert (found[0].kind, found[0].path, found[0].other) == ("copy", "1.jpg", "0.jpg")
+    targets[:2], splits[:2] = (-1, 0), ("", "train")
+    found = find(replace(features, targets=targets, splits=splits), [Copy(0, 1, True, 1.0)])
+    assert (found[0].path, found[0].other) == ("0.jpg", "1.jpg")
+
+
 def test_leaked_rows_are_tests_whose_group_others_have(features):
     groups = np.arange(12)
     groups[7] = groups[0]  # a test image beside train

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from joblib.externals.loky import get_reusable_executor
 from PIL import Image
 from shared import draw_photo
 from sklearn.base import clone
@@ -365,6 +366,8 @@ def test_a_grid_search_in_processes_computes_each_image_once(photos, tiny_file, 
     features = ResNet50Features(str(tiny_file), engine="torch", cache_dir=tmp_path / "kept")
     pipeline = make_pipeline(features, LogisticRegression(max_iter=5000))
     search = GridSearchCV(pipeline, {"logisticregression__C": [0.1, 1.0]}, cv=3, n_jobs=2)
+    # Those of an earlier test may stand in a folder that is gone, where MKL cannot be loaded.
+    get_reusable_executor().shutdown(wait=True)
     search.fit(paths, y)
     assert search.best_score_ > 0.5
     (folder,) = (tmp_path / "kept" / "rows").iterdir()

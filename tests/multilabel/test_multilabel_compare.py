@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from made_sets import plant_features
 
-from featx.errors import ArgumentError, FeatureFileError, OutputExistsError
+from featx.errors import ArgumentError, DatasetError, OutputExistsError
 from featx.multilabel.compare import compare_multilabel
 
 
@@ -44,7 +44,7 @@ def test_models_are_fitted_once(planted, comparison, tmp_path, monkeypatch):
 
 
 def test_what_cannot_be_compared_is_said(planted, tmp_path):
-    with pytest.raises(FeatureFileError, match="no test images"):
+    with pytest.raises(DatasetError, match="no test images to compare on: give --split"):
         compare_multilabel(replace(planted, splits=np.full(120, "train")), output=tmp_path / "o")
     with pytest.raises(ArgumentError, match="margin is 0"):
         compare_multilabel(planted, margin=0)

@@ -87,8 +87,8 @@ def main(photos, only=""):
     from featx.cli.main import main as app
     from shared import TINY, copy_modules, empty_network
 
-    from featx.data import samples
     from featx.network.catalogue import KNOWN, KnownWeights
+    from featx.sources import samples
 
     KNOWN["imagenet1k-v1"] = KnownWeights(TINY, False, "small and random")
 

@@ -11,7 +11,9 @@ from featx.report.multilabel import (
     make_labels_results,
     render_labels_comparison,
     render_labels_page,
+    say_labels,
     say_labels_pair,
+    say_labels_pairs,
 )
 
 
@@ -78,3 +80,21 @@ def test_a_pair_in_words(judgement, said):
     pair = LabelsPair("a", "b", 0.01, (-0.01, 0.03), judgement)
     assert say_labels_pair(pair, 2.0) == f"a less b: +1.0 points (-1.0 to +3.0) of mAP: {said}."
     assert "too few images" in say_labels_pair(replace(pair, ci95=None), 2.0)
+
+
+def test_pairs_without_an_interval_are_one_sentence(comparison):
+    (pair,) = comparison.paired
+    bare = [replace(pair, a=name, ci95=None) for name in "xy"]
+    said = say_labels_pairs(replace(comparison, paired=(pair, *bare)))
+    assert said[0] == say_labels_pair(pair, comparison.margin)
+    assert said[1].startswith(f"x less {pair.b}; y less {pair.b}: no interval of the difference")
+    assert len(said) == 2
+
+
+def test_what_is_told_perfectly_is_not_told_worst(comparison):
+    best = comparison.best
+    told = best.outcome.details["evaluation"]["test"]["labels"]
+    assert "The labels that it tells worst: " in " ".join(say_labels(comparison))
+    for one in told:
+        one["ap"] = 0.99999
+    assert "worst" not in " ".join(say_labels(comparison))

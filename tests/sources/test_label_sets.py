@@ -60,6 +60,15 @@ def test_what_one_should_know_is_noted(lain):
     )
 
 
+def test_a_comma_in_a_label_parts_nothing_and_is_noted(lain):
+    text = 'path,label,split\na/1.jpg,"cat, dog",train\nb/1.jpg,owl,train\n'
+    found = read(lain, text)
+    assert found.classes == ("cat, dog", "owl")
+    assert found.notes == (
+        "labels with a comma in their names, since | or ; parts labels: cat, dog",
+    )
+
+
 def test_a_label_that_train_lacks_is_noted(lain):
     text = "path,split,x,y\na/1.jpg,train,1,0\nb/1.jpg,test,1,1\n"
     (note,) = read(lain, text).notes
@@ -87,6 +96,7 @@ def test_some_rows_keep_their_sets(lain):
         ("path,cat,dog\na/1.jpg,1\n", r"line 2: dog is ''; expected 0 or 1"),
         ("path,cat,a|b\na/1.jpg,1,1\n", r"label 'a\|b' has \| or ; in its name"),
         ("path,cat,cat \na/1.jpg,1,1\n", "two columns are the label 'cat'"),
+        ("path,owl,cat,cat\na/1.jpg,1,1,0\n", "two columns are the label 'cat'"),
         ("path,split\na/1.jpg,train\n", "needs a column label, or a column of 0 and 1"),
         ("path,label,dog\na/1.jpg,cat,1\nb/1.jpg,dog,0\n", "column label and columns of 0 and 1"),
         ("path,label\na/1.jpg,\nb/1.jpg, | \n", "no image has any label"),

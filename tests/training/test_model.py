@@ -74,3 +74,26 @@ def test_a_model_without_the_parts_is_read_still(tmp_path):
     assert (outcome.seconds, outcome.seconds_per_epoch) == (18.0, 9.0)
     assert (outcome.decode, outcome.network) == (None, None)
     assert outcome.to_dict()["seconds"] == {"decode": None, "network": None, "fit": 18.0}
+
+
+@pytest.mark.parametrize("field", ["kind", "name", "provenance", "recipe", "outcome"])
+@pytest.mark.parametrize("value", ["x", None, [1]])
+def test_facts_of_another_form_are_damage(tmp_path, field, value):
+    if (field, value) == ("name", "x"):
+        return  # a name like any other; who loads the head knows it or not
+    path = tmp_path / "m.safetensors"
+    write_model(make_model([]), path)
+    with safe_open(path, framework="np") as file:
+        facts = json.loads(file.metadata()["featx-model"])
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    save_file(arrays, path, metadata={"featx-model": json.dumps({**facts, field: value})})
+    with pytest.raises(ModelError, match=r"m\.safetensors is damaged, train it again"):
+        read_model(path)
+
+
+def test_numbers_that_are_none_are_damage(tmp_path):
+    made = make_model([])
+    made.arrays["w"][1] = np.nan
+    write_model(made, tmp_path / "m.safetensors")
+    with pytest.raises(ModelError, match="damaged, train it again: w holds what is no number"):
+        read_model(tmp_path / "m.safetensors")
