@@ -21,7 +21,7 @@ from .options import (
     rehash_option,
     storage_option,
 )
-from .output import check_skipped, say, start_speaking
+from .output import finish_skipped, say, start_speaking
 
 
 @click.command()
@@ -80,4 +80,4 @@ def plan(
         f"featx merge {folder} -o F.h5"
     )
     say(as_json, made.to_dict(), text)
-    check_skipped(made.skipped, made.images, max_skipped)
+    finish_skipped(made.skipped_files, made.images, max_skipped)

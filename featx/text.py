@@ -109,4 +109,5 @@ def as_text(name: str) -> str:
 
 def say_error(error: OSError) -> str:
     """Why the system refused, in a few words in the middle of a sentence."""
-    return (error.strerror or str(error)).lower()
+    said = error.strerror or str(error)
+    return said[:1].lower() + said[1:]

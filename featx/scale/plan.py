@@ -174,13 +174,19 @@ def plan_request(request: Request, folder: Path, shard_size: int) -> Plan:
         shard_size=shard_size,
         images=len(inventory),
         skipped=len(inventory.unread),
+        skipped_files=tuple(inventory.unread),
         fingerprint=inventory.fingerprint(),
         groups=hash_groups(inventory),
     )
     if before is not None:
         if replace(before, shards=()) == plan:
             log.info("%s is this plan already", folder)
-            return replace(before, left_out=plan.left_out, notes=plan.notes)
+            return replace(
+                before,
+                left_out=plan.left_out,
+                notes=plan.notes,
+                skipped_files=plan.skipped_files,
+            )
         raise OutputExistsError(folder, _find_differences(before, plan, inventory))
     return _write_plan(plan, inventory)
 

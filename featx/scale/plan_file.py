@@ -59,7 +59,7 @@ class Plan:
         SHA-256 of each shard's list.
     recursive : bool
         Whether folders below class folders were read, too.
-    left_out, notes
+    left_out, notes, skipped_files
         See `featx.Extraction`; told when a plan is made, and not kept.
     groups : str
         SHA-256 of what each image belongs to; "" where nothing is known of that.
@@ -87,6 +87,7 @@ class Plan:
     recursive: bool = False
     left_out: tuple[LeftOut, ...] = field(default=(), compare=False)
     notes: tuple[str, ...] = field(default=(), compare=False)
+    skipped_files: tuple[Skipped, ...] = field(default=(), compare=False)
     groups: str = ""
     boxes: Boxes | None = None
 
@@ -105,6 +106,7 @@ class Plan:
             "plan": str(self.folder),
             "images": self.images,
             "skipped": self.skipped,
+            "skipped_files": [one.to_dict() for one in self.skipped_files],
             "shards": len(self.shards),
             "shard_size": self.shard_size,
             "dataset": self.dataset,
@@ -123,7 +125,7 @@ class Plan:
 def describe_plan(plan: Plan) -> dict[str, Any]:
     """What plan.json holds, but for the hash of it all."""
     facts = {"schema": PLAN_SCHEMA, **asdict(plan)}
-    for name in ("folder", "left_out", "notes"):
+    for name in ("folder", "left_out", "notes", "skipped_files"):
         del facts[name]
     if plan.boxes is None:
         del facts["boxes"]  # as plans were before there were any

@@ -30,7 +30,7 @@ from featx.sources.folders import (
     scan_folder,
 )
 from featx.storage.members import ArchiveError
-from featx.storage.parquet import iterate_labels
+from featx.storage.parquet import describe_unread_labels, iterate_labels
 from featx.storage.places import (
     PlaceEntry,
     find_damage,
@@ -193,6 +193,9 @@ def _add_shard(found: Inventory, shard: Path, name: str, split: str, recursive: 
             found.add((split, _tidy_label(label), prefix + one, 0) for one, label in rows)
         except ArchiveError as error:
             raise DatasetError(f"{shard}: {error}") from error
+        said = describe_unread_labels(str(shard))
+        if said and said not in found.notes:
+            found.notes.append(said)
     elif _has_labels(shard):
         found.add(
             (split, label, prefix + one, 0)

@@ -22,7 +22,7 @@ from featx.sources.folders import as_label, name_split
 from featx.sources.groups import tidy_group
 from featx.sources.label_sets import SetReader, join_labels
 from featx.storage.files import check_replaceable, write_csv
-from featx.storage.places import is_folder, is_place
+from featx.storage.places import is_folder, is_place, say_packer
 from featx.text import printable
 
 MANIFEST_COLUMNS = ("path", "label", "split")
@@ -126,6 +126,8 @@ def _name_other(path: Path) -> str | None:
             f"{path} holds features that were extracted already: featx fit, audit and next take "
             "them; here the images are wanted, a folder or a manifest"
         )
+    if other := say_packer(head, path):
+        return f"{path} is no CSV manifest of images: {other}"
     if head.startswith(b"featx "):
         kind = head.split(b"\n")[0].decode("ascii", "replace")
         return f"{path} is no manifest of images: a {printable(kind)}"

@@ -230,7 +230,10 @@ def _split(found: Inventory, split: str | None, grouping: Grouping | None) -> No
                 "out"
             )
         if not found.classes:
-            raise DatasetError(f"{found.source} has no classes: --split {split} needs them")
+            raise DatasetError(
+                f"{found.source} has no classes: --split {split} needs them"
+                + "".join(f"; {line}" for line in found.notes)
+            )
         if grouping is not None:
             split_groups(found, split, grouping)
         elif found.multilabel:

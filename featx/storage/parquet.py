@@ -10,6 +10,7 @@ from __future__ import annotations
 import bisect
 import contextlib
 import errno
+import itertools
 import json
 import threading
 from collections import deque
@@ -135,10 +136,23 @@ def iterate_labels(path: str) -> Iterator[str]:
     for value in _iterate(file, column):
         if value is None:
             yield ""
-        elif names is None:
+        elif names is None or not isinstance(value, int):
             yield str(value)
         else:
             yield names[value] if 0 <= value < len(names) else ""
+
+
+def describe_unread_labels(path: str) -> str:
+    """That a column of labels is called so and holds none, and of what type; "" where none is."""
+    schema = _open(path).schema_arrow
+    if _find_labels(schema)[0] is not None:
+        return ""
+    named = (field for field in schema if field.name.casefold() in LABEL_COLUMNS)
+    return "".join(
+        f"column {field.name} is of type {field.type} and is not read: labels are text, whole "
+        "numbers, or true and false"
+        for field in itertools.islice(named, 1)
+    )
 
 
 def _iterate(file: Any, column: str) -> Iterator[Any]:
@@ -207,17 +221,27 @@ def _find_labels(schema: Any) -> tuple[str | None, list[str] | None]:
     """The column of labels, if there is one, and what its numbers stand for, if that is told."""
     from pyarrow import types
 
+    fields = {
+        field.name: field.type
+        for field in reversed(list(schema))  # of one name twice the first
+        if any(
+            fits(field.type)
+            for fits in (
+                types.is_integer,
+                types.is_boolean,
+                types.is_string,
+                types.is_large_string,
+                types.is_dictionary,
+            )
+        )
+    }
     for name, told in _read_features(schema).items():
-        if told.get("_type") == "ClassLabel" and name in schema.names:
+        if told.get("_type") == "ClassLabel" and name in fields:
             names = told.get("names")
             return name, [str(one) for one in names] if isinstance(names, list) else None
     for wanted in LABEL_COLUMNS:
         for field in schema:
-            plain = types.is_integer(field.type) or types.is_boolean(field.type)
-            text = types.is_string(field.type) or types.is_large_string(field.type)
-            if field.name.casefold() == wanted and (
-                plain or text or types.is_dictionary(field.type)
-            ):
+            if field.name.casefold() == wanted and field.name in fields:
                 return field.name, None
     return None, None
 

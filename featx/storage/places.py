@@ -14,6 +14,7 @@ import io
 import itertools
 import os
 import re
+import tarfile
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -32,6 +33,16 @@ from featx.text import format_bytes, say_error
 # How the system says that a path leads through a file, which no folder is.
 _THROUGH_A_FILE = {errno.ENOTDIR, errno.ENAMETOOLONG}
 
+
+# How files begin that other packers wrote, and what unpacks them.
+_OTHER_PACKERS = {
+    b"BZh": ("bzip2", "bunzip2 -k"),
+    b"\xfd7zXZ\0": ("xz", "unxz -k"),
+    b"\x28\xb5\x2f\xfd": ("zstd", "unzstd"),
+    b"7z\xbc\xaf\x27\x1c": ("7-Zip", "7z x"),
+    b"Rar!": ("RAR", "unrar x"),
+}
+_TAR_MARK = slice(257, 262)  # has "ustar" (POSIX.1-2001, pax, "ustar Interchange Format")
 
 _INSIDE = re.compile(f"(?<=[^/])(?:{'|'.join(map(re.escape, ARCHIVE_SUFFIXES))})(/)", re.IGNORECASE)
 
@@ -153,6 +164,17 @@ def take_state(found: os.stat_result) -> State:
 def is_archive(path: Path) -> bool:
     """Whether a path is that of an archive, by its name, and a regular file."""
     return path.name.lower().endswith(ARCHIVE_SUFFIXES) and path.is_file()
+
+
+def say_packer(head: bytes, path: Path) -> str | None:
+    """What to do with a file that another packer wrote, by how it begins; None of any other."""
+    for begin, (packer, unpack) in _OTHER_PACKERS.items():
+        if head.startswith(begin):
+            return (
+                f"it was packed by {packer}, which is not read: unpack it ({unpack} {path.name}) "
+                f"and name what comes of that, a folder or one of {', '.join(ARCHIVE_SUFFIXES)}"
+            )
+    return None
 
 
 def is_table(archive: Path) -> bool:
@@ -278,13 +300,21 @@ def _open(path: str) -> _Archive:
 
 def _choose_reader(path: str, file: BinaryIO) -> Reader:
     """By how the file begins, whatever it is called; before a zip file anything may come."""
-    begins = file.read(4)
+    begins, name = file.read(tarfile.BLOCKSIZE), path.lower()
     file.seek(0)
-    if begins == b"PAR1":
+    if begins.startswith(b"PAR1"):
         return ParquetReader(path)
-    if begins.startswith(b"PK") or path.lower().endswith(".zip"):
+    if begins.startswith(b"\x1f\x8b"):
+        return GzipTarReader()
+    if begins[_TAR_MARK] == b"ustar":
+        return TarReader()
+    if begins.startswith(b"PK") or name.endswith(".zip"):
         return ZipReader()
-    return GzipTarReader() if begins.startswith(b"\x1f\x8b") else TarReader()
+    if other := say_packer(begins, Path(path)):
+        raise ArchiveError(other)
+    if name.endswith(".parquet"):
+        raise ArchiveError(f"it is no Parquet file ({'another begin' if begins else 'empty file'})")
+    return TarReader()
 
 
 def _list(path: str, number: int, state: State) -> _Archive:

@@ -32,6 +32,7 @@ _ENCRYPTED = -1  # instead of a method
 _HEADER = struct.Struct("<4s22xHH")
 _SIGNATURE = b"PK\3\4"
 _TABLES = 1024
+_WINDOWS = {0, 6, 10, 14}  # FAT, HPFS, NTFS and VFAT, where a zip was made (APPNOTE 4.4.2)
 
 
 class ZipReader:
@@ -55,11 +56,16 @@ class ZipReader:
             ) from error
         if sum(one.compress_size for one in listed) > file.seek(0, os.SEEK_END):
             raise ArchiveError("its members lie upon each other, as only a bomb's do")
+        # Old programs on Windows part folders by what is part of a name elsewhere.
+        unparted = not any("/" in one.filename for one in listed)
         for one in listed:
+            # What is cut at its first NUL may have no name left.
+            name = one.filename or one.orig_filename
+            if unparted or one.create_system in _WINDOWS:
+                name = name.replace("\\", "/")
             method = _ENCRYPTED if one.flag_bits & 1 else one.compress_type
             extent = Extent(one.header_offset, one.file_size, one.compress_size, method, one.CRC)
-            # What is cut at its first NUL may have no name left.
-            yield Entry(one.filename or one.orig_filename, _name_kind(one), extent)
+            yield Entry(name, _name_kind(name, one), extent)
 
     def read(self, file: BinaryIO, extent: Extent) -> bytes:
         """A member's bytes, whose CRC-32 is right."""
@@ -102,9 +108,9 @@ def _inflate(data: bytes, size: int) -> bytes:
         raise OSError(errno.EIO, f"damaged in its archive ({say_damage(error)})") from error
 
 
-def _name_kind(one: zipfile.ZipInfo) -> str:
+def _name_kind(name: str, one: zipfile.ZipInfo) -> str:
     mode = one.external_attr >> 16  # of Unix, where one was told; else 0
-    if one.filename.endswith("/"):
+    if name.endswith("/"):
         return FOLDER
     if stat.S_ISLNK(mode):
         return LINKED

@@ -62,6 +62,7 @@ def test_skipped_images_count(run, photos, stored, tmp_path):
     made = run("plan", photos, "-o", tmp_path / "p", "--engine", "torch", "--json")
     assert made.exit_code == 3
     assert json.loads(made.stdout)["skipped"] == 3
+    assert "skipped cat/gone0.png: no such file or directory" in made.stderr
     assert run("plan", photos, "-o", tmp_path / "q", "--on-error", "fail").exit_code == 1
     shutil.rmtree(photos)
     assert run("plan", photos, "-o", tmp_path / "q").exit_code == 1

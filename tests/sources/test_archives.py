@@ -1,3 +1,5 @@
+import bz2
+import lzma
 import shutil
 import tarfile
 from pathlib import Path
@@ -367,3 +369,22 @@ def test_a_manifest_may_name_members(photos, tmp_path):
     assert found.fingerprint()
     (tmp_path / "m.csv").write_text("path,label\ncat/00.jpg,a\ndog/01.png,b\n")
     assert len(hash_images(read_inventory(tmp_path / "m.csv", root=packed), "fail")) == 2
+
+
+def test_a_column_of_labels_that_are_none_is_said(photos, tmp_path):
+    path = pack_parquet(photos, tmp_path / "photos.parquet")
+    table = parquet.read_table(path, columns=["image"])
+    table = table.append_column("label", pyarrow.array([0.5] * len(table)))
+    parquet.write_table(table, path)
+    said = "column label is of type double and is not read: labels are text, whole numbers, or"
+    assert read_dataset(path).notes[0].startswith(said)
+    with pytest.raises(DatasetError, match=f"has no classes: --split 0.8,0.1,0.1 needs .*; {said}"):
+        read_dataset(path, "0.8,0.1,0.1")
+
+
+@pytest.mark.parametrize("pack", [bz2.compress, lzma.compress])
+def test_what_other_programs_packed_says_how_to_unpack_it(photos, tmp_path, pack):
+    path = tmp_path / "photos.tar.packed"
+    path.write_bytes(pack(pack_tar(photos, tmp_path / "photos.tar").read_bytes()))
+    with pytest.raises(DatasetError, match=r"unpack it \(\w+ -k photos\.tar\.packed\) and name"):
+        read_dataset(path)

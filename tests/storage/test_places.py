@@ -1,3 +1,4 @@
+import bz2
 import hashlib
 import tarfile
 from concurrent.futures import ThreadPoolExecutor
@@ -143,3 +144,26 @@ def test_limits(packed, monkeypatch):
     packed.touch()
     with pytest.raises(DatasetError, match="more than 5 members"):
         read(packed / "cat" / "00.jpg")
+
+
+@pytest.mark.parametrize("suffix", [".tar", ".tar.gz", ".zip", ".parquet"])
+@pytest.mark.parametrize("pack", [pack_tar, pack_zip, pack_parquet])
+def test_an_archive_is_what_it_holds(photos, tmp_path, pack, suffix):
+    names = [name for _, name in iterate_members(pack(photos, tmp_path / f"1{SUFFIXES[pack]}"))]
+    wrong = pack(photos, tmp_path / f"2{suffix}")
+    assert [name for _, name in iterate_members(wrong)] == names
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "said"),
+    [
+        ("1.parquet", b"", r"no Parquet file \(empty file\)"),
+        ("1.parquet", b"x" * 999, r"no Parquet file \(another begin\)"),
+        ("1.tar", b"", r"no tar file \(empty file\)"),
+        ("1.tar", bz2.compress(b"x"), r"by bzip2, .*unpack it \(bunzip2 -k 1\.tar\)"),
+    ],
+)
+def test_what_is_no_archive_says_what_it_is(tmp_path, name, data, said):
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(DatasetError, match=said):
+        list(iterate_members(tmp_path / name))

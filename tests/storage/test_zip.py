@@ -152,3 +152,17 @@ def test_what_is_damaged_raises_one_kind_of_error(made, monkeypatch):
             changed.write_bytes(made.read_bytes())
             with pytest.raises(DatasetError, match=r"\d\.zip: it is damaged \("):
                 list(iterate_members(changed))
+
+
+@pytest.mark.parametrize(("system", "parted"), [(3, False), (3, True), (0, True), (10, True)])
+def test_folders_as_old_programs_on_windows_have_them(tmp_path, system, parted):
+    path = tmp_path / "back.zip"
+    with zipfile.ZipFile(path, "w") as packed:
+        names = ["cat\\", "cat\\1.png", "..\\2.png", *["dog/3.png"][: system != 3 or not parted]]
+        for name in names:
+            info = zipfile.ZipInfo(name)
+            info.create_system = system
+            packed.writestr(info, PNG if name[-1] == "g" else b"")
+    found = [name for _, name in iterate_members(path)]
+    assert found == (["cat/1.png", "dog/3.png"][: len(names) - 2] if parted else names)
+    assert [name for _, name in iterate_strays(path)] == ["../2.png"][:parted]
