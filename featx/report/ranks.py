@@ -35,7 +35,7 @@ def _say_kept(one: Mapping[str, Any], precision: float) -> str:
             f"probability of {one['threshold']:.3f} on"
         )
     if not left:
-        return f"{rank} is left none"
+        return f"no image is left to {rank}"
     if left < (floor := find_floor(1 - precision)):
         return f"{rank} answers nothing, as it needs {floor} images and is left {left}"
     return f"{rank} never keeps it, and answers none of {left}"

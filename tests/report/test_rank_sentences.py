@@ -44,7 +44,7 @@ def test_what_a_model_keeps():
         "genus answers nothing, as it needs 19 images and is left 18; 18 are" in say_kept(told)[0]
     )
     assert (
-        "genus is left none" in say_kept(told | {"kept": [vars(Kept("genus", None, 0, 0, 0))]})[0]
+        "no image is left to genus" in say_kept(told | {"kept": [vars(Kept("genus", None, 0, 0, 0))]})[0]
     )
 
 
