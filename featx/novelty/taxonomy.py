@@ -256,8 +256,8 @@ def _check_tree(lines: Sequence[_Line], ranks: Sequence[str], path: Path) -> _Ab
             if there != rank:
                 raise DatasetError(
                     f"{path}, line {line}: {name} is of the rank {ranks[rank]}, and in line "
-                    f"{first} of {ranks[there]}: a name of two ranks makes a circle of the tree; give one of "
-                    "them another name"
+                    f"{first} of {ranks[there]}: a name of two ranks makes a circle of the tree; "
+                    "give one of them another name"
                 )
             for wider in range(rank + 1, len(ranks)):
                 if not (parent := names[wider]):

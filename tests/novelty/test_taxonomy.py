@@ -72,7 +72,10 @@ def test_what_spreadsheets_write(read, encoding, delimiter):
     ("lines", "said"),
     [
         ("a,G,F\nb,G,E", r"line 3: G \(genus\) is of E \(family\), and in line 2 of F"),
-        ("a,F,G\nb,G,F", r"line 3: G is of the rank genus, and in line 2 of family: .* a circle of the tree"),
+        (
+            "a,F,G\nb,G,F",
+            r"line 3: G is of the rank genus, .* 2 of family: .* a circle of the tree",
+        ),
         ("a,G,G", "line 2: G is of the rank family, and in line 2 of genus"),
         ("a,b,F\nb,G,F", "line 3: b is of the rank species, and in line 2 of genus"),
         ("a,G,F\nb,G,F\na,G,F", "line 4: the class a stands in line 2 already"),
