@@ -117,7 +117,7 @@ def list_tar(file: BinaryIO) -> Generator[Entry, None, str]:
             if found is None:
                 break
             # A size that leads back would be read for ever.
-            if found.offset < at or not found.offset_data <= tar.offset < _MOST_BYTES:
+            if found.size < 0 or not at <= found.offset_data <= tar.offset < _MOST_BYTES:
                 raise ArchiveError(f"{found.name} has no size that a file has")
         except (*DAMAGES, OSError) as error:
             said, place, size = _say(error), file.tell(), file.seek(0, os.SEEK_END)
@@ -160,6 +160,8 @@ def read_at(file: BinaryIO, start: int, size: int) -> bytes:
     OSError
         It ends before.
     """
+    if start < 0:
+        raise OSError(errno.EIO, "damaged in its archive (it lies before its begin)")
     parts: list[bytes] = []
     while size and (part := os.pread(file.fileno(), size, start)):
         parts.append(part)

@@ -102,8 +102,16 @@ def write_header(path, name, size, kind=tarfile.REGTYPE):
         add_member(tar, "3.png", b"3" * 100)
 
 
-@pytest.mark.parametrize("kind", [tarfile.REGTYPE, tarfile.GNUTYPE_LONGNAME])
-@pytest.mark.parametrize("size", [2**87, -1024])
+@pytest.mark.parametrize(
+    ("kind", "size"),
+    [
+        (tarfile.REGTYPE, 2**87),
+        (tarfile.REGTYPE, -1024),
+        (tarfile.REGTYPE, -3),
+        (tarfile.GNUTYPE_LONGNAME, 2**87),
+        (tarfile.GNUTYPE_LONGNAME, -1024),
+    ],
+)
 @pytest.mark.parametrize("packed", [False, True])
 def test_a_size_that_no_file_has(tmp_path, kind, size, packed):
     path = tmp_path / "1.tar"
