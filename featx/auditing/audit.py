@@ -21,6 +21,7 @@ from featx.auditing.strangers import Strangers, find_strangers, list_strangers
 from featx.config import LAST_LAYER
 from featx.data.dataset import join_copies
 from featx.data.splits import count_labels, find_untrainable
+from featx.decoding.crops import split_name
 from featx.decoding.pixel_format import read_colours
 from featx.errors import BudgetError, DatasetError, ModelError
 from featx.features.content import Features, need_one_label
@@ -283,8 +284,12 @@ def find_root(features: Features, given: str | Path | None = None) -> Path | Non
         return Path(given)
     beside = [Path()] + ([features.path.parent] if features.path else [])
     sample = features.paths[:: max(1, len(features.paths) // 8)].tolist()
-    for folder in [f / features.dataset for f in beside] + beside:
-        if any(is_place(folder / path) for path in sample):
+    pictures = [split_name(path)[0] for path in sample]
+    names = [features.dataset]
+    while pictures != sample and "-" in names[-1]:  # of boxes: DATA's name, and their file's
+        names.append(names[-1].rpartition("-")[0])
+    for folder in [f / name for f in beside for name in names] + beside:
+        if any(is_place(folder / path) for path in pictures):
             return folder
     return None
 

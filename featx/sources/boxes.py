@@ -286,7 +286,7 @@ def cut_inventory(found: Inventory, boxes: Boxes) -> Inventory:
         else:
             first = printable(table.first_unmet().path)
             why = f"is of an image in {found.source}: paths are relative to {found.root}, and its "
-            why += f"first is {first!r}"
+            why += f"first is {first!r}; of the images one is {_name_first(found)!r}"
         raise DatasetError(f"none of the boxes of {table.path} {why}")
     made.notes += [*table.notes, *tally.describe(), *table.describe_unmet(found.source)]
     return made
@@ -320,6 +320,11 @@ def _iterate_boxes(
                     made.unread.append(one)
                 else:
                     yield split, one[1].label or label, one[0], 0, team
+
+
+def _name_first(found: Inventory) -> str:
+    name = found.db.execute("SELECT name FROM images ORDER BY position LIMIT 1").fetchone()
+    return printable(as_text(os.fsdecode(name[0]))) if name else ""
 
 
 def _measure(path: Path) -> tuple[int, int] | ImageError:

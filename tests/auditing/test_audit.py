@@ -95,6 +95,17 @@ def test_the_pictures_are_found_by_name(tmp_path, monkeypatch):
         find_root(made, tmp_path / "nowhere")
 
 
+def test_the_pictures_of_boxes_are_found_by_datas_name(tmp_path, monkeypatch):
+    made = make_features(PROVENANCE, n_per=4)
+    boxes = np.array([f"{path}/[1,2,3,4]" for path in made.paths])
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "made").mkdir()
+    (tmp_path / "made" / "3.jpg").write_bytes(b"x")
+    assert find_root(replace(made, dataset="made-of-boxes", paths=boxes)).name == "made"
+    assert find_root(replace(made, dataset="made-of-boxes")) is None
+    assert find_root(replace(made, dataset="other-boxes", paths=boxes)) is None
+
+
 def test_labels_are_judged_by_the_layers_that_tell(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     made = make_features(PROVENANCE, n_per=20, splits=(10, 4))

@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+from made_archives import pack_parquet, pack_shards
 from PIL import Image
 from shared import draw_photo
 
@@ -184,7 +185,10 @@ def test_splits_of_the_pictures_are_those_of_their_boxes(pictures, write, tmp_pa
     ("rows", "said"),
     [
         ([], "boxes.csv has no boxes"),
-        (["fox/0.jpg,1,2,3,4,"], "is of an image in .*paths are relative to .*'fox/0.jpg'"),
+        (
+            ["fox/0.jpg,1,2,3,4,"],
+            "is of an image in .*paths are relative to .*'fox/0.jpg'; .* one is 'cat/0.jpg'",
+        ),
         (["cat/0.jpg,1,2,0,4,"], r"can be used, such as cat/0.jpg/boxes.csv, line 2/ \(the box is"),
     ],
 )
@@ -197,3 +201,19 @@ def test_nothing_is_left(pictures, write, rows, said):
 def test_what_boxes_cannot_be(options):
     with pytest.raises(DatasetError, match="expected"):
         Boxes("boxes.csv", **options)
+
+
+@pytest.mark.parametrize("kind", ["shards", "parquet"])
+def test_boxes_of_shards_and_tables_go_by_the_names_of_rows(pictures, write, tmp_path, kind):
+    if kind == "shards":
+        packed = pack_shards(pictures, tmp_path / "shards", 2)
+    else:
+        packed = pack_parquet(pictures, tmp_path / "photos.parquet")
+    names = read_dataset(packed).paths
+    found = read_dataset(packed, boxes=write(*(f"{name},1,2,30,40," for name in names)))
+    assert found.paths == tuple(f"{name}/[1,2,30,40]" for name in names)
+    assert found.classes == ("cat", "dog")
+    assert tuple(found.groups) == names
+    boxes = [hash_image(packed / name) for name in found.paths]
+    files = [one / "[1,2,30,40]" for one in pictures.rglob("*.jpg")]
+    assert sorted(boxes) == sorted(map(hash_image, files))
