@@ -23,6 +23,7 @@ from featx.storage.members import (
 )
 
 _MOST_BYTES = 1 << 62  # no file is larger
+_MOST_HEADER_BYTES = 16 << 20  # what follows a header for the next one: a long name, pax's records
 
 
 class TarReader:
@@ -86,11 +87,22 @@ class _Tape(io.RawIOBase):
         return self._place
 
     def read(self, size: int = -1) -> bytes:
-        if size < 0:  # of a damaged header
-            raise ValueError("so many bytes are not read")
         data = self._content.read_at(self._file, self._place, size)
         self._place += len(data)
         return data
+
+
+class _Header(tarfile.TarInfo):
+    """A header; what says of itself that it is large is not read into memory."""
+
+    def _proc_member(self, tar: tarfile.TarFile) -> tarfile.TarInfo:
+        named = self.type in (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
+        if (named or self.type in _PAX) and not 0 <= self.size <= _MOST_HEADER_BYTES:
+            raise ArchiveError(f"{self.name} has no size that a header has")
+        return cast(tarfile.TarInfo, super()._proc_member(tar))  # type: ignore[misc]
+
+
+_PAX = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
 
 
 def list_tar(file: BinaryIO) -> Generator[Entry, None, str]:
@@ -107,7 +119,7 @@ def list_tar(file: BinaryIO) -> Generator[Entry, None, str]:
         It is no tar file.
     """
     try:
-        tar = tarfile.TarFile(fileobj=file)
+        tar = tarfile.TarFile(fileobj=file, tarinfo=_Header)
     except (*DAMAGES, OSError) as error:
         raise ArchiveError(f"it is no tar file ({_say(error)})") from error
     name, at = "its begin", 0

@@ -102,16 +102,8 @@ def write_header(path, name, size, kind=tarfile.REGTYPE):
         add_member(tar, "3.png", b"3" * 100)
 
 
-@pytest.mark.parametrize(
-    ("kind", "size"),
-    [
-        (tarfile.REGTYPE, 2**87),
-        (tarfile.REGTYPE, -1024),
-        (tarfile.REGTYPE, -3),
-        (tarfile.GNUTYPE_LONGNAME, 2**87),
-        (tarfile.GNUTYPE_LONGNAME, -1024),
-    ],
-)
+@pytest.mark.parametrize("kind", [tarfile.REGTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE])
+@pytest.mark.parametrize("size", [2**87, -1024, -3])
 @pytest.mark.parametrize("packed", [False, True])
 def test_a_size_that_no_file_has(tmp_path, kind, size, packed):
     path = tmp_path / "1.tar"
@@ -122,6 +114,12 @@ def test_a_size_that_no_file_has(tmp_path, kind, size, packed):
     said = find_damage(path)
     assert re.match(r"the archive (is damaged at byte 1,024, after|ends at byte .* within) 1", said)
     assert "int" not in said
+
+
+def test_a_name_of_gigabytes_is_not_read(tmp_path):
+    write_header(tmp_path / "1.tar", "2.png", 2**33, tarfile.GNUTYPE_LONGNAME)
+    assert [name for _, name in iterate_members(tmp_path / "1.tar")] == ["1.png"]
+    assert "(2.png has no size that a header has)" in find_damage(tmp_path / "1.tar")
 
 
 def test_a_header_of_pax_that_makes_no_sense(tmp_path):
