@@ -193,9 +193,8 @@ def _add_shard(found: Inventory, shard: Path, name: str, split: str, recursive: 
             found.add((split, _tidy_label(label), prefix + one, 0) for one, label in rows)
         except ArchiveError as error:
             raise DatasetError(f"{shard}: {error}") from error
-        said = describe_unread_labels(str(shard))
-        if said and said not in found.notes:
-            found.notes.append(said)
+        if said := describe_unread_labels(str(shard)):
+            _note_once(found, said)
     elif _has_labels(shard):
         found.add(
             (split, label, prefix + one, 0)
@@ -237,14 +236,19 @@ def _list_inner(folder: Path) -> list[str]:
 
 def _note_home(found: Inventory, archive: Path, home: str, prefix: str = "") -> None:
     """Note from where an archive is read, and what lies beside that."""
-    found.notes.append(
-        f"all images of {archive.name} lie below {home}/: its folders are taken for those of "
-        "classes or splits"
+    _note_once(
+        found, f"all images lie below {home}/: its folders are taken for those of classes or splits"
     )
     here, shown = archive, prefix
     for name in home.split("/"):
         _leave_beside(found.left_out, here, shown, name)
         here, shown = here / name, f"{shown}{name}/"
+
+
+def _note_once(found: Inventory, line: str) -> None:
+    """Note what may be so of thousands of archives."""
+    if line not in found.notes:
+        found.notes.append(line)
 
 
 def _leave_beside(left_out: Leftovers, folder: Path, shown: str, home: str) -> None:

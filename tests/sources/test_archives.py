@@ -192,8 +192,7 @@ def test_a_folder_that_was_packed_with_its_name(photos, tmp_path, home, splits):
         assert (found.paths, found.classes, found.root) == (same.paths, same.classes, same.root)
         assert np.array_equal(found.splits, same.splits)
         assert found.notes == (
-            f"all images of {packed.name} lie below {home}/: its folders are taken for those of "
-            "classes or splits",
+            f"all images lie below {home}/: its folders are taken for those of classes or splits",
         )
         assert {one.examples for one in found.left_out} == {
             ("read.txt",), (f"__MACOSX/{home}/._cat",)
