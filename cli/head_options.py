@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import click
-from click.core import ParameterSource
 
 from featx.config import CHOOSE_ON, RANK_PRECISION, SCALES
 
@@ -60,11 +59,11 @@ head_options = stack(
 )
 
 
-def _check_with_taxonomy(ctx: click.Context, param: click.Parameter, value: float) -> float:
-    given = ctx.get_parameter_source("precision_at_least") is ParameterSource.COMMANDLINE
-    if given and ctx.params["taxonomy"] is None:
+def _check_with_taxonomy(ctx: click.Context, param: click.Parameter, value: float | None) -> float:
+    # A value of --config is looked at before anything else is known.
+    if value is not None and ctx.params.get("taxonomy", "") is None:
         raise click.UsageError("--precision-at-least needs --taxonomy, whose ranks are to keep it.")
-    return value
+    return RANK_PRECISION if value is None else value
 
 
 # Of commands that train heads and can have them answer by ranks.
@@ -80,8 +79,7 @@ taxonomy_options = stack(
     click.option(
         "--precision-at-least",
         type=click.FloatRange(0, 1, min_open=True, max_open=True),
-        default=RANK_PRECISION,
-        show_default=True,
+        show_default=str(RANK_PRECISION),
         metavar="P",
         callback=_check_with_taxonomy,
         help="With --taxonomy: such a share of the answers at each rank is to be right.",
