@@ -27,6 +27,7 @@ from .pixels import processes_option
 if TYPE_CHECKING:
     from featx.data.dataset import Skipped
     from featx.deployment.predict import Prediction
+    from featx.training.model import Model
 
 
 @click.command()
@@ -159,7 +160,7 @@ def predict(
         ranked, several = keeps_ranks(trained), trained.kind == MULTILABEL
         found = predict(trained, named, **doubts, **options)
     else:
-        found = _draw(model, named, maps, overwrite, options)
+        found = _draw(trained, model.name, named, maps, overwrite, options)
     if table is not None:
         columns = list_columns(unknown, sets, ranked, several, options["boxes"] is not None)
         found = record_predictions(found, table, columns)
@@ -179,7 +180,12 @@ def predict(
 
 
 def _draw(
-    model: Path, named: list[str], folder: Path, overwrite: bool, options: dict[str, Any]
+    model: Model,
+    name: str,
+    named: list[str],
+    folder: Path,
+    overwrite: bool,
+    options: dict[str, Any],
 ) -> Iterator[Prediction | Skipped]:
     """What `predict` gives, its maps drawn into a folder on the way."""
     from featx.explaining.explain import Explanation, explain
@@ -187,9 +193,7 @@ def _draw(
     from featx.report.explain import check_map_folder, record_explanations
 
     check_map_folder(folder, overwrite)
-    found = record_explanations(
-        explain(model, named, **options), folder, model.name, EvidenceTally()
-    )
+    found = record_explanations(explain(model, named, **options), folder, name, EvidenceTally())
     return (one.prediction if isinstance(one, Explanation) else one for one in found)
 
 

@@ -38,7 +38,7 @@ from featx.novelty.ranks import Evidence, Ranking, add_ranking, keeps_ranks, loa
 from featx.novelty.taxonomy import TAXONOMY_NAME, Taxonomy, write_taxonomy
 from featx.storage.blocks import Blocks
 from featx.storage.files import hash_json
-from featx.training.model import Model, read_model, write_model
+from featx.training.model import Model, reuse_model, write_model
 
 log = logging.getLogger(__name__)
 
@@ -178,7 +178,7 @@ class HeadTrainer:
     def _train(self, name: str, options: HeadOptions, views: Sequence[Features]) -> Model:
         recipe = make_recipe(self.features, name, options, views=views, max_memory=self.max_memory)
         path = self.folder / f"{name}-{hash_json(recipe)[:8]}.safetensors"
-        return _reuse(path, recipe) or fit(
+        return reuse_model(path, recipe) or fit(
             self.features, name, views=views, weights=self.weights, max_memory=self.max_memory,
             output=path, overwrite=True, **vars(options),
         )  # fmt: skip
@@ -310,7 +310,7 @@ class NetworkTrainer:
         found = {}
         for name in names:
             recipe = make_tune_recipe(self.rows, self.weights, name, options)
-            if there := _reuse(self.folder / run_name(recipe) / _MODEL, recipe):
+            if there := reuse_model(self.folder / run_name(recipe) / _MODEL, recipe):
                 found[name] = there
         return found
 
@@ -343,7 +343,7 @@ class NetworkTrainer:
     def _train(self, name: str, options: TuneOptions) -> Model:
         recipe = make_tune_recipe(self.rows, self.weights, name, options)
         run = self.folder / run_name(recipe)
-        return _reuse(run / _MODEL, recipe) or finetune_rows(
+        return reuse_model(run / _MODEL, recipe) or finetune_rows(
             self.rows, self.weights, recipe, run,
             device=self.device, num_workers=self.num_workers, progress=self.progress,
         )  # fmt: skip
@@ -360,18 +360,3 @@ def measure_cost(features: Sequence[Features]) -> ExtractionCost | None:
         cost = ExtractionCost(**each, machine=f"{there.get('machine')}, {there.get('device')}")
         total = cost if total is None else total + cost
     return total
-
-
-def _reuse(path: Path, recipe: dict[str, Any]) -> Model | None:
-    """The model that is there, if it is the one that `recipe` makes."""
-    if not path.exists():
-        return None
-    try:
-        there = read_model(path)
-    except ModelError as error:
-        log.warning("trained again: %s", error)
-        return None
-    if there.recipe_key != hash_json(recipe):
-        return None
-    log.info("reused: %s", path)
-    return there

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from featx.config import EPOCHS, MARGIN, MULTILABEL_CLASSIFIERS, SPLITS
+from featx.config import EPOCHS, LAST_LAYER, MARGIN, MULTILABEL_CLASSIFIERS, SPLITS
 from featx.errors import ArgumentError, DatasetError, ModelError, OutputExistsError
 from featx.features.content import Features
 from featx.features.costs import read_full_cost
@@ -25,10 +24,8 @@ from featx.multilabel.fit import fit_multilabel, make_labels_recipe
 from featx.multilabel.judging import draw_labels, settle_splits
 from featx.multilabel.metrics import Draws, Interval
 from featx.storage.files import check_own_folder, hash_json
-from featx.training.model import Model, read_model
+from featx.training.model import Model, reuse_model
 from featx.training.pairs import judge_difference
-
-log = logging.getLogger(__name__)
 
 RESULTS = "results.json"
 
@@ -177,7 +174,9 @@ def compare_multilabel(
     Raises
     ------
     FeatureFileError
-        As of `featx.fit_multilabel`; or there are no test images.
+        As of `featx.fit_multilabel`.
+    DatasetError
+        There are no test images.
     OutputExistsError
         `output` holds something else and `overwrite` is False.
     ModelError, BudgetError
@@ -194,21 +193,18 @@ def compare_multilabel(
     folder = Path(output) if output is not None else Path("results") / held.dataset
     if not overwrite:
         _claim(folder, held)
-    options = HeadOptions(
-        C=C, scale=scale, epochs=epochs, seed=seed, class_weight=class_weight, calibrate=calibrate,
-        learning_rate=learning_rate, layers="last",
-    )  # fmt: skip
     asked: dict[str, Any] = {
         "C": C, "scale": scale, "epochs": epochs, "seed": seed, "class_weight": class_weight,
         "calibrate": calibrate, "learning_rate": learning_rate,
     }  # fmt: skip
+    options = HeadOptions(**asked, layers=LAST_LAYER)
     models = []
     for name in names:
         plain: dict[str, Any] = {"class_weight": "none"} if name == "linear" else {}
         recipe = make_labels_recipe(held, name, replace(options, **plain))
         path = folder / f"{name}-{hash_json(recipe)[:8]}.safetensors"
         models.append(
-            _reuse(path, recipe)
+            reuse_model(path, recipe)
             or fit_multilabel(
                 held, name, max_memory=max_memory, output=path, overwrite=True, **{**asked, **plain}
             )
@@ -217,7 +213,7 @@ def compare_multilabel(
     if tuner is not None:
         recipe = tuner.make_recipe(held)
         path = folder / f"{BASELINE}-{hash_json(recipe)[:8]}.safetensors"
-        models.append(_reuse(path, recipe) or tuner.train(held, recipe, path))
+        models.append(reuse_model(path, recipe) or tuner.train(held, recipe, path))
     drawn = [draw_labels(held, one) for one in models]
     pairs = itertools.combinations(zip(models, drawn, strict=True), 2)
     return LabelsComparison(
@@ -269,15 +265,3 @@ def _claim(folder: Path, features: Features) -> None:
         return
     if wrong:
         raise OutputExistsError(folder, tuple(wrong))
-
-
-def _reuse(path: Path, recipe: Mapping[str, Any]) -> Model | None:
-    """The model that is there, if it is the one that the recipe makes."""
-    if not path.exists():
-        return None
-    try:
-        there = read_model(path)
-    except ModelError as error:
-        log.warning("fitted again: %s", error)
-        return None
-    return there if there.recipe == recipe else None

@@ -53,8 +53,8 @@ class SetReader:
         self._codes: dict[str, int] = {}
         self._twice = 0  # cells that name a label more than once
         known = {named.get(name) for name in ("path", "label", "split", "group")} | {group}
-        self._others = {one: as_label(one.strip()) for one in columns if one and one.strip()}
-        self._others = {one: name for one, name in self._others.items() if one not in known}
+        labels = [one for one in columns if one and one.strip() and one not in known]
+        self._others = {one: as_label(one.strip()) for one in labels}
         self._cell = named.get("label")
         if self._cell is None:
             if not self._others:
@@ -62,7 +62,7 @@ class SetReader:
                     f"{where}: --multi-label needs a column label, or a column of 0 and 1 for each "
                     f"label; its first line names {', '.join(columns)}"
                 )
-            for name in self._others.values():
+            for name in map(self._others.__getitem__, labels):
                 if _SEPARATORS.search(name) or "\0" in name:
                     raise DatasetError(
                         f"{where}: the label {name!r} has {SEPARATOR} or ; in its name, which part "
@@ -71,10 +71,6 @@ class SetReader:
                 if name in self._codes:
                     raise DatasetError(f"{where}: two columns are the label {name!r}")
                 self._codes[name] = len(self._codes)
-            if double := [
-                name for column, name in self._others.items() if columns.count(column) > 1
-            ]:
-                raise DatasetError(f"{where}: two columns are the label {double[0]!r}")
 
     def read(self, row: Mapping[Any, Any], place: str) -> bytes:
         """The labels of a line, as codes that `settle` knows; `place` names it in messages."""

@@ -6,6 +6,7 @@ Arrays are kept as safetensors, everything else as JSON in the file's header.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -22,6 +23,8 @@ from featx.storage.files import check_writable, hash_json, take_path, write_whol
 from featx.text import say_one_label
 from featx.timing import add_seconds
 from featx.training.metrics import Score, describe_scores
+
+log = logging.getLogger(__name__)
 
 MULTILABEL = "multilabel"  # the kind of a model that gives an image any number of labels
 KINDS = ("head", "network", MULTILABEL)
@@ -320,6 +323,21 @@ def check_place(path: Path, recipe: dict[str, Any], overwrite: bool = False) -> 
         if there.recipe_key != hash_json(recipe):
             raise OutputExistsError(path, find_differences(there.recipe, recipe))
     check_writable(path)
+
+
+def reuse_model(path: Path, recipe: dict[str, Any]) -> Model | None:
+    """The model that is there, if it is the one that `recipe` makes."""
+    if not path.exists():
+        return None
+    try:
+        there = read_model(path)
+    except ModelError as error:
+        log.warning("trained again: %s", error)
+        return None
+    if there.recipe_key != hash_json(recipe):
+        return None
+    log.info("reused: %s", path)
+    return there
 
 
 def find_differences(there: dict[str, Any], wanted: dict[str, Any]) -> tuple[str, ...]:
