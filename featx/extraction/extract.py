@@ -6,6 +6,7 @@ import logging
 import time
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from featx.data.feeding import open_feed
 from featx.data.inventory import Inventory
 from featx.decoding.pixel_format import Seen, read_colours
 from featx.errors import DatasetError, ImageError
+from featx.extraction.linear_probe import choose_probed
 from featx.extraction.parts import Part, estimate_parts, name_job, part_features, run_parts
 from featx.extraction.place import examine_place
 from featx.extraction.request import Lookup, Request, drop_held, look_up, note_index, reuse
@@ -253,6 +255,7 @@ def _extract(lookup: Lookup) -> Extraction:
         batch_size=request.batch_size,
         progress=request.progress,
         stages=lookup.stages,
+        labelled=partial(choose_probed, inventory),
     )
     return extract_inventory(
         inventory, runner, provenance, request, stages=lookup.stages, opened=lookup.opened

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -67,6 +67,7 @@ def build_runner(
     batch_size: int | None,
     progress: bool,
     stages: Stages,
+    labelled: Callable[[], Sequence[tuple[Source, int]]] | None = None,
 ) -> tuple[Engine, Provenance]:
     """The engine that runs the network as chosen, and what its features will say made them.
 
@@ -85,6 +86,8 @@ def build_runner(
     progress : bool
     stages : Stages
         Counts "start".
+    labelled : callable, optional
+        Gives images with their classes, to judge int8 by; none where there are too few.
     """
     # Here, since torch takes seconds to import, and who had nothing to compute is done by now.
     from featx.network.engine_choice import make_engine
@@ -97,6 +100,12 @@ def build_runner(
         return decode_some(paths, found.preprocessing, most, settled.decode, settled.reading)
 
     with stages.time("start"):
+        judge = None
+        if settled.precision == "auto" and labelled is not None and (images := labelled()):
+            from featx.extraction.linear_probe import LinearProbe
+
+            decoding = Decoding(found.preprocessing, settled.decode, settled.reading)
+            judge = LinearProbe(images, decoding, found.feature_dim)
         engine = make_engine(
             found,
             decode_first,
@@ -105,6 +114,7 @@ def build_runner(
             device=device,
             batch_size=batch_size,
             layers=settled.layers,
+            judge=judge,
         )
     made_with = replace(settled, precision=engine.precision, layers=engine.layers)
     return engine, make_provenance(found, engine.name, made_with)

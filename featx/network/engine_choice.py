@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from featx.config import BATCH_SIZE, CUDA_BATCH_SIZE, LAST_LAYER, MAX_BATCH_SIZE
+from featx.config import BATCH_SIZE, CUDA_BATCH_SIZE, INT8_FOLDER, LAST_LAYER, MAX_BATCH_SIZE
 from featx.errors import DeviceError
 from featx.machine import has_openvino
 from featx.network.cuda_engine import CudaEngine
@@ -26,16 +26,18 @@ AGREEMENT = 1e-4
 # faster.
 COSINE = 0.999
 GAIN = 1.2
-# What int8, which auto does not try, must be at least, of so many images: photographs had 0.992,
-# drawn digits 0.977 (docs/benchmarks.md).
+# Of int8: photographs had 0.992, drawn digits 0.977 (docs/benchmarks.md).
 INT8_COSINE = 0.99
-_INT8_IMAGES = 8
+_INT8_IMAGES = 8  # of whoever asked for it
 # Which --precision auto tries, in this order: fp16 is nearer, and on CUDA faster (docs/gpu.md).
 _ROUGH = {"cuda": ("fp16", "bf16")}
 _UNTRIED = ("mps", "xpu")  # devices whose features are held against the CPU's each time
 
 Sample = Callable[[int], npt.NDArray[np.uint8]]
 Given = tuple[str, bool]  # layers and places: what an engine gives for an image
+# Whether the second engine, the rougher one, does for what the rows of the first are wanted for;
+# and what was found, in words.
+Judge = Callable[[Engine, Engine], tuple[bool, str]]
 
 
 def available_engines() -> tuple[str, ...]:
@@ -53,6 +55,7 @@ def make_engine(
     batch_size: int | None = None,
     layers: str = LAST_LAYER,
     places: bool = False,
+    judge: Judge | None = None,
 ) -> Engine:
     """Build the engine that was chosen; probe what was left to us.
 
@@ -71,6 +74,8 @@ def make_engine(
         See `parse_layers`.
     places : bool
         See `Engine`.
+    judge : callable, optional
+        Of int8, which auto tries on a CPU where bf16 is not to be had; None: it does not.
 
     Raises
     ------
@@ -100,7 +105,7 @@ def make_engine(
         _check_int8(weights, made, sample)
     if precision != "auto":
         return made
-    made, why = try_faster(weights, made, sample)
+    made, why = try_faster(weights, made, sample, judge)
     log.info("precision: %s", why)
     return made
 
@@ -196,7 +201,9 @@ def _check_device(weights: Weights, engine: Engine, sample: Sample) -> None:
     log.info("device: %s, relative error %.1e to the CPU's features", engine.device, error)
 
 
-def try_faster(weights: Weights, exact: Engine, sample: Sample) -> tuple[Engine, str]:
+def try_faster(
+    weights: Weights, exact: Engine, sample: Sample, judge: Judge | None = None
+) -> tuple[Engine, str]:
     """The same engine in a rougher precision, where one is there, as good and really faster.
 
     Returns
@@ -212,16 +219,40 @@ def try_faster(weights: Weights, exact: Engine, sample: Sample) -> tuple[Engine,
         reasons.append(why)
         if found is not None:
             return found, "; ".join(reasons)
+    if exact.device == "cpu" and _name(exact) == "openvino":  # the one that has int8
+        found, why = _try_int8(weights, exact, sample, judge)
+        reasons.append(why)
+        if found is not None:
+            return found, "; ".join(reasons)
     return exact, "; ".join(reasons)
+
+
+def _name(engine: Engine) -> str:
+    """Without its version."""
+    return engine.name.split()[0]
+
+
+def _try_int8(
+    weights: Weights, exact: Engine, sample: Sample, judge: Judge | None
+) -> tuple[Engine | None, str]:
+    if judge is None:
+        return None, (
+            f"int8 not tried, since it is judged by labelled train images of a folder of "
+            f"{INT8_FOLDER:,} images or more"
+        )
+    rough, why = _try_precision("int8", weights, exact, sample)
+    if rough is None:
+        return None, why
+    good, told = judge(exact, rough)
+    return (rough, f"{why}; {told}") if good else (None, f"int8 refused, because {told}")
 
 
 def _try_precision(
     precision: str, weights: Weights, exact: Engine, sample: Sample
 ) -> tuple[Engine | None, str]:
-    name = exact.name.split()[0]
     try:
         given = exact.layers, exact.places
-        rough = _build(name, weights, exact.device, exact.batch_size, precision, given)
+        rough = _build(_name(exact), weights, exact.device, exact.batch_size, precision, given)
         pixels = sample(exact.batch_size)
         expected, slow = _time(exact, pixels)
         found, fast = _time(rough, pixels)
@@ -229,7 +260,7 @@ def _try_precision(
         return None, f"{precision} refused, because it does not run here: {error}"
     _, cosine = compare_rows(found, expected)
     gain = slow / fast
-    if not cosine >= COSINE:
+    if not cosine >= (INT8_COSINE if precision == "int8" else COSINE):
         return None, f"{precision} refused, because its features differ: cosine {cosine:.5f}"
     if gain < GAIN:
         return None, f"{precision} refused, because it is no faster: {gain:.2f} times"

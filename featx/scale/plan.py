@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from featx.data.columns import Selection
 from featx.data.hashing import hash_images
 from featx.data.inventory import Inventory
 from featx.errors import DeviceError, OutputExistsError, PlanError
+from featx.extraction.linear_probe import choose_probed
 from featx.extraction.request import Request
 from featx.extraction.runner import build_runner, make_provenance, resolve_framed
 from featx.features.cache import find_cache_dir, find_making, list_same_data
@@ -229,6 +231,7 @@ def _settle(
         batch_size=request.batch_size,
         progress=request.progress,
         stages=Stages(),
+        labelled=partial(choose_probed, inventory),
     )
     return provenance, engine.batch_size
 
