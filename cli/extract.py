@@ -188,6 +188,7 @@ def _extract_data(
         options |= {"weights": done.weights} if options["weights"] == "auto" else {}
         reading = read_colours(read_provenance(done.features).colours)
         options |= {"depth": reading.depth, "profiles": reading.profiles}
+        options |= {"engine": done.engine.split()[0], "precision": done.precision}
         named = options.pop("output")
         output = None if named is None else done.features
         made = extract_views(data, views, output=output, progress=progress, **options)

@@ -236,8 +236,8 @@ engine_options = stack(
         type=click.Choice(PRECISIONS),
         default="fp32",
         show_default=True,
-        help="Of the computation; auto takes bf16, on CUDA fp16, where a probe finds it as good "
-        "and faster; fp16 and tf32 are for CUDA, int8 is for OpenVINO.",
+        help="Of the computation; auto takes bf16, on CUDA fp16, and where there is none int8, "
+        "where probes find it as good and faster; fp16 and tf32 are for CUDA, int8 for OpenVINO.",
     ),
 )
 

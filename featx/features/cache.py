@@ -15,7 +15,7 @@ from featx.decoding.decoders import describe_decoder, read_decode
 from featx.decoding.pixel_format import describe_colours, read_colours
 from featx.errors import FeatureFileError
 from featx.features.content import FeatureFile
-from featx.features.file import open_features, read_provenance_key
+from featx.features.file import PARTS, open_features, parts_folder, read_provenance_key
 from featx.features.ledger import count_held, has_beside, holds
 from featx.features.provenance import Choice, Provenance
 from featx.network.catalogue import KNOWN, name_weights, read_stored_hash
@@ -74,6 +74,20 @@ def list_same_data(
     newest_first = sorted(cached, key=lambda path: -path.stat().st_mtime)
     named = [output] if output is not None and output.is_file() else []
     return [*named, *newest_first]
+
+
+def list_begun(
+    dataset: Dataset | Inventory, cache_dir: Path, output: Path | None = None
+) -> list[Path]:
+    """A part of each interrupted extraction of this data that is to be gone on with, whatever its
+    splits: that of `output`, or those in the cache.
+    """
+    if output is None:
+        folders = sorted(cache_dir.glob(f"{_data_stem(dataset)}-*.h5{PARTS}"))
+    else:
+        folders = [parts_folder(output)]
+    parts = (sorted(folder.glob("[0-9]*.h5")) for folder in folders)
+    return [each[0] for each in parts if each]
 
 
 def find_finished(

@@ -47,6 +47,7 @@ from featx.storage.rows import (
     iterate_slices,
 )
 
+PARTS = ".parts"  # ends the name of the folder of an unfinished extraction's parts
 _KIND = "feature file"
 _SKIPPED = ("path", "digest", "kind", "reason")
 _DIGITS = b"0123456789abcdef"
@@ -222,7 +223,7 @@ def read_provenance(path: Path) -> Provenance:
 
 def parts_folder(path: Path) -> Path:
     """Where the finished shards of an unfinished extraction into `path` are kept."""
-    return path.with_name(path.name + ".parts")
+    return path.with_name(path.name + PARTS)
 
 
 def cost_path(path: Path) -> Path:

@@ -149,6 +149,39 @@ def test_cuda_tries_fp16_first(tiny_weights, pixels, monkeypatch, fp16, bf16, ta
     assert why.startswith(said)
 
 
+@pytest.mark.parametrize(
+    ("bf16", "gain", "good", "taken", "said"),
+    [
+        (0.5, 0.3, True, "bf16", "bf16, 2.0 times as fast, cosine 1.00000"),
+        (0.9, 0.3, True, "int8", "int8, 3.3 times as fast, cosine 1.00000; as it should be"),
+        (0.9, 0.3, False, "fp32", "int8 refused, because as it should be"),
+        (0.9, 0.95, True, "fp32", "int8 refused, because it is no faster: 1.05 times"),
+    ],
+)
+def test_int8_is_judged_where_bf16_does_not_pay(
+    tiny_weights, pixels, monkeypatch, bf16, gain, good, taken, said
+):
+    made = {"bf16": Pretender("bf16", bf16), "int8": Pretender("int8", gain)}
+    monkeypatch.setattr(engine_choice, "_build", lambda *told: made[told[4]])
+    monkeypatch.setattr(engine_choice, "_time", lambda engine, x: (engine.run(x), engine.seconds))
+    exact, asked = Pretender("fp32", 1.0), []
+    exact.name = "openvino 1"
+
+    def judge(*engines):
+        asked.append(engines)
+        return good, "as it should be"
+
+    found, why = engine_choice.try_faster(tiny_weights, exact, lambda most: pixels[:4], judge)
+    assert found.precision == taken
+    assert why.endswith(said)
+    assert asked == ([(exact, made["int8"])] if (bf16, gain) == (0.9, 0.3) else [])
+    # Without images to judge by, and under torch, which has none, it is not tried.
+    found, why = engine_choice.try_faster(tiny_weights, exact, lambda most: pixels[:4])
+    assert found.precision == ("bf16" if taken == "bf16" else "fp32")
+    exact.name = "torch 2"
+    assert "int8" not in engine_choice.try_faster(tiny_weights, exact, lambda m: pixels[:4])[1]
+
+
 def test_a_device_of_which_nobody_knows_is_held_against_the_cpu(tiny_weights, pixels, monkeypatch):
     """A CPU by another name, right and wrong."""
 
