@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.errors import DatasetError
+from featx.sources.tables import Table, find_encoding
 from featx.storage.files import write_csv
 
 PREVALENCE_COLUMNS = ("class", "share")
@@ -76,20 +77,23 @@ def read_prevalence(
 def _read_pairs(path: Path) -> Iterator[tuple[str, str, str]]:
     """Class, share and place of every line."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, strict=True)
-            columns = reader.fieldnames or []
-            if not set(PREVALENCE_COLUMNS) <= set(columns):
+        with path.open(encoding=find_encoding(path), newline="") as file:
+            table = Table(file, path)
+            named = table.named
+            if not set(PREVALENCE_COLUMNS) <= named.keys():
                 raise DatasetError(
                     f"{path}: its first line must name the columns class,share; it reads "
-                    f"{','.join(columns)[:80]!r}"
+                    f"{','.join(table.columns)[:80]!r}"
                 )
-            for row in reader:
-                where = f"{path}, line {reader.line_num}"
-                yield (row["class"] or "").strip(), (row["share"] or "").strip(), where
+            table.check_single(*PREVALENCE_COLUMNS)
+            for line, row in table.read_whole():
+                name, share = ((row[named[one]] or "").strip() for one in PREVALENCE_COLUMNS)
+                if table.delimiter != ",":  # where semicolons part columns, commas are decimal
+                    share = share.replace(",", ".")
+                yield name, share, f"{path}, line {line}"
     except OSError as error:
         raise DatasetError(f"{path} cannot be read: {error.strerror or error}") from error
-    except (UnicodeDecodeError, csv.Error) as error:
+    except (UnicodeError, csv.Error) as error:
         raise DatasetError(f"{path} is not a CSV in UTF-8: {error}") from error
 
 

@@ -22,7 +22,7 @@ from featx.data.splits import NO_LABEL
 from featx.errors import DatasetError
 from featx.features.content import Corrected, Features, need_one_label
 from featx.sources.folders import as_label
-from featx.sources.manifest import find_delimiter, find_encoding
+from featx.sources.tables import Table, find_encoding
 from featx.storage.files import hash_file, take_path
 from featx.text import list_some, printable
 
@@ -107,8 +107,7 @@ def read_corrections(path: str | Path) -> Corrections:
     try:
         sha256 = hash_file(path)
         with path.open(encoding=find_encoding(path), newline="") as file:
-            reader = csv.DictReader(file, strict=True, delimiter=find_delimiter(file))
-            rows = tuple(_read_rows(reader, path))
+            rows = tuple(_read_rows(Table(file, path), path))
     except OSError as error:
         raise DatasetError(f"{path} cannot be read: {error.strerror or error}") from error
     except (UnicodeError, csv.Error) as error:
@@ -120,21 +119,21 @@ def read_corrections(path: str | Path) -> Corrections:
     return Corrections(path, sha256, rows)
 
 
-def _read_rows(reader: csv.DictReader[str], path: Path) -> Iterator[Correction]:
-    columns = list(reader.fieldnames or [])
-    named = {column.strip().casefold(): column for column in columns if column}
+def _read_rows(table: Table, path: Path) -> Iterator[Correction]:
+    named = table.named
     if "sha256" not in named or not named.keys() & {"answer", "label"}:
         raise DatasetError(
             f"{path} holds no corrected labels: its first line must name the columns sha256 and "
             f"label or answer ({','.join(CORRECTION_COLUMNS)} are all there are); it reads "
-            f"{','.join(columns)[:80]!r}"
+            f"{','.join(table.columns)[:80]!r}"
         )
+    table.check_single(*CORRECTION_COLUMNS)
 
     def take(row: Mapping[str, str | None], column: str) -> str:
         return (row.get(named.get(column, "")) or "").strip()
 
-    for row in reader:
-        where = f"{path}, line {reader.line_num}"
+    for line, row in table.read_whole():
+        where = f"{path}, line {line}"
         label = as_label(take(row, "label"))
         answer = re.sub(r"[\s_-]+", " ", take(row, "answer")).casefold() or ("is" if label else "")
         if not answer:
@@ -156,7 +155,7 @@ def _read_rows(reader: csv.DictReader[str], path: Path) -> Iterator[Correction]:
             raise DatasetError(f"{where}: the label has a NUL character in it")
         yield Correction(
             digest, answer, label, take(row, "path"), as_label(take(row, "was")),
-            take(row, "suspicion"), reader.line_num,
+            take(row, "suspicion"), line,
         )  # fmt: skip
 
 

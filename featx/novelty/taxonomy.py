@@ -16,7 +16,7 @@ from scipy import sparse
 from featx.arrays import Labels, Matrix
 from featx.errors import DatasetError
 from featx.sources.folders import as_label
-from featx.sources.manifest import find_delimiter, find_encoding
+from featx.sources.tables import find_delimiter, find_encoding
 from featx.storage.files import take_path, write_csv
 from featx.text import list_some, say_error
 
@@ -167,9 +167,10 @@ def read_taxonomy(path: str | Path) -> Taxonomy:
     path = take_path(path, "taxonomy")
     try:
         with path.open(encoding=find_encoding(path), newline="") as file:
-            reader = csv.reader(file, strict=True, delimiter=find_delimiter(file))
+            delimiter, above = find_delimiter(file)
+            reader = csv.reader(file, strict=True, delimiter=delimiter)
             ranks = _read_ranks(next(reader, []), path)
-            lines = list(_read_lines(reader, len(ranks), path))
+            lines = [(above + n, names) for n, names in _read_lines(reader, len(ranks), path)]
     except OSError as error:
         raise DatasetError(f"{path} cannot be read: {say_error(error)}") from error
     except (UnicodeError, csv.Error) as error:

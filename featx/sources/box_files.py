@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from featx.config import (
     BOX_COLUMNS,
@@ -19,10 +19,11 @@ from featx.config import (
 )
 from featx.errors import DatasetError
 from featx.sources.json_lists import LongList, read_json
-from featx.sources.manifest import find_delimiter, find_encoding
+from featx.sources.tables import Table, find_beyond, find_encoding
 from featx.storage.files import open_regular
 from featx.text import format_bytes, list_some, say_error
 
+_T = TypeVar("_T")
 _MOST_PIXELS = 1e9  # of a side or a place: no picture is so large
 _SHOWN = 40  # characters of what a file says
 
@@ -44,6 +45,8 @@ class Entry(NamedTuple):
         Where in the file it stands: "line 3", "images[0].detections[2]".
     fault : str
         Why it is none, in a few words; "" where it is one.
+    drawn : (int, int)
+        Width and height of the picture that it was drawn in; 0 where they are not told.
     """
 
     path: str
@@ -52,6 +55,7 @@ class Entry(NamedTuple):
     label: str
     place: str
     fault: str = ""
+    drawn: tuple[int, int] = (0, 0)
 
 
 class BoxReader:
@@ -129,11 +133,8 @@ class BoxReader:
         self._refuse("a CSV file", min_confidence=self._least, category=self._category)
         try:
             with self.path.open(encoding=find_encoding(self.path), newline="") as file:
-                delimiter = find_delimiter(file)
-                above = int(file.tell() > 0)  # lines that only say what it is
-                reader = csv.DictReader(file, strict=True, delimiter=delimiter)
-                columns = list(reader.fieldnames or [])
-                named = {one.strip().casefold(): one for one in columns if one}
+                table = Table(file, self.path)
+                named = table.named
                 shares = set(BOX_SHARES) <= named.keys()
                 numbers = BOX_SHARES if shares else BOX_COLUMNS[1:]
                 if not {"path", *numbers} <= named.keys():
@@ -141,16 +142,18 @@ class BoxReader:
                         f"{self.path} has no boxes: its first line must name the columns "
                         f"{','.join(BOX_COLUMNS)}[,label], in pixels, or path,"
                         f"{','.join(BOX_SHARES)} in shares of the picture; it reads "
-                        f"{','.join(columns)[:80]!r}"
+                        f"{','.join(table.columns)[:80]!r}"
                     )
-                for row in reader:
+                table.check_single("path", *numbers, "label")
+                for line, row in table:
                     # Where semicolons part columns, commas are decimal.
                     said = [(row[named[one]] or "").strip() for one in numbers]
-                    if delimiter != ",":
+                    if table.delimiter != ",":
                         said = [one.replace(",", ".") for one in said]
                     label = (row.get(named.get("label", "")) or "").strip()
                     path = (row[named["path"]] or "").strip()
-                    yield _make_entry(path, said, shares, label, f"line {above + reader.line_num}")
+                    fault = find_beyond(row)
+                    yield _make_entry(path, said, shares, label, f"line {line}", fault)
         except (UnicodeError, csv.Error) as error:
             raise DatasetError(f"{self.path} is not a CSV file in UTF-8: {error}") from error
 
@@ -216,14 +219,10 @@ class BoxReader:
     def _read_coco(self, told: Mapping[str, Any]) -> Iterator[Entry]:
         """https://cocodataset.org/#format-data: pixels, from the picture's upper left corner."""
         self._refuse("COCO's", min_confidence=self._least)
-        images = {
-            _to_key(one.get("id")): str(one.get("file_name") or "")
-            for one in map(_to_dict, _take(told.get("images"), LongList))
-        }
-        names = {
-            _to_key(one.get("id")): _to_name(one.get("name"))
-            for one in map(_to_dict, _take(told.get("categories"), LongList))
-        }
+        images = self._index(
+            told, "images", lambda one: (str(one.get("file_name") or ""), _to_size(one))
+        )
+        names = self._index(told, "categories", lambda one: _to_name(one.get("name")))
         wanted = self._choose(names, self._category or "all")
         for i, one in enumerate(map(_to_dict, _take(told["annotations"], LongList))):
             category, place = _to_key(one.get("category_id")), f"annotations[{i}]"
@@ -234,10 +233,27 @@ class BoxReader:
             elif one.get("iscrowd"):
                 self.passed_over["annotations of crowds"] += 1
             else:
-                path, numbers = images.get(_to_key(one.get("image_id")), ""), one["bbox"]
+                path, drawn = images.get(_to_key(one.get("image_id")), ("", (0, 0)))
                 label, nameless = names.get(category, ""), category and names
                 fault = "" if label or not nameless else f"its category {category} has no name"
-                yield _make_entry(path, _take(numbers, list), False, label, place, fault)
+                numbers = _take(one["bbox"], list)
+                entry = _make_entry(path, numbers, False, label, place, fault)
+                yield entry._replace(drawn=drawn)
+
+    def _index(
+        self, told: Mapping[str, Any], kind: str, read: Callable[[dict[str, Any]], _T]
+    ) -> dict[str, _T]:
+        """What COCO says of each of a kind, by its number; one for two things is refused."""
+        found: dict[str, _T] = {}
+        for one in map(_to_dict, _take(told.get(kind), LongList)):
+            if key := _to_key(one.get("id")):
+                said = read(one)
+                if found.setdefault(key, said) != said:
+                    raise DatasetError(
+                        f"{self.path}: two of its {kind} have the id {key}, and nothing tells "
+                        "which of them a box is of; of files that were joined, number one anew"
+                    )
+        return found
 
     def _choose(self, names: Mapping[str, str], category: str) -> set[str] | None:
         """Numbers of the category that is wanted; None where all are."""
@@ -294,6 +310,13 @@ def _to_key(value: Any) -> str:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return "" if value is None else str(value)
+
+
+def _to_size(one: Mapping[str, Any]) -> tuple[int, int]:
+    """Width and height of one of COCO's pictures; 0, 0 where they are not told."""
+    width, height = _to_number(one.get("width")), _to_number(one.get("height"))
+    told = 0 < width <= _MOST_PIXELS and 0 < height <= _MOST_PIXELS
+    return (round(width), round(height)) if told else (0, 0)
 
 
 def _to_name(value: Any) -> str:

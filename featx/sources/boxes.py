@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import joblib
 
@@ -29,7 +30,7 @@ from featx.text import as_text, printable
 WITHOUT = "images without a box"  # a kind of what is left out
 _FAR = 1e12  # pixels: beyond any picture, however wide the padding
 _BLOCK = 1024  # pictures at a time
-_COLUMNS = "path, x, y, w, h, shares, label, place, fault"
+_COLUMNS = "path, x, y, w, h, shares, label, place, fault, across, down"
 
 
 @dataclass(frozen=True)
@@ -139,11 +140,11 @@ class BoxTable:
         self._db = open_scratch()
         self._db.execute(
             "CREATE TABLE boxes (key TEXT, path TEXT, x REAL, y REAL, w REAL, h REAL, shares INT, "
-            "label TEXT, place TEXT, fault TEXT, met INT DEFAULT 0)"
+            "label TEXT, place TEXT, fault TEXT, across INT, down INT, met INT DEFAULT 0)"
         )
         reader = BoxReader(self.path, boxes.min_confidence, boxes.category)
         self._db.executemany(
-            f"INSERT INTO boxes (key, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            f"INSERT INTO boxes (key, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 (self._find_key(one.path), as_text(one.path), *one.numbers, *_tidy(one))
                 for one in reader
@@ -244,6 +245,12 @@ def place_box(entry: Entry, size: tuple[int, int], pad: float) -> tuple[Box, boo
     Edges go to the nearest pixel, those between two to the right and down.
     """
     width, height = size
+    if entry.drawn not in ((0, 0), size):
+        told = " x ".join(map(str, entry.drawn))
+        return (
+            f"it was drawn in a picture of {told} pixels, and this one has {width} x {height}: "
+            "scale the boxes, or take the pictures that they were drawn in"
+        )
     left, top, across, down = entry.numbers
     if entry.shares:
         left, top, across, down = left * width, top * height, across * width, down * height
@@ -334,15 +341,15 @@ def _measure(path: Path) -> tuple[int, int] | ImageError:
         return error
 
 
-def _tidy(one: Entry) -> tuple[int, str, str, str]:
-    return int(one.shares), as_label(one.label), one.place, one.fault
+def _tidy(one: Entry) -> tuple[int, str, str, str, int, int]:
+    return int(one.shares), as_label(one.label), one.place, one.fault, *one.drawn
 
 
-def _read_row(row: tuple[str, float, float, float, float, int, str, str, str]) -> Entry:
-    path, left, top, width, height, shares, label, place, fault = row
+def _read_row(row: tuple[Any, ...]) -> Entry:
+    path, left, top, width, height, shares, label, place, fault, *drawn = row
     # SQLite keeps no NaN: it gives None.
     numbers = left or 0.0, top or 0.0, width or 0.0, height or 0.0
-    return Entry(path, numbers, bool(shares), label, place, fault)
+    return Entry(path, numbers, bool(shares), label, place, fault, (drawn[0], drawn[1]))
 
 
 def _round(value: float) -> int:

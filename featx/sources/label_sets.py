@@ -74,12 +74,6 @@ class SetReader:
 
     def read(self, row: Mapping[Any, Any], place: str) -> bytes:
         """The labels of a line, as codes that `settle` knows; `place` names it in messages."""
-        if beyond := [cell for cell in row.get(None) or () if cell.strip()]:
-            raise DatasetError(
-                f"{place}: more cells than the first line names columns, such as "
-                f"{beyond[0][:40]!r}: a cell that has what parts columns in it stands in quotes, "
-                "or | parts its labels"
-            )
         if self._cell is not None:
             return self._read_cell(row)
         found = []

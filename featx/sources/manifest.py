@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import codecs
 import csv
 import os
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import TextIO
 
 from featx.config import IMAGE_SUFFIXES
 from featx.data.dataset import Dataset
@@ -21,6 +19,7 @@ from featx.errors import DatasetError
 from featx.sources.folders import as_label, name_split
 from featx.sources.groups import tidy_group
 from featx.sources.label_sets import SetReader, join_labels
+from featx.sources.tables import Table, find_encoding
 from featx.storage.files import check_replaceable, write_csv
 from featx.storage.places import is_folder, is_place, say_packer
 from featx.text import printable
@@ -67,9 +66,8 @@ def read_manifest(
     asked = group
     try:
         with path.open(encoding=find_encoding(path), newline="") as file:
-            reader = csv.DictReader(file, strict=True, delimiter=find_delimiter(file))
-            columns = list(reader.fieldnames or [])
-            named = {column.strip().casefold(): column for column in columns if column}
+            table = Table(file, path)
+            columns, named = table.columns, table.named
             if "path" not in named or ("label" not in named and not multi_label):
                 hint = " (--multi-label takes a column of 0 and 1 for each label, too)"
                 raise DatasetError(
@@ -83,6 +81,7 @@ def read_manifest(
                         f"{path} has no column {asked!r} to group by (--group): its first line "
                         f"names {', '.join(columns)}"
                     )
+            table.check_single(*MANIFEST_COLUMNS, *([group.strip().casefold()] if group else []))
             found = Inventory(root, "manifest" if "split" in named else "none", path.stem)
             if group is None and GROUP_COLUMN in named:
                 found.notes.append(
@@ -91,11 +90,11 @@ def read_manifest(
                 )
             sets = SetReader(columns, named, group, str(path)) if multi_label else None
 
-            def note_set(row: dict[str, str], name: str, place: str) -> None:
+            def note_set(row: dict[str, str | None], name: str, place: str) -> None:
                 if sets is not None:
                     found.put_label_sets([(os.fsencode(name), sets.read(row, place))])
 
-            lines = _read_lines(reader, named, root, path, group, note_set if multi_label else None)
+            lines = _read_lines(table, root, path, group, note_set if multi_label else None)
             n_images = found.add(lines)
     except (UnicodeError, csv.Error) as error:
         raise DatasetError(
@@ -138,39 +137,20 @@ def _name_other(path: Path) -> str | None:
     return None
 
 
-def find_encoding(path: Path) -> str:
-    """UTF-8, with a mark at its beginning or without, or UTF-16, which needs the mark."""
-    with path.open("rb") as file:
-        return (
-            "utf-16" if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
-        )
-
-
-def find_delimiter(file: TextIO) -> str:
-    """What parts the columns: spreadsheets write semicolons or tabs where commas are decimal."""
-    first = file.readline(_PATH_BYTES)
-    if match := re.fullmatch(r"sep=(.)\s*", first):  # Excel's own word on it, a line by itself
-        return match[1]
-    file.seek(0)
-    counts = {delimiter: first.count(delimiter) for delimiter in ",;\t"}
-    return max(counts, key=counts.__getitem__)
-
-
 def _read_lines(
-    reader: csv.DictReader[str],
-    named: Mapping[str, str],
+    table: Table,
     root: Path,
     path: Path,
     group: str | None,
-    note_set: Callable[[dict[str, str], str, str], None] | None = None,
+    note_set: Callable[[dict[str, str | None], str, str], None] | None = None,
 ) -> Iterator[Found]:
     """Split, label, path and number of every line of a manifest, and its group.
 
-    `named` says how its columns are written. `note_set` is told of each line with its path and
+    `note_set` is told of each line with its path and
     place, where an image may have several labels; it has none of its own then.
     """
-    for row in reader:
-        line = reader.line_num
+    named = table.named
+    for line, row in table.read_whole():
         name = _manifest_path(row[named["path"]] or "", root, f"{path}, line {line}")
         word = (row.get(named.get("split", "")) or "").strip()
         split = name_split(word) if word else ""

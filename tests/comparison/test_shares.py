@@ -27,6 +27,12 @@ def test_read_in_the_order_of_the_classes(give, caplog):
     assert not caplog.text
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_what_spreadsheets_write_is_read(give, encoding):
+    path = give("Class;Share\ncat;0,5\ndog;0,25\nowl;0,25\n".encode(encoding))
+    assert read_prevalence(path, CLASSES) == {"cat": 0.5, "dog": 0.25, "owl": 0.25}
+
+
 def test_per_cent_and_counts_are_divided_by_their_sum_and_it_is_said(give, caplog):
     path = give("class,share\ncat,70\ndog,20\nowl,10\n")
     assert read_prevalence(path, CLASSES) == pytest.approx({"cat": 0.7, "dog": 0.2, "owl": 0.1})
@@ -41,6 +47,8 @@ def test_per_cent_and_counts_are_divided_by_their_sum_and_it_is_said(give, caplo
     ("class,share\ncat,nan\n", r"the share of 'cat' is 'nan'"),
     ("class,share\ncat,inf\n", r"the share of 'cat' is 'inf'"),
     ("class,share\ncat\n", r"the share of 'cat' is ''"),
+    ("class,share\ncat,0,7\n", r"field.csv, line 2: more cells than .* such as '7'"),
+    ("class,share,share\ncat,1,2\n", r"field.csv, line 1: two columns are called share"),
     ("class,share\ncat,1\ncat,1\n", r"line 3: the class 'cat' has a share already"),
     ("class,share\ncat,0\ndog,0\nowl,0\n", r"all shares are 0"),
     ("cat,1\n", r"its first line must name the columns class,share; it reads 'cat,1'"),

@@ -163,6 +163,7 @@ def test_what_spreadsheets_make_of_it(made, save, encoding, delimiter):
             "'unsure' here and 'a' in line 2",
         ),
         ([f"{digest(0)},,a,right,,", f"{digest(0)},,b,right,,"], "is 'b' here and 'a' in line 2"),
+        ([f"{digest(0)},a, b.jpg,a,is,b,label"], "line 2: more cells than .* such as 'label'"),
         ([f"{digest(99)},,,is,b,"], "none of its 1 contents .* was made of other data"),
     ],
 )
@@ -176,6 +177,8 @@ def test_other_files_are_refused(made, save, tmp_path):
         read_corrections(tmp_path / "none.csv")
     with pytest.raises(DatasetError, match="must name the columns sha256 and label or answer"):
         read_corrections(save("a.jpg,cat", head="path,label"))
+    with pytest.raises(DatasetError, match="two columns are called label: which of them is"):
+        read_corrections(save(f"{digest(0)},a,b", head="sha256,label,Label"))
     (tmp_path / "corrections.csv").write_bytes(b"\xff\x00\x01")
     with pytest.raises(DatasetError, match="is not a CSV of corrected labels in UTF-8"):
         read_corrections(tmp_path / "corrections.csv")

@@ -57,6 +57,12 @@ def test_what_a_kind_of_file_does_not_know_is_refused(tmp_path):
         ("a.jpg,1,2,-3,4", "a side is negative: 1, 2, -3, 4"),
         ("a.jpg,1,2,3,0", "of no area: 1, 2, 3, 0"),
         ("a.jpg,1,2,3,1e300", "larger than any picture: 1, 2, 3, 1e300"),
+        # Decimal commas where commas part columns.
+        (
+            "a.jpg,1,5,2,5,3,5,4,5",
+            "more cells than the first line names columns, such as '3': a cell that has what parts "
+            "columns in it stands in quotes",
+        ),
     ],
 )
 def test_a_line_that_is_none_is_named_and_the_rest_goes_on(tmp_path, row, fault):
@@ -235,3 +241,17 @@ def test_a_file_that_is_not_there_or_too_large(tmp_path, monkeypatch):
         read(write(tmp_path, '{"images": [1,  2]}'[:18]))
     rows = "".join(f"{i}.jpg,1,2,3,4\n" for i in range(20))
     assert len(read(write(tmp_path, "path,x,y,w,h\n" + rows))[0]) == 20
+
+
+@pytest.mark.parametrize("kind", ["images", "categories"])
+def test_an_id_of_two_things_is_refused(tmp_path, kind):
+    told = {
+        "images": [{"id": 7, "file_name": "a.jpg"}],
+        "categories": [{"id": 7, "name": "a"}],
+        "annotations": [{"image_id": 7, "category_id": 7, "bbox": [1, 2, 3, 4]}],
+    }
+    told[kind] *= 2
+    assert read(write(tmp_path, told))[0][0].label == "a"
+    told[kind][1] = {"id": "7", "file_name": "b.jpg", "name": "b"}
+    with pytest.raises(DatasetError, match=f"two of its {kind} have the id 7, and nothing tells"):
+        read(write(tmp_path, told))

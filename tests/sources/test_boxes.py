@@ -1,5 +1,6 @@
 """Boxes as images: where they lie in whole pixels, of which class and group, and what is listed."""
 
+import json
 import logging
 import math
 
@@ -217,3 +218,24 @@ def test_boxes_of_shards_and_tables_go_by_the_names_of_rows(pictures, write, tmp
     boxes = [hash_image(packed / name) for name in found.paths]
     files = [one / "[1,2,30,40]" for one in pictures.rglob("*.jpg")]
     assert sorted(boxes) == sorted(map(hash_image, files))
+
+
+def test_a_box_of_a_picture_of_another_size_is_listed(pictures, tmp_path):
+    """As of data sets that hand out smaller pictures with the boxes of the large ones."""
+    sizes = {"cat/0.jpg": (90, 80), "cat/1.jpg": (180, 160), "dog/0.jpg": (80, 90)}
+    images = [
+        {"id": n, "file_name": name, "width": width, "height": height}
+        for n, (name, (width, height)) in enumerate(sizes.items())
+    ] + [{"id": 9, "file_name": "dog/1.jpg", "width": 0, "height": None}]
+    told = [{"image_id": one["id"], "bbox": [5, 5, 30, 40]} for one in images]
+    path = tmp_path / "coco.json"
+    path.write_text(json.dumps({"images": images, "annotations": told}))
+    found = read_inventory(pictures, boxes=Boxes(path))
+    names = [f"{name}/[5,5,30,40]" for name in ("cat/0.jpg", "dog/1.jpg")]
+    assert sorted(found.iterate_names()) == names
+    assert [(one.path, one.kind) for one in found.unread] == [
+        ("cat/1.jpg/coco.json, annotations[1]/", "bad-box"),
+        ("dog/0.jpg/coco.json, annotations[2]/", "bad-box"),
+    ]
+    reason = found.unread[0].reason
+    assert "was drawn in a picture of 180 x 160 pixels, and this one has 90 x 80" in reason

@@ -98,3 +98,28 @@ def test_recursive_is_about_folders(lain):
     (lain / "m.csv").write_text(TEXT)
     with pytest.raises(DatasetError, match="--recursive goes with a folder"):
         read_dataset(lain / "m.csv", recursive=True)
+
+
+@pytest.mark.parametrize("change", [lambda text: text, lambda text: "sep=,\n" + text])
+@pytest.mark.parametrize(
+    ("text", "line", "said"),
+    [
+        # The second of two columns would be taken, and half of a name.
+        ("path,label,Label\na/1.jpg,a,red\n", 1, "two columns are called label: which"),
+        ("path,label,path\na/1.jpg,a,b/1.jpg\n", 1, "two columns are called path: which"),
+        ("path,label,site,site\na/1.jpg,a,1,2\n", 1, "two columns are called site: which"),
+        ("path,label\na/1.jpg,a\nb/1.jpg,b, wild\n", 3, "more cells than .* such as ' wild'"),
+        ("path,label\na/1.jpg,a\nb/,1.jpg,b\n", 3, "more cells than .* such as 'b'"),
+    ],
+)
+def test_columns_that_could_be_meant_otherwise_are_refused(lain, change, text, line, said):
+    text = change(text)
+    line += text.startswith("sep")
+    (lain / "m.csv").write_text(text)
+    with pytest.raises(DatasetError, match=rf"m.csv, line {line}: {said}"):
+        read_dataset(lain / "m.csv", group="site" if "site" in text else None)
+
+
+def test_other_columns_may_be_called_alike_and_lines_end_in_blanks(lain):
+    text = "path,label,note,note,,\na/1.jpg,a,1,2,,,,\nb/1.jpg,b,,,,\n"
+    assert read(lain, text).paths == ("a/1.jpg", "b/1.jpg")
