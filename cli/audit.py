@@ -8,14 +8,9 @@ import click
 
 from featx.config import LAST_LAYER
 
-from .head_options import read_layers_option
-from .options import (
-    common_options,
-    labels_option,
-    max_memory_option,
-    num_workers_option,
-    overwrite_option,
-)
+from .head_options import max_memory_option, read_layers_option
+from .network_options import num_workers_option
+from .options import common_options, labels_option, overwrite_option, seed_option
 from .output import say_written, start_speaking
 
 
@@ -43,9 +38,7 @@ from .output import say_written, start_speaking
     is_flag=True,
     help="Look for images that are unlike all classes as well, which takes up to forty fits.",
 )
-@click.option(
-    "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of the folds."
-)
+@seed_option("Of the folds.")
 @labels_option
 @num_workers_option
 @max_memory_option

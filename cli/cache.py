@@ -6,7 +6,8 @@ import click
 
 from featx.text import format_bytes, printable
 
-from .options import cache_dir_option, common_options
+from .network_options import cache_dir_option
+from .options import common_options
 from .output import say, start_speaking
 
 

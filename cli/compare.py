@@ -10,21 +10,19 @@ import click
 from featx.config import CLASSIFIERS, LAST_LAYER, MARGIN, PROTOCOLS, TRAINED
 from featx.text import printable
 
-from .head_options import head_options, read_layers_option, taxonomy_options
-from .options import (
-    common_options,
+from .data_options import data_options, multi_label_option
+from .head_options import (
     cv_option,
-    data_options,
-    device_options,
-    extract_options,
-    labels_option,
+    head_options,
     max_memory_option,
-    multi_label_option,
-    overwrite_option,
     prefix_cache_option,
+    read_layers_option,
+    taxonomy_options,
     train_options,
 )
-from .output import finish_skipped, say, start_speaking
+from .network_options import device_options, extract_options
+from .options import common_options, labels_option, overwrite_option
+from .output import finish_extraction, say, start_speaking
 
 if TYPE_CHECKING:
     from featx.comparison.candidates import Candidate
@@ -201,5 +199,4 @@ def run_compare(
     written = ", ".join(printable(str(path)) for path in files)
     text = [render_text(comparison), *(render_evidence(report.evidence) if report.evidence else ())]
     say(as_json, report.values, "\n\n".join([*text, f"written: {written}"]))
-    skipped = comparison.extraction.skipped_files
-    finish_skipped(skipped, comparison.extraction.images + len(skipped), max_skipped)
+    finish_extraction(comparison.extraction, max_skipped)

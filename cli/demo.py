@@ -8,13 +8,8 @@ from typing import Any
 import click
 
 from .compare import run_compare
-from .options import (
-    common_options,
-    device_options,
-    extract_options,
-    overwrite_option,
-    weights_option,
-)
+from .network_options import device_options, extract_options, weights_option
+from .options import common_options, overwrite_option
 
 _EPOCHS = 3
 

@@ -6,7 +6,8 @@ import click
 
 from featx.text import printable
 
-from .options import batch_size_option, cache_dir_option, common_options, device_option
+from .network_options import batch_size_option, cache_dir_option, device_option
+from .options import common_options
 from .output import say, start_speaking
 
 

@@ -9,17 +9,9 @@ import click
 
 from featx.config import DRIFT_RATE, UNUSUAL
 
-from .options import (
-    batch_size_option,
-    common_options,
-    device_options,
-    engine_options,
-    max_skipped_option,
-    network_option,
-    null_option,
-)
-from .output import finish_skipped, read_names, say, start_speaking
-from .pixels import processes_option
+from .network_options import model_network_options
+from .options import common_options, null_option
+from .output import describe_skipped, finish_skipped, say, split_names, start_speaking
 
 
 @click.command()
@@ -42,12 +34,7 @@ from .pixels import processes_option
     help="How many of the strangest images to name.",
 )
 @null_option
-@network_option
-@engine_options
-@batch_size_option
-@device_options
-@processes_option
-@max_skipped_option
+@model_network_options
 @common_options
 def drift(
     model: Path,
@@ -70,8 +57,7 @@ def drift(
       featx drift model.safetensors new
       featx drift model.safetensors new --rate 0.05 --json
     """
-    if null and "-" not in images:
-        raise click.UsageError("--null is about a list on stdin, and that is named by -.")
+    named, listed = split_names(images, null)
     progress = start_speaking(verbose, quiet)
     from featx.data.dataset import Leftovers
     from featx.deployment.drift import detect_drift
@@ -81,19 +67,14 @@ def drift(
     left_out = Leftovers()
     found = detect_drift(
         model,
-        [image for image in images if image != "-"],
-        listed=read_names(null) if "-" in images else (),
+        named,
+        listed=listed,
         left_out=left_out,
         progress=progress,
         **options,
     )
     skipped = found.skipped_files
-    values = {
-        **found.to_dict(),
-        "skipped": len(skipped),
-        "skipped_files": [one.to_dict() for one in skipped],
-        "left_out": [one.to_dict() for one in left_out.list()],
-    }
+    values = {**found.to_dict(), **describe_skipped(skipped, left_out)}
     say(as_json, values, render_drift(found))
     finish_skipped(skipped, found.images + len(skipped), max_skipped)
     if found.found:

@@ -9,17 +9,9 @@ import click
 
 from featx.config import PARTS
 
-from .options import (
-    batch_size_option,
-    common_options,
-    device_options,
-    engine_options,
-    max_skipped_option,
-    network_option,
-    overwrite_option,
-)
-from .output import finish_skipped, say, start_speaking
-from .pixels import processes_option
+from .network_options import model_network_options
+from .options import common_options, overwrite_option
+from .output import describe_skipped, finish_skipped, say, start_speaking
 
 
 @click.command()
@@ -54,12 +46,7 @@ from .pixels import processes_option
     metavar="NAME",
     help="Draw what speaks for the one class rather than for this one.",
 )
-@network_option
-@engine_options
-@batch_size_option
-@device_options
-@processes_option
-@max_skipped_option
+@model_network_options
 @overwrite_option
 @common_options
 def explain(
@@ -129,9 +116,7 @@ def explain(
     values = {
         "explanations": told,
         "evidence": evidence.to_dict() if evidence else None,
-        "skipped": len(skipped),
-        "skipped_files": [one.to_dict() for one in skipped],
-        "left_out": [one.to_dict() for one in left_out.list()],
+        **describe_skipped(skipped, left_out),
         "page": None if output is None else as_text(str(output / PAGE)),
     }
     text = [render_explanations(told), *(render_evidence(evidence) if evidence else ())]

@@ -6,27 +6,24 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
 from featx.config import PLAN_SHARD_IMAGES
 from featx.text import printable
 
-from .options import (
-    common_options,
+from .data_options import multi_label_option, source_options
+from .head_options import views_option
+from .network_options import (
     device_options,
     extract_options,
     features_output_option,
     framing_option,
-    labels_option,
     layers_option,
-    multi_label_option,
-    overwrite_option,
-    source_options,
+    processes_option,
     storage_option,
-    views_option,
 )
-from .output import finish_skipped, say, start_speaking
-from .pixels import processes_option
+from .options import common_options, labels_option, overwrite_option
+from .output import finish_extraction, finish_skipped, say, start_speaking
+from .settings import is_given
 
 if TYPE_CHECKING:
     from featx.scale.plan_file import Plan
@@ -36,8 +33,6 @@ _OF_A_SHARD = {
     "plan", "shard", "root", "weights", "device", "num_workers",
     "decode_processes", "lock", "max_skipped", "as_json", "verbose", "quiet",
 }  # fmt: skip
-
-_GIVEN = (ParameterSource.COMMANDLINE, ParameterSource.DEFAULT_MAP)
 
 
 def _check_shard(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
@@ -131,11 +126,7 @@ def extract(
             raise click.UsageError("--shard goes with --plan.")
         _extract_data(data, **options)
         return
-    settled = [
-        name
-        for name in ctx.params
-        if name not in _OF_A_SHARD and ctx.get_parameter_source(name) in _GIVEN
-    ]
+    settled = [name for name in ctx.params if name not in _OF_A_SHARD and is_given(ctx, name)]
     if settled:
         named = ", ".join("DATA" if n == "data" else f"--{n.replace('_', '-')}" for n in settled)
         raise click.UsageError(f"{named}: the plan has settled that.")
@@ -195,7 +186,7 @@ def _extract_data(
         seen = [str(path) for path in made]
     text = [describe_extraction(done), *(f"{path}: a view of the train images" for path in seen)]
     say(as_json, {**done.to_dict(), "views": seen}, "\n".join(text))
-    finish_skipped(done.skipped_files, done.images + len(done.skipped_files), max_skipped)
+    finish_extraction(done, max_skipped)
 
 
 def _extract_shards(

@@ -8,19 +8,11 @@ import click
 
 from featx.config import TRAIN_BATCH_SIZE, TRAINED
 
-from .options import (
-    calibrate_option,
-    class_weight_option,
-    common_options,
-    data_options,
-    device_options,
-    labels_option,
-    overwrite_option,
-    prefix_cache_option,
-    train_options,
-)
+from .data_options import data_options
+from .head_options import calibrate_option, class_weight_option, prefix_cache_option, train_options
+from .network_options import device_options, processes_option
+from .options import common_options, labels_option, overwrite_option
 from .output import finish_skipped, say, start_speaking
-from .pixels import processes_option
 
 _OF_DATA = (
     "data", "split", "root", "recursive", "group", "group_pattern", "group_time", "group_folder",

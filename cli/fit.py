@@ -9,15 +9,15 @@ import click
 
 from featx.config import AUTO_LAYERS, CLASSIFIERS
 
-from .head_options import head_options, read_layers_option, taxonomy_options
-from .options import (
-    common_options,
+from .head_options import (
     cv_option,
-    labels_option,
+    head_options,
     max_memory_option,
-    overwrite_option,
+    read_layers_option,
+    taxonomy_options,
     train_options,
 )
+from .options import common_options, labels_option, overwrite_option
 from .output import say, start_speaking
 
 

@@ -4,15 +4,9 @@ from __future__ import annotations
 
 import click
 
-from .options import (
-    cache_dir_option,
-    common_options,
-    features_output_option,
-    lock_option,
-    max_skipped_option,
-    overwrite_option,
-)
-from .output import finish_skipped, say, start_speaking
+from .network_options import cache_dir_option, features_output_option, lock_option
+from .options import common_options, max_skipped_option, overwrite_option
+from .output import finish_extraction, say, start_speaking
 
 
 @click.command()
@@ -50,4 +44,4 @@ def merge(
 
     done = merge(plan, output, cache_dir=cache_dir, overwrite=overwrite, lock=lock)
     say(as_json, done.to_dict(), describe_extraction(done))
-    finish_skipped(done.skipped_files, done.images + len(done.skipped_files), max_skipped)
+    finish_extraction(done, max_skipped)

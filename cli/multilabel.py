@@ -7,16 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
 from featx.text import printable
 
-from .output import finish_skipped, say
+from .output import finish_extraction, say
+from .settings import is_given
 
 if TYPE_CHECKING:
     from featx.features.content import Features
 
-_GIVEN = (ParameterSource.COMMANDLINE, ParameterSource.DEFAULT_MAP)
 _OF_SOURCES = {
     "split", "root", "recursive", "group", "group_pattern", "group_time", "group_folder",
 }  # fmt: skip
@@ -58,7 +57,7 @@ def keep_meaningful(options: Mapping[str, Any], taken: Collection[str]) -> dict[
     """Options that have a meaning with several labels; no other may have been given."""
     context = click.get_current_context()
     for name in options.keys() - set(taken):
-        if context.get_parameter_source(name) in _GIVEN:
+        if is_given(context, name):
             raise click.UsageError(
                 f"--{name.replace('_', '-')} has no meaning with several labels an image: leave it "
                 "out"
@@ -118,7 +117,7 @@ def compare_labels(
     values = write_labels_report(comparison, dataset.root, done.notes)
     written = ", ".join(printable(str(path)) for path in list_written(values, comparison.folder))
     say(as_json, values, f"{render_labels_comparison(comparison)}\n\nwritten: {written}")
-    finish_skipped(done.skipped_files, done.images + len(done.skipped_files), max_skipped)
+    finish_extraction(done, max_skipped)
 
 
 def _pick(options: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import click
 
 from featx.config import NEXT_IMAGES
 
-from .options import common_options, labels_option, overwrite_option
+from .options import common_options, labels_option, overwrite_option, seed_option
 from .output import say_written, start_speaking
 
 
@@ -47,13 +47,7 @@ from .output import say_written, start_speaking
     flag_value=False,
     help="Do not measure what more labels would bring.",
 )
-@click.option(
-    "--seed",
-    type=click.IntRange(0, 2**32 - 1),
-    default=0,
-    show_default=True,
-    help="Of clusters, folds and draws.",
-)
+@seed_option("Of clusters, folds and draws.")
 @labels_option
 @overwrite_option
 @common_options

@@ -18,7 +18,8 @@ import click
 from featx.text import printable
 
 if TYPE_CHECKING:
-    from featx.data.dataset import Skipped
+    from featx.data.dataset import Leftovers, Skipped
+    from featx.extraction.result import Extraction
 
 SHOWN = 10  # skipped images named one by one
 _PIECE = 1 << 16  # bytes of stdin at a time, where NUL ends a name
@@ -84,18 +85,37 @@ def finish_skipped(
         click.echo(printable(f"skipped {one.path}: {one.reason}"), err=True)
     if n_skipped > SHOWN:
         click.echo(f"skipped {n_skipped - SHOWN} more (--json lists them all)", err=True)
-    check_skipped(n_skipped, total, max_skipped)
-
-
-def check_skipped(skipped: int, total: int, max_skipped: float) -> None:
-    """Exit with 3 where too many of all images were skipped."""
-    if total and skipped / total > max_skipped:
+    if total and n_skipped / total > max_skipped:
         click.echo(
-            f"{skipped} of {total} images were skipped, more than --max-skipped "
+            f"{n_skipped} of {total} images were skipped, more than --max-skipped "
             f"{max_skipped:g} allows: exit code 3",
             err=True,
         )
         click.get_current_context().exit(3)
+
+
+def finish_extraction(done: Extraction, max_skipped: float) -> None:
+    """The same of an extraction."""
+    skipped = done.skipped_files
+    finish_skipped(skipped, done.images + len(skipped), max_skipped)
+
+
+def describe_skipped(skipped: Sequence[Skipped], left_out: Leftovers) -> dict[str, Any]:
+    """What the JSON says of files that were skipped, and of those that are no images."""
+    return {
+        "skipped": len(skipped),
+        "skipped_files": [one.to_dict() for one in skipped],
+        "left_out": [one.to_dict() for one in left_out.list()],
+    }
+
+
+def split_names(images: Sequence[str], null: bool) -> tuple[list[str], Iterable[str]]:
+    """What is named as an argument, and what a list on stdin names, where "-" asks for it."""
+    if "-" in images:
+        return [image for image in images if image != "-"], read_names(null)
+    if null:
+        raise click.UsageError("--null is about a list on stdin, and that is named by -.")
+    return list(images), ()
 
 
 def read_names(null: bool) -> Iterator[str]:

@@ -8,19 +8,18 @@ import click
 
 from featx.config import PLAN_SHARD_IMAGES
 
-from .options import (
+from .data_options import data_options
+from .network_options import (
     batch_size_option,
     cache_dir_option,
-    common_options,
-    data_options,
     device_option,
     engine_options,
     framing_option,
     layers_option,
-    overwrite_option,
     rehash_option,
     storage_option,
 )
+from .options import common_options, overwrite_option
 from .output import finish_skipped, say, start_speaking
 
 

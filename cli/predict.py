@@ -10,19 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .boxes import boxes_options
-from .options import (
-    batch_size_option,
-    common_options,
-    device_options,
-    engine_options,
-    max_skipped_option,
-    network_option,
-    null_option,
-    overwrite_option,
-)
-from .output import SHOWN, echo_lines, finish_skipped, read_names, say, start_speaking
-from .pixels import processes_option
+from .box_options import boxes_options
+from .network_options import model_network_options
+from .options import common_options, null_option, overwrite_option
+from .output import SHOWN, echo_lines, finish_skipped, say, split_names, start_speaking
 
 if TYPE_CHECKING:
     from featx.data.dataset import Skipped
@@ -78,13 +69,8 @@ if TYPE_CHECKING:
     metavar="DIR",
     help="Also draw where each score comes from, into a new folder; see featx explain.",
 )
-@network_option
 @boxes_options
-@engine_options
-@batch_size_option
-@device_options
-@processes_option
-@max_skipped_option
+@model_network_options
 @overwrite_option
 @common_options
 def predict(
@@ -123,8 +109,7 @@ def predict(
     """
     if as_json and jsonl:
         raise click.UsageError("--json is one object, --jsonl one for each image: say either.")
-    if null and "-" not in images:
-        raise click.UsageError("--null is about a list on stdin, and that is named by -.")
+    named, listed = split_names(images, null)
     doubts: dict[str, Any] = {
         "unknown": unknown, "sets": sets, "precision_at_least": precision_at_least
     }  # fmt: skip
@@ -147,8 +132,6 @@ def predict(
         marks = (None, 0.1), (None, 0.1), (False, True), (False, True), (False, True)
         every = itertools.starmap(list_columns, itertools.product(*marks))
         check_replaceable(table, *map(",".join, every))
-    named = [image for image in images if image != "-"]
-    listed = read_names(null) if "-" in images else ()
     left_out = Leftovers()
     options |= {"listed": listed, "left_out": left_out, "progress": progress}
     found: Iterable[Prediction | Skipped]

@@ -9,10 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from featx.storage.files import open_regular
 
 _NOT_IN_A_FILE = {"config", "help"}
+
+
+def is_given(ctx: click.Context, name: str) -> bool:
+    """Whether an option was typed, or stands in the file of --config."""
+    given = (ParameterSource.COMMANDLINE, ParameterSource.DEFAULT_MAP)
+    return ctx.get_parameter_source(name) in given
 
 
 def _take_settings(ctx: click.Context, param: click.Parameter, value: Path | None) -> None:

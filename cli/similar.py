@@ -9,15 +9,9 @@ import click
 
 from featx.config import NEAREST_SHOWN
 
-from .options import (
-    batch_size_option,
-    common_options,
-    device_options,
-    max_skipped_option,
-    network_option,
-)
-from .output import finish_skipped, say, start_speaking
-from .pixels import processes_option
+from .network_options import batch_size_option, device_options, network_option, processes_option
+from .options import common_options, max_skipped_option
+from .output import describe_skipped, finish_skipped, say, start_speaking
 
 
 @click.command()
@@ -68,9 +62,7 @@ def similar(
     skipped = [one for one in every if not isinstance(one, Similar)]
     values = {
         "similar": [one.to_dict() for one in found],
-        "skipped": len(skipped),
-        "skipped_files": [one.to_dict() for one in skipped],
-        "left_out": [one.to_dict() for one in left_out.list()],
+        **describe_skipped(skipped, left_out),
     }
     say(as_json, values, render_similar(found))
     finish_skipped(skipped, len(every), max_skipped)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from featx.config import DECODES, DEPTHS, PROFILES
 
-F = TypeVar("F", bound=Callable[..., Any])
+from .options import stack
 
 
 def _check_with(parser: str) -> Callable[..., Any]:
@@ -27,25 +27,7 @@ def _check_with(parser: str) -> Callable[..., Any]:
     return check
 
 
-def _check_count(ctx: click.Context, param: click.Parameter, value: str) -> int | None:
-    if value == "auto":
-        return None
-    if not (value.isascii() and value.isdecimal()):
-        raise click.BadParameter(f"{value!r} is neither auto nor a whole number from 0")
-    return int(value)
-
-
-processes_option = click.option(
-    "--decode-processes",
-    default="auto",
-    show_default=True,
-    metavar="auto|N",
-    callback=_check_count,
-    help="Processes that decode instead of threads, as a GPU wants; 0: none; auto: as many as "
-    "threads, where a probe finds that threads cannot feed the network.",
-)
-
-_OPTIONS = (
+pixel_options = stack(
     click.option(
         "--decode",
         type=click.Choice(DECODES),
@@ -86,10 +68,3 @@ _OPTIONS = (
         "features that are there as they were made, else converts.",
     ),
 )
-
-
-def pixel_options(function: F) -> F:
-    """Give a command all of them."""
-    for option in reversed(_OPTIONS):
-        function = option(function)
-    return function

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import click
 
 from featx.config import BOX_COLUMNS, DETECTION_CATEGORY, DETECTION_CONFIDENCE
 
-F = TypeVar("F", bound=Callable[..., Any])
+from .options import F, stack
 
 # Of `Boxes`, beside its file, with what they are where nobody says it.
 _DETAILS = {"pad": 0.0, "min_confidence": None, "category": None}
 
-_OPTIONS = (
+_box_options = stack(
     click.option(
         "--boxes",
         type=click.Path(dir_okay=False),
@@ -61,7 +60,4 @@ def boxes_options(function: F) -> F:
             raise click.UsageError(f"--{given[0].replace('_', '-')} goes with --boxes.")
         return function(*words, boxes=None, **options)
 
-    made: Callable[..., Any] = call
-    for option in reversed(_OPTIONS):
-        made = option(made)
-    return cast(F, made)
+    return _box_options(cast(F, call))
