@@ -33,8 +33,6 @@ from featx.features.cache import (
     cache_path,
     explain_no_cache,
     find_cache_dir,
-    find_making,
-    list_begun,
     open_made_alike,
     prepare_cache,
 )
@@ -247,14 +245,11 @@ def _extract(lookup: Lookup) -> Extraction:
     n_numbers = BACKBONES[choice.backbone] + count_columns(choice.layers, choice.backbone)
     with explain_no_cache(lookup.cache_dir) if request.output is None else nullcontext():
         check_room(Path(place), inventory, n_numbers, choice.storage)
-    # What an interrupted run was made by is settled, too: a probe may say another thing today.
-    output = None if request.output is None else Path(request.output)
-    begun = list_begun(inventory, lookup.cache_dir, output)
     runner, provenance = build_runner(
         inventory.first_paths,
         choice,
         request.weights,
-        find_making([*lookup.same_data, *begun], lookup.opened),
+        lookup.find_making(),
         device=request.device,
         batch_size=request.batch_size,
         progress=request.progress,

@@ -17,13 +17,20 @@ from featx.errors import FeatureFileError, FeatxError, ImageError
 from featx.extraction.relabelling import correct_inventory
 from featx.extraction.result import Extraction, summarise_found
 from featx.extraction.runner import start_network
-from featx.features.cache import OpenFiles, find_cache_dir, find_finished, list_same_data
+from featx.features.cache import (
+    OpenFiles,
+    find_cache_dir,
+    find_finished,
+    find_making,
+    list_begun,
+    list_same_data,
+)
 from featx.features.checkpoints import Checkpoints, open_checkpoints
 from featx.features.content import FeatureFile
 from featx.features.corrections import read_corrections
 from featx.features.file import parts_folder
 from featx.features.ledger import count_held
-from featx.features.provenance import Choice
+from featx.features.provenance import Choice, Provenance
 from featx.machine import count_cores
 from featx.sources.boxes import Boxes
 from featx.sources.groups import Grouping
@@ -124,6 +131,16 @@ class Lookup:
     opened: OpenFiles
     stages: Stages
     found: Extraction | None = None
+
+    def find_making(self) -> Provenance | None:
+        """How features of this data were made: a file's, else those that an interrupted run kept.
+
+        What that began in is gone on with: a probe may say another thing today.
+        """
+        output = self.request.output
+        place = None if output is None else Path(output)
+        begun = list_begun(self.inventory, self.cache_dir, place)
+        return find_making([*self.same_data, *begun], self.opened)
 
 
 def look_up(request: Request) -> Lookup:
