@@ -21,6 +21,7 @@ from tabulate import tabulate
 
 import featx
 from featx.deployment.predict import predict_features
+from featx.errors import DeviceError
 from featx.extraction.linear_probe import CLASSES, LOSS, ROWS, count_right
 from featx.network.engine_choice import compare_rows
 
@@ -46,7 +47,7 @@ def main() -> None:
                     words.data, split=words.split, weights=words.weights, engine="openvino",
                     precision=precision, output=home / "F.h5", cache_dir=home,
                 )  # fmt: skip
-            except featx.DeviceError as error:
+            except DeviceError as error:
                 print(error)  # noqa: T201
                 continue
             features = featx.load_features(done.features)
