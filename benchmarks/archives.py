@@ -26,10 +26,10 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow
-from bench import call
 from PIL import Image
 from pyarrow import parquet
 from tabulate import tabulate
+from turns import run_script, take_turns
 
 from featx.config import Preprocessing
 from featx.data.hashing import hash_images
@@ -71,10 +71,14 @@ def main() -> None:
 def measure_rate(words: argparse.Namespace, place: Path) -> str:
     paths = sorted(path for path in words.folder.glob("*/*") if path.is_file())
     ways = {"folder": words.folder, **pack_all(lambda: read(paths), place)}
-    rates: dict[str, list[float]] = {way: [] for way in ways}
-    for _ in range(words.rounds):
-        for way, path in ways.items():
-            rates[way].append(call("archives.py", "extract", path)["images_per_second"])
+    runs = take_turns(
+        {
+            way: lambda path=path: run_script("archives.py", "extract", path)
+            for way, path in ways.items()
+        },
+        words.rounds,
+    )
+    rates = {way: [one["images_per_second"] for one in each] for way, each in runs.items()}
     base = rates["folder"]
     rows = [
         (way, statistics.median(told), statistics.median(np.divide(told, base)))
@@ -89,7 +93,7 @@ def measure_memory(words: argparse.Namespace, place: Path) -> str:
         (folder / label).mkdir(parents=True, exist_ok=True)
         (folder / label / name).write_bytes(data)
     ways = {"folder": folder, **pack_all(lambda: draw(words.images), place)}
-    found = {way: call("archives.py", "walk", path) for way, path in ways.items()}
+    found = {way: run_script("archives.py", "walk", path) for way, path in ways.items()}
     base = found["folder"]["peak"]
     rows = [(way, told["images"], told["peak"], told["peak"] - base) for way, told in found.items()]
     return tabulate(rows, ("", "images", "peak MB", "more than the folder"), floatfmt=".0f")

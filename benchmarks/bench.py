@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from typing import Any
 
 import altair as alt
 from tabulate import tabulate
+from turns import run_script, take_medians, take_turns
 
 from featx.machine import describe_machine
 from featx.sources.samples import write_digits
@@ -56,10 +56,13 @@ def main() -> None:
     measure: dict[str, Callable[[], Any]] = {
         "extraction": lambda: measure_extraction(data, words.rounds, words.thingsvision),
         "start": lambda: measure_start(data, words.rounds),
-        "network": lambda: call("network.py"),
-        "decoding": lambda: call("decoding.py", data),
-        "heads": lambda: [call("heads.py", "600", "10", "--cv"), call("heads.py", "3030", "101")],
-        "tuning": lambda: call("tuning.py", data, words.split),
+        "network": lambda: run_script("network.py"),
+        "decoding": lambda: run_script("decoding.py", data),
+        "heads": lambda: [
+            run_script("heads.py", "600", "10", "--cv"),
+            run_script("heads.py", "3030", "101"),
+        ],
+        "tuning": lambda: run_script("tuning.py", data, words.split),
     }
     for section in words.only or SECTIONS:
         found[section] = measure[section]()
@@ -69,22 +72,6 @@ def main() -> None:
     if "extraction" in found:
         draw(found, words.output / "bench.png")
     print(table)  # noqa: T201
-
-
-def call(*words: object, python: str = sys.executable) -> Any:
-    """Run one of the scripts here; what its last line says, and its largest process's memory."""
-    path, *rest = map(str, words)
-    process = subprocess.Popen(
-        [python, str(HERE / path), *rest], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    )
-    assert process.stdout is not None
-    out = process.stdout.read().decode()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{path} {' '.join(rest)} failed; run it by hand to see why")
-    found = json.loads(out.strip().splitlines()[-1])
-    return {**found, "peak MB": usage.ru_maxrss / 1000} if isinstance(found, dict) else found
 
 
 def measure_extraction(data: Path, rounds: int, thingsvision: str | None) -> dict[str, Any]:
@@ -100,10 +87,13 @@ def measure_extraction(data: Path, rounds: int, thingsvision: str | None) -> dic
     for name in FEATX:
         if "openvino" not in name or importlib.util.find_spec("openvino"):
             pythons[name] = sys.executable
-    runs: dict[str, list[dict[str, float]]] = {name: [] for name in pythons}
-    for _ in range(rounds):
-        for name, python in pythons.items():
-            runs[name].append(call("extraction.py", name, data, time.monotonic(), python=python))
+    ways = {
+        name: lambda name=name, python=python: run_script(
+            "extraction.py", name, data, time.monotonic(), python=python
+        )
+        for name, python in pythons.items()
+    }
+    runs: dict[str, list[dict[str, float]]] = take_turns(ways, rounds)
     medians = {
         name: {key: statistics.median(run[key] for run in each) for key in each[0]}
         for name, each in runs.items()
@@ -146,7 +136,7 @@ def measure_start(data: Path, rounds: int) -> dict[str, Any]:
                     if name == "second run":
                         assert told["extracted"] == 0
                         assert "network" not in told["stages"]
-    return {name: statistics.median(times) for name, times in seconds.items()}
+    return take_medians(seconds)
 
 
 JSON: dict[str, list[str]] = {

@@ -23,13 +23,15 @@ import json
 import resource
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import numpy as np
-from heads import make_features
+from made import make_features
 from scipy.special import softmax
+from turns import time_call
 
 from featx.arrays import Labels, Matrix
 from featx.config import C_GRID, FEATURE_DIM, FOLDS, SCALINGS, SVM_GRID
@@ -211,9 +213,9 @@ def measure_cost(
     found_by: dict[str, Any] = {}
     for clf in heads:
         search, grid = SEARCHES[clf]
-        path, walked = clock(search, Task(X, y, held, grid), timer)
-        folds, found = clock(search, Task(X, y, None, grid), timer)
-        single, _ = clock(search, Task(X, y, None, [found.value]), timer)
+        path, walked = time_call(partial(search, Task(X, y, held, grid)), timer)
+        folds, found = time_call(partial(search, Task(X, y, None, grid)), timer)
+        single, _ = time_call(partial(search, Task(X, y, None, [found.value])), timer)
         assert walked.choice is not None
         assert found.choice is not None
         size = Size(n_samples, len(held[1]), 0, columns, n_classes, len(grid), folds=FOLDS)
@@ -229,13 +231,6 @@ def measure_cost(
 def measure_peak() -> int:
     """Bytes that this process has had in memory at the most."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def clock(search: Callable[[Task], Search], task: Task, timer: Timer) -> tuple[float, Search]:
-    """Seconds that a search takes, and what it finds."""
-    begun = timer()
-    found = search(task)
-    return timer() - begun, found
 
 
 def main() -> None:

@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from heads import make_features
 from joblib.externals.loky import get_reusable_executor
+from made import make_features
 from sklearn.linear_model import RidgeClassifier
 from sklearn.neighbors import NearestCentroid
 

@@ -19,12 +19,14 @@ import struct
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFilter
+from turns import take_medians, take_turns, time_call
 
 import featx
 from featx.config import DECODES, TORCHVISION_V1
@@ -76,14 +78,16 @@ def time_ways(
     ways: dict[str, Load], paths: Sequence[Path], times: int
 ) -> tuple[dict[str, float], dict[str, npt.NDArray[np.uint8]]]:
     """Seconds of one core for a photograph, medians over rounds in turn; and the pixels."""
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
     pixels = {}
-    for _ in range(ROUNDS * times):
-        for name, load in ways.items():
-            begun = time.process_time()
-            pixels[name] = np.stack([load(path) for path in paths])
-            seconds[name].append((time.process_time() - begun) / len(paths))
-    return {name: statistics.median(each) for name, each in seconds.items()}, pixels
+
+    def read(name: str) -> float:
+        spent, pixels[name] = time_call(
+            lambda: np.stack([ways[name](path) for path in paths]), time.process_time
+        )
+        return spent / len(paths)
+
+    seconds = take_turns({name: partial(read, name) for name in ways}, ROUNDS * times)
+    return take_medians(seconds), pixels
 
 
 def compare_features(pixels: dict[str, npt.NDArray[np.uint8]]) -> dict[str, float]:
@@ -104,15 +108,15 @@ def time_loops(photographs: Path, folder: Path) -> dict[str, float]:
             copy = folder / "loop" / f"{path.stem}-{i}.jpg"
             copy.parent.mkdir(parents=True, exist_ok=True)
             copy.write_bytes(data[:2] + comment + data[2:])
-    speeds: dict[str, list[float]] = {decode: [] for decode in DECODES}
-    for number in range(ROUNDS):
-        for decode, each in speeds.items():
+
+    def extract(decode: str) -> float:
+        with tempfile.TemporaryDirectory(dir=folder) as cache:
             done = featx.extract(
-                folder / "loop", decode=decode, precision="auto", num_workers=2,
-                cache_dir=folder / f"{decode}-{number}",
-            )  # fmt: skip
-            each.append(done.extracted / sum(done.stages[k] for k in ("wait", "network", "keep")))
-    return {decode: statistics.median(each) for decode, each in speeds.items()}
+                folder / "loop", decode=decode, precision="auto", num_workers=2, cache_dir=cache
+            )
+        return done.extracted / sum(done.stages[k] for k in ("wait", "network", "keep"))
+
+    return take_medians(take_turns({one: partial(extract, one) for one in DECODES}, ROUNDS))
 
 
 def score(data: Path, split: str, decode: str, folder: Path) -> str:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from turns import take_medians, take_turns, time_call
 
 from featx.config import CLASSIFIERS
 from featx.data.images import load_image
@@ -55,14 +56,16 @@ def main() -> None:
             models[clf] = fit(features, clf, output=folder / f"{clf}.safetensors").path
         scaled = folder / "standard.safetensors"
         models["logreg, scaled"] = fit(features, "logreg", scale="standard", output=scaled).path
-        rates: dict[str, list[float]] = {"extract": [], "predict": []}
-        for k in range(asked.rounds):
-            begun = time.perf_counter()
-            extract(asked.data, output=folder / f"{k}.h5", cache_dir=folder / f"cache{k}")
-            rates["extract"].append(len(paths) / (time.perf_counter() - begun))
-            begun = time.perf_counter()
-            said = sum(1 for _ in predict(models["logreg"], paths))
-            rates["predict"].append(said / (time.perf_counter() - begun))
+
+        def rate_extract() -> float:
+            with tempfile.TemporaryDirectory(dir=folder) as cache:
+                return len(paths) / time_call(lambda: extract(asked.data, cache_dir=cache))[0]
+
+        def rate_predict() -> float:
+            spent, said = time_call(lambda: sum(1 for _ in predict(models["logreg"], paths)))
+            return said / spent
+
+        rates = take_turns({"extract": rate_extract, "predict": rate_predict}, asked.rounds)
         print(rates, file=sys.stderr)  # noqa: T201
         some = paths[:: asked.every]
         found = {}
@@ -80,7 +83,7 @@ def main() -> None:
         json.dumps(
             {
                 "images": len(paths),
-                "rates": {name: statistics.median(values) for name, values in rates.items()},
+                "rates": take_medians(rates),
                 "predict / extract": statistics.median(ratios),
                 "photographs": len(some),
                 "models": found,

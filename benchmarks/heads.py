@@ -3,8 +3,7 @@
     python benchmarks/heads.py SAMPLES CLASSES [--cv]
 
 Prints one JSON object; LogisticRegressionCV, which takes long, is tried with --cv alone. The
-features are synthetic: none negative, a few directions far larger than the rest, norms near 25, as
-ResNet50's are; a sixth of them is val.
+features are made up; a sixth of them is val.
 """
 
 from __future__ import annotations
@@ -17,31 +16,18 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from made import make_features
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
 from sklearn.metrics import log_loss
 from sklearn.model_selection import PredefinedSplit
 
-from featx.config import C_GRID, FEATURE_DIM, MAX_ITER, TOLERANCE
+from featx.config import C_GRID, MAX_ITER, TOLERANCE
 from featx.heads.linear import LinearClassifier
 from featx.heads.logreg import search_logreg
 from featx.heads.search import Task
 
 Matrix = npt.NDArray[np.floating]
-
-
-def make_features(
-    n_samples: int, n_classes: int, columns: int = FEATURE_DIM
-) -> tuple[Matrix, npt.NDArray[np.int64]]:
-    """Features of shape (n_samples, columns), float32, and their classes."""
-    rng = np.random.default_rng(0)
-    hidden = 64
-    y = np.arange(n_samples) % n_classes
-    Z = 0.5 * rng.standard_normal((n_classes, hidden))[y]
-    Z = Z + rng.standard_normal((n_samples, hidden))
-    X = Z @ rng.standard_normal((hidden, columns)) / np.sqrt(hidden)
-    X = X + 0.5 * rng.standard_normal((n_samples, columns))
-    return 0.6 * np.maximum(X, 0).astype(np.float32), y
 
 
 def main() -> None:

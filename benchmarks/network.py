@@ -10,14 +10,15 @@ takes for an image of 224 x 224 (4.1 billion multiplications, each with an addit
 from __future__ import annotations
 
 import json
-import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 import torchvision
+from turns import take_medians, take_turns, time_call
 
 from featx.config import TORCHVISION_V1
 from featx.machine import has_openvino
@@ -78,31 +79,23 @@ def main() -> None:
         add("featx openvino fp32", lambda: featx(OpenVinoEngine, "fp32"))
         add("featx openvino bf16", lambda: featx(OpenVinoEngine, "bf16"))
         add("featx openvino int8", lambda: featx(OpenVinoEngine, "int8"))
-    seconds: dict[str, list[float]] = {name: [] for name in forms}
     a32 = torch.rand(2048, 2048)
     factors: dict[str, Any] = {
         "fp32, torch": a32, "fp32, numpy": a32.numpy(), "bf16, torch": a32.bfloat16(),
     }  # fmt: skip
-    products: dict[str, list[float]] = {name: [] for name in factors}
+
+    def multiply(a: Any) -> float:
+        a @ a
+        return time_call(lambda: [a @ a for _ in range(5)])[0] / 5
+
     with torch.inference_mode():
-        for _ in range(ROUNDS):
-            for name, run in forms.items():
-                begun = time.perf_counter()
-                run()
-                seconds[name].append(time.perf_counter() - begun)
-            for name, a in factors.items():
-                a @ a
-                begun = time.perf_counter()
-                for _ in range(5):
-                    a @ a
-                products[name].append((time.perf_counter() - begun) / 5)
+        ways = {name: lambda run=run: time_call(run)[0] for name, run in forms.items()}
+        ways |= {name: partial(multiply, a) for name, a in factors.items()}
+        seconds = take_medians(take_turns(ways, ROUNDS))
     found = {
-        "images/s": {name: BATCH / statistics.median(times) for name, times in seconds.items()},
+        "images/s": {name: BATCH / seconds[name] for name in forms},
         "first batch": first,
-        "matrix products": {
-            name: 2 * 2048**3 / 1e9 / statistics.median(times) / GFLOP
-            for name, times in products.items()
-        },
+        "matrix products": {name: 2 * 2048**3 / 1e9 / seconds[name] / GFLOP for name in factors},
     }
     print(json.dumps(found))  # noqa: T201
 

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from heads import make_features
+from made import make_features
 
 import featx
 from featx.config import SIGNIFICANT

@@ -19,7 +19,10 @@ import statistics
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
+
+from turns import take_turns
 
 from featx.machine import describe_machine
 
@@ -42,11 +45,11 @@ def main() -> None:
     }
     found: dict[str, object] = {"rounds": asked.rounds}
     for engine in asked.engine or ("openvino", "torch"):
-        seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
-        for i in range(-1, asked.rounds):  # the first is not counted
-            for name in list(commands)[:: 1 if i % 2 else -1]:
-                spent = run(commands[name], asked.data.resolve(), engine)
-                seconds[name] += [spent] * (i >= 0)
+        ways = {
+            name: partial(run, command, asked.data.resolve(), engine)
+            for name, command in commands.items()
+        }
+        seconds = take_turns(ways, asked.rounds, warming=1)
         found[engine] = {
             kind: summarise([one[k] for one in seconds["this"]], [o[k] for o in seconds["other"]])
             for k, kind in enumerate(("wall", "cpu"))

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +25,7 @@ from typing import Any
 
 import numpy as np
 from scipy.stats import binom
+from turns import time_call
 from unknown import deal
 
 import featx
@@ -98,11 +98,8 @@ def time_cost(n: int, n_classes: int, n_ranks: int) -> dict[str, Any]:
     probabilities = rng.dirichlet(np.full(n_classes, 0.003), n)
     truth = np.array([rng.choice(n_classes, p=row) for row in probabilities[:2000]])
     ranking = Ranking(tree, Evidence.judge(tree, probabilities[:2000], truth), 0.9)
-    seconds = []
-    for _ in range(10):
-        begun = time.perf_counter()
-        answers = ranking.answer(probabilities)
-        seconds.append(time.perf_counter() - begun)
+    runs = [time_call(lambda: ranking.answer(probabilities)) for _ in range(10)]
+    seconds, answers = [spent for spent, _ in runs], runs[-1][1]
     given = {name: sum(one.rank == name for one in answers) for name in tree.ranks}
     return {
         "rows": n, "classes": n_classes, "ranks": n_ranks, "given": given,

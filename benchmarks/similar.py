@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import operator
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 from scale_fit import MadeRows, write_made
+from turns import time_call
 
 import featx
 from featx.config import FEATURE_DIM
@@ -55,12 +56,7 @@ def search(X: Any, queries: Any) -> tuple[Any, Any]:
 
 def time_best(function: Callable[[], Any], times: int) -> tuple[float, Any]:
     """Seconds of the quickest of some calls, and what it gave."""
-    seconds, found = [], None
-    for _ in range(times):
-        begun = time.perf_counter()
-        found = function()
-        seconds.append(time.perf_counter() - begun)
-    return min(seconds), found
+    return min((time_call(function) for _ in range(times)), key=operator.itemgetter(0))
 
 
 def main() -> None:

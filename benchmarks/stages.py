@@ -14,10 +14,12 @@ import argparse
 import json
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from turns import take_turns
 
 from featx.extraction.extract import extract
 from featx.machine import describe_machine
@@ -37,14 +39,10 @@ def time_extraction(
         return done.seconds, time.process_time() - used, path.stat().st_size
 
 
-def take_turns(data: str, engine: str, rounds: int) -> dict[str, Any]:
+def compare_layers(data: str, engine: str, rounds: int) -> dict[str, Any]:
     """All of one engine's rounds; the first, which warms the system's file cache, not counted."""
-    spent: dict[str, list[tuple[float, float, int]]] = {layers: [] for layers in WAYS}
-    for number in range(rounds + 1):
-        for layers in WAYS[:: 1 if number % 2 else -1]:
-            found = time_extraction(data, layers, engine)
-            if number:
-                spent[layers].append(found)
+    ways = {layers: partial(time_extraction, data, layers, engine) for layers in WAYS}
+    spent = take_turns(ways, rounds, warming=1)
     last, every = (np.array(spent[layers]) for layers in WAYS)
     told: dict[str, Any] = {}
     for i, of in enumerate(("clock", "cores")):
@@ -67,7 +65,7 @@ def main() -> None:
     parser.add_argument("--engine", nargs="+", default=["openvino", "torch"])
     parser.add_argument("--rounds", type=int, default=5)
     words = parser.parse_args()
-    found = {engine: take_turns(words.data, engine, words.rounds) for engine in words.engine}
+    found = {engine: compare_layers(words.data, engine, words.rounds) for engine in words.engine}
     print(json.dumps({"machine": describe_machine(), "engines": found}, indent=1))  # noqa: T201
 
 

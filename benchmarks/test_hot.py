@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from heads import make_features
+from made import make_features
 from PIL import Image
 
 from featx.config import C_GRID, TORCHVISION_V1

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from heads import make_features
+from made import make_features
 from PIL import Image
 from scipy.stats import betabinom, binom
 from sklearn.metrics import roc_auc_score
