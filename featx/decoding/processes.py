@@ -214,7 +214,7 @@ def _start(memory: int, number: int) -> _Worker:
 
 
 def _count_bytes(shape: tuple[int, ...], count: int) -> int:
-    return 8 * count + int(np.prod(shape))
+    return 8 * (-(-int(np.prod(shape)) // 8) + count)
 
 
 def _open_memory(size: int) -> int:
@@ -238,7 +238,8 @@ def _open_memory(size: int) -> int:
 def _map_memory(
     handle: int, shape: tuple[int, ...], count: int
 ) -> tuple[Pixels, npt.NDArray[np.int64]]:
-    """The places; and the job of those it has that each process is at."""
-    memory = mmap.mmap(handle, _count_bytes(shape, count))
-    progress = np.frombuffer(memory, np.int64, count)
-    return np.frombuffer(memory, np.uint8, offset=8 * count).reshape(shape), progress
+    """The places, from a page's beginning; and the job of those it has that each process is at."""
+    size = _count_bytes(shape, count)
+    memory = mmap.mmap(handle, size)
+    places = np.frombuffer(memory, np.uint8, int(np.prod(shape))).reshape(shape)
+    return places, np.frombuffer(memory, np.int64, offset=size - 8 * count)

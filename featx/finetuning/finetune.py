@@ -30,6 +30,7 @@ from featx.finetuning.recipe import TuneOptions, list_rates, make_tune_recipe, p
 from featx.finetuning.tuned_network import ImageBatches, TunedNetwork, open_images
 from featx.machine import count_cores, describe_machine
 from featx.network.backbone import flush_denormals
+from featx.network.cuda_engine import explain_device
 from featx.network.engine import choose_device, full_float32, limit_threads
 from featx.network.fetch import resolve_weights
 from featx.network.weights import Weights
@@ -221,6 +222,7 @@ def _settle_pixels(
     return choice if made is None else choice.settle_decoder(made)
 
 
+@explain_device()
 def finetune_rows(
     rows: HashedRows,
     weights: Weights,

@@ -28,6 +28,7 @@ from featx.multilabel.head import EVEN, LabelFit, make_arrays
 from featx.multilabel.judging import describe_fits, judge_model, take_sets
 from featx.multilabel.metrics import choose_threshold
 from featx.network.backbone import flush_denormals
+from featx.network.cuda_engine import explain_device
 from featx.network.engine import choose_device, full_float32, limit_threads
 from featx.network.fetch import resolve_weights
 from featx.network.weights import Weights
@@ -75,6 +76,7 @@ class LabelsTuner:
         )
         return {**recipe, "multilabel": True, "label_sets": hash_sets(features)}
 
+    @explain_device()
     def train(self, features: Features, recipe: Mapping[str, Any], output: Path) -> Model:
         """Train as a recipe of `make_recipe` says.
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 
 from featx.config import CUDA_BATCH_SIZE, LAST_LAYER
-from featx.errors import DeviceError
+from featx.errors import DeviceError, FeatxError
 from featx.network.engine import TorchEngine
 from featx.network.weights import Weights
 
@@ -23,6 +23,9 @@ T = TypeVar("T")
 # Before a capture, as torch's documentation of CUDA graphs has it.
 _WARM_UPS = 3
 _PORTABLE = 1  # cudaHostRegisterPortable: pinned for every context
+# What says that memory is short, beside OutOfMemoryError: of CUDA and its libraries, the last of
+# cuDNN where no algorithm's workspace fits.
+_LACKING = ("out of memory", "ALLOC_FAILED", "unable to find an engine")
 
 
 class CudaEngine(TorchEngine):
@@ -50,9 +53,9 @@ class CudaEngine(TorchEngine):
         layers: str = LAST_LAYER,
         places: bool = False,
     ) -> None:
-        super().__init__(weights, "cuda", batch_size, precision, layers, places)
         side = weights.preprocessing.crop
         with explain_device():
+            super().__init__(weights, "cuda", batch_size, precision, layers, places)
             self._pass, self.batch_size = build_largest(
                 lambda size: _Pass(self.forward, (size, side, side, 3), self.width), batch_size
             )
@@ -133,18 +136,29 @@ class _Pass:
         with torch.cuda.stream(self._computing):
             for _ in range(_WARM_UPS):
                 forward(self._given)
-        self._forward = forward
-        self._graph: torch.cuda.CUDAGraph | None = torch.cuda.CUDAGraph()
+        # Where there is a graph nothing refers to the engine, whose memory then goes with it: its
+        # `forward` would, in a circle. Where there is none, the allocator goes on asking that which
+        # was begun, so that it is kept.
+        self._forward: Callable[[torch.Tensor], torch.Tensor] | None = None
+        self._graph = torch.cuda.CUDAGraph()
         try:
-            with torch.cuda.graph(self._graph, stream=self._computing):
+            # torch.cuda.graph does not go back to the stream before where a capture fails. What
+            # other threads do with CUDA meanwhile does not disturb a capture of this one.
+            with (
+                torch.cuda.stream(self._computing),
+                torch.cuda.graph(
+                    self._graph, stream=self._computing, capture_error_mode="thread_local"
+                ),
+            ):
                 self._found = forward(self._given)
-        except torch.OutOfMemoryError:
-            raise
         except RuntimeError as error:
+            if lacks_memory(error):
+                raise
             log.warning(
-                "cuda: operations are started one by one, since no graph is made: %s", error
+                "cuda: operations are started one by one, since no graph is made: %s",
+                _first_line(error),
             )
-            self._graph = None
+            self._forward = forward
 
     @torch.inference_mode()
     def submit(self, pixels: npt.NDArray[np.uint8]) -> Callable[[], npt.NDArray[np.float32]]:
@@ -162,7 +176,7 @@ class _Pass:
         with torch.cuda.stream(self._computing):
             slot.copied.wait()
             self._given.copy_(slot.pixels)
-            if self._graph is not None:
+            if self._forward is None:
                 self._graph.replay()
             else:
                 self._found = self._forward(self._given)
@@ -194,10 +208,13 @@ def build_largest(build: Callable[[int], T], batch_size: int) -> tuple[T, int]:
     while True:
         try:
             return build(batch_size), batch_size
-        except torch.OutOfMemoryError as error:
+        except RuntimeError as error:
+            if not lacks_memory(error):
+                raise
             if batch_size == 1:
                 raise DeviceError(
-                    "cuda: not enough memory for a single image: free some, or say --device cpu"
+                    f"cuda: not enough memory for a single image ({_first_line(error)}): free "
+                    "some, or say --device cpu"
                 ) from error
             lacking = batch_size
         batch_size //= 2
@@ -209,18 +226,39 @@ def build_largest(build: Callable[[int], T], batch_size: int) -> tuple[T, int]:
             torch.cuda.empty_cache()
 
 
+def lacks_memory(error: RuntimeError) -> bool:
+    """Whether it is what torch or CUDA raises where the GPU has too little memory."""
+    return isinstance(error, torch.OutOfMemoryError) or any(n in str(error) for n in _LACKING)
+
+
+def _first_line(error: RuntimeError) -> str:
+    """What it says, without what torch counts of its memory and where to look for a bug in CUDA."""
+    return str(error).strip().split("\n")[0].partition(". GPU ")[0]
+
+
 @contextmanager
 def explain_device() -> Iterator[None]:
-    """Say in a sentence what CUDA reports: a device that fails, or is not there any more."""
+    """Say in a sentence what CUDA reports: no memory, a device that fails or is not there any more.
+
+    Raises
+    ------
+    DeviceError
+    """
     try:
         yield
-    except torch.OutOfMemoryError:
+    except FeatxError:
         raise
     except RuntimeError as error:
-        if isinstance(error, DeviceError) or not any(n in str(error) for n in ("CUDA", "cuDNN")):
+        said = _first_line(error)
+        if lacks_memory(error):
+            raise DeviceError(
+                f"the GPU has not enough memory ({said}): say a smaller --batch-size, or free some "
+                "(nvidia-smi says what has it)"
+            ) from error
+        known = any(name in said for name in ("CUDA", "cuDNN", "HIP"))
+        if not (known or isinstance(error, torch.AcceleratorError)):
             raise
-        said = str(error).strip().splitlines()[0]
         raise DeviceError(
-            f"the GPU failed ({said}): what was computed is kept, and the same command goes on; "
-            "nvidia-smi says whether it is there, --device cpu does without"
+            f"the GPU failed ({said}): what an extraction has computed is kept, and the same "
+            "command goes on; nvidia-smi says whether it is there, --device cpu does without"
         ) from error

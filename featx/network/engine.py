@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
-from typing import Protocol
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -84,17 +85,46 @@ def choose_device(device: str) -> torch.device:
     if device == "auto":
         return torch.device("cuda" if _THERE["cuda"]() else "cpu")
     if device in _THERE and not _THERE[device]():
-        name = device.upper()
-        raise DeviceError(f"--device {device}: torch finds no {name} device here; say auto or cpu")
+        name, why = device.upper(), _explain_cuda() if device == "cuda" else ""
+        raise DeviceError(
+            f"--device {device}: torch finds no {name} device here{why}; say auto or cpu"
+        )
     return torch.device(device)
 
 
-def full_float32(tf32: bool = False) -> AbstractContextManager[None]:
-    """Keep cuDNN from computing float32 convolutions with 10-bit mantissas (TF32), its default."""
-    flags: AbstractContextManager[None] = torch.backends.cudnn.flags(
-        enabled=True, benchmark=False, deterministic=True, allow_tf32=tf32
-    )
-    return flags
+def _explain_cuda() -> str:
+    """What torch says of CUDA where it is not there: no driver, one that is too old, no GPU."""
+    try:
+        torch.cuda.init()
+    except (AssertionError, RuntimeError) as error:
+        return f" ({str(error).strip().split('. ')[0]})"
+    return ""
+
+
+@contextmanager
+def full_float32(tf32: bool = False) -> Iterator[None]:
+    """Keep float32 convolutions from being computed with 10-bit mantissas (TF32), cuDNN's default.
+
+    Torch has two interfaces for that. The older one, `torch.backends.cudnn.flags`, raises where
+    somebody has used the newer one, and is overruled by its `torch.backends.fp32_precision`.
+    """
+    backends: Any = torch.backends  # whose modules mypy takes for files
+    cudnn, mkldnn = backends.cudnn, backends.mkldnn
+    wanted: list[tuple[Any, str, object]] = [
+        (cudnn, "enabled", True),
+        (cudnn, "benchmark", False),
+        (cudnn, "deterministic", True),
+        (cudnn.conv, "fp32_precision", "tf32" if tf32 else "ieee"),
+        (mkldnn.conv, "fp32_precision", "ieee"),
+    ]
+    before = [getattr(place, name) for place, name, _ in wanted]
+    try:
+        for place, name, value in wanted:
+            setattr(place, name, value)
+        yield
+    finally:
+        for (place, name, _), value in zip(wanted, before, strict=True):
+            setattr(place, name, value)
 
 
 def limit_threads() -> None:

@@ -13,7 +13,7 @@ import torch
 from featx.config import BATCH_SIZE, CUDA_BATCH_SIZE, INT8_FOLDER, LAST_LAYER, MAX_BATCH_SIZE
 from featx.errors import DeviceError
 from featx.machine import has_openvino
-from featx.network.cuda_engine import CudaEngine
+from featx.network.cuda_engine import CudaEngine, explain_device
 from featx.network.engine import Engine, TorchEngine, choose_device
 from featx.network.openvino_engine import OpenVinoEngine
 from featx.network.weights import Weights
@@ -113,7 +113,8 @@ def make_engine(
 def warm_up(device: str) -> None:
     """Have CUDA begin, which takes seconds, where it is what will compute."""
     if choose_device(device).type == "cuda":
-        torch.zeros(1, device="cuda")
+        with explain_device():
+            torch.zeros(1, device="cuda")
 
 
 def usual_batch(place: str) -> int:
@@ -253,6 +254,8 @@ def _try_precision(
     try:
         given = exact.layers, exact.places
         rough = _build(_name(exact), weights, exact.device, exact.batch_size, precision, given)
+        if rough.batch_size < exact.batch_size:
+            return None, f"{precision} refused, because there is no memory for it beside fp32"
         pixels = sample(exact.batch_size)
         expected, slow = _time(exact, pixels)
         found, fast = _time(rough, pixels)

@@ -1,5 +1,6 @@
 """Processes that decode: where pixels go, what comes back, and what is left when one is killed."""
 
+import mmap
 import os
 import signal
 import subprocess
@@ -91,6 +92,11 @@ def test_a_batch_stays_until_the_second_after_it(decoders):
     for later in batches:
         assert before.pixels[:, 0, 0, 0].tolist() == [0, 1, 3, 4]
         before, now = now, later
+
+
+def test_what_is_shared_begins_with_a_page(decoders):
+    """So that what is pinned is that, whatever a driver asks."""
+    assert decoders(3).places.ctypes.data % mmap.PAGESIZE == 0
 
 
 def test_what_is_shared_serves_again(decoders):
