@@ -5,6 +5,7 @@ Arrays are kept as safetensors, everything else as JSON in the file's header.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from collections.abc import Mapping
@@ -28,7 +29,7 @@ log = logging.getLogger(__name__)
 
 MULTILABEL = "multilabel"  # the kind of a model that gives an image any number of labels
 KINDS = ("head", "network", MULTILABEL)
-_MARK = "featx-model"
+_MARK, _SEAL = "featx-model", "featx-sha256"
 _SCORED = "probabilities."
 
 
@@ -222,6 +223,7 @@ def write_model(model: Model, path: Path) -> Model:
     """Write a model file, whole or not at all; returns the model with its path."""
     facts = {
         "schema": MODEL_SCHEMA,
+        "sealed": True,
         "kind": model.kind,
         "name": model.name,
         "classes": list(model.classes),
@@ -236,9 +238,19 @@ def write_model(model: Model, path: Path) -> Model:
     arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     with write_whole(path) as temporary:
         # Written by ourselves, so that a full disk is an OSError.
-        told = {_MARK: json.dumps(facts, sort_keys=True)}
-        temporary.write_bytes(save(arrays, metadata=told))
+        told = json.dumps(facts, sort_keys=True)
+        seal = _hash_content(told, arrays)
+        temporary.write_bytes(save(arrays, metadata={_MARK: told, _SEAL: seal}))
     return replace(model, path=path)
+
+
+def _hash_content(facts: str, arrays: Mapping[str, npt.NDArray[Any]]) -> str:
+    """SHA-256, in hex, of all that a model file says, however it lies in the file."""
+    digest = hashlib.sha256(facts.encode())
+    for name in sorted(arrays):
+        digest.update(f"\n{name} {arrays[name].dtype} {arrays[name].shape}\n".encode())
+        digest.update(arrays[name].reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
 
 
 def read_model(path: str | Path) -> Model:
@@ -283,6 +295,10 @@ def read_model(path: str | Path) -> Model:
             f"{file_path} has schema {facts.get('schema')}, and this featx reads {MODEL_SCHEMA}; "
             "train it again"
         )
+    # Files of before there were seals have none.
+    sealed = "sealed" in facts or _SEAL in metadata
+    if sealed and metadata.get(_SEAL) != _hash_content(metadata[_MARK], arrays):
+        raise ModelError(f"{file_path} is damaged, train it again: it is not as it was written")
     scored = {n.removeprefix(_SCORED): a for n, a in arrays.items() if n.startswith(_SCORED)}
     try:
         if facts["kind"] not in KINDS or not isinstance(facts["name"], str):

@@ -60,11 +60,18 @@ def test_seconds_are_kept_by_their_parts(tmp_path):
     assert make_model([]).outcome.network is None
 
 
-def test_a_model_without_the_parts_is_read_still(tmp_path):
-    path = write_model(make_model([(2.0, 6.5), (1.0, 7.5)]), tmp_path / "new.safetensors").path
+def read_unsealed(path):
+    """Facts and arrays of a model file as they were before there were seals."""
     with safe_open(path, framework="np") as file:
         facts = json.loads(file.metadata()["featx-model"])
         arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    del facts["sealed"]
+    return facts, arrays
+
+
+def test_a_model_without_the_parts_is_read_still(tmp_path):
+    path = write_model(make_model([(2.0, 6.5), (1.0, 7.5)]), tmp_path / "new.safetensors").path
+    facts, arrays = read_unsealed(path)
     del facts["outcome"]["seconds"]
     for epoch in facts["outcome"]["history"]:
         del epoch["decode"], epoch["network"]
@@ -83,12 +90,24 @@ def test_facts_of_another_form_are_damage(tmp_path, field, value):
         return  # a name like any other; who loads the head knows it or not
     path = tmp_path / "m.safetensors"
     write_model(make_model([]), path)
-    with safe_open(path, framework="np") as file:
-        facts = json.loads(file.metadata()["featx-model"])
-        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    facts, arrays = read_unsealed(path)
     save_file(arrays, path, metadata={"featx-model": json.dumps({**facts, field: value})})
     with pytest.raises(ModelError, match=r"m\.safetensors is damaged, train it again"):
         read_model(path)
+
+
+def test_every_flipped_bit_and_every_cut_is_found(tmp_path):
+    path = write_model(make_model([]), tmp_path / "m.safetensors").path
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        flipped = bytearray(whole)
+        flipped[place] ^= 1 << place % 8
+        for harm in (bytes(flipped), whole[:place]):
+            path.write_bytes(harm)
+            with pytest.raises(ModelError):
+                read_model(path)
+    path.write_bytes(whole)
+    assert read_model(path).recipe == {"seed": 0}
 
 
 def test_numbers_that_are_none_are_damage(tmp_path):
