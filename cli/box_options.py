@@ -9,6 +9,7 @@ import click
 
 from featx.config import BOX_COLUMNS, DETECTION_CATEGORY, DETECTION_CONFIDENCE
 
+from .numbers import NumberRange
 from .options import F, stack
 
 # Of `Boxes`, beside its file, with what they are where nobody says it.
@@ -24,7 +25,7 @@ _box_options = stack(
     ),
     click.option(
         "--pad",
-        type=click.FloatRange(0),
+        type=NumberRange(0),
         default=_DETAILS["pad"],
         show_default=True,
         metavar="SHARE",
@@ -32,7 +33,7 @@ _box_options = stack(
     ),
     click.option(
         "--min-confidence",
-        type=click.FloatRange(0, 1),
+        type=NumberRange(0, 1),
         metavar="P",
         help="Take detections of at least P.  [default: what the file calls typical, else "
         f"{DETECTION_CONFIDENCE:g}]",

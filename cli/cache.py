@@ -7,6 +7,7 @@ import click
 from featx.text import format_bytes, printable
 
 from .network_options import cache_dir_option
+from .numbers import NumberRange
 from .options import common_options
 from .output import say, start_speaking
 
@@ -46,7 +47,7 @@ def list_(cache_dir: str | None, as_json: bool, verbose: bool, quiet: bool) -> N
 @cache_dir_option
 @click.option(
     "--older-than",
-    type=click.FloatRange(0),
+    type=NumberRange(0),
     metavar="DAYS",
     help="Also what was last written more than DAYS ago, of whatever use it is.",
 )

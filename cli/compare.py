@@ -21,6 +21,7 @@ from .head_options import (
     train_options,
 )
 from .network_options import device_options, extract_options
+from .numbers import NumberRange
 from .options import common_options, labels_option, overwrite_option
 from .output import finish_extraction, say, start_speaking
 
@@ -61,7 +62,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--margin",
-    type=click.FloatRange(0, 100, min_open=True, max_open=True),
+    type=NumberRange(0, 100, min_open=True, max_open=True),
     default=MARGIN,
     show_default=True,
     metavar="POINTS",

@@ -8,6 +8,7 @@ from featx.config import ON_ERROR
 
 from .box_options import boxes_options
 from .network_options import backbone_option, weights_option
+from .numbers import NumberRange
 from .options import max_skipped_option, stack
 from .pixel_options import pixel_options
 
@@ -42,7 +43,7 @@ group_options = stack(
     ),
     click.option(
         "--group-time",
-        type=click.FloatRange(0),
+        type=NumberRange(0),
         metavar="SECONDS",
         help="Group bursts: photographs of one camera model, each at most so long after the one "
         "before (EXIF).",

@@ -10,6 +10,7 @@ import click
 from featx.config import DRIFT_RATE, UNUSUAL
 
 from .network_options import model_network_options
+from .numbers import NumberRange
 from .options import common_options, null_option
 from .output import describe_skipped, finish_skipped, say, split_names, start_speaking
 
@@ -19,7 +20,7 @@ from .output import describe_skipped, finish_skipped, say, split_names, start_sp
 @click.argument("images", metavar="IMAGE|DIR|- …", nargs=-1, required=True, type=click.Path())
 @click.option(
     "--rate",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=NumberRange(0, 1, min_open=True, max_open=True),
     default=DRIFT_RATE,
     show_default=True,
     metavar="RATE",

@@ -9,6 +9,7 @@ import click
 from featx.config import CHOOSE_ON, CLASS_WEIGHTS, EPOCHS, MEMORY_SHARE, RANK_PRECISION, SCALES
 from featx.text import parse_bytes
 
+from .numbers import NumberRange
 from .options import F, check_positive, seed_option, stack
 
 
@@ -167,7 +168,7 @@ taxonomy_options = stack(
     ),
     click.option(
         "--precision-at-least",
-        type=click.FloatRange(0, 1, min_open=True, max_open=True),
+        type=NumberRange(0, 1, min_open=True, max_open=True),
         show_default=str(RANK_PRECISION),
         metavar="P",
         callback=_check_with_taxonomy,

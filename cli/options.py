@@ -9,6 +9,7 @@ import click
 
 from featx.config import MAX_SKIPPED
 
+from .numbers import NumberRange
 from .settings import config_option
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -52,7 +53,7 @@ null_option = click.option(
 
 max_skipped_option = click.option(
     "--max-skipped",
-    type=click.FloatRange(0, 1),
+    type=NumberRange(0, 1),
     default=MAX_SKIPPED,
     show_default=True,
     help="Fraction of images beyond which skipping means exit code 3.",

@@ -12,6 +12,7 @@ import click
 
 from .box_options import boxes_options
 from .network_options import model_network_options
+from .numbers import NumberRange
 from .options import common_options, null_option, overwrite_option
 from .output import SHOWN, echo_lines, finish_skipped, say, split_names, start_speaking
 
@@ -29,28 +30,28 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--threshold",
-    type=click.FloatRange(0, 1),
+    type=NumberRange(0, 1),
     default=0.0,
     metavar="P",
     help="Say unknown where the most probable class has less than P.",
 )
 @click.option(
     "--unknown",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=NumberRange(0, 1, min_open=True, max_open=True),
     metavar="RATE",
     help="Refuse such a share of images like those that MODEL knows, and more of others: they are "
     "unknown. Of heads fitted with --strangers, and of fine-tuned networks with val.",
 )
 @click.option(
     "--sets",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=NumberRange(0, 1, min_open=True, max_open=True),
     metavar="COVERAGE",
     help="Also give the set of classes that so often holds the true one. Of heads fitted with "
     "--strangers, and of fine-tuned networks with val.",
 )
 @click.option(
     "--precision-at-least",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=NumberRange(0, 1, min_open=True, max_open=True),
     metavar="P",
     help="Of models fitted with --taxonomy, which answer at the deepest rank that is right often "
     "enough: another share than that of the fit.",

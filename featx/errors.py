@@ -94,7 +94,7 @@ class ExtractionError(FeatxError, RuntimeError):
 
 
 class StorageError(FeatxError, OSError):
-    """No room for what is to be written."""
+    """No room for what is to be written, or no place that may be written to."""
 
 
 class ExportError(FeatxError, RuntimeError):

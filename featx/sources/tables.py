@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from featx.errors import DatasetError
+from featx.storage.files import open_regular
 
 _HEAD = 4096  # characters of a first line that are looked at
 _SHOWN = 40  # characters of a cell
@@ -18,7 +19,7 @@ _SHOWN = 40  # characters of a cell
 
 def find_encoding(path: Path) -> str:
     """UTF-8, with a mark at its beginning or without, or UTF-16, which needs the mark."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:  # so that nobody waits for a pipe
         return (
             "utf-16" if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
         )

@@ -49,7 +49,7 @@ def write_whole(path: Path) -> Iterator[Path]:
     Raises
     ------
     OSError
-        Where the folder cannot be written.
+        Where the folder cannot be written, or `path` is there and no regular file.
     """
     temporary = _make_beside(path)
     try:
@@ -344,6 +344,11 @@ def open_regular(path: Path) -> io.BufferedReader:
 
 def _make_beside(path: Path) -> Path:
     """Make an empty file with a name of its own in the folder of `path`, which is made, too."""
+    if path.exists() and not path.is_file():
+        # A rename would put a file in the place of /dev/null, which all programs share.
+        raise StorageError(
+            f"{path} is a folder, a device or a pipe, which no output replaces: name a file"
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{_temporary_stem(path)}.{uuid.uuid4().hex}.tmp")
     try:

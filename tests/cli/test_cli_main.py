@@ -34,6 +34,20 @@ def test_every_command_has_help_and_is_in_the_docs(app, run):
                 assert parameter.help, f"{words} {parameter.name}"
 
 
+def test_no_range_of_numbers_takes_nan(app):
+    """It is smaller than nothing and larger than nothing, so that it would switch a limit off."""
+    ranges = [
+        (words, parameter)
+        for words, command in commands(app)
+        for parameter in command.params
+        if isinstance(parameter.type, click.FloatRange)
+    ]
+    assert {"max_skipped", "threshold", "margin"} <= {one.name for _, one in ranges}
+    for words, parameter in ranges:
+        with pytest.raises(click.BadParameter, match="'nan' is not a number"):
+            pytest.fail(f"{words} {parameter.type.convert('nan', None, None)}")
+
+
 def test_every_helps_examples_are_commands_that_featx_takes(app):
     for words, command in commands(app):
         if isinstance(command, click.Group):

@@ -1,9 +1,11 @@
 import errno
+import os
 import stat
 
 import pytest
 
-from featx.storage.files import hash_file, hash_json, write_json, write_whole
+from featx.errors import StorageError
+from featx.storage.files import check_writable, hash_file, hash_json, write_json, write_whole
 
 
 def test_whole_or_not_at_all(tmp_path):
@@ -23,6 +25,22 @@ def test_whole_or_not_at_all(tmp_path):
         interrupted()
     assert path.read_text() == "one"
     assert [p.name for p in path.parent.iterdir()] == ["x.txt"]
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_what_is_no_file_is_never_replaced(tmp_path, link):
+    """Whoever may write to /dev would take /dev/null from all others."""
+    there = tmp_path / "pipe"
+    os.mkfifo(there)
+    if link:
+        there = tmp_path / "link"
+        there.symlink_to("pipe")
+    with pytest.raises(StorageError, match="is a folder, a device or a pipe, which no output"):
+        write_json(there, {})
+    with pytest.raises(StorageError, match=f"{there.name} is a folder"):
+        check_writable(there)
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+    assert there.is_symlink() == link
 
 
 def test_a_result_is_as_readable_as_any_file(tmp_path):
