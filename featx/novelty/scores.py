@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -72,8 +72,31 @@ class Score(Protocol):
         """The inverse of `to_arrays`; raises KeyError where one is missing."""
 
 
+class _OfLogits:
+    """What a score needs that learns nothing, and suits every head."""
+
+    def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """See `Score`."""
+        return {}
+
+    @classmethod
+    def suits(cls, known: Known) -> bool:
+        """See `Score`."""
+        return True
+
+    @classmethod
+    def fit(cls, known: Known) -> Self:
+        """See `Score`."""
+        return cls()
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> Self:
+        """See `Score`."""
+        return cls()
+
+
 @dataclass(frozen=True)
-class Probability:
+class Probability(_OfLogits):
     """The largest probability p: s = log((1 - p) / p) (Hendrycks and Gimpel 2017).
 
     It orders rows as p does, and tells them apart where p has rounded to 1.
@@ -85,53 +108,15 @@ class Probability:
         found: Numbers = logsumexp(others[:, :-1], axis=1) - others[:, -1]
         return found
 
-    def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """See `Score`."""
-        return {}
-
-    @classmethod
-    def suits(cls, known: Known) -> bool:
-        """See `Score`."""
-        return True
-
-    @classmethod
-    def fit(cls, known: Known) -> Probability:
-        """See `Score`."""
-        return cls()
-
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> Probability:
-        """See `Score`."""
-        return cls()
-
 
 @dataclass(frozen=True)
-class Energy:
+class Energy(_OfLogits):
     """The free energy of the logits: s = -log sum exp(z) (Liu et al. 2020, temperature 1)."""
 
     def measure(self, X: Matrix, logits: Matrix) -> Numbers:
         """See `Score`."""
         found: Numbers = -logsumexp(logits, axis=1)
         return found
-
-    def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """See `Score`."""
-        return {}
-
-    @classmethod
-    def suits(cls, known: Known) -> bool:
-        """See `Score`."""
-        return True
-
-    @classmethod
-    def fit(cls, known: Known) -> Energy:
-        """See `Score`."""
-        return cls()
-
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> Energy:
-        """See `Score`."""
-        return cls()
 
 
 @dataclass(frozen=True)
