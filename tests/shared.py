@@ -29,6 +29,15 @@ def load_script(path: Path):
     return script
 
 
+def lay(root, *names):
+    """Empty files below a folder, by their paths."""
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return root
+
+
 def draw_photo(path: Path, kind: int, seed: int, size=(90, 80)) -> Path:
     """A noisy picture whose hue and stripes tell its class."""
     rng = np.random.default_rng([kind, seed])

@@ -4,19 +4,12 @@ import os
 
 import numpy as np
 import pytest
+from shared import lay
 
 from featx.data.dataset import Leftovers
 from featx.deployment.listing import find_images, list_paths
 from featx.errors import ArgumentError, DatasetError
 from featx.sources.folders import OF_SYSTEMS
-
-
-def lay(root, *names):
-    for name in names:
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    return root
 
 
 def test_one_path_is_one_path(tmp_path):

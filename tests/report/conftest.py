@@ -5,8 +5,22 @@ from dataclasses import replace
 
 import pytest
 from browsing import CHROMIUM, DRAWN, FLAGS
+from made_results import make_hostile, make_results
 
 from featx.comparison.compare import compare
+from featx.report.page import render_page
+
+
+@pytest.fixture(scope="session")
+def full():
+    """A page with all that a page may have."""
+    return render_page(*make_results())
+
+
+@pytest.fixture(scope="session")
+def hostile():
+    """One whose names are markup."""
+    return render_page(*make_hostile())
 
 
 @pytest.fixture(scope="session")

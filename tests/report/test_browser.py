@@ -4,7 +4,7 @@ import re
 
 import pytest
 from browsing import DRAWN
-from made_results import HOSTILE, make_hostile, make_least, make_picture, make_results
+from made_results import HOSTILE, make_least, make_picture, make_results
 
 from featx.report.page import render_page
 
@@ -14,16 +14,6 @@ SECTIONS = [
     "candidates", "pairs", "epochs", "learning", "examples", "evidence", "classes", "reliability",
     "strangers", "map", "cost", "provenance",
 ]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def full():
-    return render_page(*make_results())
-
-
-@pytest.fixture(scope="module")
-def hostile():
-    return render_page(*make_hostile())
 
 
 def test_every_section_and_every_chart_is_there(show, full):

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 from itertools import pairwise
 
 import pytest
-from made_results import make_hostile, make_least, make_results
+from made_results import make_least, make_results
 
 from featx.drawing.charts import plot_epochs, plot_reliability, plot_seconds
 from featx.drawing.class_charts import list_confused, plot_classes, plot_confusion
@@ -37,16 +37,6 @@ class Elements(HTMLParser):
 
     def all(self, tag):
         return [attributes for name, attributes in self.found if name == tag]
-
-
-@pytest.fixture(scope="module")
-def full():
-    return render_page(*make_results())
-
-
-@pytest.fixture(scope="module")
-def hostile():
-    return render_page(*make_hostile())
 
 
 def test_nothing_is_fetched_and_only_its_own_scripts_may_run(full):

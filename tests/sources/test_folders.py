@@ -4,6 +4,7 @@ import os
 import unicodedata
 
 import pytest
+from shared import lay
 
 from featx.config import OTHER_FILES, SPLIT_SPELLINGS, SYSTEM_FILES, SYSTEM_FOLDERS
 from featx.data.hashing import hash_images
@@ -26,15 +27,6 @@ from featx.sources.reading import read_dataset, read_inventory
 @pytest.fixture
 def root(tmp_path):
     return tmp_path / "data"
-
-
-def lay(root, *names):
-    """Empty files below a folder, by their paths."""
-    for name in names:
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    return root
 
 
 def count(found):
