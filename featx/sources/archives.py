@@ -226,6 +226,15 @@ def find_home(archive: Path, split: str = "") -> str:
     return home
 
 
+def count_above(root: Path, shard: Path, told: bool) -> int:
+    """How many folders of a member's name stand above that of its class, of one of many archives.
+
+    `told` is whether archives are splits.
+    """
+    name = shard.relative_to(root)
+    return len(name.parts) + len(Path(find_home(shard, _find_split(name) if told else "")).parts)
+
+
 def _list_inner(folder: Path) -> list[str]:
     """The folders in one that holds no images itself; those of systems are none."""
     folders: list[str] = []

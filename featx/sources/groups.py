@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import re
@@ -19,7 +20,8 @@ from featx.config import IMAGE_FORMATS, SPLITS
 from featx.data.inventory import Inventory
 from featx.decoding.crops import find_picture, split_name
 from featx.errors import DatasetError
-from featx.storage.places import open_place, state_of
+from featx.sources.archives import count_above
+from featx.storage.places import open_place, split_place, state_of
 from featx.text import as_text
 
 _OPTIONS = {"column": "group", "pattern": "group-pattern", "time": "group-time"}
@@ -166,11 +168,18 @@ def _find_by_pattern(pattern: str) -> Callable[[str], str]:
 
 
 def _find_by_folder(inventory: Inventory) -> Callable[[str], str]:
-    # Of split/class/group/…, or class/group/…
-    place = 2 if inventory.split_rule == "folders" else 1
+    root, rule = inventory.root, inventory.split_rule
+    # Of split/class/group/…, or class/group/…; of several archives, below each.
+    usual = 2 if rule == "folders" else 1
+
+    @functools.cache
+    def find_place(shard: str) -> int:
+        return 1 + count_above(root, Path(shard), rule == "archives")
 
     def find(name: str) -> str:
         folders = name.split("/")[:-1]
+        archive, _ = split_place(root / name) or ("", "")
+        place = find_place(archive) if len(archive) > len(str(root)) else usual
         return tidy_group(folders[place]) if len(folders) > place else ""
 
     return find

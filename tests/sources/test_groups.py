@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from made_archives import pack_tar
 from PIL import ExifTags, Image
 from shared import PROVENANCE
 
@@ -98,6 +99,25 @@ def test_a_folder_below_the_class(photos, said):
     ], "path,label")  # fmt: skip
     with pytest.raises(DatasetError, match=r"--group-folder goes with a folder, and .* manifest"):
         read_dataset(table, root=photos, group_folder=True)
+
+
+@pytest.mark.parametrize("names", [("train", "test"), ("in/0", "in/1")])
+@pytest.mark.parametrize("home", ["", "photos"])
+def test_a_folder_below_the_class_of_several_archives(photos, tmp_path, names, home):
+    """Their own names stand above, and the folder that they were made of."""
+    packed = tmp_path / "packed" / home
+    for i, one in enumerate(sorted(photos.rglob("*.*g"))):
+        place = packed / one.parent.name / f"site{i % 3}" / one.name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        one.rename(place)
+    for name in names:
+        (tmp_path / "shards" / name).parent.mkdir(parents=True, exist_ok=True)
+        pack_tar(tmp_path / "packed", tmp_path / "shards" / f"{name}.tar")
+    found = read_dataset(tmp_path / "shards", group_folder=True)
+    assert len(found.groups) == 54
+    assert all(
+        group == path.split("/")[-2] for path, group in zip(found.paths, found.groups, strict=True)
+    )
 
 
 def save_shot(path, model, taken, seed=0):
