@@ -18,7 +18,6 @@ from .network_options import (
     features_output_option,
     framing_option,
     layers_option,
-    processes_option,
     storage_option,
 )
 from .options import common_options, labels_option, overwrite_option
@@ -91,7 +90,6 @@ def _check_shard(ctx: click.Context, param: click.Parameter, value: str | None) 
 @layers_option
 @storage_option
 @device_options
-@processes_option
 @overwrite_option
 @common_options
 @click.pass_context

@@ -10,7 +10,7 @@ from featx.config import TRAIN_BATCH_SIZE, TRAINED
 
 from .data_options import data_options
 from .head_options import calibrate_option, class_weight_option, prefix_cache_option, train_options
-from .network_options import device_options, processes_option
+from .network_options import device_options
 from .options import common_options, labels_option, overwrite_option
 from .output import finish_skipped, say, start_speaking
 
@@ -44,7 +44,6 @@ _OF_DATA = (
     help="Images of one step.",
 )
 @device_options
-@processes_option
 @click.option(
     "-o",
     "--output",

@@ -106,7 +106,7 @@ def compare_labels(
             dataset.root,
             done.weights if taken["weights"] == "auto" else taken["weights"],
             TuneOptions(**_pick(taken, ("epochs", "seed", "learning_rate"))),
-            taken["device"], taken["num_workers"], progress,
+            taken["device"], taken["num_workers"], taken["decode_processes"], progress,
         )  # fmt: skip
     comparison = compare_multilabel(
         done.features, clf=clf or None, tuner=tuner, **_pick(taken, _OF_FITS | own)

@@ -79,7 +79,7 @@ processes_option = click.option(
     "threads, where a probe finds that threads cannot feed the network.",
 )
 
-device_options = stack(device_option, num_workers_option)
+device_options = stack(device_option, num_workers_option, processes_option)
 
 batch_size_option = click.option(
     "--batch-size",
@@ -172,6 +172,5 @@ model_network_options = stack(
     engine_options,
     batch_size_option,
     device_options,
-    processes_option,
     max_skipped_option,
 )

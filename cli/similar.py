@@ -9,7 +9,7 @@ import click
 
 from featx.config import NEAREST_SHOWN
 
-from .network_options import batch_size_option, device_options, network_option, processes_option
+from .network_options import batch_size_option, device_options, network_option
 from .options import common_options, max_skipped_option
 from .output import describe_skipped, finish_skipped, say, start_speaking
 
@@ -28,7 +28,6 @@ from .output import describe_skipped, finish_skipped, say, start_speaking
 @network_option
 @batch_size_option
 @device_options
-@processes_option
 @max_skipped_option
 @common_options
 def similar(

@@ -128,6 +128,7 @@ def compare(
     profiles: str = "auto",
     batch_size: int | None = None,
     num_workers: int | None = None,
+    decode_processes: int | None = None,
     on_error: str = "skip",
     cache_dir: str | Path | None = None,
     rehash: bool = False,
@@ -201,7 +202,7 @@ def compare(
     boxes
         See `featx.read_dataset`. With groups, intervals and pairs take a group for an observation.
     backbone, weights, device, engine, precision, decode, depth, sample_range, channels, profiles
-    batch_size, num_workers, on_error, cache_dir, rehash, lock
+    batch_size, num_workers, decode_processes, on_error, cache_dir, rehash, lock
         See `featx.extract`.
     seed, max_memory, progress
         See `featx.fit`. Of the default heads those that need more memory are left out.
@@ -255,8 +256,8 @@ def compare(
     )  # fmt: skip
     request = Request(
         data=dataset, choice=choice, weights=weights, device=device, batch_size=batch_size,
-        num_workers=num_workers, on_error=on_error, cache_dir=cache_dir, rehash=rehash, lock=lock,
-        progress=progress,
+        num_workers=num_workers, decode_processes=decode_processes, on_error=on_error,
+        cache_dir=cache_dir, rehash=rehash, lock=lock, progress=progress,
     )  # fmt: skip
     extraction = extract_request(request)
     log.info("features: %s", extraction.features)
@@ -278,15 +279,11 @@ def compare(
     settled = settle_options(features, weights)
     weights, reading = settled["weights"], read_colours(features.provenance.colours)
     choice = replace(
-        choice,
-        backbone=settled["backbone"],
-        engine=settled["engine"],
-        precision=settled["precision"],
-        decode=read_decode(features.provenance.decoder),
-        depth=reading.depth,
-        profiles=reading.profiles,
+        choice, backbone=settled["backbone"], engine=settled["engine"],
+        precision=settled["precision"], decode=read_decode(features.provenance.decoder),
+        depth=reading.depth, profiles=reading.profiles,
         layers=LAST_LAYER,  # views are for heads that read that alone
-    )
+    )  # fmt: skip
     request = replace(request, weights=weights, choice=choice)
     seen = []
     if not all(find_kind(name).untouched for name in heads):
@@ -314,8 +311,9 @@ def compare(
     if networks:
         network = resolve_same(weights, features, extraction, rule.framing)
         tuner = NetworkTrainer(
-            folder, rows, network, seeds, device, request.count_workers(), progress
-        )
+            folder, rows, network, seeds, device, request.count_workers(), decode_processes,
+            progress,
+        )  # fmt: skip
         names = list(dict.fromkeys(networks))
         if on_heads is not None and candidates and tuner.estimate(names, tuning, 1.0):
             seconds = read_full_cost(features).get("network")

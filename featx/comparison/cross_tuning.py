@@ -82,7 +82,8 @@ def _tune_fold(tuner: NetworkTrainer, dealt: HashedRows, recipe: dict[str, Any])
     with tempfile.TemporaryDirectory(prefix="fold-", dir=tuner.folder) as folder:
         outcome = finetune_rows(
             dealt, tuner.weights, recipe, Path(folder),
-            device=tuner.device, num_workers=tuner.num_workers, progress=tuner.progress,
+            device=tuner.device, num_workers=tuner.num_workers,
+            decode_processes=tuner.decode_processes, progress=tuner.progress,
         ).outcome  # fmt: skip
     dataset = dealt.dataset
     truth = dataset.targets[(dataset.splits == "test") & (dataset.targets >= 0)]

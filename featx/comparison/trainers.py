@@ -296,6 +296,7 @@ class NetworkTrainer:
     seeds: int
     device: str
     num_workers: int
+    decode_processes: int | None
     progress: bool
 
     def make(self, name: str, options: TuneOptions) -> Candidate:
@@ -345,7 +346,8 @@ class NetworkTrainer:
         run = self.folder / run_name(recipe)
         return reuse_model(run / _MODEL, recipe) or finetune_rows(
             self.rows, self.weights, recipe, run,
-            device=self.device, num_workers=self.num_workers, progress=self.progress,
+            device=self.device, num_workers=self.num_workers,
+            decode_processes=self.decode_processes, progress=self.progress,
         )  # fmt: skip
 
 

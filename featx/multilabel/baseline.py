@@ -57,6 +57,8 @@ class LabelsTuner:
     device : str
     num_workers : int or None
         Decoding threads; None: as many as cores.
+    decode_processes : int or None
+        See `featx.extract`.
     progress : bool
     """
 
@@ -65,6 +67,7 @@ class LabelsTuner:
     options: TuneOptions
     device: str = "auto"
     num_workers: int | None = None
+    decode_processes: int | None = None
     progress: bool = False
 
     def make_recipe(self, features: Features) -> dict[str, Any]:
@@ -93,7 +96,8 @@ class LabelsTuner:
             flush_denormals(),
             open_images(
                 self._list_rows(features), network, settings, weights.preprocessing,
-                num_workers=count_cores() if workers is None else workers, processes=0,
+                num_workers=count_cores() if workers is None else workers,
+                processes=self.decode_processes,
             ) as opened,
         ):  # fmt: skip
             images = {

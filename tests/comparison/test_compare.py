@@ -8,6 +8,7 @@ from shared import draw_photo
 from sklearn.linear_model import LogisticRegression
 
 from featx.comparison.compare import compare
+from featx.data import feeding
 from featx.errors import BudgetError, DatasetError, ModelError, OutputExistsError, WeightsError
 from featx.features.file import cost_path, read_features, read_provenance
 from featx.report.comparison import make_results
@@ -70,6 +71,31 @@ def test_all_candidates_on_the_same_images(do, photos, tmp_path):
     assert sorted(zip(split.paths, split.splits, strict=True)) == sorted(
         zip(found.features.paths.tolist(), found.features.splits.tolist(), strict=True)
     )
+
+
+def test_processes_decode_for_all_that_is_computed_and_change_nothing(do, tmp_path, monkeypatch):
+    start, started = feeding.Decoders, []
+    monkeypatch.setattr(feeding, "Decoders", lambda *told: started.append(told[2]) or start(*told))
+
+    def run(processes):
+        folder = tmp_path / str(processes)
+        return do(
+            clf=("logreg",), baseline=("fc",), views=1, cv="1x2", cv_baselines=True, epochs=1,
+            decode="pillow", decode_processes=processes, cache_dir=folder, output=folder / "out",
+        )  # fmt: skip
+
+    by_threads = run(0)
+    assert started == []
+    by_processes = run(1)
+    assert started == [1] * 5  # features, a view, the baseline and two folds of it
+    assert [c.name for c in by_processes.candidates] == ["logreg", "logreg+1view", "fc"]
+    for one, other in zip(by_threads.candidates, by_processes.candidates, strict=True):
+        assert one.model.recipe == other.model.recipe
+        for split, found in one.outcome.probabilities.items():
+            assert np.array_equal(found, other.outcome.probabilities[split])
+    folds = [[fold.log_loss for c in each.cv.candidates for fold in c.folds]
+             for each in (by_threads, by_processes)]  # fmt: skip
+    assert folds[0] == folds[1]
 
 
 def test_nine_copies_of_each_image_cost_no_more_than_one(do, photos, tmp_path):

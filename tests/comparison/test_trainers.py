@@ -159,7 +159,7 @@ def test_costs_of_features_add_up_and_one_unknown_makes_all_unknown(trainer, tmp
 
 def test_what_baselines_will_take_is_told_by_passes(photos, tiny_weights, tmp_path):
     rows = hash_images(read_inventory(photos, "first:4,2"), "skip").load_read()
-    tuner = NetworkTrainer(tmp_path, rows, tiny_weights, 2, "cpu", 1, False)
+    tuner = NetworkTrainer(tmp_path, rows, tiny_weights, 2, "cpu", 1, None, False)
     options = TuneOptions(epochs=5, prefix_cache=False)
     first, _ = EPOCH_PASSES["fc"]
     assert tuner.estimate(["fc"], options, 3.0) == pytest.approx(2 * 3.0 * 5 * first)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
+from featx.data import feeding
 from featx.errors import ModelError
 from featx.extraction.extract import extract
 from featx.features.file import read_features
@@ -25,8 +26,9 @@ def features(photos, stored, tmp_path):
     )
 
 
-def train(features, photos, out, **options):
-    tuner = LabelsTuner(photos, "imagenet1k-v1", TuneOptions(epochs=3, **options), "cpu", 1)
+def train(features, photos, out, processes=None, **options):
+    tuning = TuneOptions(epochs=3, **options)
+    tuner = LabelsTuner(photos, "imagenet1k-v1", tuning, "cpu", 1, processes)
     return tuner.train(features, tuner.make_recipe(features), out)
 
 
@@ -40,6 +42,17 @@ def test_val_chooses_thresholds_and_rate(features, photos, tmp_path):
         assert f1_score(y, p >= one["threshold"]) == pytest.approx(best)
     p = load_labels_head(model).predict_proba(features.X[val])
     assert np.abs(p - model.outcome.probabilities["val"]).max() < 1e-4
+
+
+def test_processes_that_decode_train_what_threads_train(features, photos, tmp_path, monkeypatch):
+    start, started = feeding.Decoders, []
+    monkeypatch.setattr(feeding, "Decoders", lambda *told: started.append(told[2]) or start(*told))
+    by_threads, by_processes = (
+        train(features, photos, tmp_path / f"{n}.safetensors", processes=n) for n in (0, 2)
+    )
+    assert started == [2]
+    for name, array in by_threads.arrays.items():
+        assert np.array_equal(by_processes.arrays[name], array), name
 
 
 def test_without_val_thresholds_are_a_half(features, photos, tmp_path):
