@@ -22,6 +22,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,25 @@ Pixels = npt.NDArray[np.uint8]
 Job = tuple[Any, ...]  # the arguments of what loads; the first is the image's name
 Failures = list[tuple[int, ImageError]]  # by their place among the jobs
 
-_PROGRAM = "import sys; from featx.decoding.processes import work; work(*map(int, sys.argv[1:]))"
+# What a process is: where it finds modules is told behind its three numbers. What keeps it from
+# beginning is sent, as a line. Some schedulers interrupt all processes of a job: it is for the one
+# that asks to end. Some terminals stop what writes to them from behind, as libtiff's warnings do.
+_PROGRAM = """
+import signal, sys
+for one in (signal.SIGINT, signal.SIGTTOU):
+    signal.signal(one, signal.SIG_IGN)
+from multiprocessing.connection import Connection
+connection, memory, number = map(int, sys.argv[1:4])
+sys.path[:] = sys.argv[4:]
+with Connection(connection) as asked:
+    try:
+        from featx.decoding.processes import work
+        work(asked, memory, number)
+    except (EOFError, ConnectionError):
+        pass
+    except Exception as error:
+        asked.send(f"{type(error).__name__}: {error}")
+"""
 _END_SECONDS = 5.0  # for a process whose connection has ended to be gone
 
 
@@ -45,6 +64,13 @@ class _Worker:
     process: subprocess.Popen[bytes]
     asked: Connection
     number: int
+
+    def describe_end(self) -> str:
+        """How it ended, once its connection has."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(_END_SECONDS)
+        code = self.process.returncode
+        return f"was killed ({signal.Signals(-code).name})" if (code or 0) < 0 else "ended"
 
 
 class Decoders:
@@ -74,7 +100,8 @@ class Decoders:
     Raises
     ------
     OSError
-        The machine has no memory for the places, or no room for the processes.
+        The machine has no memory for the places, or no room for the processes, or one of them
+        cannot begin.
     """
 
     def __init__(
@@ -97,6 +124,8 @@ class Decoders:
             for worker in self._workers:
                 # One pickle, so that what the copy of `load` tells of is the copy of `seen`.
                 worker.asked.send((load, seen, shape, count))
+            for worker in self._workers:
+                _hear(worker)
                 self._idle.put(worker)
         except BaseException:
             self.close()
@@ -154,10 +183,7 @@ class Decoders:
         return failures
 
     def _explain(self, worker: _Worker, jobs: list[Job]) -> ExtractionError:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            worker.process.wait(_END_SECONDS)
-        code = worker.process.returncode
-        ended = f"was killed ({signal.Signals(-code).name})" if (code or 0) < 0 else "ended"
+        ended = worker.describe_end()
         name = jobs[min(int(self._progress[worker.number]), len(jobs) - 1)][0]
         return ExtractionError(
             f"{name}: the process that decoded it {ended}; what an extraction has computed is "
@@ -166,26 +192,32 @@ class Decoders:
         )
 
 
-def work(asked: int, memory: int, number: int) -> None:
-    """What a process does until its connection ends: decode what it is told into its places."""
-    with Connection(asked) as connection, contextlib.suppress(EOFError, ConnectionError):
-        load, seen, shape, count = connection.recv()
-        places, progress = _map_memory(memory, shape, count)
-        while True:
-            first, jobs = connection.recv()
-            begun, failures = time.perf_counter(), []
-            reply: object
-            try:
-                for i, job in enumerate(jobs):
-                    progress[number] = i
-                    try:
-                        places[first + i] = load(*job)
-                    except ImageError as error:
-                        failures.append((i, error))
-                reply = failures, seen.take(), time.perf_counter() - begun
-            except Exception as error:
-                reply = _make_portable(error)
-            connection.send(reply)
+def work(asked: Connection, memory: int, number: int) -> None:
+    """What a process does until its connection ends: decode what it is told into its places.
+
+    Raises
+    ------
+    EOFError, ConnectionError
+        The connection has ended.
+    """
+    load, seen, shape, count = asked.recv()
+    places, progress = _map_memory(memory, shape, count)
+    asked.send(None)
+    while True:
+        first, jobs = asked.recv()
+        begun, failures = time.perf_counter(), []
+        reply: object
+        try:
+            for i, job in enumerate(jobs):
+                progress[number] = i
+                try:
+                    places[first + i] = load(*job)
+                except ImageError as error:
+                    failures.append((i, error))
+            reply = failures, seen.take(), time.perf_counter() - begun
+        except Exception as error:
+            reply = _make_portable(error)
+        asked.send(reply)
 
 
 def _make_portable(error: Exception) -> Exception:
@@ -199,18 +231,52 @@ def _make_portable(error: Exception) -> Exception:
 
 def _start(memory: int, number: int) -> _Worker:
     ours, theirs = Pipe()
-    # What this process imports from, and no threads beside the one that decodes.
-    found = os.pathsep.join(path or str(os.curdir) for path in sys.path)
     with theirs:
         numbers = (str(one) for one in (theirs.fileno(), memory, number))
         process = subprocess.Popen(
-            [sys.executable, "-P", "-c", _PROGRAM, *numbers],
+            [sys.executable, *_list_flags(), "-P", "-c", _PROGRAM, *numbers, *_list_folders()],
             stdin=subprocess.DEVNULL,
             pass_fds=(theirs.fileno(), memory),
-            env={**os.environ, "PYTHONPATH": found, "OMP_NUM_THREADS": "1"},
-            start_new_session=True,
+            # No threads beside the one that decodes.
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            # Out of a terminal's reach, and not out of the session: else one that is stopped would
+            # outlive the process that asks.
+            process_group=0,
         )
     return _Worker(process, ours, number)
+
+
+def _list_flags() -> list[str]:
+    """Of this interpreter; else -I and -W would hold here alone."""
+    flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
+    return flags
+
+
+def _list_folders() -> list[str]:
+    """What this process imports from, Python's own modules first.
+
+    Whoever has a queue.py beside a notebook may have imported Python's before it was in sight.
+    """
+    own = Path(os.__file__).parent
+    first = {str(own), str(own / "lib-dynload")}
+    folders = [one for one in sys.path if isinstance(one, str)]  # import looks at no others
+    return sorted(folders, key=lambda one: one not in first)
+
+
+def _hear(worker: _Worker) -> None:
+    """Wait until a process has begun.
+
+    Raises
+    ------
+    ChildProcessError
+        It did not.
+    """
+    try:
+        said = worker.asked.recv()
+    except (EOFError, OSError):
+        said = worker.describe_end()
+    if said is not None:
+        raise ChildProcessError(f"one of them did not begin ({said})")
 
 
 def _count_bytes(shape: tuple[int, ...], count: int) -> int:

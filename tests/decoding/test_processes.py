@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from featx.data.loading import SHARED_BATCHES, load_shared
+from featx.decoding import processes
 from featx.decoding.pixel_format import Seen
 from featx.decoding.processes import Decoders
 from featx.errors import DatasetError, ExtractionError, ImageError
@@ -142,20 +143,25 @@ def test_who_stops_asking_ends_them_whatever_they_are_at(decoders):
     assert all(process.returncode == -signal.SIGKILL for process in list_processes(shared))
 
 
-def test_they_end_with_the_process_that_asked(tmp_path):
+@pytest.mark.parametrize("stopped", [False, True])
+def test_they_end_with_the_process_that_asked(stopped):
     """Killed, it clears nothing up: the connection ends, and so do they; memory has no name."""
     code = f"""
 import sys; sys.path[:0] = [{str(Path(__file__).parent)!r}]
 from test_processes import *
 shared = Decoders(Load(), (16, 2, 2, 3), 2, Seen(), print)
-next(load_shared(shared, name_jobs([0, 1, 3, 4]), BATCH))
+batches = load_shared(shared, name_jobs([0, 1, 3, 4] * 9), BATCH)
+next(batches)
 print(*(one.pid for one in list_processes(shared)), flush=True)
+if {stopped}:
+    os.kill(list_processes(shared)[0].pid, signal.SIGSTOP)
 os.kill(os.getpid(), signal.SIGKILL)
 """
     before = set(Path("/dev/shm").iterdir()) if Path("/dev/shm").is_dir() else set()
     done = subprocess.run(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=False, timeout=60
-    )
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=False, timeout=60,
+        start_new_session=True,
+    )  # fmt: skip
     assert done.returncode == -signal.SIGKILL
     numbers = [int(word) for word in done.stdout.splitlines()[-1].split()]
     assert len(numbers) == 2
@@ -173,6 +179,38 @@ def is_alive(number):
     except (FileNotFoundError, ProcessLookupError):
         return False
     return state != "Z"  # nobody may be there to ask how it ended
+
+
+def test_they_find_what_this_process_has_found(monkeypatch, tmp_path, decoders):
+    """Whatever lies in the folders that modules come from, and whatever is no folder there."""
+    (tmp_path / "queue.py").write_text("raise RuntimeError('not the one that is meant')")
+    monkeypatch.setattr(sys, "path", [str(tmp_path), "", tmp_path, *sys.path])
+    (batch,) = load_shared(decoders(1), name_jobs([8]), BATCH)
+    assert batch.rows.tolist() == [0]
+
+
+def test_one_that_cannot_begin_is_said(monkeypatch, capfd):
+    """Here: the module of what it is to call is not in sight."""
+    monkeypatch.setattr(Load, "__module__", "nowhere_at_all")
+    monkeypatch.setitem(sys.modules, "nowhere_at_all", sys.modules[__name__])
+    with pytest.raises(OSError, match=r"did not begin \(ModuleNotFoundError: "):
+        Decoders(Load(), (16, 2, 2, 3), 2, Seen(), print)
+    assert capfd.readouterr().err == ""
+
+
+def test_one_that_is_killed_as_it_begins_is_said(monkeypatch):
+    kill = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+    monkeypatch.setattr(processes, "_PROGRAM", kill)
+    with pytest.raises(OSError, match=r"did not begin \(was killed \(SIGKILL\)\)"):
+        Decoders(Load(), (16, 2, 2, 3), 1, Seen(), print)
+
+
+def test_an_interrupt_is_for_the_process_that_asks(decoders):
+    shared = decoders(1)
+    batches = load_shared(shared, name_jobs([0, 1, 3, 4] * 9), BATCH)
+    next(batches)
+    shared.processes[0].send_signal(signal.SIGINT)
+    assert len(list(batches)) == 8
 
 
 def test_no_memory_is_said(monkeypatch):
