@@ -44,7 +44,7 @@ class Runner(Protocol):
         """The most images that `run` is given."""
 
     def run(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """See `Engine.run`."""
+        """See `Engine.run`; who computes nothing gives rows of no width."""
 
 
 @dataclass(frozen=True)
@@ -216,15 +216,16 @@ def _prefers_processes(threads: Feed, runner: Runner, some: Iterable[Job], count
     if not len(pixels):
         return False
     pixels = pixels[: runner.batch_size]
-    runner.run(pixels)  # the first pass sets up
+    found = runner.run(pixels)  # the first pass sets up
     begun = time.perf_counter()
     runner.run(pixels)
     # A batch takes the same time with fewer images: it is padded.
     computed = (time.perf_counter() - begun) / runner.batch_size
     pays = pays_processes(waited, computed, count)
     log.info(
-        "decoding in %s: %d threads decode %.0f images/s, the network takes %.0f",
-        "processes" if pays else "threads", workers, 1 / waited, 1 / computed,
+        "decoding in %s: %d threads decode %.0f images/s%s",
+        "processes" if pays else "threads", workers, 1 / waited,
+        f", the network takes {1 / computed:.0f}" if found.size else "",
     )  # fmt: skip
     return pays
 

@@ -11,19 +11,16 @@ from itertools import groupby, islice
 from pathlib import Path
 from typing import Generic, TypeVar
 
-import joblib
 import numpy as np
 import numpy.typing as npt
 
 from featx.config import Preprocessing
-from featx.data.dataset import HashedRows, Skipped
 from featx.data.images import load_image, open_rgb
 from featx.decoding.crops import find_picture
 from featx.decoding.picture import Source, may_be_deep
 from featx.decoding.pixel_format import Reading, Seen
 from featx.decoding.processes import Decoders, Failures, Job
 from featx.errors import ImageError
-from featx.machine import count_cores
 from featx.timing import Meter
 
 Item = TypeVar("Item", bound=np.generic)
@@ -295,39 +292,3 @@ def find_depth(paths: Iterable[Path], reading: Reading, num_workers: int) -> str
             meter.update(len(batch.rows))
     bits = seen.used_bits()
     return "full" if bits == 16 else f"used {bits}"
-
-
-def leave_out_undecodable(
-    rows: HashedRows, on_error: str, reading: Reading | None = None
-) -> tuple[HashedRows, tuple[Skipped, ...]]:
-    """Decode every image once; leave out those that cannot be, and say which and why.
-
-    Raises
-    ------
-    ImageError
-        `on_error` is "fail" and there is one.
-    """
-
-    seen = Seen()
-    reading = replace(reading or Reading(), seen=seen)
-
-    def try_open(i: int) -> Skipped | None:
-        try:
-            open_rgb(rows.locate(i), reading=reading)
-        except ImageError as error:
-            if on_error == "fail":
-                raise
-            path, digest = rows.dataset.paths[i], str(rows.hashes[i])
-            return Skipped(path, digest, error.kind, error.reason)
-        return None
-
-    n = len(rows.hashes)
-    looking = joblib.Parallel(
-        n_jobs=count_cores(), prefer="threads", batch_size=16, return_as="generator"
-    )
-    tried = list(
-        Meter("look", n, False).watch(looking(joblib.delayed(try_open)(i) for i in range(n)))
-    )
-    seen.warn(reading)
-    skipped = [*rows.unread, *(one for one in tried if one is not None)]
-    return rows.select(np.array([one is None for one in tried])), tuple(sorted(skipped))

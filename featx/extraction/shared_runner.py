@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,6 +45,11 @@ class SharedRunner:
         """See `Engine.run`."""
         with self.lock:
             return self.engine.run(pixels)
+
+    def pin(self, pixels: npt.NDArray[np.uint8]) -> AbstractContextManager[None]:
+        """See `CudaEngine.pin`; for an engine that has none nothing is pinned."""
+        pin = getattr(self.engine, "pin", None)
+        return nullcontext() if pin is None else pin(pixels)
 
 
 # The last that was built: clones and folds ask for the same one again and again.

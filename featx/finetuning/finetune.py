@@ -19,12 +19,14 @@ from featx.config import (
     TRAIN_BATCH_SIZE,
 )
 from featx.data.dataset import Dataset, HashedRows, Skipped, check_trainable, describe_rows
+from featx.data.feeding import Decoding
 from featx.data.hashing import hash_rows
-from featx.data.loading import find_depth, leave_out_undecodable
+from featx.data.loading import find_depth
 from featx.decoding.pixel_format import describe_colours, read_colours
 from featx.features.cache import find_cache_dir, find_making, list_same_data
 from featx.features.provenance import Choice, Provenance
 from featx.finetuning.corrected import correct_rows
+from featx.finetuning.looking import leave_out_undecodable
 from featx.finetuning.prefix import PrefixBatches, PrefixFile, row_bytes
 from featx.finetuning.recipe import TuneOptions, list_rates, make_tune_recipe, plan_epochs, run_name
 from featx.finetuning.tuned_network import ImageBatches, TunedNetwork, open_images
@@ -167,9 +169,12 @@ def finetune(
         found = correct_rows(found, labels)
     made = find_making(list_same_data(dataset, find_cache_dir()))
     choice = _settle_pixels(choice, found, made, workers)
-    rows, skipped = leave_out_undecodable(found, on_error, choice.reading)
     prefer = made.weights if made is not None else None
     resolved = resolve_weights(weights, prefer=prefer, progress=progress, backbone=backbone)
+    rows, skipped = leave_out_undecodable(
+        found, on_error, Decoding(resolved.preprocessing, choice.decode, choice.reading),
+        choose_device(device).type, num_workers=workers, processes=decode_processes,
+    )  # fmt: skip
     options = TuneOptions(
         epochs=epochs,
         augment=augment,

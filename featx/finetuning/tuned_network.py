@@ -28,6 +28,7 @@ from featx.network.backbone import (
     list_blocks,
     name_layers,
 )
+from featx.network.cuda_engine import pin_pages
 from featx.network.vision import ResNet
 from featx.network.weights import Weights
 from featx.novelty.detector import drop_kept
@@ -195,6 +196,10 @@ class _Forward:
     @property
     def device(self) -> str:
         return self.network.device.type
+
+    def pin(self, pixels: npt.NDArray[np.uint8]) -> contextlib.AbstractContextManager[None]:
+        """See `pin_pages`; for another device than CUDA nothing is pinned."""
+        return pin_pages(pixels) if self.device == "cuda" else contextlib.nullcontext()
 
     @torch.no_grad()
     def run(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:

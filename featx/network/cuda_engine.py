@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import TypeVar
 
 import numpy as np
@@ -79,25 +79,30 @@ class CudaEngine(TorchEngine):
 
         return wait
 
-    @contextmanager
-    def pin(self, pixels: npt.NDArray[np.uint8]) -> Iterator[None]:
-        """Pin memory once that batches will lie in, so that each is copied from where it lies.
+    def pin(self, pixels: npt.NDArray[np.uint8]) -> AbstractContextManager[None]:
+        """See `pin_pages`; where they are not pinned, batches are copied to pinned memory first."""
+        return pin_pages(pixels)
 
-        Where the system refuses, batches are copied to pinned memory first.
-        """
-        runtime, begin = torch.cuda.cudart(), pixels.ctypes.data
-        refused = int(runtime.cudaHostRegister(begin, pixels.nbytes, _PORTABLE))
-        if refused:
-            log.debug("memory for batches is not pinned: CUDA error %d", refused)
-            with suppress(RuntimeError):  # the next operation would report it as its own
-                torch.zeros(1, device="cuda")
-        try:
-            yield
-        finally:
-            if not refused:
-                with suppress(RuntimeError):  # of a device that has failed, which was said
-                    torch.cuda.synchronize()
-                runtime.cudaHostUnregister(begin)
+
+@contextmanager
+def pin_pages(pixels: npt.NDArray[np.uint8]) -> Iterator[None]:
+    """Pin memory once that batches will lie in, so that each is copied from where it lies.
+
+    Where the system refuses, nothing is pinned.
+    """
+    runtime, begin = torch.cuda.cudart(), pixels.ctypes.data
+    refused = int(runtime.cudaHostRegister(begin, pixels.nbytes, _PORTABLE))
+    if refused:
+        log.debug("memory for batches is not pinned: CUDA error %d", refused)
+        with suppress(RuntimeError):  # the next operation would report it as its own
+            torch.zeros(1, device="cuda")
+    try:
+        yield
+    finally:
+        if not refused:
+            with suppress(RuntimeError):  # of a device that has failed, which was said
+                torch.cuda.synchronize()
+            runtime.cudaHostUnregister(begin)
 
 
 class _Slot:
