@@ -173,8 +173,10 @@ def _decode_source(
         named = name_kind(data)
         if named is not None and named[0] == "unsupported":
             raise ImageError(name, named[1], named[0]) from error
-        # Pillow says so in words alone; the same bytes may be decoded another time.
-        kind = "unreadable" if "out of memory" in said or "not available" in said else "damaged"
+        # The same bytes may be decoded another time. Pillow says so in words alone; a decoder that
+        # cannot be loaded is the machine's lack, mostly of memory.
+        lacking = "out of memory" in said or "not available" in said
+        kind = "unreadable" if lacking or isinstance(error, ImportError) else "damaged"
         if "MAX_TEXT" in said or "text chunks" in said:
             kind, said = "unsupported", f"more than {format_bytes(MAX_TEXT_BYTES)} of text"
         raise ImageError(name, f"cannot be decoded: {said}", kind) from error

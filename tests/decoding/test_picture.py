@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile, PngImagePlugin
 
+from featx.decoding import file_kinds
 from featx.decoding.picture import (
     decode_picture,
     hash_pixels,
@@ -50,6 +51,19 @@ def test_what_changed_meanwhile_is_not_taken(tmp_path):
     assert caught.value.kind == "unreadable"
     with pytest.raises(ImageError, match="changed while"), Image.open(path) as opened:
         decode_picture(opened, "0" * 64, None, None)
+
+
+def test_a_decoder_that_cannot_be_loaded_says_nothing_of_the_picture(tmp_path, monkeypatch):
+    def lack(module):
+        raise ImportError(f"{module}.so: failed to map segment from shared object")
+
+    monkeypatch.setattr(file_kinds, "_is_installed", lambda module: True)
+    monkeypatch.setattr(file_kinds.importlib, "import_module", lack)
+    path = tmp_path / "a.heic"
+    path.write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    with pytest.raises(ImageError, match="failed to map segment") as caught:
+        decode_picture(path, None, None, None)
+    assert caught.value.kind == "unreadable"
 
 
 @pytest.mark.parametrize("given", ["", "-1", "0", "1e6", "many", "9" * 19])
