@@ -21,7 +21,7 @@ from featx.data.loading import SHARED_BATCHES, Batch, load_batches, load_shared
 from featx.decoding.picture import Source
 from featx.decoding.pixel_format import Reading, Seen
 from featx.decoding.processes import Decoders, Job
-from featx.errors import ImageError
+from featx.errors import ArgumentError, ImageError
 from featx.timing import Stages
 
 log = logging.getLogger(__name__)
@@ -151,7 +151,15 @@ def open_feed(
     Yields
     ------
     Feed
+
+    Raises
+    ------
+    ArgumentError
+        A number below 0.
     """
+    for name, value in (("num_workers", num_workers), ("decode_processes", processes)):
+        if value is not None and value < 0:
+            raise ArgumentError(f"{name} is {value}: at least 0")
     threads = Feed(decoding, stages, num_workers)
     if processes is None:
         prefers = count is not None and _prefers_processes(threads, runner, some, count)

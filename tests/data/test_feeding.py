@@ -20,6 +20,7 @@ from featx.data.hashing import hash_images
 from featx.data.loading import Batch
 from featx.decoding.decoders import describe_decoder
 from featx.decoding.pixel_format import Seen
+from featx.errors import ArgumentError
 from featx.extraction.extract import extract_inventory
 from featx.extraction.parts import name_job
 from featx.extraction.request import Request
@@ -68,6 +69,16 @@ def test_memory_that_cannot_be_had_means_threads(work, monkeypatch, caplog):
     assert "decoding in threads, since processes cannot be had" in caplog.text
 
 
+@pytest.mark.parametrize("wrong", [{"processes": -1}, {"num_workers": -2}])
+def test_a_number_below_nothing_is_named(wrong):
+    decoding = Decoding(Preprocessing.from_dict(PROVENANCE.preprocessing), "pillow")
+    asked = {"num_workers": 1, "processes": 0} | wrong
+    feed = open_feed(decoding, CountingEngine(), (), 3, stages=Stages(), **asked)
+    said = r"(num_workers|decode_processes) is -[12]: at least 0"
+    with pytest.raises(ArgumentError, match=said), feed:
+        pass
+
+
 class Gpu(CountingEngine):
     """An engine that says it is on a GPU."""
 
@@ -77,10 +88,10 @@ class Gpu(CountingEngine):
 @pytest.mark.parametrize(
     ("engine", "seconds", "count", "decoded"),
     [
-        (Gpu, 0.0, 27, "2 processes"),
+        (Gpu, -np.inf, 27, "2 processes"),
         (Gpu, 5.0, 27, "2 threads"),  # all threads need less than starting processes takes
-        (Gpu, 0.0, None, "2 threads"),  # nobody knows whether it pays
-        (CountingEngine, 0.0, 27, "2 threads"),
+        (Gpu, -np.inf, None, "2 threads"),  # nobody knows whether it pays
+        (CountingEngine, -np.inf, 27, "2 threads"),
     ],
 )
 def test_auto_takes_processes_where_a_gpu_waits(

@@ -5,6 +5,7 @@ import signal
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from shared import draw_photo
@@ -119,7 +120,7 @@ def test_a_gpu_is_fed_by_processes_where_they_pay(pillows, photos, monkeypatch, 
 
     monkeypatch.setattr(stream, "make_engine", pretend)
     monkeypatch.setattr(stream, "choose_device", lambda _: torch.device("cuda"))
-    monkeypatch.setattr(feeding, "PROCESSES_SECONDS", -1.0)  # they pay in any case
+    monkeypatch.setattr(feeding, "PROCESSES_SECONDS", -np.inf)  # they pay in any case
     listed = sorted((photos / "cat").iterdir())
     how = RunOptions(device="cpu", engine="torch", batch_size=4, num_workers=2)
     sources = name_sources([photos / "dog"], iter(listed) if written else listed)

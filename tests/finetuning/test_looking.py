@@ -68,7 +68,7 @@ def test_processes_leave_out_what_threads_leave_out(photos, decoding, started):
 
 def test_processes_look_where_a_gpu_would_wait(rows, decoding, started, monkeypatch, caplog):
     caplog.set_level("INFO")
-    monkeypatch.setattr(feeding, "PROCESSES_SECONDS", 0.0)
+    monkeypatch.setattr(feeding, "PROCESSES_SECONDS", -np.inf)
     leave_out_undecodable(rows, "skip", decoding, "cuda", num_workers=2, processes=None)
     assert started == [2]
     (said,) = [m for m in caplog.messages if m.startswith("decoding in processes: ")]
