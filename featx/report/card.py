@@ -124,6 +124,11 @@ def _read_model(path: Path) -> Model:
     """A model; of a comparison's folder the one that it chooses."""
     results = _read_results(path / RESULTS)
     if results is None:
+        if (path / RESULTS).is_file() and not (path / "model.safetensors").is_file():
+            raise ModelError(
+                f"{path / RESULTS} is damaged, or chooses none of its candidates: compare again, "
+                f"or name one of the model files in {path}"
+            )
         return read_model(path)
     name = results["verdict"]["choose"]
     chosen = next(one for one in results["candidates"] if one["name"] == name)

@@ -98,6 +98,9 @@ def test_a_folder_stands_for_what_it_chooses_and_a_model_for_itself(comparison):
     (comparison.folder / chosen.model.path.name).unlink()
     with pytest.raises(ModelError, match=f"chooses {chosen.name}, and .* is not there"):
         render_card(comparison.folder)
+    (comparison.folder / "results.json").write_text("{")
+    with pytest.raises(ModelError, match=r"results\.json is damaged, or chooses none of its"):
+        render_card(comparison.folder)
 
 
 def test_a_model_alone_says_what_its_file_keeps(model):
