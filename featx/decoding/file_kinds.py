@@ -92,7 +92,13 @@ _FRAMES = {
     0xC9: "arithmetically coded", 0xCA: "arithmetically coded", 0xCB: "lossless",
     0xCD: "hierarchical", 0xCE: "hierarchical", 0xCF: "hierarchical", 0xF7: "JPEG-LS",
 }  # fmt: skip
+_DECODED = (0xC3, 0xC9, 0xCA)  # those that libjpeg-turbo reads, of 8 bits
 _JPEG = b"\xff\xd8\xff"
+# Each scan goes through the whole picture, and a hundred bytes may be one: a file of some megabytes
+# could take hours. libtiff and libvips stop there, too; encoders write up to 20.
+_MOST_SCANS = 100
+# Of JPEG XL (ISO/IEC 18181-1, SizeHeader): width over height, by number.
+_RATIOS = {1: (1, 1), 2: (12, 10), 3: (4, 3), 4: (3, 2), 5: (16, 9), 6: (5, 4), 7: (2, 1)}
 
 
 def open_by_plugin(data: bytes) -> Image.Image | None:
@@ -111,6 +117,42 @@ def open_by_plugin(data: bytes) -> Image.Image | None:
         raise UnsupportedError(f"a {name} picture: pip install '{EXTRA}' has it read")
     made = getattr(importlib.import_module(module), opener)(io.BytesIO(data))
     return cast(Image.Image, made)
+
+
+def measure_by_header(data: bytes) -> tuple[int, int] | None:
+    """Width and height of a JPEG XL picture, which its package decodes as it opens; else None."""
+    if _name_container(data) != "JPEG XL":
+        return None
+    bits = int.from_bytes(_find_codestream(data)[2:16], "little")
+
+    def take(count: int) -> int:
+        nonlocal bits
+        value, bits = bits & ((1 << count) - 1), bits >> count
+        return value
+
+    small = take(1)
+
+    def take_side() -> int:
+        return 8 * (1 + take(5)) if small else 1 + take((9, 13, 18, 30)[take(2)])
+
+    height = take_side()
+    across, down = _RATIOS.get(take(3), (0, 1))
+    return (height * across // down if across else take_side()), height
+
+
+def _find_codestream(data: bytes) -> bytes:
+    """Where a JPEG XL picture begins: its file is that, or has boxes of which one holds it."""
+    at = 0
+    while data[:2] != b"\xff\x0a" and at + 16 <= len(data):
+        length, kind = struct.unpack(">I4s", data[at : at + 8])
+        head = 16 if length == 1 else 8
+        if kind in (b"jxlc", b"jxlp"):  # a part has a number before it
+            return data[at + head + 4 * (kind == b"jxlp") :][:16]
+        length = int.from_bytes(data[at + 8 : at + 16]) if length == 1 else length
+        if length < head:  # the last box, or damage
+            break
+        at += length
+    return data[:16]
 
 
 def is_mended(reason: str) -> bool:
@@ -199,18 +241,29 @@ def _name_jpeg(data: bytes) -> str | None:
             if len(segment) > 5 and segment[5] not in (1, 3, 4):
                 said.append(f"of {segment[5]} components")
             said += ["without a height in its header"] * (segment[1:3] == b"\0\0")
-            return " and ".join(said) or None
+            named = marker not in _DECODED or len(said) > 1
+            return " and ".join(said) or None if named else None
     return None
 
 
+def check_scans(data: bytes) -> None:
+    """Raise UnsupportedError of a JPEG with more scans than any encoder writes."""
+    if not data.startswith(_JPEG) or data.count(b"\xff\xda") <= _MOST_SCANS:  # most often
+        return
+    if sum(marker == 0xDA for marker, _ in iterate_segments(data)) > _MOST_SCANS:
+        raise UnsupportedError(f"a JPEG of more than {_MOST_SCANS} scans")
+
+
 def iterate_segments(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Markers of a JPEG with their contents, those of all scans included."""
+    """Markers of a JPEG with their contents up to its end, those of all scans included."""
     at = 2
     while (at := data.find(b"\xff", at)) >= 0 and at + 4 <= len(data):
         marker = data[at + 1]
         at += 1
-        # Fill bytes, a stuffed 0xFF of a scan, restarts and the file's two ends have no contents.
-        if marker in (0x00, 0x01, 0xFF) or 0xD0 <= marker <= 0xD9:
+        if marker == 0xD9:  # another picture may follow
+            return
+        # Fill bytes, a stuffed 0xFF of a scan, restarts and the file's beginning have no contents.
+        if marker in (0x00, 0x01, 0xFF) or 0xD0 <= marker <= 0xD8:
             continue
         length = struct.unpack(">H", data[at + 1 : at + 3])[0]
         yield marker, data[at + 3 : at + 1 + length]

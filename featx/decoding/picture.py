@@ -19,7 +19,9 @@ from PIL import ExifTags, Image, ImageFile, ImageOps, PngImagePlugin
 from featx.config import IMAGE_FORMATS, MAX_PIXELS, MAX_TEXT_BYTES
 from featx.decoding.file_kinds import (
     UnsupportedError,
+    check_scans,
     list_completions,
+    measure_by_header,
     name_kind,
     open_by_plugin,
 )
@@ -106,18 +108,24 @@ def decode_picture(
 def decode_pixels(
     path: Source, digest: str | None, short: int | None, reading: Reading | None
 ) -> Pixels:
-    """The same as an array that is not turned yet; of a photograph sooner."""
+    """The same as an array that is not turned yet; of a photograph sooner.
+
+    The array is good until the calling thread decodes its next picture.
+    """
     if isinstance(path, Image.Image):
         image, size = decode_picture(path, digest, short, reading)
     else:
-        return decode_sooner(str(path), read_bytes(path, digest), short, reading or Reading())
+        data = read_bytes(path, digest)
+        return decode_sooner(str(path), data, short, reading or Reading(), passing=True)
     return Pixels(np.array(image), size)
 
 
-def decode_sooner(name: str, data: bytes, short: int | None, reading: Reading) -> Pixels:
-    """A file's bytes: a photograph by libjpeg-turbo, all else by Pillow."""
+def decode_sooner(
+    name: str, data: bytes, short: int | None, reading: Reading, passing: bool = False
+) -> Pixels:
+    """A file's bytes: a photograph by `read_photograph`, all else by Pillow."""
     with own_rules():
-        found = read_photograph(data, short, pixel_limit(), reading)
+        found = read_photograph(data, short, pixel_limit(), reading, passing)
     if found is not None:
         return found
     image, size = decode_bytes(name, data, short, reading)
@@ -171,7 +179,8 @@ def _decode_source(
     except Exception as error:  # Pillow's plugins raise nearly every kind for damaged files
         said = _say(error)
         named = name_kind(data)
-        if named is not None and named[0] == "unsupported":
+        # What JPEG XL's package says of a damaged file is advice to who builds it.
+        if named is not None and (named[0] == "unsupported" or "libjxl" in said):
             raise ImageError(name, named[1], named[0]) from error
         # The same bytes may be decoded another time. Pillow says so in words alone; a decoder that
         # cannot be loaded is the machine's lack, mostly of memory.
@@ -197,9 +206,12 @@ def _open(
         if layout.is_plain(reading):
             return open_plain(source, layout)
         return read_deep(source, layout, reading)
+    check_scans(source)
     try:
         return Image.open(io.BytesIO(source), formats=IMAGE_FORMATS)
     except PIL.UnidentifiedImageError:
+        if size := measure_by_header(source):
+            _check_pixels(name, size)
         opened = open_by_plugin(source)
         if opened is None:
             raise
@@ -285,7 +297,7 @@ def _put_levels(image: Image.Image, levels: npt.NDArray[np.uint8]) -> Image.Imag
 def _reduce(opened: Image.Image, short: int | None) -> tuple[float, float]:
     """Have a JPEG decoded at reduced scale; its size then, to a fraction of a pixel."""
     width, height = opened.size
-    if short is None or opened.format != "JPEG":
+    if short is None or opened.format not in ("JPEG", "MPO"):
         return width, height
     scale = find_scale(opened.size, short)
     drafted = opened.draft(None, (width // scale, height // scale))

@@ -32,7 +32,7 @@ _UNREAD = {
     33003: "JPEG 2000", 33004: "JPEG 2000", 33005: "JPEG 2000", 34712: "JPEG 2000",
     22610: "JPEG XR", 34934: "JPEG XR", 34887: "LERC", 34892: "lossy JPEG of DNG",
     50002: "JPEG XL", 52546: "JPEG XL", 34713: "Nikon's NEF", 32767: "Sony's ARW",
-    65535: "Pentax's PEF",
+    65535: "Pentax's PEF", 50001: "WebP",
 }  # fmt: skip
 _COLOURS = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3, 8: 3}  # photometric interpretation: channels
 _NAMES = {
@@ -90,7 +90,7 @@ class Layout:
         if self.planar and self._n_extra > 0:
             return False
         packed = self.bits == (12,) and self.photometric == 1
-        return packed or max(self.bits) <= 8
+        return packed or self.bits in ((1,), (2,), (4,)) or set(self.bits) == {8}
 
     def check(self, reading: Reading) -> None:
         """Raise UnsupportedError, saying what it is, where how it is to be read is not known."""

@@ -158,6 +158,16 @@ def name_unwanted(folder: str) -> str | None:
     return HIDDEN if name.startswith(".") else None
 
 
+def name_wrapped(root: Path) -> str | None:
+    """The one folder in a folder, where folders are in that: what unpacking often leaves."""
+    try:
+        inner = [name for name in _list_folders(root) if not name_unwanted(name)]
+        below = _list_folders(root / inner[0]) if len(inner) == 1 else []
+    except OSError:  # is said where the images are read
+        return None
+    return inner[0] if any(not name_unwanted(name) for name in below) else None
+
+
 def count_files(folder: Path, shown: str, kind: str, left_out: Leftovers) -> None:
     """Count all files in a folder and below as one kind, under the folder's name as it is shown."""
     waiting = [(folder, shown)]

@@ -13,7 +13,7 @@ from featx.data.splits import NO_LABEL
 from featx.errors import DatasetError
 from featx.sources.archives import has_braces, scan_images
 from featx.sources.boxes import Boxes, cut_inventory, take_boxes
-from featx.sources.folders import describe_left_out
+from featx.sources.folders import describe_left_out, name_wrapped
 from featx.sources.group_splits import split_groups
 from featx.sources.groups import Grouping, choose_grouping, note_divided, note_groups
 from featx.sources.label_sets import note_sets, split_sets
@@ -203,6 +203,7 @@ def read_inventory(
             f"{path.name}/<class>/ and {path.name}/{{train,val,test}}/<class>/"
             + "".join(f"; {line}" for line in describe_left_out(found.left_out.list()))
             + _list_lost(found)
+            + (f"; all lies in {inner}/: give that" if (inner := name_wrapped(path)) else "")
         )
     if len(found.classes) == 1 and not found.multilabel:
         raise DatasetError(
@@ -291,7 +292,12 @@ def _check_splits(found: Inventory) -> None:
             learned = {found.classes[k].casefold() for k in have["train"] - {NO_LABEL}}
             if any(found.classes[k].casefold() in learned for k in missing):
                 names += " (train has one in another case)"
+            hint = (
+                "; images whose class is not known go into a folder called unlabelled"
+                if found.split_rule == "folders"
+                else ""
+            )
             raise DatasetError(
                 f"{found.root}: {split} has classes that train lacks: {names}; nothing could "
-                "ever learn them"
+                f"ever learn them{hint}"
             )

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import simplejpeg
@@ -132,6 +134,25 @@ def write_large(path, size=(1000, 803), orientation=None, **options):
         options["exif"][0x0112] = orientation
     picture.save(path, quality=95, **options)
     return path
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+@pytest.mark.parametrize("size", [(32, 32), (45, 32), (32, 45), (90, 70)])
+@pytest.mark.parametrize("crop", [28, 32])
+def test_an_image_stays_what_it_is_when_its_thread_loads_the_next(
+    tmp_path, size, crop, orientation
+):
+    preprocessing = replace(TINY, resize=32, crop=crop)  # some need no resizing at all
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    paths = [tmp_path / "a.jpg", tmp_path / "b.jpg"]
+    for seed, path in enumerate(paths):
+        pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), np.uint8)
+        Image.fromarray(pixels).save(path, exif=exif, quality=95)
+    first = load_image(paths[0], preprocessing)
+    before = first.copy()
+    assert not np.array_equal(load_image(paths[1], preprocessing), before)
+    assert np.array_equal(first, before)
 
 
 @pytest.mark.parametrize("decodes", [("exact", "fast"), ("pillow", "pillow-fast")])

@@ -6,8 +6,9 @@ import pytest
 from PIL import Image
 
 from featx.data.images import open_rgb
-from featx.decoding import file_kinds
-from featx.decoding.file_kinds import is_mended, name_kind
+from featx.decoding import file_kinds, picture
+from featx.decoding.file_kinds import is_mended, measure_by_header, name_kind
+from featx.decoding.pixel_format import Reading
 from featx.errors import ImageError
 
 
@@ -96,6 +97,20 @@ def test_a_jpeg_of_another_kind_is_named(read):
     assert read(two) == ("unsupported", "a JPEG that is of 2 components")
 
 
+def test_a_jpeg_of_a_rare_kind_that_is_cut_is_damaged(read):
+    # Lossless, grey, by the pixel before: the first is 28 below the middle, and all others alike.
+    frame = b"\xff\xc3" + struct.pack(">HBHHB", 11, 8, 8, 16, 1) + b"\1\x11\0"
+    codes = b"\xff\xc4\0\x1c\0" + bytes([0, 0, 0, 9, *[0] * 12, *range(9)])
+    scan = b"\xff\xda\0\x08\1\1\0\1\0\0" + bytes([0x51, 0x80]) + bytes(64)
+    lossless = b"\xff\xd8" + codes + frame + scan + b"\xff\xd9"
+    assert np.array_equal(read(lossless), np.full((8, 16, 3), 100))
+    assert read(lossless[:-30])[0] == "damaged"
+    plain = encode(draw(), "JPEG")
+    at = plain.index(b"\xff\xc0")
+    arithmetic = plain[: at + 1] + b"\xc9" + plain[at + 2 :]
+    assert read(arithmetic[: len(plain) // 2])[0] == "damaged"
+
+
 @pytest.mark.parametrize("progressive", [False, True])
 @pytest.mark.parametrize("mode", ["L", "RGB"])
 def test_a_jpeg_that_lacks_its_end_alone_is_whole(read, mode, progressive):
@@ -114,6 +129,20 @@ def test_a_jpeg_that_lacks_its_end_alone_is_whole(read, mode, progressive):
 def test_a_progressive_jpeg_without_its_last_scan_is_damaged(read):
     data = encode(draw(), "JPEG", progressive=True)
     assert read(data[: data.rindex(b"\xff\xda")])[0] == "damaged"
+
+
+def test_a_jpeg_of_scans_without_end_is_refused_before_it_is_decoded(read):
+    data = encode(draw(), "JPEG", progressive=True)
+    at = data.rindex(b"\xff\xda")
+    last, n_scans = data[at:-2], data.count(b"\xff\xda")
+    most = data[:at] + last * (101 - n_scans) + b"\xff\xd9"
+    assert isinstance(read(most), np.ndarray)
+    refused = "unsupported", "cannot be used: a JPEG of more than 100 scans"
+    assert read(data[:at] + last * (102 - n_scans) + b"\xff\xd9") == refused
+    # What follows the end, a burst or a film, and what a thumbnail has, are none of its own.
+    assert np.array_equal(read(data + data * 20), read(data))
+    note = b"\xff\xe1" + struct.pack(">H", 302) + b"\xff\xda\0" * 100
+    assert np.array_equal(read(data[:2] + note + data[2:]), read(data))
 
 
 def test_heic_is_read_by_the_extra_and_turned_once(read, tmp_path):
@@ -139,7 +168,26 @@ def test_jpeg_xl_is_read_by_the_extra(read):
     image = draw()
     found = read(encode(image, "JXL", lossless=True))
     assert np.array_equal(found, np.asarray(image))
-    assert read(encode(image, "JXL")[:60])[0] == "damaged"
+    refused = "damaged", "cannot be decoded: a JPEG XL picture, and not whole"
+    assert read(encode(image, "JXL")[:60]) == refused
+
+
+@pytest.mark.parametrize("use_container", [False, True])
+@pytest.mark.parametrize(
+    "size", [(8, 8), (256, 16), (40, 100), (64, 48), (300, 1), (1, 300), (1200, 1000), (9000, 3)]
+)
+def test_a_jpeg_xl_is_measured_before_its_package_decodes_it(size, use_container, monkeypatch):
+    pytest.importorskip("pillow_jxl.JpegXLImagePlugin")
+    data = encode(Image.new("L", size), "JXL", effort=1, use_container=use_container)
+    assert measure_by_header(data) == size
+    cut = [measure_by_header(data[:length]) for length in range(60)]  # whatever that says
+    assert cut[0] is None
+    opened = []
+    monkeypatch.setattr(picture, "open_by_plugin", opened.append)
+    monkeypatch.setenv("FEATX_MAX_PIXELS", str(size[0] * size[1] - 1))
+    with pytest.raises(ImageError, match="more than") as caught:
+        picture.decode_bytes("x.jxl", data, None, Reading())
+    assert (caught.value.kind, opened) == ("too-large", [])
 
 
 def test_avif_is_read_and_turned(read):

@@ -2,6 +2,7 @@
 
 import io
 import struct
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from made_profiles import ADOBE
 from PIL import Image, ImageCms
 
 from featx.config import MAX_PIXELS
+from featx.decoding import jpeg
 from featx.decoding.jpeg import find_scale, read_photograph
 from featx.decoding.pixel_format import Reading
 from featx.decoding.resizing import turn_upright
@@ -91,6 +93,23 @@ def test_what_is_not_usual_is_left_to_pillow():
     end = data.rindex(b"\xff\xd9")
     assert read(data[:end] + b"\0\0\0" + data[end:]) is None
     assert read(data + b"rubbish" * 99) is not None
+
+
+def test_memory_serves_a_threads_next_picture_where_the_pixels_pass(monkeypatch):
+    def pass_by(image):
+        return read_photograph(encode(image), None, MAX_PIXELS, Reading(), passing=True).values
+
+    first, kept = pass_by(draw((80, 60))), read(encode(draw((80, 60)))).values
+    assert np.array_equal(first, kept)
+    second = pass_by(draw((40, 30)))  # a smaller one takes the beginning
+    assert np.shares_memory(first, second)
+    assert np.array_equal(second, read(encode(draw((40, 30)))).values)
+    assert not np.shares_memory(kept, second)
+    with ThreadPoolExecutor(1) as other:
+        assert not np.shares_memory(second, other.submit(pass_by, draw((40, 30))).result())
+    monkeypatch.setattr(jpeg, "_MOST_KEPT", 3 * 40 * 30)
+    assert np.shares_memory(second, pass_by(draw((40, 30))))
+    assert not np.shares_memory(second, pass_by(draw((41, 30))))
 
 
 def test_nothing_is_said_on_stderr(capfd):

@@ -12,6 +12,7 @@ from PIL import Image, ImageFile, PngImagePlugin
 from featx.decoding import file_kinds
 from featx.decoding.picture import (
     decode_picture,
+    decode_pixels,
     hash_pixels,
     may_be_deep,
     pixel_limit,
@@ -129,6 +130,16 @@ def test_reduced_scale_tells_the_size_that_it_left(tmp_path):
     found.save(stream, "PNG")
     same, whole = decode_picture(save(found, tmp_path / "b.png"), None, 50, None)
     assert whole == same.size == (201, 100)
+
+
+def test_a_jpeg_with_another_behind_it_is_reduced_by_either_decoder(tmp_path):
+    drawn = Image.effect_noise((96, 60), 80).convert("RGB")
+    path = tmp_path / "telephone.jpg"
+    drawn.save(path, "MPO", save_all=True, append_images=[drawn.rotate(180)])
+    found, size = decode_picture(path, None, 20, None)
+    sooner = decode_pixels(path, None, 20, None)
+    assert size == sooner.size == (48.0, 30.0)
+    assert np.array_equal(np.asarray(found), sooner.values)
 
 
 # EXIF's orientations 1 to 8 by what has to be done with the stored rows and columns.

@@ -274,6 +274,25 @@ def test_what_is_there_is_said_where_no_images_are(root):
         read_dataset(root)
 
 
+def test_a_class_of_test_alone_is_told_where_unknown_images_go(root):
+    lay(root, "train/a/1.jpg", "train/b/1.jpg", "test/unknown/1.jpg")
+    with pytest.raises(
+        DatasetError, match=r"lacks: unknown; .* go into a folder called unlabelled$"
+    ):
+        read_dataset(root)
+    (root / "test/unknown").rename(root / "test/unlabelled")
+    assert read_dataset(root).splits.tolist() == ["train", "train", "test"]
+
+
+def test_a_folder_around_all_is_named(root):
+    lay(root, "data/train/a/1.jpg", "data/train/b/1.jpg", "data/test/a/1.jpg", "__MACOSX/x/._1")
+    with pytest.raises(DatasetError, match=r"no images in .*; all lies in data/: give that$"):
+        read_dataset(root)
+    lay(root, "more/a/1.jpg")
+    with pytest.raises(DatasetError, match=r"recursive reads them[^;]*; left out: files of[^;]*$"):
+        read_dataset(root)
+
+
 def test_a_list_is_of_images_alone(root):
     lay(root, "b.jpg", "a.PNG", "x.txt", ".c.jpg", "d.jpg/1.jpg")
     assert list_images(root) == ["a.PNG", "b.jpg"]
