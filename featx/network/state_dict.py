@@ -89,17 +89,14 @@ def find_network(
     WeightsError
         There are several networks, or names of no such network.
     """
-    while holder := next((key for key in _HOLDERS if isinstance(state.get(key), Mapping)), None):
+    while (holder := _find_holder(state, source)) is not None:
         state = state[holder]
     state = {str(name): value for name, value in state.items()}
     needed = {name for name in expected if _is_needed(name)}
     prefixes = [name.removesuffix(_FIRST) for name in state if _ends(name)]
     whole = [prefix for prefix in prefixes if all(prefix + name in state for name in needed)]
     if len(whole) > 1:
-        several = list_some([f"{one}*" for one in whole])
-        raise WeightsError(
-            f"{source} holds several networks ({several}): save the state dict of the one you mean"
-        )
+        raise _refuse_several(source, [f"{one}*" for one in whole])
     if not whole:
         # The nearest to one, so that what is wrong is said of it.
         nearest = [p for p in prefixes if any(p + name in state for name in needed - {_FIRST})]
@@ -118,6 +115,32 @@ def find_network(
     if left := [name for name in state if name.removeprefix(prefix) not in kept]:
         log.info("weights: %s: left aside: %s", source, list_some(left))
     return kept
+
+
+def _find_holder(state: Mapping[str, Any], source: str) -> str | None:
+    """The key under which the network lies: a usual one, or the only one with such names in it."""
+    usual = next((key for key in _HOLDERS if isinstance(state.get(key), Mapping)), None)
+    if usual is not None or any(_ends(str(name)) for name in state):
+        return usual
+    holders = [key for key, value in state.items() if _holds_network(value)]
+    if len(holders) > 1:
+        raise _refuse_several(source, list(map(str, holders)))
+    return holders[0] if holders else None
+
+
+def _holds_network(value: Any, deep: int = 3) -> bool:
+    if not isinstance(value, Mapping):
+        return False
+    if any(_ends(str(name)) for name in value):
+        return True
+    return deep > 0 and any(_holds_network(inner, deep - 1) for inner in value.values())
+
+
+def _refuse_several(source: str, names: list[str]) -> WeightsError:
+    return WeightsError(
+        f"{source} holds several networks ({list_some(names)}): save the state dict of the one you "
+        "mean"
+    )
 
 
 def _is_needed(name: str) -> bool:

@@ -19,7 +19,8 @@ from featx.network.catalogue import FROM_FILE, WEIGHTS_MARK
 from featx.network.state_dict import find_network, read_pth
 from featx.storage.files import write_whole
 
-_HALVES = (torch.float16, torch.bfloat16)
+_COUNTER = "num_batches_tracked"  # of a batch norm, which nothing here asks
+_OTHER_FLOATS = (torch.float16, torch.bfloat16, torch.float64)
 
 
 @dataclass(frozen=True)
@@ -92,8 +93,9 @@ def check_state(
     Returns
     -------
     dict of str to Tensor
-        With counters that old files lack (``num_batches_tracked``) filled in, and numbers of 16
-        bits, as torchvision keeps Wide ResNet's first weights, made float32; contiguous.
+        With counters that old files lack, or that became fractions (``num_batches_tracked``),
+        filled in, and numbers of 16 bits, as torchvision keeps Wide ResNet's first weights, or of
+        64 made float32; contiguous.
 
     Raises
     ------
@@ -102,10 +104,11 @@ def check_state(
     """
     wrong: list[str] = []
     state = {
-        name: tensor.float() if getattr(tensor, "dtype", None) in _HALVES else tensor
+        name: tensor.float() if getattr(tensor, "dtype", None) in _OTHER_FLOATS else tensor
         for name, tensor in state.items()
+        if not (name.endswith(_COUNTER) and getattr(tensor, "dtype", None) != torch.int64)
     }
-    optional = {n for n in expected if n.startswith("fc.") or n.endswith("num_batches_tracked")}
+    optional = {n for n in expected if n.startswith("fc.") or n.endswith(_COUNTER)}
     wrong += [f"missing {name}" for name in expected if name not in state and name not in optional]
     wrong += [f"unexpected {name}" for name in state if name not in expected]
     for name in sorted(expected.keys() & state.keys()):
@@ -116,6 +119,8 @@ def check_state(
             wrong.append(f"{name} has shape {tuple(have.shape)}, expected {tuple(want.shape)}")
         elif have.dtype != want.dtype:
             wrong.append(f"{name} is {have.dtype}, expected {want.dtype}")
+        elif have.layout != torch.strided or have.is_meta:
+            wrong.append(f"{name} is sparse, or without values")
         elif have.is_floating_point() and not bool(torch.isfinite(have).all()):
             wrong.append(f"{name} has values that are NaN or infinite")
     if wrong:
@@ -123,7 +128,7 @@ def check_state(
         raise WeightsError(f"{source} is not a {backbone} of torchvision: {shown}")
     checked = {name: tensor.detach().contiguous() for name, tensor in state.items()}
     for name in expected:
-        if name.endswith("num_batches_tracked"):
+        if name.endswith(_COUNTER):
             checked.setdefault(name, torch.zeros((), dtype=torch.int64))
     return checked
 

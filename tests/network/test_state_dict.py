@@ -37,8 +37,10 @@ def load(path):
         lambda s: {"model": s, "optimizer": {"state": {}}, "args": argparse.Namespace(lr=0.1)},
         lambda s: {"model_state_dict": s},
         lambda s: {"model": {"state_dict": s}},
+        lambda s: {"epoch": 3, "state_dict_ema": s, "optimizer": {"state": {0: {}}}},
+        lambda s: {"ema": {"module": s, "decay": 0.9}},
     ],
-    ids=["plain", "state_dict", "model", "model_state_dict", "both"],
+    ids=["plain", "state_dict", "model", "model_state_dict", "both", "another", "ema"],
 )
 def test_wrappings_change_nothing(tmp_path, prefix, wrap):
     torch.save(wrap(prefixed(prefix)), tmp_path / "checkpoint.pth.tar")
@@ -80,6 +82,8 @@ def test_of_several_networks_none_is_taken():
         WeightsError, match=r"several networks \(module.encoder_q.\*, module.encoder_k.\*\)"
     ):
         find_network(several, EXPECTED, "x.pth")
+    with pytest.raises(WeightsError, match=r"holds several networks \(teacher, student\): save"):
+        find_network({"teacher": prefixed("backbone."), "student": OWN}, EXPECTED, "x.pth")
 
 
 @pytest.mark.parametrize(
@@ -128,10 +132,16 @@ def test_what_torch_did_not_write_is_not_loaded_at_all(tmp_path):
     assert "weights_only" not in str(caught.value)
 
 
-def test_numbers_of_16_bits_are_made_those_of_32():
-    def make(v):
-        return torch.zeros(v.shape, dtype=torch.bfloat16 if v.is_floating_point() else v.dtype)
-
-    halved = {name: make(v) for name, v in EXPECTED.items()}
-    checked = check_state(halved, EXPECTED, "x.pth")
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_numbers_of_other_precisions_are_made_float32(dtype):
+    """Those of batches that were seen, too: ``.half()`` of every tensor is what people write."""
+    made = {name: torch.zeros(v.shape, dtype=dtype) for name, v in EXPECTED.items()}
+    checked = check_state(made, EXPECTED, "x.pth")
     assert {v.dtype for v in checked.values()} == {torch.float32, torch.int64}
+    assert checked.keys() == EXPECTED.keys()
+
+
+def test_tensors_without_values_in_a_row_are_refused():
+    for odd in (torch.zeros(64).to_sparse(), torch.zeros(64, device="meta")):
+        with pytest.raises(WeightsError, match=r"bn1\.bias is sparse, or without values$"):
+            check_state({**OWN, "bn1.bias": odd}, EXPECTED, "x.pth")

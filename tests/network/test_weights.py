@@ -57,8 +57,8 @@ def test_half_floats_are_made_whole(random_state, expected):
             r"conv1.weight has shape \(64, 1, 7, 7\), expected \(64, 3, 7, 7\)",
         ),
         (
-            lambda s: s.update({"bn1.bias": torch.zeros(64, dtype=torch.float64)}),
-            "bn1.bias is torch.float64, expected torch.float32",
+            lambda s: s.update({"bn1.bias": torch.zeros(64, dtype=torch.int32)}),
+            "bn1.bias is torch.int32, expected torch.float32",
         ),
         (lambda s: s["bn1.bias"].fill_(torch.nan), "bn1.bias has values that are NaN or infinite"),
         (lambda s: s.update({"bn1.bias": [1, 2]}), "bn1.bias is a list, not a tensor"),
