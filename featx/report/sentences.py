@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -51,7 +52,24 @@ def say_classes(candidate: Candidate, classes: Sequence[str]) -> str:
 
 def list_notes(comparison: Comparison) -> list[str]:
     """What a reader of the table must know."""
-    candidates, options = comparison.candidates, comparison.options
+    candidates = comparison.candidates
+    return [
+        *_say_splits(comparison),
+        *_say_training(candidates),
+        *_say_known(comparison),
+        *say_relabelled(comparison),
+        *say_rates(candidates),
+        *say_layers(comparison),
+        *_say_options(comparison.options),
+        *_say_tempered(candidates),
+        *_say_tested(comparison),
+        *_say_intervals(comparison),
+    ]
+
+
+def _say_splits(comparison: Comparison) -> list[str]:
+    """Which images chose, and which said how good it is."""
+    candidates = comparison.candidates
     lines = []
     if comparison.val_is_test:
         lines.append(
@@ -73,6 +91,12 @@ def list_notes(comparison: Comparison) -> list[str]:
         )
     if comparison.cv is None:
         lines += say_few(int((comparison.features.targets >= 0).sum()))
+    return lines
+
+
+def _say_training(candidates: Sequence[Candidate]) -> list[str]:
+    """How far what is trained in steps has come."""
+    lines = []
     epochs = max((len(c.outcome.history) for c in candidates), default=0)
     if epochs:
         lines.append(f"Iterative candidates ran {epochs} epochs; an epoch is train, val and test.")
@@ -90,12 +114,18 @@ def list_notes(comparison: Comparison) -> list[str]:
     stopped = [c.name for c in candidates if c.outcome.details.get("converged") is False]
     if stopped:
         lines.append(f"Stopped short of the optimum: {', '.join(stopped)}.")
+    return lines
+
+
+def _say_known(comparison: Comparison) -> list[str]:
+    """What train and the network know of the images that test is of."""
+    lines = []
     if shared := comparison.in_train["test"]:
         lines.append(
             f"{shared} test images are in train as well, byte for byte: every accuracy here is too "
             "high."
         )
-    if any(c.name == "imagenet" for c in candidates):
+    if any(c.name == "imagenet" for c in comparison.candidates):
         lines.append(
             "imagenet is ImageNet's own last layer, its classes mapped to these on train: what the "
             "network knew before any training."
@@ -107,9 +137,12 @@ def list_notes(comparison: Comparison) -> list[str]:
             f"The network was trained on ImageNet's own images of classes of these names: {names}; "
             "others may be in ImageNet under other names."
         )
-    lines += say_relabelled(comparison)
-    lines += say_rates(candidates)
-    lines += say_layers(comparison)
+    return lines
+
+
+def _say_options(options: Mapping[str, Any]) -> list[str]:
+    """What the options mean for the figures."""
+    lines = []
     if options["protocol"] == "paper":
         lines.append(
             f"Protocol paper: {options['epochs']} epochs at a learning rate of "
@@ -131,6 +164,12 @@ def list_notes(comparison: Comparison) -> list[str]:
         unweighted = [n for n in CLASSIFIERS if n in options["clf"] and not find_kind(n).weighed]
         but = f", but for {', '.join(unweighted)}" if unweighted else ""
         lines.append(f"Classes weigh the same whatever their number of images{but}.")
+    return lines
+
+
+def _say_tempered(candidates: Sequence[Candidate]) -> list[str]:
+    """Whose probabilities have a temperature."""
+    lines = []
     tempered = [c.name for c in candidates if c.outcome.details.get("temperature", 1.0) != 1.0]
     if tempered:
         on_val = any("val" in c.outcome.scores for c in candidates)
@@ -138,7 +177,13 @@ def list_notes(comparison: Comparison) -> list[str]:
             f"Probabilities of {', '.join(tempered)} have a temperature that was fitted on what "
             f"chose{', so that their log-loss and ECE on val are optimistic' * on_val}."
         )
-    totals = [one.total for one in candidates[0].evaluations["test"].per_class]
+    return lines
+
+
+def _say_tested(comparison: Comparison) -> list[str]:
+    """Of what test says nothing, and what it says of the field."""
+    lines = []
+    totals = [one.total for one in comparison.candidates[0].evaluations["test"].per_class]
     classes = comparison.features.classes
     if absent := [printable(k) for k, n in zip(classes, totals, strict=True) if not n]:
         lines.append(f"No test images, so that nothing is said of them: {', '.join(absent)}.")
@@ -146,18 +191,21 @@ def list_notes(comparison: Comparison) -> list[str]:
         expected = comparison.prevalence.items()
         shares = ", ".join(f"{printable(name)} {100 * one:.3g} %" for name, one in expected)
         lines.append(f"In the field: what test says where classes have these shares: {shares}.")
-    lines.append(
+    return lines
+
+
+def _say_intervals(comparison: Comparison) -> list[str]:
+    """What the ECE, the intervals and the p-values are."""
+    of_ece = (
         "ECE: bins of equal counts, debiased, with a bootstrap interval, which reaches down to 0 "
         "where perfect calibration would often show as much on so few images."
     )
-    if lines_of_groups := say_groups(comparison):
-        return lines + lines_of_groups
-    lines.append(
+    of_images = (
         "Intervals: Wilson's for accuracies, bootstrap within classes for means per class, Tango's "
         "for differences; 95 %. p-values: McNemar's mid-p, Holm-corrected for all pairs; the "
         "verdict asks the intervals of differences."
     )
-    return lines
+    return [of_ece, *(say_groups(comparison) or [of_images])]
 
 
 def _say_choosing(candidates: Sequence[Candidate]) -> list[str]:
