@@ -12,6 +12,7 @@ from .head_options import max_memory_option, read_layers_option
 from .network_options import num_workers_option
 from .options import common_options, labels_option, overwrite_option, seed_option
 from .output import say_written, start_speaking
+from .places import FILE, TABLE, Table, check_one_output
 
 
 @click.command()
@@ -24,11 +25,11 @@ from .output import say_written, start_speaking
 )
 @read_layers_option(LAST_LAYER, "By which of the layers in F.h5 labels are judged")
 @click.option(
-    "--csv", "table", type=click.Path(path_type=Path), metavar="F.csv", help="Also write a CSV."
+    "--csv", "table", type=TABLE, metavar="F.csv", help="Also write a CSV; - writes it to stdout."
 )
 @click.option(
     "--report",
-    type=click.Path(path_type=Path),
+    type=FILE,
     metavar="F.html",
     help="Also write a page with the pictures side by side, on which labels are reviewed one by "
     "one and corrections.csv is saved.",
@@ -48,7 +49,7 @@ def audit(
     features: Path,
     root: Path | None,
     layers: str,
-    table: Path | None,
+    table: Table,
     report: Path | None,
     strangers: bool,
     seed: int,
@@ -72,16 +73,17 @@ def audit(
       featx audit F.h5 --layers auto
       featx audit F.h5 --labels corrections.csv --report audit.html
     """
+    check_one_output(table, json=as_json)
     progress = start_speaking(verbose, quiet)
     from featx.auditing.audit import audit
     from featx.auditing.findings import COLUMNS
     from featx.features.corrections import correct_labels, read_corrections
     from featx.features.file import read_features
     from featx.report.audit import PAGE_START, list_rows, render_audit, write_audit_page
-    from featx.storage.files import check_replaceable, write_csv
+    from featx.storage.files import check_replaceable
 
     for output, first in ((table, ",".join(COLUMNS)), (report, PAGE_START)):
-        if output is not None and not overwrite:
+        if isinstance(output, Path) and not overwrite:
             check_replaceable(output, first)
     corrections = None if labels is None else read_corrections(labels)
     held = read_features(features)
@@ -91,8 +93,8 @@ def audit(
         held, root=root, layers=layers, strangers=strangers, seed=seed, num_workers=num_workers,
         max_memory=max_memory, progress=progress,
     )  # fmt: skip
-    if table is not None:
-        write_csv(table, COLUMNS, list_rows(found))
     if report is not None:
         write_audit_page(found, report, corrections)
-    say_written(as_json, found.to_dict(), render_audit(found), table, report)
+    say_written(
+        as_json, found.to_dict(), render_audit(found), report, table, COLUMNS, list_rows(found)
+    )

@@ -8,6 +8,7 @@ import click
 
 from .options import common_options, overwrite_option
 from .output import say, start_speaking
+from .places import TABLE, Table
 
 
 @click.command()
@@ -15,14 +16,14 @@ from .output import say, start_speaking
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=TABLE,
     metavar="README.md",
     help="Where the card is written.  [default: it is printed]",
 )
 @overwrite_option
 @common_options
 def card(
-    model: Path, output: Path | None, overwrite: bool, as_json: bool, verbose: bool, quiet: bool
+    model: Path, output: Table, overwrite: bool, as_json: bool, verbose: bool, quiet: bool
 ) -> None:
     """Say what is known of MODEL as a model card: a README.md for the Hugging Face Hub.
 
@@ -38,7 +39,8 @@ def card(
     from featx.report.card import render_card, write_card
 
     text = render_card(model)
-    if output is not None:
-        write_card(output, text, overwrite)
-    values = {"card": None if output is None else str(output), "text": text}
-    say(as_json, values, text.rstrip("\n") if output is None else f"written: {output}")
+    written = output if isinstance(output, Path) else None
+    if written is not None:
+        write_card(written, text, overwrite)
+    values = {"card": written and str(written), "text": text}
+    say(as_json, values, text.rstrip("\n") if written is None else f"written: {written}")

@@ -24,6 +24,7 @@ from .network_options import device_options, extract_options
 from .numbers import NumberRange
 from .options import common_options, labels_option, overwrite_option
 from .output import finish_extraction, say, start_speaking
+from .places import FOLDER
 
 if TYPE_CHECKING:
     from featx.comparison.candidates import Candidate
@@ -123,7 +124,7 @@ if TYPE_CHECKING:
 @click.option(
     "-o",
     "--output",
-    type=click.Path(file_okay=False),
+    type=FOLDER,
     metavar="DIR",
     help="The comparison's folder.  [default: results/NAME]",
 )

@@ -8,6 +8,7 @@ import click
 
 from .options import common_options, overwrite_option
 from .output import say, start_speaking
+from .places import FILE, FOLDER
 
 
 @click.group()
@@ -24,7 +25,7 @@ def data() -> None:
 )
 @click.option(
     "--download",
-    type=click.Path(path_type=Path),
+    type=FOLDER,
     metavar="DIR",
     is_flag=False,
     flag_value="data",
@@ -33,7 +34,7 @@ def data() -> None:
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     metavar="F.csv",
     help="The manifest.  [default: caltech256-animals.csv beside the images' folder]",
 )

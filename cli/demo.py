@@ -10,6 +10,7 @@ import click
 from .compare import run_compare
 from .network_options import device_options, extract_options, weights_option
 from .options import common_options, overwrite_option
+from .places import FOLDER
 
 _EPOCHS = 3
 
@@ -18,7 +19,7 @@ _EPOCHS = 3
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER,
     default="demo",
     show_default=True,
     metavar="DIR",

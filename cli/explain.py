@@ -12,6 +12,7 @@ from featx.config import PARTS
 from .network_options import model_network_options
 from .options import common_options, overwrite_option
 from .output import describe_skipped, finish_skipped, say, start_speaking
+from .places import FOLDER
 
 
 @click.command()
@@ -20,7 +21,7 @@ from .output import describe_skipped, finish_skipped, say, start_speaking
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER,
     metavar="DIR",
     help="A new folder for the pictures and index.html.  [default: nothing is drawn]",
 )

@@ -11,35 +11,34 @@ from featx.text import format_bytes, printable
 
 from .options import common_options, overwrite_option
 from .output import say, start_speaking
-
-_FILE = click.Path(path_type=Path, dir_okay=False)
+from .places import FILE
 
 
 @click.command()
 @click.argument("source", metavar="F.h5|MODEL", type=click.Path(path_type=Path))
 @click.option(
     "--parquet",
-    type=_FILE,
+    type=FILE,
     metavar="OUT.parquet",
     help="Of F.h5: one table of paths, labels, splits, hashes and features, for Spark, DuckDB, "
     "Ray, pandas.",
 )
 @click.option(
     "--npy",
-    type=_FILE,
+    type=FILE,
     metavar="OUT.npy",
     help="Of F.h5: the matrix alone, for numpy and faiss; beside it OUT.csv, its rows, and "
     "OUT.json.",
 )
 @click.option(
     "--onnx",
-    type=_FILE,
+    type=FILE,
     metavar="OUT.onnx",
     help="Of MODEL: one file from pixels to probabilities, for ONNX Runtime and what reads ONNX.",
 )
 @click.option(
     "--openvino",
-    type=_FILE,
+    type=FILE,
     metavar="OUT.xml",
     help="Of MODEL: the same for OpenVINO; beside it OUT.bin.",
 )

@@ -13,6 +13,7 @@ from .head_options import calibrate_option, class_weight_option, prefix_cache_op
 from .network_options import device_options
 from .options import common_options, labels_option, overwrite_option
 from .output import finish_skipped, say, start_speaking
+from .places import FOLDER
 
 _OF_DATA = (
     "data", "split", "root", "recursive", "group", "group_pattern", "group_time", "group_folder",
@@ -47,7 +48,7 @@ _OF_DATA = (
 @click.option(
     "-o",
     "--output",
-    type=click.Path(file_okay=False),
+    type=FOLDER,
     metavar="RUN",
     help="The run's folder.  [default: results/NAME/TRAIN-HASH]",
 )

@@ -19,6 +19,7 @@ from .head_options import (
 )
 from .options import common_options, labels_option, overwrite_option
 from .output import say, start_speaking
+from .places import FILE
 
 
 @click.command()
@@ -52,7 +53,7 @@ from .output import say, start_speaking
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     metavar="MODEL",
     help="The model file.  [default: F.CLF.safetensors beside F.h5]",
 )

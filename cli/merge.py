@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from .network_options import cache_dir_option, features_output_option, lock_option
@@ -19,8 +21,8 @@ from .output import finish_extraction, say, start_speaking
 @common_options
 def merge(
     plan: str,
-    output: str | None,
-    cache_dir: str | None,
+    output: Path | None,
+    cache_dir: Path | None,
     lock: bool,
     max_skipped: float,
     overwrite: bool,

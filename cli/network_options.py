@@ -20,6 +20,7 @@ from featx.config import (
 
 from .completion import complete_weights
 from .options import max_skipped_option, stack
+from .places import FILE, FOLDER
 
 
 def _check_count(ctx: click.Context, param: click.Parameter, value: str) -> int | None:
@@ -134,7 +135,7 @@ framing_option = click.option(
 
 cache_dir_option = click.option(
     "--cache-dir",
-    type=click.Path(file_okay=False),
+    type=FOLDER,
     metavar="DIR",
     help="Where features are kept.  [default: FEATX_CACHE, else ./cache]",
 )
@@ -161,7 +162,7 @@ extract_options = stack(
 features_output_option = click.option(
     "-o",
     "--output",
-    type=click.Path(dir_okay=False),
+    type=FILE,
     metavar="F.h5",
     help="The feature file.  [default: a name of its own in the cache folder]",
 )

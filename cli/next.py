@@ -10,6 +10,7 @@ from featx.config import NEXT_IMAGES
 
 from .options import common_options, labels_option, overwrite_option, seed_option
 from .output import say_written, start_speaking
+from .places import FILE, TABLE, Table, check_one_output
 
 
 @click.command("next")
@@ -22,13 +23,13 @@ from .output import say_written, start_speaking
 @click.option(
     "--csv",
     "table",
-    type=click.Path(path_type=Path),
+    type=TABLE,
     metavar="F.csv",
-    help="Write a CSV to fill in: path, sha256 and an empty label.",
+    help="Write a CSV to fill in: path, sha256 and an empty label; - writes it to stdout.",
 )
 @click.option(
     "--report",
-    type=click.Path(path_type=Path),
+    type=FILE,
     metavar="F.html",
     help="Write one page with the pictures and what more labels would bring.",
 )
@@ -55,7 +56,7 @@ def next_(
     features: Path,
     pool: Path | None,
     count: int,
-    table: Path | None,
+    table: Table,
     report: Path | None,
     root: Path | None,
     forecast: bool,
@@ -81,6 +82,7 @@ def next_(
       featx next F.h5 pool.h5 --csv next.csv
       featx next F.h5 pool.h5 --labels next.csv
     """
+    check_one_output(table, json=as_json)
     start_speaking(verbose, quiet)
     from featx.labelling.next import find_next
     from featx.report.next import (
@@ -91,17 +93,17 @@ def next_(
         render_next,
         write_next_page,
     )
-    from featx.storage.files import check_replaceable, write_csv
+    from featx.storage.files import check_replaceable
 
-    if table is not None and not overwrite:
+    if isinstance(table, Path) and not overwrite:
         check_unfilled(table)
     if report is not None and not overwrite:
         check_replaceable(report, PAGE_START)
     found = find_next(
         features, pool, n=count, labels=labels, root=root, forecast=forecast, seed=seed
     )
-    if table is not None:
-        write_csv(table, COLUMNS, list_rows(found))
     if report is not None:
         write_next_page(found, report, root)
-    say_written(as_json, found.to_dict(), render_next(found), table, report)
+    say_written(
+        as_json, found.to_dict(), render_next(found), report, table, COLUMNS, list_rows(found)
+    )

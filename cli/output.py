@@ -17,6 +17,8 @@ import click
 
 from featx.text import printable
 
+from .places import STDOUT, Table
+
 if TYPE_CHECKING:
     from featx.data.dataset import Leftovers, Skipped
     from featx.extraction.result import Extraction
@@ -64,9 +66,25 @@ def say(as_json: bool, values: dict[str, Any], text: str) -> None:
 
 
 def say_written(
-    as_json: bool, values: dict[str, Any], text: str, table: Path | None, report: Path | None
+    as_json: bool,
+    values: dict[str, Any],
+    text: str,
+    report: Path | None,
+    table: Table,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[Any]],
 ) -> None:
-    """Print a result of which a table and a page may have been written."""
+    """Print a result of which a page may have been written, and write its table, if asked for.
+
+    A table on stdout stands there instead of the result.
+    """
+    from featx.storage.files import iterate_csv, write_csv
+
+    if table == STDOUT:
+        echo_lines(iterate_csv(columns, rows), exact=True)
+        return
+    if isinstance(table, Path):
+        write_csv(table, columns, rows)
     values = {**values, "csv": table and str(table), "report": report and str(report)}
     written = [str(path) for path in (table, report) if path is not None]
     tail = f"\n\nwritten: {', '.join(written)}" if written else ""
@@ -143,21 +161,26 @@ def _split_nul() -> Iterator[bytes]:
     yield left
 
 
-def echo_lines(lines: Iterable[str], lasting: bool = False) -> bool:
+def echo_lines(lines: Iterable[str], lasting: bool = False, exact: bool = False) -> bool:
     """Print lines as they come; returns False where the reader closed stdout before the end.
 
-    With `lasting` the lines are then still taken to the last.
+    With `lasting` the lines are then still taken to the last. With `exact` nothing in them is
+    escaped but on a terminal.
     """
     from tqdm import tqdm
 
     is_open = True
     # On a terminal a line must not run into a progress bar.
-    apart = tqdm.external_write_mode if sys.stdout.isatty() else contextlib.nullcontext
+    shown = sys.stdout.isatty()
+    apart = tqdm.external_write_mode if shown else contextlib.nullcontext
     for line in lines:
         if is_open:
             try:
                 with apart():
-                    click.echo(printable(line))
+                    if exact and not shown:
+                        click.echo(line, color=True)  # else click takes terminals' codes out
+                    else:
+                        click.echo(printable(line))
             except BrokenPipeError:
                 is_open = False
         if not is_open and not lasting:

@@ -21,6 +21,7 @@ from .network_options import (
 )
 from .options import common_options, overwrite_option
 from .output import finish_skipped, say, start_speaking
+from .places import FOLDER
 
 
 @click.command()
@@ -29,7 +30,7 @@ from .output import finish_skipped, say, start_speaking
     "-o",
     "--output",
     "folder",
-    type=click.Path(file_okay=False),
+    type=FOLDER,
     required=True,
     metavar="DIR",
     help="Where the plan goes.",

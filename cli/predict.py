@@ -15,6 +15,7 @@ from .network_options import model_network_options
 from .numbers import NumberRange
 from .options import common_options, null_option, overwrite_option
 from .output import SHOWN, echo_lines, finish_skipped, say, split_names, start_speaking
+from .places import FOLDER, STDOUT, TABLE, Table, check_one_output
 
 if TYPE_CHECKING:
     from featx.data.dataset import Skipped
@@ -57,7 +58,7 @@ if TYPE_CHECKING:
     "enough: another share than that of the fit.",
 )
 @click.option(
-    "--csv", "table", type=click.Path(path_type=Path), metavar="F", help="Also write a CSV."
+    "--csv", "table", type=TABLE, metavar="F", help="Also write a CSV; - writes it to stdout."
 )
 @click.option(
     "--jsonl", is_flag=True, help="One JSON object on stdout for every image, as it comes."
@@ -66,7 +67,7 @@ if TYPE_CHECKING:
 @click.option(
     "--explain",
     "maps",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER,
     metavar="DIR",
     help="Also draw where each score comes from, into a new folder; see featx explain.",
 )
@@ -77,7 +78,7 @@ if TYPE_CHECKING:
 def predict(
     model: Path,
     images: tuple[str, ...],
-    table: Path | None,
+    table: Table,
     maps: Path | None,
     unknown: float | None,
     sets: float | None,
@@ -110,6 +111,7 @@ def predict(
     """
     if as_json and jsonl:
         raise click.UsageError("--json is one object, --jsonl one for each image: say either.")
+    check_one_output(table, json=as_json, jsonl=jsonl)
     named, listed = split_names(images, null)
     doubts: dict[str, Any] = {
         "unknown": unknown, "sets": sets, "precision_at_least": precision_at_least
@@ -122,14 +124,19 @@ def predict(
     from featx.data.dataset import Leftovers
     from featx.deployment.drift import start_watch
     from featx.deployment.predict import predict
-    from featx.deployment.record import collect_predictions, list_columns, record_predictions
+    from featx.deployment.record import (
+        collect_predictions,
+        format_predictions,
+        list_columns,
+        record_predictions,
+    )
     from featx.novelty.ranks import keeps_ranks
     from featx.storage.files import check_replaceable
     from featx.training.model import MULTILABEL, read_model
 
     from .rendering import render_predictions, say_drift
 
-    if table is not None and not overwrite:
+    if isinstance(table, Path) and not overwrite:
         marks = (None, 0.1), (None, 0.1), (False, True), (False, True), (False, True)
         every = itertools.starmap(list_columns, itertools.product(*marks))
         check_replaceable(table, *map(",".join, every))
@@ -145,18 +152,21 @@ def predict(
         found = predict(trained, named, **doubts, **options)
     else:
         found = _draw(trained, model.name, named, maps, overwrite, options)
-    if table is not None:
-        columns = list_columns(unknown, sets, ranked, several, options["boxes"] is not None)
+    columns = list_columns(unknown, sets, ranked, several, options["boxes"] is not None)
+    if isinstance(table, Path):
         found = record_predictions(found, table, columns)
     tally = _Tally(found)
     if as_json:
         values = collect_predictions(tally, left_out).to_dict()
         say(True, values | {"drift": watch and watch.sum_up().to_dict()}, "")
     else:
-        lines = map(_to_line, tally) if jsonl else render_predictions(tally.predictions())
+        if table == STDOUT:
+            lines = format_predictions(tally.predictions(), columns)
+        else:
+            lines = map(_to_line, tally) if jsonl else render_predictions(tally.predictions())
         # A reader who has seen enough ends the run, but not the writing of a CSV or of maps.
-        lasting = table is not None or maps is not None
-        if not echo_lines(lines, lasting=lasting) and not lasting:
+        lasting = isinstance(table, Path) or maps is not None
+        if not echo_lines(lines, lasting=lasting, exact=table == STDOUT) and not lasting:
             return
     if watch is not None and (drift := watch.sum_up()).found:
         click.echo(say_drift(drift), err=True)

@@ -12,7 +12,7 @@ from featx.decoding.crops import split_name
 from featx.deployment.predict import Prediction, Predictions
 from featx.deployment.refusal import Doubt
 from featx.novelty.ranks import NO_ANSWER
-from featx.storage.files import open_csv, write_whole
+from featx.storage.files import iterate_csv, open_csv, write_whole
 from featx.text import as_text
 
 COLUMNS = ("path", "rank", "class", "probability")  # of the CSV
@@ -44,14 +44,25 @@ def record_predictions(
 
     Its columns are those of `list_columns`, a row for each class that was asked for.
     """
-    boxes = set(BOX_COLUMNS) <= set(columns)
     with write_whole(path) as temporary, open_csv(temporary, columns) as write_row:
         for one in found:
             if isinstance(one, Prediction):
-                image, box = split_name(one.path) if boxes else (one.path, None)
-                for cells in _list_cells(one):
-                    write_row((as_text(image), *cells, *(box or ())))
+                for row in _list_rows(one, columns):
+                    write_row(row)
             yield one
+
+
+def format_predictions(found: Iterable[Prediction], columns: Sequence[str]) -> Iterator[str]:
+    """Lines of that CSV, as they come."""
+    return iterate_csv(columns, (row for one in found for row in _list_rows(one, columns)))
+
+
+def _list_rows(one: Prediction, columns: Sequence[str]) -> Iterator[tuple[object, ...]]:
+    """Rows of the CSV that a prediction has."""
+    boxes = set(BOX_COLUMNS) <= set(columns)
+    image, box = split_name(one.path) if boxes else (one.path, None)
+    for cells in _list_cells(one):
+        yield as_text(image), *cells, *(box or ())
 
 
 def list_columns(

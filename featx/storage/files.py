@@ -16,7 +16,7 @@ import sys
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from featx.errors import ArgumentError, FeatxError, OutputExistsError, StorageError
 from featx.text import as_text, format_bytes, say_error
@@ -288,16 +288,37 @@ def fill_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) 
 def open_csv(path: Path, columns: Sequence[str]) -> Iterator[Callable[[Sequence[Any]], None]]:
     """Begin the same, and give what writes a row."""
     with path.open("w", encoding="utf-8", newline="") as file:
-        bare = csv.writer(file, lineterminator="\n")
-        quoted = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
+        yield _begin_csv(file, columns)
 
-        def write_row(row: Sequence[Any]) -> None:
-            # csv quotes what holds its own line's end; readers take a bare "\r" for one, too.
-            writer = quoted if any("\r" in str(value) for value in row) else bare
-            writer.writerow(row)
 
-        bare.writerow(columns)
-        yield write_row
+def iterate_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[str]:
+    """The same as text, a row at a time, without the line's end."""
+    line = io.StringIO()
+
+    def take() -> str:
+        text = line.getvalue()
+        line.seek(0)
+        line.truncate()
+        return text.removesuffix("\n")
+
+    write_row = _begin_csv(line, columns)
+    yield take()
+    for row in rows:
+        write_row(row)
+        yield take()
+
+
+def _begin_csv(file: TextIO, columns: Sequence[str]) -> Callable[[Sequence[Any]], None]:
+    bare = csv.writer(file, lineterminator="\n")
+    quoted = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
+
+    def write_row(row: Sequence[Any]) -> None:
+        # csv quotes what holds its own line's end; readers take a bare "\r" for one, too.
+        writer = quoted if any("\r" in str(value) for value in row) else bare
+        writer.writerow(row)
+
+    bare.writerow(columns)
+    return write_row
 
 
 def hash_json(value: Any) -> str:

@@ -53,6 +53,8 @@ def test_what_was_planted_is_found(run, audited, photos, tmp_path):
     again = run("audit", audited, "--root", photos, "--csv", table, "--report", page, "-q")
     assert again.exit_code == 0, again.stderr
     assert again.stdout.endswith(f"written: {table}, {page}\n")
+    piped = run("audit", audited, "--root", photos, "--csv", "-")
+    assert piped.stdout == table.read_text("utf-8")
 
 
 def test_without_pictures_all_else_is_said(run, audited, photos):

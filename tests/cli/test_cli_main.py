@@ -14,6 +14,11 @@ from command_lines import collect_lines, parse, split_words
 import featx
 from featx.errors import WeightsError
 
+TABLES = {
+    ("--csv", "featx predict"), ("--csv", "featx audit"), ("--csv", "featx next"),
+    ("--output", "featx card"),
+}  # fmt: skip
+
 
 def commands(group, name="featx"):
     for word, command in sorted(group.commands.items()):
@@ -59,6 +64,26 @@ def test_every_helps_examples_are_commands_that_featx_takes(app):
             parse(app, split_words(line))
             assert max(map(len, examples.splitlines())) <= 90, words
         assert words in lines[0], words
+
+
+def test_what_is_written_to_is_no_file_called_dash(app, run):
+    """Tables go to stdout; all else is refused before anything else is looked at."""
+    read = {
+        "--boxes", "--config", "--labels", "--plan", "--prevalence", "--root", "--taxonomy"
+    }  # fmt: skip
+    refused = 0
+    for words, command in commands(app):
+        for option in command.params:
+            if not isinstance(option, click.Option) or not isinstance(option.type, click.Path):
+                continue
+            if (name := option.opts[-1]) in read or (name, words) in TABLES:
+                continue
+            needed = ["x"] * sum(p.required for p in command.params if p.nargs)
+            done = run(*words.split()[1:], *needed, name, "-")
+            assert done.exit_code == 2, f"{words} {name}"
+            assert "this cannot go to stdout" in " ".join(done.stderr.split()), f"{words} {name}"
+            refused += 1
+    assert refused > 15
 
 
 @pytest.mark.parametrize(

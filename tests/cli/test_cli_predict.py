@@ -1,8 +1,10 @@
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -175,6 +177,25 @@ def test_a_csv_is_whole_or_not_there(run, model, photos, tmp_path):
     done = run("predict", model, photos, "--csv", tmp_path / "p.csv", "-q")
     assert done.exit_code == 1
     assert "exists and holds something else" in done.stderr
+
+
+def test_a_csv_on_stdout_is_the_file_itself(run, model, photos, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    name = "a\tb, \x1b[1m.jpg"
+    shutil.copy(photos / "dog" / "00.jpg", name)
+    words = ["predict", model, name, photos / "dog", "--top", "2", "-q", "--csv"]
+    assert run(*words, "p.csv").exit_code == 0
+    done = run(*words, "-")
+    assert done.exit_code == 0
+    assert done.stdout == Path("p.csv").read_text("utf-8")
+    assert name in done.stdout
+    assert not Path("-").exists()
+    for flag in ("--json", "--jsonl"):
+        done = run(*words, "-", flag)
+        assert done.exit_code == 2
+        assert f"--csv - and {flag} are both for stdout" in done.stderr
+    assert run(*words, "./-").exit_code == 0
+    assert Path("-").read_text("utf-8") == Path("p.csv").read_text("utf-8")
 
 
 def test_what_windows_writes_into_a_list(app, model, photos):
