@@ -165,6 +165,6 @@ class Meter:
             name, speed = "{:,}".format, f"{pace:.3g}{noun}/s"
         if self.total is None or not self.done:
             return f"{self._what}: {name(self.done)}{noun}, {speed}"
-        left = format_duration(max(0, self.total - self.done) / pace)
-        done = f"{name(self.done)} of {name(self.total)}{noun}"
-        return f"{self._what}: {done}, {speed}, about {left} left"
+        rest = self.total - self.done
+        left = f", about {format_duration(rest / pace)} left" if rest > 0 else ""
+        return f"{self._what}: {name(self.done)} of {name(self.total)}{noun}, {speed}{left}"

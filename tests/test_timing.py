@@ -109,6 +109,9 @@ def test_a_long_run_says_how_far_it_is(clock, caplog, capsys):
     clock(PROGRESS_SECONDS)
     meter.update(60)
     assert caplog.messages[1:] == ["predict: 60 of 90 images, 1 images/s, about 30 s left"]
+    clock(PROGRESS_SECONDS)
+    meter.update(30)
+    assert caplog.messages[2:] == ["predict: 90 of 90 images, 1 images/s"]
     caplog.clear()
     meter = Meter("weights", 90_000_000, False, unit="byte")
     clock(PROGRESS_SECONDS)

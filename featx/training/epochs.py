@@ -189,6 +189,7 @@ def train_softmax(
     counted = Stages() if stages is None else stages
     runs = [Run(learner) for learner in learners]
     left = runs
+    order: list[float] = []
     rank = attrgetter("lowest_loss" if schedule.race else "val_loss")
     others = [split for split in splits if split != "train"]
     weight = None if class_weight is None else torch.from_numpy(class_weight).float().to(device)
@@ -211,7 +212,8 @@ def train_softmax(
             run.keep(Epoch(epoch, seconds, loss, accuracy, **spent), found)
         ranked = sorted(left, key=rank)
         if name is not None:
-            _say_epoch(name, ranked, epochs)
+            _say_epoch(name, ranked[0], epochs)
+            order = _say_order(name, ranked, order)
         left = [run for run in left if run in ranked[: schedule.count_left(epoch, len(left))]]
         meter.note(f"epoch {epoch}/{epochs}")
     meter.close()
@@ -226,18 +228,24 @@ def train_softmax(
     )
 
 
-def _say_epoch(name: str, ranked: Sequence[Run], epochs: int) -> None:
+def _say_epoch(name: str, first: Run, epochs: int) -> None:
     """How the one in front does."""
-    last = ranked[0].history[-1]
+    last = first.history[-1]
     told = ", ".join(f"{s} {last.loss[s]:.3f} {100 * last.accuracy[s]:.1f} %" for s in last.loss)
     left = f"; about {format_duration((epochs - last.epoch) * last.seconds)} left"
     log.info(
         "%s: epoch %d/%d, %.3g s: %s%s",
         name, last.epoch, epochs, last.seconds, told, left * (last.epoch < epochs),
     )  # fmt: skip
-    if len(ranked) > 1:
-        rates = ", ".join(f"{run.learner.learning_rate:g}" for run in ranked)
-        log.info("learning rates, the one in front first: %s", rates)
+
+
+def _say_order(name: str, ranked: Sequence[Run], before: list[float]) -> list[float]:
+    """Which learning rates are in front, once and where that is no longer so."""
+    rates = [run.learner.learning_rate for run in ranked]
+    if len(rates) > 1 and rates != before[: len(rates)]:
+        listed = ", ".join(f"{rate:g}" for rate in rates)
+        log.info("%s: learning rates, the one in front first: %s", name, listed)
+    return rates
 
 
 @dataclass(frozen=True)

@@ -1,3 +1,6 @@
+import itertools
+import logging
+
 import numpy as np
 import pytest
 import torch
@@ -122,9 +125,10 @@ def blobs():
     return {"train": FeatureBatches(X[:40], y[:40]), "val": FeatureBatches(X[40:], y[40:])}
 
 
-def run(rates, splits, epochs=5, race=()):
+def run(rates, splits, epochs=5, race=(), name=None):
     schedule = Schedule(epochs=epochs, batch_size=8, seed=2, race=race)
-    return train_softmax([learn(make_linear(6, 2, 0), rate) for rate in rates], splits, schedule)
+    learners = [learn(make_linear(6, 2, 0), rate) for rate in rates]
+    return train_softmax(learners, splits, schedule, name=name)
 
 
 def test_learners_side_by_side_are_as_each_alone(blobs):
@@ -142,6 +146,21 @@ def test_learners_side_by_side_are_as_each_alone(blobs):
         assert torch.equal(tensor, together.state[name])
     assert np.array_equal(alone[won].probabilities["val"], together.probabilities["val"])
     assert [e.loss for e in together.history] == [e.loss for e in alone[won].history]
+
+
+def test_which_rates_are_in_front_is_said_where_it_changes(blobs, caplog):
+    caplog.set_level(logging.INFO)
+    run(RATES, blobs, epochs=9, name="fc")
+    alone = {rate: run([rate], blobs, epochs=9).history for rate in RATES}
+    orders = [sorted(RATES, key=lambda rate: alone[rate][e].loss["val"]) for e in range(9)]
+    told = [orders[0], *(b for a, b in itertools.pairwise(orders) if a != b)]
+    assert 1 < len(told) < 9
+    lines = [one for one in caplog.messages if "learning rates" in one]
+    front = "fc: learning rates, the one in front first: "
+    assert lines == [front + ", ".join(f"{rate:g}" for rate in order) for order in told]
+    caplog.clear()
+    run([1e-2], blobs, name="fc")
+    assert len(caplog.messages) == 5
 
 
 def test_losers_of_a_race_are_stopped(blobs):
