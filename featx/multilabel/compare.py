@@ -198,15 +198,24 @@ def compare_multilabel(
         "calibrate": calibrate, "learning_rate": learning_rate,
     }  # fmt: skip
     options = HeadOptions(**asked, layers=LAST_LAYER)
+    plain: dict[str, dict[str, Any]] = {"linear": {"class_weight": "none"}}
+    # All of them first: what is wrong of one is said before another is fitted.
+    recipes = {
+        name: make_labels_recipe(held, name, replace(options, **plain.get(name, {})))
+        for name in names
+    }
     models = []
-    for name in names:
-        plain: dict[str, Any] = {"class_weight": "none"} if name == "linear" else {}
-        recipe = make_labels_recipe(held, name, replace(options, **plain))
+    for name, recipe in recipes.items():
         path = folder / f"{name}-{hash_json(recipe)[:8]}.safetensors"
         models.append(
             reuse_model(path, recipe)
             or fit_multilabel(
-                held, name, max_memory=max_memory, output=path, overwrite=True, **{**asked, **plain}
+                held,
+                name,
+                max_memory=max_memory,
+                output=path,
+                overwrite=True,
+                **{**asked, **plain.get(name, {})},
             )
         )
     models.sort(key=lambda one: -(one.outcome.details["out_of_fold"]["mAP"] or 0.0))

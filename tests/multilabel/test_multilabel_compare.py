@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from made_sets import plant_features
 
-from featx.errors import ArgumentError, DatasetError, OutputExistsError
+from featx.errors import ArgumentError, DatasetError, ModelError, OutputExistsError
 from featx.multilabel.compare import compare_multilabel
 
 
@@ -41,6 +41,12 @@ def test_models_are_fitted_once(planted, comparison, tmp_path, monkeypatch):
     again = compare_multilabel(planted, clf=["ridge", "logreg"], output=tmp_path / "out")
     assert [one.name for one in again.models] == [one.name for one in comparison.models]
     assert again.paired == comparison.paired
+
+
+def test_an_unknown_head_is_said_before_another_is_fitted(planted, tmp_path):
+    with pytest.raises(ModelError, match="knn has no meaning with several labels"):
+        compare_multilabel(planted, clf=["ridge", "knn"], output=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_cannot_be_compared_is_said(planted, tmp_path):
