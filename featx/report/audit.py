@@ -69,6 +69,15 @@ def say_head(audit: Audit) -> str:
     )
 
 
+def say_found(audit: Audit) -> str:
+    """How much was found in how many images, in a sentence."""
+    images = f"{len(audit.features.targets):,} images"
+    found = [f"{kind} {n:,}" for kind, n in audit.counts.items() if n]
+    if not found:
+        return f"Nothing was found in {images}."
+    return f"Found in {images}: {', '.join(found)}."
+
+
 def say_leak(audit: Audit) -> list[str]:
     """The accuracy with and without the leaked test images, in sentences."""
     leak = audit.leak
@@ -243,7 +252,12 @@ def render_audit_page(
     made, corrected = audit.features.provenance, audit.features.corrected
     values = {
         "dataset": audit.features.dataset,
-        "lead": [*say_leak(audit), *say_strangers(audit), *say_classes(audit)],
+        # What stands first is the page's headline.
+        "lead": [
+            *(say_leak(audit) or [say_found(audit)]),
+            *say_strangers(audit),
+            *say_classes(audit),
+        ],
         "notes": [*(corrected.notes if corrected else ()), *audit.notes],
         "facts": [
             ("Images", f"{len(audit.features.targets):,}"),

@@ -39,15 +39,18 @@ def say_classes(candidate: Candidate, classes: Sequence[str]) -> str:
     """The classes of which a candidate gets the fewest test images right."""
     counts = candidate.evaluations["test"].per_class
     told = [
-        (one.correct / one.total, f"{printable(name)} {format_score(one.correct, one.total)}, "
-         f"{format_interval(one.ci95)}")
+        (one.correct / one.total, one.ci95[0],
+         f"{printable(name)} {format_score(one.correct, one.total)}, {format_interval(one.ci95)}")
         for name, one in zip(classes, counts, strict=True)
         if one.ci95 is not None
     ]  # fmt: skip
-    lowest = "; ".join(text for _, text in sorted(told, key=lambda one: one[0])[:_LOWEST])
+    lowest = sorted(told, key=lambda one: one[:2])[:_LOWEST]
+    listed = "; ".join(text for *_, text in lowest)
     by_groups = any(one.ci95_method != "wilson" for one in counts)
     how = " (intervals by groups)" if by_groups else ""
-    return f"Lowest classes of {candidate.name} on test{how}: {lowest}."
+    if all(share == 1 for share, *_ in lowest):
+        return f"{candidate.name} has no mistake on test; its least certain classes{how}: {listed}."
+    return f"Lowest classes of {candidate.name} on test{how}: {listed}."
 
 
 def list_notes(comparison: Comparison) -> list[str]:

@@ -51,6 +51,15 @@ def audit():
     )  # fmt: skip
 
 
+def test_a_page_without_test_images_begins_with_what_was_found(audit):
+    bare, n = replace(audit, leak=None), len(audit.features.targets)
+    text = render_audit_page(bare, {})
+    assert f'<p class="lead">Found in {n} images: leak 1, label 12, outlier 1.</p>' in text
+    text = render_audit_page(replace(bare, findings=()), {})
+    assert f'<p class="lead">Nothing was found in {n} images.</p>' in text
+    assert '<p class="lead">1 test image has a copy' in render_audit_page(audit, {})
+
+
 def test_the_leak_is_told_with_both_accuracies(audit):
     (said,) = say_leak(audit)
     assert said.startswith("1 test image has a copy in train or val. Accuracy of logreg on all: ")

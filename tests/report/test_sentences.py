@@ -63,6 +63,11 @@ def test_the_lowest_classes_are_named():
     )
     counts[0] = replace(counts[0], ci95_method="cluster-bootstrap")
     assert "of ridge on test (intervals by groups): owl" in say_classes(told, ["cat", "dog", "owl"])
+    counts[:] = [PerClass(9, 9, (0.7, 1.0)), PerClass(4, 4, (0.51, 1.0)), PerClass(0, 0, None)]
+    assert say_classes(told, ["cat", "dog", "owl"]) == (
+        "ridge has no mistake on test; its least certain classes: dog 100.0 % (4/4), 51.0 to "
+        "100.0; cat 100.0 % (9/9), 70.0 to 100.0."
+    )
 
 
 def test_what_val_is_of_each_candidate_is_said():
