@@ -78,7 +78,7 @@ def say_written(
 
     A table on stdout stands there instead of the result.
     """
-    from featx.storage.files import iterate_csv, write_csv
+    from featx.storage.csv_files import iterate_csv, write_csv
 
     if table == STDOUT:
         echo_lines(iterate_csv(columns, rows), exact=True)

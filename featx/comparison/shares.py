@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from featx.errors import DatasetError
 from featx.sources.tables import Table, find_encoding
-from featx.storage.files import write_csv
+from featx.storage.csv_files import write_csv
 
 PREVALENCE_COLUMNS = ("class", "share")
 PREVALENCE_NAME = "prevalence.csv"  # in the comparison's folder

@@ -12,7 +12,8 @@ from featx.decoding.crops import split_name
 from featx.deployment.predict import Prediction, Predictions
 from featx.deployment.refusal import Doubt
 from featx.novelty.ranks import NO_ANSWER
-from featx.storage.files import iterate_csv, open_csv, write_whole
+from featx.storage.csv_files import iterate_csv, open_csv
+from featx.storage.files import write_whole
 from featx.text import as_text
 
 COLUMNS = ("path", "rank", "class", "probability")  # of the CSV

@@ -18,12 +18,12 @@ from featx.errors import ExportError, OutputExistsError
 from featx.features.content import GROUPS, LABEL_SETS, LAYERS, TEXTS, FeatureFile
 from featx.features.file import open_features
 from featx.features.provenance import Provenance
+from featx.storage.csv_files import fill_csv
 from featx.storage.files import (
     as_path,
     begin_sync,
     check_space,
     explain_full,
-    fill_csv,
     format_json,
     resolve_output,
     write_bytes,

@@ -17,7 +17,8 @@ from featx.arrays import Labels, Matrix
 from featx.errors import DatasetError
 from featx.sources.folders import as_label
 from featx.sources.tables import find_delimiter, find_encoding
-from featx.storage.files import take_path, write_csv
+from featx.storage.csv_files import write_csv
+from featx.storage.files import take_path
 from featx.text import list_some, say_error
 
 log = logging.getLogger(__name__)

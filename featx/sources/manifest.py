@@ -20,7 +20,8 @@ from featx.sources.folders import as_label, name_split
 from featx.sources.groups import tidy_group
 from featx.sources.label_sets import SetReader, join_labels
 from featx.sources.tables import Table, find_encoding
-from featx.storage.files import check_replaceable, write_csv
+from featx.storage.csv_files import write_csv
+from featx.storage.files import check_replaceable
 from featx.storage.places import is_folder, is_place, say_packer
 from featx.text import printable
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import errno
 import hashlib
 import io
@@ -14,9 +13,9 @@ import shutil
 import stat
 import sys
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from featx.errors import ArgumentError, FeatxError, OutputExistsError, StorageError
 from featx.text import as_text, format_bytes, say_error
@@ -269,56 +268,6 @@ def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text, whole or not at all."""
     with write_whole(path) as temporary:
         temporary.write_text(text, "utf-8")
-
-
-def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write a table as UTF-8 CSV, whole or not at all; its first line is bare column names."""
-    with write_whole(path) as temporary:
-        fill_csv(temporary, columns, rows)
-
-
-def fill_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write the same to a file that someone else makes whole."""
-    with open_csv(path, columns) as write_row:
-        for row in rows:
-            write_row(row)
-
-
-@contextlib.contextmanager
-def open_csv(path: Path, columns: Sequence[str]) -> Iterator[Callable[[Sequence[Any]], None]]:
-    """Begin the same, and give what writes a row."""
-    with path.open("w", encoding="utf-8", newline="") as file:
-        yield _begin_csv(file, columns)
-
-
-def iterate_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[str]:
-    """The same as text, a row at a time, without the line's end."""
-    line = io.StringIO()
-
-    def take() -> str:
-        text = line.getvalue()
-        line.seek(0)
-        line.truncate()
-        return text.removesuffix("\n")
-
-    write_row = _begin_csv(line, columns)
-    yield take()
-    for row in rows:
-        write_row(row)
-        yield take()
-
-
-def _begin_csv(file: TextIO, columns: Sequence[str]) -> Callable[[Sequence[Any]], None]:
-    bare = csv.writer(file, lineterminator="\n")
-    quoted = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
-
-    def write_row(row: Sequence[Any]) -> None:
-        # csv quotes what holds its own line's end; readers take a bare "\r" for one, too.
-        writer = quoted if any("\r" in str(value) for value in row) else bare
-        writer.writerow(row)
-
-    bare.writerow(columns)
-    return write_row
 
 
 def hash_json(value: Any) -> str:
