@@ -77,7 +77,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: $(BIN)/python setup.cfg pyproject.toml
-	$(BIN)/python -m pip install --quiet $(PIP_ARGS) -e '.[openvino]'
+	$(BIN)/python -m pip install --quiet $(PIP_ARGS) -e '.[onnx,openvino]'
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.installed
