@@ -7,8 +7,9 @@
 Six minutes at most where there is a GPU. Photographs are drawn (500 x 375, JPEG quality 90), and
 parameters are random unless --weights names some: they change no time, and what is compared is
 compared with the CPU.
-Prints a table, with what was asked of this pipeline beside what was found; writes gpu.json to
---output after every section, so that what ends early is kept.
+Says every figure when it is found, and at the end all of them as a table, with what was asked of
+this pipeline beside what was found; writes gpu.json to --output after every figure, so that what
+ends early is kept. A section that fails is named, and the others go on.
 """
 
 from __future__ import annotations
@@ -21,11 +22,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -36,16 +40,21 @@ from PIL import Image
 from tabulate import tabulate
 
 from featx.config import TORCHVISION_V1
+from featx.data.feeding import run_batches
 from featx.data.images import load_image
-from featx.data.loading import SHARED_BATCHES, load_shared
+from featx.data.loading import SHARED_BATCHES, Batch, load_shared
 from featx.decoding.pixel_format import Seen
 from featx.decoding.processes import Decoders
+from featx.errors import DeviceError
 from featx.features.file import read_features
 from featx.machine import count_cores, describe_machine
+from featx.network.engine import choose_device
 from featx.network.engine_choice import compare_rows, make_engine
 from featx.network.fetch import resolve_weights
+from featx.timing import Stages
 
 SECONDS = 330.0  # sections that would begin later are left out
+MOST_SECONDS = 240.0  # of one command: what hangs does not take all time
 SIZE, LARGE = (500, 375), (4000, 3000)
 LOAD = partial(load_image, preprocessing=TORCHVISION_V1)  # as an extraction decodes
 # Whole commands of 16,000 images, before: one H200, 16 cores (docs/gpu.md).
@@ -63,7 +72,7 @@ class Bench:
     weights: str
     output: Path
     found: dict[str, dict[str, Any]] = field(default_factory=dict)
-    loops: dict[str, tuple[float, float]] = field(default_factory=dict)
+    wholes: dict[str, float] = field(default_factory=dict)
     begun: float = field(default_factory=time.perf_counter)
 
     @property
@@ -77,7 +86,9 @@ class Bench:
         return sorted((self.work / "photos").glob("*/*.jpg"), key=lambda path: path.name)
 
     def note(self, group: str, name: str, value: Any) -> None:
-        """Keep a figure."""
+        """Say a figure, and keep it."""
+        passed = time.perf_counter() - self.begun
+        print(f"{passed:5.0f} s  {group}: {name}: {value}", flush=True)  # noqa: T201
         self.found.setdefault(group, {})[name] = value
         (self.output / "gpu.json").write_text(json.dumps(self.found, indent=1) + "\n", "utf-8")
 
@@ -103,7 +114,9 @@ class Bench:
 
 def run(words: list[str]) -> dict[str, Any]:
     """What a command says as JSON."""
-    done = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True)
+    done = subprocess.run(
+        words, check=True, stdout=subprocess.PIPE, text=True, timeout=MOST_SECONDS
+    )
     said: dict[str, Any] = json.loads(done.stdout)
     return said
 
@@ -117,6 +130,10 @@ def main() -> None:
     parser.add_argument("--weights", help="NAME|FILE, as featx extract has it  [default: random]")
     parser.add_argument("--output", type=Path, default=Path("gpu"))
     words = parser.parse_args()
+    try:
+        choose_device(words.device)
+    except DeviceError as error:
+        parser.error(str(error))
     words.output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=words.output) as folder:
         work = Path(folder)
@@ -132,10 +149,14 @@ def main() -> None:
         for name in ("featx", "torch", "torchvision", "pillow"):
             bench.note("machine", name, version(name))
         for name in words.only or SECTIONS:
-            if time.perf_counter() - bench.begun < SECONDS:
+            if time.perf_counter() - bench.begun > SECONDS:
+                bench.note("left out", name, "for want of time")
+                continue
+            try:
                 SECTIONS[name](bench)
-            else:
-                bench.note("left out, for want of time", name, "")
+            except Exception as error:  # what others find is worth as much
+                traceback.print_exc()
+                bench.note("failed", name, f"{type(error).__name__}: {error}".split("\n")[0])
         judge(bench)
     rows = [[g, name, value] for g, group in bench.found.items() for name, value in group.items()]
     print(tabulate(rows, ["", "what", "found"], tablefmt="github"))  # noqa: T201
@@ -172,14 +193,15 @@ def check_features(bench: Bench) -> None:
 
 def check_kill(bench: Bench) -> None:
     """Decoded in threads and in processes, killed and gone on with: the same features."""
-    some = pick_some(bench, 24 if bench.quick else 2000)
+    some = pick_some(bench, 24 if bench.quick else 1200)
     how = ("--decode-processes", 2)
     bench.extract("whole", some, *how)
     if not bench.quick:
         bench.extract("threads", some, "--decode-processes", 0)
     parts = bench.work / "killed" / "F.h5.parts"
     process = subprocess.Popen(bench.say_extract("killed", some, *how), stdout=subprocess.DEVNULL)
-    while process.poll() is None and not list(parts.glob("0*")):
+    ends = time.perf_counter() + MOST_SECONDS
+    while process.poll() is None and not list(parts.glob("0*")) and time.perf_counter() < ends:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -211,24 +233,27 @@ def check_tuning(bench: Bench) -> None:
 
 
 def time_network(bench: Bench) -> None:
-    """The engine, of pixels that are there."""
-    weights = resolve_weights(bench.weights)
-    for precision in ("fp32", *ROUGH.get(bench.device, ())):
-        engine = make_engine(
-            weights, draw_pixels, engine="torch", device=bench.device, precision=precision
-        )
+    """The engine, of pixels that lie where processes would have decoded them to."""
+    for precision, engine in build_engines(bench):
         pixels = draw_pixels(engine.batch_size)
-        engine.run(pixels)
-        begun, n = time.perf_counter(), 0
-        while time.perf_counter() - begun < (0.5 if bench.quick else 3.0):
+        batch = Batch(np.arange(len(pixels)), pixels, ())
+        with pin(engine, pixels):
             engine.run(pixels)
-            n += len(pixels)
-        pace = n / (time.perf_counter() - begun)
+            begun, n = time.perf_counter(), 0
+            for _, rows in run_batches(engine, repeat(batch), Stages()):
+                n += len(rows)
+                if time.perf_counter() - begun > (0.5 if bench.quick else 3.0):
+                    break
+            pace = n / (time.perf_counter() - begun)
+            engine.run(pixels)  # what is still under way is done before its memory goes
         bench.note("images/s", f"network alone, {precision}", round(pace))
 
 
 def time_decoding(bench: Bench) -> None:
-    """Decoding alone: in threads, and in processes that write where the network would read."""
+    """Decoding alone, in threads and in processes; and with the network, which reads their memory.
+
+    Processes have started by then, which a command waits for once.
+    """
     cores, large = count_cores(), sorted((bench.work / "large").glob("*/*.jpg"))
     photos = bench.photos[: 48 if bench.quick else 8000]
     for name, some in (("", photos[:500]), (", 12 MP", large[:12])):
@@ -247,12 +272,17 @@ def time_decoding(bench: Bench) -> None:
     shape = (SHARED_BATCHES * batch, TORCHVISION_V1.crop, TORCHVISION_V1.crop, 3)
     seconds: list[float] = []
     with Decoders(LOAD, shape, cores, Seen(), seconds.append) as decoders:
-        for _ in load_shared(decoders, list_jobs(photos[: 2 * batch]), batch):
+        for _ in load_shared(decoders, list_jobs(photos[: 16 * batch]), batch):
             pass  # they have imported what they need
         for name, some in (("", photos), (", 12 MP", large)):
             jobs = list_jobs(some)
             pace = clock(len(jobs), lambda: list(load_shared(decoders, jobs, batch)))  # noqa: B023
             bench.note("images/s", f"decoding{name}, {cores} processes", round(pace, 1))
+        for precision, engine in build_engines(bench, batch):
+            with pin(engine, decoders.places):
+                batches = load_shared(decoders, list_jobs(photos), batch)
+                pace = clock(len(photos), lambda: list(run_batches(engine, batches, Stages())))  # noqa: B023
+            bench.note("images/s", f"loop of both, {precision}", round(pace))
         memory = sum(measure_private(process.pid) for process in decoders.processes)
     bench.note("memory, MB", f"of a process that decodes (of {cores})", round(memory / cores))
     bench.note("memory, MB", "that they share", round(np.prod(shape) / 1e6))
@@ -261,40 +291,53 @@ def time_decoding(bench: Bench) -> None:
 def time_commands(bench: Bench) -> None:
     """`featx extract` from nothing to its file: the loop, and the whole process."""
     n = len(bench.photos)
-    ways = [("fp32", "0", "pillow"), ("fp32", "auto", "exact"), ("auto", "auto", "exact")]
+    ways = [
+        ("fp32", "auto", "exact"), ("bf16", "auto", "exact"), ("auto", "auto", "exact"),
+        ("fp32", "0", "pillow"),
+    ]  # fmt: skip
     for precision, processes, decode in [("fp32", "2", "exact")] if bench.quick else ways:
         name = f"{precision}, {decode}, --decode-processes {processes}"
         done, seconds = bench.extract(
             name, bench.work / "photos", "--precision", precision,
             "--decode-processes", processes, "--decode", decode,
         )  # fmt: skip
-        loop, made = done["images_per_second"], done["precision"]
-        bench.note("images/s", f"featx extract, {name}: loop", round(loop))
+        if precision == "auto":
+            bench.note("right", "--precision auto takes", done["precision"])
+        loop = done["images_per_second"]
+        bench.note(
+            "images/s", f"featx extract, {name}: its loop, start of processes and all", round(loop)
+        )
         bench.note("images/s", f"featx extract, {name}: whole", round(n / seconds))
         stages = {stage: round(spent, 2) for stage, spent in done["stages"].items()}
         bench.note("seconds", f"featx extract, {name}", json.dumps(stages))
         if decode == "exact":
-            bench.loops[made] = loop, n / seconds
+            bench.wholes[done["precision"]] = n / seconds
 
 
 def time_tutorial(bench: Bench) -> None:
-    """What PyTorch's tutorials teach, with autocast: ImageFolder, DataLoader, a worker a core."""
+    """What PyTorch's tutorials teach, with autocast and without: ImageFolder, DataLoader."""
     network = torchvision.models.resnet50().eval()
     network.fc = torch.nn.Identity()
-    network = network.to(bench.device, memory_format=torch.channels_last)
+    network = network.to(bench.device)
     transform = torchvision.models.ResNet50_Weights.IMAGENET1K_V1.transforms()
     dataset = torchvision.datasets.ImageFolder(str(bench.work / "photos"), transform)
-    batches = torch.utils.data.DataLoader(
-        dataset, batch_size=16 if bench.quick else 128, num_workers=count_cores(),
-        pin_memory=bench.device == "cuda", multiprocessing_context="spawn",
-    )  # fmt: skip
-    begun, n = time.perf_counter(), 0
-    with torch.inference_mode(), torch.autocast(bench.device, torch.bfloat16):
-        for pixels, _ in batches:
-            placed = pixels.to(bench.device, non_blocking=True, memory_format=torch.channels_last)
-            n += len(network(placed).float().cpu())
-    pace = n / (time.perf_counter() - begun)
-    bench.note("images/s", "tutorial, autocast bf16", round(pace))
+    usual, last = torch.contiguous_format, torch.channels_last
+    for name, autocast, layout in (("fp32", False, usual), ("autocast bf16", True, last)):
+        network = network.to(memory_format=layout)
+        batches = torch.utils.data.DataLoader(
+            dataset, batch_size=16 if bench.quick else 128, num_workers=count_cores(),
+            pin_memory=bench.device == "cuda", multiprocessing_context="spawn",
+        )  # fmt: skip
+        # Workers that have just started, each with a batch of its own, are not its pace.
+        ahead, n, begun = min(count_cores(), len(batches) // 2), 0, time.perf_counter()
+        casting = torch.autocast(bench.device, torch.bfloat16, enabled=autocast)
+        with torch.inference_mode(), casting:
+            for number, (pixels, _) in enumerate(batches):
+                placed = pixels.to(bench.device, non_blocking=True, memory_format=layout)
+                n += len(network(placed).float().cpu())
+                if number < ahead:
+                    n, begun = 0, time.perf_counter()
+        bench.note("images/s", f"tutorial, {name}", round(n / (time.perf_counter() - begun)))
 
 
 def judge(bench: Bench) -> None:
@@ -312,28 +355,49 @@ def judge(bench: Bench) -> None:
     if by_processes is not None:
         by_threads = pace[f"decoding, {cores} threads"]
         bench.note_bar("decoding in processes, times threads'", 1.0, by_processes / by_threads)
-    for precision, (loop, whole) in bench.loops.items():
-        network = pace.get(f"network alone, {precision}")
+    for precision in ("fp32", *ROUGH.get(bench.device, ())):
+        loop, network = (pace.get(f"{of}, {precision}") for of in ("loop of both", "network alone"))
+        if loop is None:
+            continue
         if network is not None and by_processes is not None:
             ratio = loop / min(network, by_processes)
             bench.note_bar(f"{precision}: loop against the slower of its two", 0.85, ratio)
         if (tutorial := pace.get("tutorial, autocast bf16")) is not None:
-            bench.note_bar(f"{precision}: loop, times the tutorial's", 1.5, loop / tutorial)
-        if bench.device == "cuda":
+            bench.note_bar(
+                f"{precision}: loop, times the tutorial's by autocast", 1.5, loop / tutorial
+            )
+    if bench.device == "cuda":
+        for precision, whole in bench.wholes.items():
             bench.note_bar(f"{precision}: whole command, times {BEFORE}/s", 5.0, whole / BEFORE)
     wrong = [name for name, same in right.items() if same is False]
     bench.note("asked for", "the same bits", f"not {', '.join(wrong)}" if wrong else "yes")
 
 
+# What nothing else shows comes first.
 SECTIONS: dict[str, Callable[[Bench], None]] = {
     "features": check_features,
-    "kill": check_kill,
-    "tuning": check_tuning,
     "network": time_network,
     "decoding": time_decoding,
     "commands": time_commands,
     "tutorial": time_tutorial,
+    "kill": check_kill,
+    "tuning": check_tuning,
 }
+
+
+def build_engines(bench: Bench, batch_size: int | None = None) -> Iterator[tuple[str, Any]]:
+    """One of each precision, in turn."""
+    weights = resolve_weights(bench.weights)
+    for precision in ("fp32", *ROUGH.get(bench.device, ())):
+        yield precision, make_engine(
+            weights, draw_pixels, engine="torch", device=bench.device, precision=precision,
+            batch_size=batch_size,
+        )  # fmt: skip
+
+
+def pin(engine: Any, pixels: np.ndarray[Any, Any]) -> Any:
+    """Memory that an engine copies from as it is, where it has such."""
+    return engine.pin(pixels) if hasattr(engine, "pin") else nullcontext()
 
 
 def clock(n: int, work: Callable[[], object]) -> float:

@@ -21,7 +21,7 @@ from featx.data.loading import SHARED_BATCHES, Batch, load_batches, load_shared
 from featx.decoding.picture import Source
 from featx.decoding.pixel_format import Reading, Seen
 from featx.decoding.processes import Decoders, Job
-from featx.errors import ArgumentError, ImageError
+from featx.errors import ArgumentError, ExtractionError, ImageError
 from featx.timing import Stages
 
 log = logging.getLogger(__name__)
@@ -212,6 +212,28 @@ def run_batches(
             yield take()
     while under_way:
         yield take()
+
+
+def check_finite(rows: npt.NDArray[np.float32], images: Sequence[object]) -> None:
+    """See that a network gave numbers; a precision that is too short ends in infinity.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, n_numbers), float32
+    images : sequence of n
+        What each row is of, for the message.
+
+    Raises
+    ------
+    ExtractionError
+        A row holds NaN or infinity.
+    """
+    good = np.isfinite(rows).all(axis=1)
+    if not good.all():
+        raise ExtractionError(
+            f"the network gave NaN or infinite features for {images[int(np.argmin(good))]}: check "
+            "the weights, the precision and the device"
+        )
 
 
 def _prefers_processes(threads: Feed, runner: Runner, some: Iterable[Job], count: int) -> bool:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.data.dataset import Leftovers, Skipped
-from featx.data.feeding import Decoding, Feed, open_feed, run_batches
+from featx.data.feeding import Decoding, Feed, check_finite, open_feed, run_batches
 from featx.data.loading import decode_some
 from featx.decoding.crops import find_picture
 from featx.decoding.pixel_format import Seen
@@ -172,6 +172,8 @@ def stream_images(
         A folder without images, or nothing at all.
     ImageError
         At the end: not one of the files is an image.
+    ExtractionError
+        The network gave NaN or infinite features.
     DeviceError
     """
     place = choose_device(how.device).type
@@ -270,6 +272,7 @@ def _run(
                 judged_any = True
                 positions = batch.rows.tolist()
                 here = tuple(cast(Path, under_way.pop(position)) for position in positions)
+                check_finite(rows, here)
                 found = judge(Judged(here, batch.pixels, rows))
                 results |= zip(positions, found, strict=True)
             count(len(results))

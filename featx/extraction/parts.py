@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from featx.config import PART_IMAGES, PART_SECONDS
 from featx.data.dataset import Skipped
-from featx.data.feeding import Feed, run_batches
+from featx.data.feeding import Feed, check_finite, run_batches
 from featx.data.inventory import Image, Inventory
 from featx.decoding.processes import Job
 from featx.errors import CONTENT_FAULTS, ExtractionError, ImageError
@@ -123,7 +123,7 @@ def run_parts(
                         waiting.failures.append((under_way.pop(position), error))
                     images = [under_way.pop(position) for position in batch.rows.tolist()]
                     if images:
-                        _check_finite(X, images)
+                        check_finite(X, [image.path for image in images])
                         waiting.add(images, X)
                     meter.update(len(images) + len(batch.failures))
                     if waiting.is_full():
@@ -195,15 +195,6 @@ class _Waiting:
         done.computed += len(part.images)
         done.failed += len(part.failures)
         self._start()
-
-
-def _check_finite(X: npt.NDArray[np.float32], images: list[Image]) -> None:
-    bad = ~np.isfinite(X).all(axis=1)
-    if bad.any():
-        raise ExtractionError(
-            f"the network gave NaN or infinite features for {images[int(np.argmax(bad))].path}; "
-            "none of this part was stored: check the weights and the device"
-        )
 
 
 def part_features(part: Part, inventory: Inventory, provenance: Provenance) -> Features:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from shared import draw_photo
+from shared import CountingEngine, draw_photo
 
 from featx.data import feeding
 from featx.data.dataset import Leftovers, Skipped
@@ -77,6 +77,15 @@ def test_processes_give_what_threads_give(pillows, photos):
         return list(stream_images(pillows, sources, name_judged, how, "look"))
 
     assert run(2) == run(0)
+
+
+def test_what_is_no_number_is_judged_of_no_image(classifier, photos, monkeypatch):
+    monkeypatch.setattr(stream, "make_engine", lambda *_, **__: CountingEngine(broken=True))
+    found = stream_images(
+        classifier, name_sources([photos / "cat"]), name_judged, RunOptions(), "look"
+    )
+    with pytest.raises(ExtractionError, match=r"NaN or infinite features for .*cat/00\.jpg: check"):
+        list(found)
 
 
 def test_a_process_that_is_killed_is_an_error_with_its_image(pillows, tmp_path):
