@@ -246,7 +246,7 @@ def time_network(bench: Bench) -> None:
                     break
             pace = n / (time.perf_counter() - begun)
             engine.run(pixels)  # what is still under way is done before its memory goes
-        bench.note("images/s", f"network alone, {precision}", round(pace))
+        bench.note("images/s", f"network alone, {precision}", round(pace, 1))
 
 
 def time_decoding(bench: Bench) -> None:
@@ -265,7 +265,7 @@ def time_decoding(bench: Bench) -> None:
         some = photos[: min(len(photos), 500 * n)]
         with ThreadPoolExecutor(n) as pool:
             pace = clock(len(some), lambda: list(pool.map(LOAD, some)))  # noqa: B023
-            bench.note("images/s", f"decoding, {n} threads", round(pace))
+            bench.note("images/s", f"decoding, {n} threads", round(pace, 1))
             pace = clock(len(large), lambda: list(pool.map(LOAD, large)))
             bench.note("images/s", f"decoding, 12 MP, {n} threads", round(pace, 1))
     batch = 16 if bench.quick else 128
@@ -282,7 +282,7 @@ def time_decoding(bench: Bench) -> None:
             with pin(engine, decoders.places):
                 batches = load_shared(decoders, list_jobs(photos), batch)
                 pace = clock(len(photos), lambda: list(run_batches(engine, batches, Stages())))  # noqa: B023
-            bench.note("images/s", f"loop of both, {precision}", round(pace))
+            bench.note("images/s", f"loop of both, {precision}", round(pace, 1))
         memory = sum(measure_private(process.pid) for process in decoders.processes)
     bench.note("memory, MB", f"of a process that decodes (of {cores})", round(memory / cores))
     bench.note("memory, MB", "that they share", round(np.prod(shape) / 1e6))
@@ -305,9 +305,11 @@ def time_commands(bench: Bench) -> None:
             bench.note("right", "--precision auto takes", done["precision"])
         loop = done["images_per_second"]
         bench.note(
-            "images/s", f"featx extract, {name}: its loop, start of processes and all", round(loop)
+            "images/s",
+            f"featx extract, {name}: its loop, start of processes and all",
+            round(loop, 1),
         )
-        bench.note("images/s", f"featx extract, {name}: whole", round(n / seconds))
+        bench.note("images/s", f"featx extract, {name}: whole", round(n / seconds, 1))
         stages = {stage: round(spent, 2) for stage, spent in done["stages"].items()}
         bench.note("seconds", f"featx extract, {name}", json.dumps(stages))
         if decode == "exact":
@@ -337,7 +339,7 @@ def time_tutorial(bench: Bench) -> None:
                 n += len(network(placed).float().cpu())
                 if number < ahead:
                     n, begun = 0, time.perf_counter()
-        bench.note("images/s", f"tutorial, {name}", round(n / (time.perf_counter() - begun)))
+        bench.note("images/s", f"tutorial, {name}", round(n / (time.perf_counter() - begun), 1))
 
 
 def judge(bench: Bench) -> None:
