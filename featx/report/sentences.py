@@ -49,7 +49,7 @@ def say_classes(candidate: Candidate, classes: Sequence[str]) -> str:
     by_groups = any(one.ci95_method != "wilson" for one in counts)
     how = " (intervals by groups)" if by_groups else ""
     if all(share == 1 for share, *_ in lowest):
-        return f"{candidate.name} has no mistake on test; its least certain classes{how}: {listed}."
+        return f"On test {candidate.name} has no mistake; its least certain classes{how}: {listed}."
     return f"Lowest classes of {candidate.name} on test{how}: {listed}."
 
 

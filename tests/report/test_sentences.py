@@ -65,7 +65,7 @@ def test_the_lowest_classes_are_named():
     assert "of ridge on test (intervals by groups): owl" in say_classes(told, ["cat", "dog", "owl"])
     counts[:] = [PerClass(9, 9, (0.7, 1.0)), PerClass(4, 4, (0.51, 1.0)), PerClass(0, 0, None)]
     assert say_classes(told, ["cat", "dog", "owl"]) == (
-        "ridge has no mistake on test; its least certain classes: dog 100.0 % (4/4), 51.0 to "
+        "On test ridge has no mistake; its least certain classes: dog 100.0 % (4/4), 51.0 to "
         "100.0; cat 100.0 % (9/9), 70.0 to 100.0."
     )
 
