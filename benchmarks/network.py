@@ -1,6 +1,6 @@
 """The network alone, on one batch of noise, in every form at hand, and what the processor could do.
 
-    python benchmarks/network.py
+    python benchmarks/network.py [--only openvino]
 
 Prints one JSON object: images/s of each form, the seconds to its first batch, and "matrix
 products": the images/s that a matrix product's speed would allow, at the 8.2 GFLOP that ResNet50
@@ -9,6 +9,7 @@ takes for an image of 224 x 224 (4.1 billion multiplications, each with an addit
 
 from __future__ import annotations
 
+import argparse
 import json
 import time
 from collections.abc import Callable
@@ -33,6 +34,9 @@ GFLOP = 8.2
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", default="", metavar="TEXT", help="forms whose names have it")
+    only = parser.parse_args().only
     torch.manual_seed(0)
     state = dict(torchvision.models.resnet50().state_dict())
     weights = Weights("random", TORCHVISION_V1, False, "random", "", state)
@@ -41,6 +45,8 @@ def main() -> None:
     forms: dict[str, Callable[[], Any]] = {}
 
     def add(name: str, make: Callable[[], Callable[[], Any]]) -> None:
+        if only not in name:
+            return
         begun = time.perf_counter()
         try:
             forms[name] = make()
