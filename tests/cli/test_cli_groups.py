@@ -85,7 +85,7 @@ def test_compare_counts_groups(run, photos, stored, tmp_path):
     assert "test 95 %, by groups" in done.stdout
     assert "Images come in groups (4 train, 2 val, 3 test), and one observation is" in done.stdout
     assert "ridge: random split " in done.stdout
-    assert "on test (intervals by groups): " in done.stdout
+    assert "no mistake; its least certain classes (intervals by groups): " in done.stdout
     values = json.loads((out / "results.json").read_text())
     for candidate in values["candidates"]:
         for found in candidate["evaluation"].values():

@@ -149,7 +149,7 @@ def test_they_end_with_the_process_that_asked(stopped):
     code = f"""
 import sys; sys.path[:0] = [{str(Path(__file__).parent)!r}]
 from test_processes import *
-shared = Decoders(Load(), (16, 2, 2, 3), 2, Seen(), print)
+shared = Decoders(Load(), (16, 2, 2, 3), 2, Seen(), abs)
 batches = load_shared(shared, name_jobs([0, 1, 3, 4] * 9), BATCH)
 next(batches)
 print(*(one.pid for one in list_processes(shared)), flush=True)

@@ -165,7 +165,7 @@ def test_the_stored_network_gives_the_stored_probabilities(tune, tiny_weights, p
 def test_every_epoch_is_said(tune, caplog):
     caplog.set_level(logging.INFO)
     tune(epochs=2)
-    lines = [m for m in caplog.messages if m.startswith("fc: ")]
+    lines = [m for m in caplog.messages if m.startswith("fc: epoch ")]
     assert len(lines) == 2
     assert re.fullmatch(
         r"fc: epoch 2/2, [\d.e-]+ s: train [\d.]+ [\d.]+ %, val [\d.]+ [\d.]+ %, test .* %",
