@@ -154,7 +154,9 @@ def test_processes_pay_by_what_waiting_costs():
 def test_ctrl_c_ends_all_and_keeps_what_is_done(photos, tmp_path):
     """As a terminal sends it: to the process that was started, which ends those it has started."""
     code = f"""
-import sys; sys.path[:0] = {[str(Path(__file__).parent), str(Path(__file__).parents[1])]!r}
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
+sys.path[:0] = {[str(Path(__file__).parent), str(Path(__file__).parents[1])]!r}
 import test_feeding
 test_feeding.run_slowly({str(photos)!r}, {str(tmp_path / "F.h5")!r})
 """
