@@ -35,7 +35,7 @@ GFLOP = 8.2
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", default="", metavar="TEXT", help="forms whose names have it")
+    parser.add_argument("--only", default="", metavar="TEXT", help="what has it in its name")
     only = parser.parse_args().only
     torch.manual_seed(0)
     state = dict(torchvision.models.resnet50().state_dict())
@@ -89,6 +89,8 @@ def main() -> None:
     factors: dict[str, Any] = {
         "fp32, torch": a32, "fp32, numpy": a32.numpy(), "bf16, torch": a32.bfloat16(),
     }  # fmt: skip
+
+    factors = {name: a for name, a in factors.items() if only in name}
 
     def multiply(a: Any) -> float:
         a @ a
