@@ -68,7 +68,7 @@ class LinearProbe:
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.int64]]:
         """Both engines' features, shape (n, n_features), and the classes, shape (n,).
 
-        Of a class there are as many as folds, or none.
+        Of a class there are at least as many as folds, or none.
         """
         batches = load_batches(
             lambda i: self._decoding(self._images[i][0]),
